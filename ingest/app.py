@@ -1,0 +1,179 @@
+"""The composition root: what the server is made of, what starts and stops, and in which order."""
+
+import asyncio
+import gc
+import signal
+import socket
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from typing import Any
+
+import structlog
+from aiohttp import web
+
+from ingest.config import Config
+from ingest.errors import Code, Refusal, StartupError
+from ingest.http.handlers import Handlers
+from ingest.http.server import Connections
+from ingest.observe.metrics import Books
+from ingest.pipeline import rows
+from ingest.pipeline.intake import Intake
+from ingest.pipeline.queue import EventQueue
+from ingest.pipeline.writer import Writer
+from ingest.store import migrations, partitions
+from ingest.store.embedded import EmbeddedPostgres
+from ingest.store.failures import Unavailable
+from ingest.store.health import Health
+from ingest.store.keyring import Keyring
+from ingest.store.link import CopyLink
+from ingest.store.postgres import Postgres
+
+log = structlog.get_logger(__name__)
+
+_BACKLOG = 2048
+_REVIVE_INTERVAL_S = 1.0
+
+
+def make_postgres(config: Config, url: str) -> Postgres:
+    """Return the database that a configuration names."""
+    return Postgres(
+        url,
+        connect_timeout_s=config.database.connect_timeout_s,
+        commit_timeout_s=config.writer.commit_timeout_s,
+    )
+
+
+async def prepare(postgres: Postgres, config: Config) -> None:
+    """Bring the database to where the server can use it; raise StartupError."""
+    await postgres.wait_until_up(config.database.start_timeout_s)
+    try:
+        await migrations.migrate(postgres)
+        await partitions.ensure(
+            postgres, config.events.partition_by, config.events.partitions_ahead
+        )
+    except Unavailable as failure:
+        raise StartupError(f"the database can't be prepared: {failure.__cause__}") from failure
+
+
+class App:
+    """One serving process."""
+
+    def __init__(
+        self, config: Config, postgres: Postgres, embedded: EmbeddedPostgres | None
+    ) -> None:
+        self._config = config
+        self._postgres = postgres
+        self._embedded = embedded
+        self._books = Books()
+        self._queue = EventQueue(
+            events_max=config.queue.events_max,
+            bytes_max=config.queue.bytes_max,
+            batch_events_max=config.writer.batch_events_max,
+            batch_bytes_max=config.writer.batch_bytes_max,
+        )
+        self._keyring = Keyring(postgres, poll_interval_s=config.keys.poll_interval_s)
+        self._links = [self._make_link() for _ in range(config.writer.connections + 1)]
+        self._health = Health(self._links[0], rows.document([]))
+        intake = Intake(self._queue, event_name_chars_max=config.limits.event_name_chars_max)
+        self._handlers = Handlers(intake, self._keyring, self._health, self._books, config.limits)
+        self._connections = Connections(
+            web.Server(self._handlers.dispatch), config.limits, self._books
+        )
+        self._tasks: list[asyncio.Task[None]] = []
+        self._stop = asyncio.Event()
+        self._failed = False
+
+    async def run(self, listener: socket.socket, when_ready: Callable[[], Awaitable[None]]) -> bool:
+        """Serve on a bound socket until SIGTERM or SIGINT; return whether it ended in good order.
+
+        Raises StartupError.
+        """
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        await prepare(self._postgres, self._config)
+        await self._keyring.load()
+        self._start_tasks()
+        server = await loop.create_server(self._connections, sock=listener, backlog=_BACKLOG)
+        await when_ready()
+        if not len(self._keyring):
+            log.warning("no API keys yet", mend="nonito keys create --app NAME")
+        # Collected once and set aside: collections then look at requests' objects only.
+        gc.collect()
+        gc.freeze()
+        await self._stop.wait()
+        await self._shut_down(server)
+        return not self._failed
+
+    def _make_link(self) -> CopyLink:
+        return CopyLink(self._postgres, rows.TABLE, rows.COLUMNS)
+
+    def _start_tasks(self) -> None:
+        self._books.watch(
+            self._queue,
+            is_postgres_up=lambda: self._health.is_up,
+            keys=lambda: len(self._keyring),
+        )
+        for link in self._links[1:]:
+            writer = Writer(self._queue, link, self._health, self._books)
+            self._own("writer", writer.run())
+        self._own("health", self._health.watch())
+        self._own("keyring", self._keyring.watch())
+        self._own("sweep", self._connections.sweep())
+        events = self._config.events
+        self._own(
+            "partitions",
+            partitions.watch(self._postgres, events.partition_by, events.partitions_ahead),
+        )
+        if self._embedded is not None:
+            self._own("embedded", self._keep_embedded(self._embedded))
+
+    def _own(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        """Run a background task that must not end; if it does, the server stops and says so."""
+        task = asyncio.create_task(work, name=name)
+        task.add_done_callback(self._on_ended)
+        self._tasks.append(task)
+
+    def _on_ended(self, task: asyncio.Task[None]) -> None:
+        if task.cancelled():
+            return
+        log.critical(
+            "a background task ended; stopping", task=task.get_name(), exc_info=task.exception()
+        )
+        self._failed = True
+        self._stop.set()
+
+    async def _keep_embedded(self, embedded: EmbeddedPostgres) -> None:
+        while True:
+            await asyncio.sleep(_REVIVE_INTERVAL_S)
+            if not self._health.is_up:
+                try:
+                    await asyncio.to_thread(embedded.revive)
+                except StartupError as error:
+                    log.error("the embedded Postgres does not start", reason=str(error))  # noqa: TRY400
+
+    async def _shut_down(self, server: asyncio.Server) -> None:
+        """Stop accepting, settle what is queued, answer everybody, and let go of everything."""
+        log.info("stopping", events=self._queue.unsettled_events)
+        self._handlers.stop()
+        self._queue.close()
+        server.close()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._config.server.shutdown_timeout_s):
+                await self._queue.drain()
+                await self._connections.finish()
+        self._queue.refuse_all(
+            Refusal(
+                Code.DATABASE_ERROR,
+                "The server stopped before the database confirmed the event; "
+                "it may or may not be stored.",
+            )
+        )
+        await asyncio.sleep(0)  # the requests just refused write their answers
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._connections.close()
+        for link in self._links:
+            await link.close()
+        log.info("stopped", committed=self._books.committed_events)

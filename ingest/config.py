@@ -1,0 +1,217 @@
+"""Configuration: config.toml, then NONITO_<SECTION>_<KEY>, then flags, into frozen structs.
+
+Every limit of the server lives here. An unknown key or an impossible value is one clear line, and
+the server does not start: a misspelt limit that silently keeps its default is worse than no limit.
+"""
+
+import difflib
+import itertools
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from ingest.errors import StartupError
+
+KIB = 1024
+MIB = 1024 * KIB
+
+Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+Count = Annotated[int, msgspec.Meta(ge=1, le=10_000_000)]
+Bytes = Annotated[int, msgspec.Meta(ge=1, le=1 << 40)]
+Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
+
+
+class Server(msgspec.Struct, frozen=True):
+    """`[server]`: where it listens and how it stops."""
+
+    host: str = "127.0.0.1"
+    port: Port = 8080
+    shutdown_timeout_s: Seconds = 20.0
+
+
+class Database(msgspec.Struct, frozen=True):
+    """`[database]`: which Postgres; an empty `url` means the embedded one in `data_dir`."""
+
+    url: str = ""
+    data_dir: str = "data"
+    connect_timeout_s: Seconds = 2.0
+    start_timeout_s: Seconds = 30.0
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """`[limits]`: what one client may ask of the server."""
+
+    body_bytes_max: Bytes = MIB
+    event_name_chars_max: Count = 255
+    connections_max: Count = 10_000
+    head_timeout_s: Seconds = 10.0
+    body_timeout_s: Seconds = 30.0
+    idle_timeout_s: Seconds = 75.0
+
+
+class Queue(msgspec.Struct, frozen=True):
+    """`[queue]`: how much may wait in memory for Postgres."""
+
+    events_max: Count = 100_000
+    bytes_max: Bytes = 64 * MIB
+
+
+class Writer(msgspec.Struct, frozen=True):
+    """`[writer]`: how batches are committed."""
+
+    connections: Annotated[int, msgspec.Meta(ge=1, le=64)] = 2
+    batch_events_max: Count = 5_000
+    batch_bytes_max: Bytes = 8 * MIB
+    commit_timeout_s: Seconds = 5.0
+
+
+class Events(msgspec.Struct, frozen=True):
+    """`[events]`: how the events table is partitioned."""
+
+    partition_by: Literal["month", "week", "day"] = "month"
+    partitions_ahead: Annotated[int, msgspec.Meta(ge=1, le=100)] = 3
+
+
+class Keys(msgspec.Struct, frozen=True):
+    """`[keys]`: how the API keys in memory follow the database."""
+
+    poll_interval_s: Seconds = 5.0
+
+
+class Log(msgspec.Struct, frozen=True):
+    """`[log]`: how much is logged, and in which form."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "text", "json"] = "auto"
+
+
+class Config(msgspec.Struct, frozen=True):
+    """The whole configuration; lower layers are handed values of it, never the whole."""
+
+    server: Server = Server()
+    database: Database = Database()
+    limits: Limits = Limits()
+    queue: Queue = Queue()
+    writer: Writer = Writer()
+    events: Events = Events()
+    keys: Keys = Keys()
+    log: Log = Log()
+
+
+Overrides = Mapping[str, object]
+"""Values by their dotted key, for example `{"server.port": 80}`."""
+
+SECTIONS: dict[str, type[msgspec.Struct]] = {
+    field.name: type(field.default) for field in msgspec.structs.fields(Config)
+}
+FIELDS: dict[str, Any] = {
+    f"{section}.{field.name}": field.type
+    for section, struct in SECTIONS.items()
+    for field in msgspec.structs.fields(struct)
+}
+ENVIRONMENT: dict[str, str] = {f"NONITO_{key.replace('.', '_').upper()}": key for key in FIELDS} | {
+    "DATABASE_URL": "database.url"
+}
+RESERVED_ENVIRONMENT = {"NONITO_CONFIG"}
+
+
+def load(path: Path | None, environment: Mapping[str, str], flags: Overrides) -> Config:
+    """Build the configuration; raise StartupError with one line that names the key at fault.
+
+    `path` None means ./config.toml if there is one. NONITO_DATABASE_URL wins over DATABASE_URL.
+    """
+    values: dict[str, object] = {}
+    for source, found in (
+        *_read_file(path or _default_path(environment)),
+        *_read_environment(environment),
+        *(("flag", item) for item in flags.items()),
+    ):
+        key, value = found
+        values[key] = _convert(source, key, value)
+    sections = {name: struct(**_of_section(values, name)) for name, struct in SECTIONS.items()}
+    config = msgspec.convert(sections, Config)
+    _check_relations(config)
+    return config
+
+
+def _default_path(environment: Mapping[str, str]) -> Path | None:
+    if name := environment.get("NONITO_CONFIG"):
+        return Path(name)
+    path = Path("config.toml")
+    return path if path.exists() else None
+
+
+def _read_file(path: Path | None) -> Iterator[tuple[str, tuple[str, object]]]:
+    if path is None:
+        return
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise StartupError(f"{path}: {error}") from error
+    for section, table in document.items():
+        if section not in SECTIONS:
+            raise StartupError(f"{path}: [{section}] is no section{_hint(section, SECTIONS)}")
+        if not isinstance(table, dict):
+            raise StartupError(f"{path}: {section} must be a section, written [{section}]")
+        for key, value in table.items():
+            yield str(path), (f"{section}.{key}", value)
+
+
+def _read_environment(
+    environment: Mapping[str, str],
+) -> Iterator[tuple[str, tuple[str, object]]]:
+    # Sorted, so that NONITO_DATABASE_URL comes after DATABASE_URL and wins.
+    for name in sorted(environment):
+        if name in ENVIRONMENT:
+            yield name, (ENVIRONMENT[name], environment[name])
+        elif name.startswith("NONITO_") and name not in RESERVED_ENVIRONMENT:
+            raise StartupError(f"{name}: unknown setting{_hint(name, ENVIRONMENT)}")
+
+
+def _convert(source: str, key: str, value: object) -> object:
+    if key not in FIELDS:
+        raise StartupError(f"{source}: {key} is no setting{_hint(key, FIELDS)}")
+    from_text = source in ENVIRONMENT
+    try:
+        return msgspec.convert(value, FIELDS[key], strict=not from_text)
+    except msgspec.ValidationError as error:
+        raise StartupError(f"{source}: {key} = {_shown(key, value)}: {error}") from error
+
+
+def _shown(key: str, value: object) -> str:
+    return "…" if key == "database.url" else repr(value)
+
+
+def _hint(name: str, known: Mapping[str, object]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {close[0]}?" if close else "; see config.toml for all settings"
+
+
+def _of_section(values: Mapping[str, object], section: str) -> dict[str, Any]:
+    prefix = f"{section}."
+    return {key[len(prefix) :]: value for key, value in values.items() if key.startswith(prefix)}
+
+
+def _check_relations(config: Config) -> None:
+    """Refuse limits that contradict each other, for example a queue that no event fits into."""
+    relations = (
+        ("limits.body_bytes_max", config.limits.body_bytes_max),
+        ("writer.batch_bytes_max", config.writer.batch_bytes_max),
+        ("queue.bytes_max", config.queue.bytes_max),
+    )
+    for (small, low), (large, high) in itertools.pairwise(relations):
+        if low > high:
+            raise StartupError(f"{small} ({low}) must not be larger than {large} ({high})")
+    if config.writer.batch_events_max > config.queue.events_max:
+        raise StartupError("writer.batch_events_max must not be larger than queue.events_max")
+    if config.writer.commit_timeout_s >= config.server.shutdown_timeout_s:
+        raise StartupError("writer.commit_timeout_s must be below server.shutdown_timeout_s")
+
+
+def from_process(path: Path | None, flags: Overrides) -> Config:
+    """Build the configuration from this process's environment."""
+    return load(path, os.environ, flags)

@@ -1,0 +1,1 @@
+"""How events arrive: the HTTP routes and the protocol underneath them."""

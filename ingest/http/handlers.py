@@ -1,0 +1,187 @@
+"""The routes. This lane is the reference: whatever else takes events answers as it does."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+
+import structlog
+from aiohttp import hdrs, web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from ingest.config import Limits
+from ingest.errors import Code, Refusal
+from ingest.http.responses import JSON, refuse, succeed
+from ingest.observe.metrics import CONTENT_TYPE, Books
+from ingest.pipeline.intake import Intake
+from ingest.store.health import Health
+from ingest.store.keyring import Keyring
+
+log = structlog.get_logger(__name__)
+
+API_KEY: Final = "X-API-Key"
+CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+Handler = Callable[[web.BaseRequest], Awaitable[web.Response]]
+
+
+class Answer:
+    """A request that waits for its event's fate."""
+
+    __slots__ = ("settled",)
+
+    def __init__(self) -> None:
+        self.settled: asyncio.Future[Refusal | None] = asyncio.get_running_loop().create_future()
+
+    def settle(self, refusal: Refusal | None) -> None:
+        """Wake the request; one that was cancelled in the meantime needs no answer."""
+        if not self.settled.done():
+            self.settled.set_result(refusal)
+
+
+class Handlers:
+    """What the routes need, and the table of routes."""
+
+    def __init__(
+        self, intake: Intake, keyring: Keyring, health: Health, books: Books, limits: Limits
+    ) -> None:
+        self._intake = intake
+        self._keyring = keyring
+        self._health = health
+        self._books = books
+        self._limits = limits
+        self._is_stopping = False
+        self._routes: Mapping[str, Mapping[str, Handler]] = {
+            "/event": {hdrs.METH_POST: self.post_event},
+            "/healthz": _readable(self.get_healthz),
+            "/readyz": _readable(self.get_readyz),
+            "/metrics": _readable(self.get_metrics),
+        }
+
+    def stop(self) -> None:
+        """From now on close every connection behind its answer."""
+        self._is_stopping = True
+
+    async def dispatch(self, request: web.BaseRequest) -> web.Response:
+        """Answer a request; whatever happens, in our one shape."""
+        try:
+            response = await self._route(request)(request)
+        except Refusal as refusal:
+            response = refuse(refusal)
+        except Exception:
+            log.exception("a request failed", method=request.method)
+            response = refuse(Refusal(Code.INTERNAL_ERROR, "The server failed; see its log."))
+        if self._is_stopping:
+            response.force_close()
+        self._books.requests[response.status] += 1
+        return response
+
+    async def post_event(self, request: web.BaseRequest) -> web.Response:
+        """Store one event; answer once it is committed."""
+        waiter = Answer()
+        try:
+            app_id = self._authenticate(request)
+            _require_json(request)
+            body = await self._read(request)
+            answer = self._intake.accept(app_id, body, waiter)
+        except Refusal as refusal:
+            self._books.refused[refusal.code] += 1
+            raise
+        # Not cancelled when the client goes away: its event is on its way and keeps its place.
+        if (refused := await waiter.settled) is not None:
+            raise refused
+        return succeed(answer)
+
+    async def get_healthz(self, _: web.BaseRequest) -> web.Response:
+        """Say that the process serves; never touches the database."""
+        return succeed(b'{"status":"ok"}')
+
+    async def get_readyz(self, _: web.BaseRequest) -> web.Response:
+        """Say whether a durable answer is possible, or why not."""
+        if self._is_stopping:
+            raise Refusal(Code.NOT_READY, "The server is stopping.")
+        if not self._health.is_up:
+            raise Refusal(Code.NOT_READY, f"Postgres is away: {self._health.reason}.")
+        return succeed(b'{"status":"ready","postgres":"up"}')
+
+    async def get_metrics(self, _: web.BaseRequest) -> web.Response:
+        """Expose the books to Prometheus."""
+        return web.Response(body=self._books.expose(), headers={hdrs.CONTENT_TYPE: CONTENT_TYPE})
+
+    def _route(self, request: web.BaseRequest) -> Handler:
+        methods = self._routes.get(request.path)
+        if methods is None:
+            raise Refusal(Code.NOT_FOUND, "There is nothing here; events go to POST /event.")
+        handler = methods.get(request.method)
+        if handler is None:
+            allow = ", ".join(methods)
+            raise Refusal(Code.METHOD_NOT_ALLOWED, f"Use {allow} here.", allow=allow)
+        return handler
+
+    def _authenticate(self, request: web.BaseRequest) -> int:
+        secrets = request.headers.getall(API_KEY, [])
+        if not any(secrets):
+            raise Refusal(Code.MISSING_API_KEY, f"Send your API key in the {API_KEY} header.")
+        # Two keys are refused even if both are valid: proxies and servers would differ on which.
+        app_id = self._keyring.app_of(secrets[0]) if len(secrets) == 1 else None
+        if app_id is None:
+            raise Refusal(Code.INVALID_API_KEY, f"The API key in {API_KEY} is not valid.")
+        return app_id
+
+    async def _read(self, request: web.BaseRequest) -> bytes:
+        """Return the body; the length that a client announces is checked before it is read."""
+        if (request.content_length or 0) > self._limits.body_bytes_max:
+            raise self._too_large()
+        if request.content.is_eof():  # all of it came with the head: no time-out to arm
+            body = request.content.read_nowait()
+            if len(body) > self._limits.body_bytes_max:
+                raise self._too_large()
+            return body
+        try:
+            async with asyncio.timeout(self._limits.body_timeout_s):
+                await _continue(request)
+                return await self._read_slowly(request)
+        except TimeoutError:
+            raise Refusal(
+                Code.REQUEST_TIMEOUT, "The request's body did not arrive in time."
+            ) from None
+        except (web.RequestPayloadError, HttpProcessingError, ConnectionError):
+            # A malformed chunk, or a client that went away in the middle of its body.
+            raise Refusal(Code.BAD_REQUEST, "The request's body is not well-formed.") from None
+
+    async def _read_slowly(self, request: web.BaseRequest) -> bytes:
+        body = bytearray()
+        async for chunk in request.content.iter_any():
+            body += chunk
+            if len(body) > self._limits.body_bytes_max:
+                raise self._too_large()
+        return bytes(body)
+
+    def _too_large(self) -> Refusal:
+        return Refusal(
+            Code.PAYLOAD_TOO_LARGE,
+            f"The body may have {self._limits.body_bytes_max} bytes at most.",
+        )
+
+
+def _readable(handler: Handler) -> Mapping[str, Handler]:
+    return {hdrs.METH_GET: handler, hdrs.METH_HEAD: handler}
+
+
+def _require_json(request: web.BaseRequest) -> None:
+    # Parameters such as charset=utf-8 are fine: JSON is UTF-8 whatever they say.
+    if request.content_type != JSON or hdrs.CONTENT_TYPE not in request.headers:
+        raise Refusal(Code.UNSUPPORTED_MEDIA_TYPE, f"Send Content-Type: {JSON}.")
+    encoding = request.headers.get(hdrs.CONTENT_ENCODING, "identity")
+    if encoding.lower() != "identity":
+        raise Refusal(Code.UNSUPPORTED_MEDIA_TYPE, "Send the body without Content-Encoding.")
+
+
+async def _continue(request: web.BaseRequest) -> None:
+    """Ask for the body if the client waits to be asked (curl does, past 1 MiB)."""
+    expectation = request.headers.get(hdrs.EXPECT)
+    if expectation is None:
+        return
+    if expectation.lower() != "100-continue":
+        raise Refusal(Code.EXPECTATION_FAILED, "Only Expect: 100-continue is understood.")
+    await request.writer.write(CONTINUE)
+    request.writer.output_size = 0  # aiohttp counts it as the answer's start otherwise

@@ -1,0 +1,84 @@
+"""Event ids: UUIDv7 (RFC 9562) that increase strictly within a process.
+
+Layout, in bits: 48 of Unix milliseconds, 4 of version, 12 random, 2 of variant, 14 random, 48 of a
+counter that starts at a random 47-bit value. The first 80 bits are drawn anew in each millisecond,
+so an event costs an addition, not a random number. When the clock steps back the counter goes on
+in the last millisecond that was used, so ids never decrease. Two processes that draw in the same
+millisecond collide with a chance of about 1 in 2**73.
+"""
+
+import os
+import time
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+_COUNTER_START_BITS = 47
+_COUNTER_END = 1 << 48
+_POSTGRES_EPOCH_MS = 946_684_800_000  # 2000-01-01 in Unix milliseconds
+_VERSION = 0x7000
+_VARIANT = 0x8000
+
+
+class Moment(NamedTuple):
+    """A time of receipt, in the two forms that an event needs."""
+
+    row: bytes
+    """The `created_at` field of a binary COPY tuple: its length (8), then µs since 2000-01-01."""
+    text: bytes
+    """RFC 3339 in UTC with milliseconds, for the answer."""
+
+
+class IdSequence:
+    """Stamps events with an id and a time of receipt. Not shared between processes."""
+
+    def __init__(self) -> None:
+        self._now_ms = -1
+        self._id_ms = -1
+        self._counter = 0
+        self._prefix = b""
+        self._prefix_text = b""
+        self._moment = Moment(b"", b"")
+
+    def next(self) -> tuple[bytes, bytes, Moment]:
+        """Return an id as 16 bytes, the same as 36 characters, and the moment of receipt."""
+        now_ms = time.time_ns() // 1_000_000
+        if now_ms != self._now_ms:
+            self._turn(now_ms)
+        counter = self._counter = self._counter + 1
+        if counter == _COUNTER_END:
+            self._draw(self._id_ms + 1)
+            counter = self._counter
+        return (
+            self._prefix + counter.to_bytes(6, "big"),
+            self._prefix_text + b"%012x" % counter,
+            self._moment,
+        )
+
+    def _turn(self, now_ms: int) -> None:
+        self._now_ms = now_ms
+        self._moment = moment(now_ms)
+        if now_ms > self._id_ms:
+            self._draw(now_ms)
+
+    def _draw(self, id_ms: int) -> None:
+        random = int.from_bytes(os.urandom(10), "big")
+        self._id_ms = id_ms
+        self._counter = random & ((1 << _COUNTER_START_BITS) - 1)
+        middle = random >> 48
+        version = _VERSION | (middle & 0x0FFF)
+        variant = _VARIANT | (middle >> 12 & 0x3FFF)
+        self._prefix = b"%b%b%b" % (
+            id_ms.to_bytes(6, "big"),
+            version.to_bytes(2, "big"),
+            variant.to_bytes(2, "big"),
+        )
+        text = self._prefix.hex()
+        self._prefix_text = f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-".encode()
+
+
+def moment(unix_ms: int) -> Moment:
+    """Return the two forms of a Unix time in milliseconds."""
+    micros = (unix_ms - _POSTGRES_EPOCH_MS) * 1000
+    seconds, millis = divmod(unix_ms, 1000)
+    text = f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{millis:03d}Z"
+    return Moment(b"\x00\x00\x00\x08" + micros.to_bytes(8, "big", signed=True), text.encode())

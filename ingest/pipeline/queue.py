@@ -1,0 +1,154 @@
+"""The queue between requests and writers: bounded in events and bytes, and already in batches.
+
+Events are filed into the batch that is being gathered; a writer takes the oldest batch whole. There
+is no timer: while a COPY is in flight the next batch gathers (group commit).
+"""
+
+import asyncio
+import time
+from collections import deque
+from typing import Protocol
+
+import structlog
+
+from ingest.errors import Code, Refusal
+
+log = structlog.get_logger(__name__)
+
+
+class Waiter(Protocol):
+    """Who waits for an event's fate. Told exactly once, with None once it is committed."""
+
+    def settle(self, refusal: Refusal | None) -> None:
+        """Answer the sender; must not block."""
+
+
+class Batch:
+    """Events that travel together: rows and, at the same index, who waits for each."""
+
+    __slots__ = ("bytes", "opened_s", "rows", "waiters")
+
+    def __init__(self) -> None:
+        self.rows: list[bytes] = []
+        self.waiters: list[Waiter] = []
+        self.bytes = 0
+        self.opened_s = time.monotonic()
+
+    def refuse(self, index: int, refusal: Refusal) -> None:
+        """Take one event out and tell its sender why."""
+        del self.rows[index]
+        _settle(self.waiters.pop(index), refusal)
+
+    def settle(self, refusal: Refusal | None) -> None:
+        """Tell everybody who still waits: committed, or why not. The batch is empty afterwards."""
+        waiters = self.waiters
+        self.rows, self.waiters = [], []
+        for waiter in waiters:
+            _settle(waiter, refusal)
+
+
+def _settle(waiter: Waiter, refusal: Refusal | None) -> None:
+    try:
+        waiter.settle(refusal)
+    except Exception:
+        # uvloop raises on a transport that is gone; the rest of the batch must have its answers.
+        log.exception("answering a client failed")
+
+
+class EventQueue:
+    """Bounded in events and bytes, gathering and in flight counted separately."""
+
+    def __init__(
+        self, *, events_max: int, bytes_max: int, batch_events_max: int, batch_bytes_max: int
+    ) -> None:
+        self._events_max = events_max
+        self._bytes_max = bytes_max
+        self._batch_events_max = batch_events_max
+        self._batch_bytes_max = batch_bytes_max
+        self._batches: deque[Batch] = deque()
+        self._idle: deque[asyncio.Future[None]] = deque()
+        self._drained: asyncio.Event = asyncio.Event()
+        self._drained.set()
+        self._closed = False
+        self._in_flight: dict[Batch, int] = {}
+        self.accepted_events = 0
+        """Events taken in since the start; only ever grows."""
+        self.waiting_events = 0
+        self.waiting_bytes = 0
+
+    @property
+    def unsettled_events(self) -> int:
+        """Events whose senders have no answer yet: waiting, or in a COPY."""
+        return self.waiting_events + sum(len(batch.rows) for batch in self._in_flight)
+
+    @property
+    def unsettled_bytes(self) -> int:
+        """The size of their rows; a batch in flight counts whole until it is settled."""
+        return self.waiting_bytes + sum(self._in_flight.values())
+
+    def put(self, row: bytes, waiter: Waiter) -> None:
+        """File an event; raise Refusal when the queue is full or the server is stopping."""
+        size = len(row)
+        if self.waiting_events >= self._events_max or self.waiting_bytes + size > self._bytes_max:
+            raise self._refusal()
+        batch = self._batches[-1] if self._batches else None
+        if (
+            batch is None
+            or len(batch.rows) >= self._batch_events_max
+            or batch.bytes + size > self._batch_bytes_max
+        ):
+            batch = self._open()
+        batch.rows.append(row)
+        batch.waiters.append(waiter)
+        batch.bytes += size
+        self.waiting_bytes += size
+        self.waiting_events += 1
+        self.accepted_events += 1
+
+    async def take(self) -> Batch:
+        """Wait for the oldest batch and take it whole; hand it to `done` when it is settled."""
+        while not self._batches:
+            idle = asyncio.get_running_loop().create_future()
+            self._idle.append(idle)
+            await idle
+        batch = self._batches.popleft()
+        self.waiting_events -= len(batch.rows)
+        self.waiting_bytes -= batch.bytes
+        self._in_flight[batch] = batch.bytes
+        return batch
+
+    def done(self, batch: Batch) -> None:
+        """Forget a batch that is settled."""
+        del self._in_flight[batch]
+        if not self._in_flight and not self._batches:
+            self._drained.set()
+
+    def close(self) -> None:
+        """Take in no further event; what is here can still be taken out."""
+        self._closed = True
+        self._events_max = 0  # so that `put` needs no check of its own
+
+    async def drain(self) -> None:
+        """Wait until every event taken in is settled."""
+        await self._drained.wait()
+
+    def refuse_all(self, refusal: Refusal) -> None:
+        """Answer everybody who still waits, in flight or not; for the end of the process."""
+        for batch in (*self._in_flight, *self._batches):
+            batch.settle(refusal)
+
+    def _open(self) -> Batch:
+        batch = Batch()
+        self._batches.append(batch)
+        self._drained.clear()
+        while self._idle:
+            idle = self._idle.popleft()
+            if not idle.done():
+                idle.set_result(None)
+                break
+        return batch
+
+    def _refusal(self) -> Refusal:
+        if self._closed:
+            return Refusal(Code.SHUTTING_DOWN, "The server is stopping; send the event again.")
+        return Refusal(Code.OVERLOADED, "The queue is full; send the event again in a moment.")

@@ -1,0 +1,113 @@
+"""The writers: batch by batch from the queue into Postgres, and every sender gets an answer.
+
+A 200 is sent after COMMIT and never before. A row that Postgres refuses is taken out by the line
+that the error names and the rest is sent again: two COPYs for one bad row. Whatever else goes wrong
+is the database's or ours, never the event's: its senders get a 500 that says whether the event
+may have been stored.
+"""
+
+import time
+
+import structlog
+
+from ingest.errors import Code, Refusal
+from ingest.observe.metrics import Books
+from ingest.pipeline import rows
+from ingest.pipeline.queue import Batch, EventQueue
+from ingest.store.failures import RowRefused, Unavailable
+from ingest.store.health import Health
+from ingest.store.link import CopyLink
+
+log = structlog.get_logger(__name__)
+
+
+class Writer:
+    """One task and one connection; the server runs `writer.connections` of them."""
+
+    def __init__(self, queue: EventQueue, link: CopyLink, health: Health, books: Books) -> None:
+        self._queue = queue
+        self._link = link
+        self._health = health
+        self._books = books
+
+    async def run(self) -> None:
+        """Write until cancelled. Nothing that a batch does ends this loop."""
+        while True:
+            batch = await self._queue.take()
+            try:
+                await self._write(batch)
+            except Exception:
+                log.exception("a batch could not be written")
+                self._refuse(batch, _unknown("the server failed"))
+            finally:
+                # Also when cancelled in the middle of a COPY: nobody is left waiting.
+                self._refuse(batch, _unknown("the server stopped"))
+                self._queue.done(batch)
+
+    async def _write(self, batch: Batch) -> None:
+        started_s = time.monotonic()
+        try:
+            self._health.check()
+            await self._copy(batch)
+        except Unavailable as failure:
+            self._health.report(failure)
+            self._refuse(batch, _away(failure))
+        else:
+            self._acknowledge(batch, started_s)
+
+    async def _copy(self, batch: Batch) -> None:
+        """COPY the batch, taking out each row that Postgres refuses."""
+        while batch.rows:
+            try:
+                await self._link.copy(rows.document(batch.rows), len(batch.rows))
+            except RowRefused as bad:
+                index = await self._find(batch) if bad.index is None else bad.index
+                self._refuse_row(batch, index, bad)
+            else:
+                return
+
+    async def _find(self, batch: Batch) -> int:
+        """Return the index of a refused row that the error did not name, by bisection."""
+        low, high = 0, len(batch.rows)
+        while high - low > 1:
+            middle = (low + high) // 2
+            half = batch.rows[low:middle]
+            try:
+                await self._link.rehearse(rows.document(half), len(half))
+            except RowRefused:
+                high = middle
+            else:
+                low = middle
+        return low
+
+    def _acknowledge(self, batch: Batch, started_s: float) -> None:
+        events = len(batch.rows)
+        opened_s = batch.opened_s
+        batch.settle(None)
+        now_s = time.monotonic()
+        self._books.committed(events, now_s - started_s, now_s - opened_s)
+
+    def _refuse_row(self, batch: Batch, index: int, bad: RowRefused) -> None:
+        batch.refuse(index, Refusal(Code.REJECTED_BY_DATABASE, f"Postgres: {bad.message}"))
+        self._books.refused_after_acceptance(Code.REJECTED_BY_DATABASE, 1)
+
+    def _refuse(self, batch: Batch, refusal: Refusal) -> None:
+        if events := len(batch.rows):
+            batch.settle(refusal)
+            self._books.refused_after_acceptance(refusal.code, events)
+
+
+def _away(failure: Unavailable) -> Refusal:
+    if failure.stored is None:
+        return _unknown(failure.reason)
+    return Refusal(
+        Code.DATABASE_ERROR,
+        f"The event was not stored ({failure.reason}); send it again.",
+    )
+
+
+def _unknown(reason: str) -> Refusal:
+    return Refusal(
+        Code.DATABASE_ERROR,
+        f"The database did not confirm the event ({reason}); it may or may not be stored.",
+    )

@@ -1,0 +1,1 @@
+"""Where events rest: the only layer that speaks to Postgres."""

@@ -1,0 +1,99 @@
+"""What `nonito check` looks at in the database, in words that a person understands."""
+
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from ingest.errors import StartupError
+from ingest.store import migrations, partitions
+from ingest.store.postgres import Connection, durability_off
+
+_VERSION_MIN = 150_000
+
+
+class Finding(NamedTuple):
+    """One thing that was looked at."""
+
+    is_good: bool
+    text: str
+
+
+async def examine(connection: Connection) -> list[Finding]:
+    """Look at everything that serving needs; changes nothing."""
+    findings = [
+        await _version(connection),
+        await _writable(connection),
+        *await _durability(connection),
+        await _schema(connection),
+    ]
+    if all(finding.is_good for finding in findings):
+        findings += [await _partitions(connection), await _strays(connection)]
+        findings += [await _permission(connection), await _keys(connection)]
+    return findings
+
+
+async def _version(connection: Connection) -> Finding:
+    number = int(await connection.fetchval("SHOW server_version_num"))
+    version = await connection.fetchval("SHOW server_version")
+    if number < _VERSION_MIN:
+        return Finding(False, f"PostgreSQL {version}: 15 or later is needed")
+    return Finding(True, f"PostgreSQL {version}")
+
+
+async def _writable(connection: Connection) -> Finding:
+    if await connection.fetchval("SELECT pg_is_in_recovery()"):
+        return Finding(False, "this server is a standby: set database.url to the primary")
+    if await connection.fetchval("SHOW transaction_read_only") == "on":
+        return Finding(
+            False, "transactions are read-only: ALTER ROLE … RESET default_transaction_read_only"
+        )
+    return Finding(True, "the server takes writes")
+
+
+async def _durability(connection: Connection) -> list[Finding]:
+    off = await durability_off(connection)
+    if not off:
+        return [Finding(True, "commits are durable (fsync, synchronous_commit, full_page_writes)")]
+    return [
+        Finding(False, f"{name} is off: acknowledged events can be lost; turn it on")
+        for name in off
+    ]
+
+
+async def _schema(connection: Connection) -> Finding:
+    try:
+        pending = migrations.pending(await migrations.applied_versions(connection))
+    except StartupError as error:
+        return Finding(False, str(error))
+    if pending:
+        return Finding(False, f"{len(pending)} migrations are due: `nonito serve` applies them")
+    return Finding(True, "the schema is up to date")
+
+
+async def _partitions(connection: Connection) -> Finding:
+    now = datetime.now(UTC)
+    ranges = await partitions.existing_ranges(connection)
+    if not any(each.start <= now < each.end for each in ranges):
+        return Finding(False, "no partition of events holds today: `nonito serve` makes them")
+    return Finding(True, f"{len(ranges)} partitions of events, to {max(ranges).end:%Y-%m-%d}")
+
+
+async def _strays(connection: Connection) -> Finding:
+    if await connection.fetchval("SELECT EXISTS (SELECT FROM events_default)"):
+        return Finding(True, "events_default holds strays; they move when their partition is made")
+    return Finding(True, "no strays in events_default")
+
+
+async def _permission(connection: Connection) -> Finding:
+    if await connection.fetchval("SELECT has_table_privilege('events', 'INSERT')"):
+        return Finding(True, "this role may insert into events")
+    return Finding(False, "this role may not insert into events: GRANT INSERT ON events TO it")
+
+
+async def _keys(connection: Connection) -> Finding:
+    count = await connection.fetchval(
+        "SELECT count(*) FROM api_keys WHERE revoked_at IS NULL"
+        " AND (expires_at > now()) IS NOT FALSE"
+    )
+    if not count:
+        return Finding(False, "no API key: nonito keys create --app NAME")
+    return Finding(True, f"{count} API keys")

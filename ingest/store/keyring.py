@@ -1,0 +1,94 @@
+"""The API keys in memory: a snapshot per process that follows the database.
+
+A notification makes it be read anew at once; so does the loss of the connection that listens. A
+slow poll covers a notification that got lost on the way. While Postgres is away the last snapshot
+goes on working.
+"""
+
+import asyncio
+import time
+from contextlib import suppress
+
+import asyncpg
+import structlog
+
+from ingest.store import keys
+from ingest.store.failures import Unavailable
+from ingest.store.postgres import Connection, Postgres, close
+
+log = structlog.get_logger(__name__)
+
+_CHANNEL = "nonito_keys"
+_TIMEOUT_S = 2.0
+_BACKOFF_MIN_S = 0.05
+_BACKOFF_MAX_S = 1.0
+
+
+class Keyring:
+    """Which key belongs to which app."""
+
+    def __init__(self, postgres: Postgres, *, poll_interval_s: float) -> None:
+        self._postgres = postgres
+        self._poll_interval_s = poll_interval_s
+        self._apps: dict[bytes, int] = {}
+        self._next_expiry_s: float | None = None
+        self._changed = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._apps)
+
+    def app_of(self, secret: str) -> int | None:
+        """Return the id of the app that a key belongs to; None for a key that is not valid."""
+        return self._apps.get(keys.digest(secret))
+
+    async def load(self) -> None:
+        """Read the keys once, before serving; raise Unavailable."""
+        async with self._postgres.session(_TIMEOUT_S) as connection:
+            await self._read(connection)
+
+    async def watch(self) -> None:
+        """Follow the database for ever, through any number of lost connections."""
+        backoff_s = _BACKOFF_MIN_S
+        while True:
+            try:
+                connection = await self._postgres.connect(_TIMEOUT_S)
+            except Unavailable:
+                await asyncio.sleep(backoff_s)
+                backoff_s = min(backoff_s * 2, _BACKOFF_MAX_S)
+                continue
+            backoff_s = _BACKOFF_MIN_S
+            try:
+                await self._follow(connection)
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, RuntimeError) as error:
+                # RuntimeError is what a dying uvloop transport raises.
+                log.warning("listening for API keys was interrupted", reason=type(error).__name__)
+                await asyncio.sleep(backoff_s)
+            finally:
+                await close(connection, _TIMEOUT_S)
+
+    async def _follow(self, connection: Connection) -> None:
+        connection.add_termination_listener(lambda _: self._changed.set())
+        await connection.add_listener(_CHANNEL, lambda *_: self._changed.set())
+        while True:
+            # Cleared before reading: a change while it is read is not missed.
+            self._changed.clear()
+            await self._read(connection)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), self._wait_s())
+
+    def _wait_s(self) -> float:
+        if self._next_expiry_s is None:
+            return self._poll_interval_s
+        return max(0.0, min(self._poll_interval_s, self._next_expiry_s - time.time()))
+
+    async def _read(self, connection: Connection) -> None:
+        rows = await connection.fetch(
+            "SELECT secret_sha256, app_id, extract(epoch FROM expires_at)::float8 AS expires_s"
+            " FROM api_keys WHERE revoked_at IS NULL AND (expires_at > now()) IS NOT FALSE"
+        )
+        apps = {bytes(row["secret_sha256"]): int(row["app_id"]) for row in rows}
+        if apps != self._apps:
+            log.info("API keys loaded", keys=len(apps))
+        self._apps = apps
+        expiries = [float(row["expires_s"]) for row in rows if row["expires_s"] is not None]
+        self._next_expiry_s = min(expiries, default=None)

@@ -1,0 +1,123 @@
+"""How this server connects to Postgres: time-outs of every kind, and a look at its durability."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TypeAlias
+
+import asyncpg
+import structlog
+
+from ingest.errors import StartupError
+from ingest.store.failures import RowRefused, Unavailable, while_connecting, while_sending
+
+log = structlog.get_logger(__name__)
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+
+_LOCK_TIMEOUT_SHARE = 0.8
+_STATEMENT_TIMEOUT_SHARE = 0.9
+_RETRY_S = 0.25
+
+
+class Postgres:
+    """One database, and how long to wait for it. Hands out connections; owns none."""
+
+    def __init__(self, url: str, *, connect_timeout_s: float, commit_timeout_s: float) -> None:
+        self._url = url
+        self._connect_timeout_s = connect_timeout_s
+        self.commit_timeout_s = commit_timeout_s
+        self._durability_warned: set[str] = set()
+
+    async def connect(self, statement_timeout_s: float | None = None) -> Connection:
+        """Open a connection whose statements end after `statement_timeout_s`; raise Unavailable.
+
+        Postgres gives up a lock, then a statement, before the client's own time-out: then the fate
+        of what was sent is known.
+        """
+        timeout_s = statement_timeout_s or self.commit_timeout_s
+        try:
+            connection = await asyncpg.connect(
+                self._url,
+                timeout=self._connect_timeout_s,
+                command_timeout=timeout_s,
+                server_settings={
+                    "application_name": "nonito",
+                    "lock_timeout": f"{timeout_s * _LOCK_TIMEOUT_SHARE * 1000:.0f}",
+                    "statement_timeout": f"{timeout_s * _STATEMENT_TIMEOUT_SHARE * 1000:.0f}",
+                },
+            )
+        except (ValueError, asyncpg.InterfaceError) as error:
+            raise StartupError(f"database.url can't be used: {error}") from error
+        except Exception as error:
+            raise while_connecting(error) from error
+        try:
+            await self._check_durability(connection)
+        except Exception as error:
+            connection.terminate()
+            raise while_connecting(error) from error
+        return connection
+
+    @asynccontextmanager
+    async def session(self, statement_timeout_s: float | None = None) -> AsyncIterator[Connection]:
+        """Open a connection for one piece of work; failures inside are raised as Unavailable."""
+        connection = await self.connect(statement_timeout_s)
+        try:
+            yield connection
+        except (RowRefused, Unavailable, StartupError):
+            raise
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            failure = while_sending(error)
+            if isinstance(failure, RowRefused):
+                raise
+            raise failure from error
+        finally:
+            await close(connection, self._connect_timeout_s)
+
+    async def wait_until_up(self, timeout_s: float) -> None:
+        """Wait until a connection can be made; raise StartupError with the last reason."""
+        end_s = asyncio.get_running_loop().time() + timeout_s
+        warned = False
+        while True:
+            try:
+                connection = await self.connect()
+            except Unavailable as failure:
+                if asyncio.get_running_loop().time() >= end_s:
+                    raise StartupError(
+                        f"Postgres can't be reached ({failure.reason}: {failure.__cause__}); "
+                        "check database.url and that it runs."
+                    ) from failure
+                if not warned:
+                    log.warning("waiting for Postgres", reason=failure.reason)
+                    warned = True
+                await asyncio.sleep(_RETRY_S)
+            else:
+                await close(connection, self._connect_timeout_s)
+                return
+
+    async def _check_durability(self, connection: Connection) -> None:
+        for setting in await durability_off(connection):
+            if setting not in self._durability_warned:
+                self._durability_warned.add(setting)
+                log.critical(
+                    "Postgres is not durable: acknowledged events can be lost in a crash",
+                    off=setting,
+                    mend=f"ALTER SYSTEM SET {setting} = on; SELECT pg_reload_conf();",
+                )
+
+
+async def durability_off(connection: Connection) -> list[str]:
+    """Return the settings without which a commit is not durable and that are off."""
+    rows = await connection.fetch(
+        "SELECT name FROM pg_settings WHERE setting = 'off'"
+        " AND name IN ('fsync', 'synchronous_commit', 'full_page_writes') ORDER BY name"
+    )
+    return [str(row["name"]) for row in rows]
+
+
+async def close(connection: Connection, timeout_s: float) -> None:
+    """Close within `timeout_s`, by force if need be; never raises."""
+    try:
+        await connection.close(timeout=timeout_s)
+    except Exception:  # noqa: BLE001 - whatever a dying connection raises, it is to be gone
+        connection.terminate()
