@@ -1,0 +1,197 @@
+"""A Postgres cluster of our own: one data directory, and the server in it.
+
+The server listens on a Unix socket only, which nobody but its owner (and root) may use, and runs
+apart from the process that starts it. As root it runs under an account of its own, since Postgres
+refuses to run as root.
+"""
+
+import hashlib
+import os
+import pwd
+import shlex
+import shutil
+import socket
+import stat
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Literal, NamedTuple
+from urllib.parse import quote
+
+import structlog
+
+from ingest.errors import StartupError
+
+log = structlog.get_logger(__name__)
+
+SUPERUSER = "postgres"
+START_TIMEOUT_S = 120
+"""Crash recovery may have to replay a whole checkpoint's worth of WAL."""
+
+_ACCOUNT_NAME = "nonito"
+_SOCKET_NAME = ".s.PGSQL.5432"
+_SOCKET_PATH_BYTES_MAX = 100  # the kernel's limit is 107
+
+
+class Account(NamedTuple):
+    """The system account that Postgres runs as."""
+
+    uid: int
+    gid: int
+
+
+class Cluster:
+    """The cluster in `directory`, run by the programs in `programs`."""
+
+    def __init__(self, directory: Path, programs: Path) -> None:
+        self.directory = directory.absolute()
+        self._data = self.directory / "postgres"
+        self._programs = programs
+        self._account: Account | None = None
+        self._socket_dir = _socket_dir(self.directory)
+
+    @property
+    def psql(self) -> Path:
+        """Return the `psql` that comes with it."""
+        return self._programs / "psql"
+
+    @property
+    def log(self) -> Path:
+        """Return the file that the server logs to."""
+        return self._data / "server.log"
+
+    @property
+    def postmaster_pid(self) -> int:
+        """Return the server's process id; raise OSError when it does not run."""
+        return int((self._data / "postmaster.pid").read_text().split(maxsplit=1)[0])
+
+    def url(self, database: str) -> str:
+        """Return where to connect."""
+        return f"postgresql://{SUPERUSER}@/{database}?host={quote(str(self._socket_dir))}"
+
+    def create(self) -> None:
+        """Make the cluster if it is new; raise StartupError or OSError."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self._account = self._choose_account()
+        self._socket_dir.mkdir(mode=0o700, exist_ok=True)
+        if self._account is not None:
+            os.chown(self._socket_dir, *self._account)
+            for place in (self._data, self._socket_dir, self.psql):
+                _let_through(place)
+        if not self._data.exists():
+            self._initialise()
+
+    def start(self, *settings: str) -> None:
+        """Start the server unless it runs, and wait until it takes connections."""
+        if self.accepts():
+            return
+        fixed = ("listen_addresses=", "unix_socket_permissions=0700")
+        options = (*fixed, f"unix_socket_directories={self._socket_dir}", *settings)
+        self._pg_ctl(
+            "start",
+            f"--log={self.log}",
+            f"--options={' '.join(f'-c {shlex.quote(option)}' for option in options)}",
+        )
+
+    def stop(self, mode: Literal["fast", "immediate"] = "fast") -> None:
+        """Stop the server and wait until it is gone."""
+        self._pg_ctl("stop", f"--mode={mode}")
+
+    def accepts(self) -> bool:
+        """Return whether somebody listens on the socket."""
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(1)
+            return client.connect_ex(str(self._socket_dir / _SOCKET_NAME)) == 0
+
+    def execute(self, sql: str) -> str:
+        """Run SQL as the superuser and return what `psql` prints, unadorned."""
+        options = ("--quiet", "--no-align", "--tuples-only", "--no-psqlrc", "--set=ON_ERROR_STOP=1")
+        return self._run("psql", *options, self.url(SUPERUSER), "--command", sql).strip()
+
+    def create_database(self, name: str) -> None:
+        """Make a database unless it exists; the name is ours, made of letters."""
+        if not self.execute(f"SELECT 1 FROM pg_database WHERE datname = '{name}'"):  # noqa: S608
+            self.execute(f"CREATE DATABASE {name}")
+
+    def _choose_account(self) -> Account | None:
+        if os.geteuid() != 0:
+            return None
+        if self._data.exists():
+            owner = self._data.stat()
+            return Account(owner.st_uid, owner.st_gid)
+        return _make_account()
+
+    def _initialise(self) -> None:
+        """Make the cluster under another name first, so that a half-made one is never used."""
+        unfinished = self.directory / "postgres.unfinished"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(mode=0o700)
+        if self._account is not None:
+            os.chown(unfinished, *self._account)
+        log.info("making a Postgres cluster", directory=str(self._data))
+        options = (f"--username={SUPERUSER}", "--auth=trust", "--encoding=UTF8", "--locale=C")
+        self._run("initdb", *options, f"--pgdata={unfinished}")
+        unfinished.rename(self._data)
+
+    def _pg_ctl(self, action: str, *options: str) -> None:
+        wait = ("--wait", f"--timeout={START_TIMEOUT_S}")
+        self._run("pg_ctl", action, *wait, f"--pgdata={self._data}", *options)
+
+    def _run(self, program: str, *arguments: str) -> str:
+        # Output goes to a file: the server inherits it, and a pipe would never end.
+        with tempfile.TemporaryFile() as output:
+            account = self._account
+            ended = subprocess.run(  # noqa: S603 - our own programs and arguments
+                [self._programs / program, *arguments],
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                user=account.uid if account else None,
+                group=account.gid if account else None,
+                extra_groups=[] if account else None,
+                check=False,
+                timeout=START_TIMEOUT_S + 10,
+            )
+            output.seek(0)
+            text = output.read().decode(errors="replace")
+        if ended.returncode != 0:
+            last = (text.strip().splitlines() or ["no output"])[-1]
+            raise StartupError(
+                f"the Postgres in {self.directory} failed ({program}: {last}); see {self.log}"
+            )
+        return text
+
+
+def _socket_dir(directory: Path) -> Path:
+    """Return a place for the socket whose path is short enough for the kernel."""
+    beside = directory / "run"
+    if len(os.fsencode(beside / _SOCKET_NAME)) <= _SOCKET_PATH_BYTES_MAX:
+        return beside
+    name = hashlib.sha256(os.fsencode(directory)).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"nonito-{name}"
+
+
+def _make_account() -> Account:
+    try:
+        entry = pwd.getpwnam(_ACCOUNT_NAME)
+    except KeyError:
+        options = ("--system", "--no-create-home", "--shell=/usr/sbin/nologin")
+        try:
+            subprocess.run(["useradd", *options, _ACCOUNT_NAME], check=True, timeout=30)  # noqa: S603, S607
+        except (OSError, subprocess.SubprocessError) as error:
+            raise StartupError(
+                "Postgres can't run as root, and an account for it can't be made: "
+                "run nonito as another user, or set database.url"
+            ) from error
+        entry = pwd.getpwnam(_ACCOUNT_NAME)
+    return Account(entry.pw_uid, entry.pw_gid)
+
+
+def _let_through(place: Path) -> None:
+    """As root: let the account pass through the directories above a place, and see no more."""
+    for directory in place.parents:
+        mode = directory.stat().st_mode
+        if not mode & stat.S_IXOTH:
+            log.warning("letting Postgres's account pass through", directory=str(directory))
+            directory.chmod(mode | stat.S_IXOTH)

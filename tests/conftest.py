@@ -1,0 +1,105 @@
+"""Fixtures: one Postgres a session, one migrated database a test, real server processes."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Protocol
+
+import pytest
+from blockbuster import BlockBuster, blockbuster_ctx
+
+from ingest.config import Config
+from ingest.store import keys, migrations, partitions
+from ingest.store.cluster import Cluster
+from ingest.store.postgres import Postgres
+from tests.support.postgres import TEMPLATE, make_postgres, new_database, running_cluster
+from tests.support.server import Server, running_server
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """A Postgres for the whole session, durable as in production."""
+    with running_cluster() as running:
+        running.execute(f"CREATE DATABASE {TEMPLATE}")
+        asyncio.run(_prepare(make_postgres(running.url(TEMPLATE))))
+        yield running
+
+
+async def _prepare(postgres: Postgres) -> None:
+    await migrations.migrate(postgres)
+    events = Config().events
+    await partitions.ensure(postgres, events.partition_by, events.partitions_ahead)
+
+
+@pytest.fixture
+def database_url(cluster: Cluster) -> Iterator[str]:
+    """A migrated database of the test's own."""
+    with new_database(cluster) as url:
+        yield url
+
+
+@pytest.fixture
+def postgres(database_url: str) -> Postgres:
+    """The store's view of the test's database."""
+    return make_postgres(database_url)
+
+
+def make_key(url: str, app: str = "test") -> str:
+    """Make an API key; for tests that are not async."""
+
+    async def work() -> str:
+        async with make_postgres(url).session() as connection:
+            return await keys.create(connection, app, "", None)
+
+    return asyncio.run(work())
+
+
+class StartServer(Protocol):
+    """Starts a server on a database, with settings by their dotted key."""
+
+    def __call__(self, url: str, **settings: object) -> Server:
+        """Write `server__port=1` for `server.port`."""
+
+
+@pytest.fixture
+def start_server() -> Iterator[StartServer]:
+    """Start servers that end with the test."""
+    with ExitStack() as stack:
+
+        def start(url: str, **settings: object) -> Server:
+            dotted = {name.replace("__", "."): value for name, value in settings.items()}
+            arguments = ("--database-url", url)
+            return stack.enter_context(running_server(arguments, make_key(url), dotted))
+
+        yield start
+
+
+@pytest.fixture
+def server(database_url: str, start_server: StartServer) -> Server:
+    """A server of the test's own, on a database of the test's own (`database_url`)."""
+    return start_server(database_url)
+
+
+@pytest.fixture(scope="module")
+def shared_database_url(cluster: Cluster) -> Iterator[str]:
+    """A migrated database that the tests of a module share."""
+    with new_database(cluster) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def shared_server(shared_database_url: str) -> Iterator[Server]:
+    """A server that the tests of a module share, for tests that leave it as it was."""
+    arguments = ("--database-url", shared_database_url)
+    with running_server(arguments, make_key(shared_database_url)) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def blockbuster(request: pytest.FixtureRequest) -> Iterator[BlockBuster | None]:
+    """Fail a test of ours in which something blocks the event loop."""
+    if not request.node.get_closest_marker("asyncio"):
+        yield None
+        return
+    with blockbuster_ctx("ingest") as found:
+        yield found

@@ -1,0 +1,98 @@
+"""Databases of the tests: each test that wants one gets its own, copied from a migrated one."""
+
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import psutil
+
+from ingest.store.cluster import Cluster
+from ingest.store.embedded import find_programs
+from ingest.store.postgres import Postgres
+
+_numbers = count(1)
+
+TEMPLATE = "nonito_template"
+
+
+@contextmanager
+def running_cluster(programs: Path | None = None) -> Iterator[Cluster]:
+    """Run a new cluster in a short path below /tmp, by default with the wheel's PostgreSQL 18."""
+    directory = Path(tempfile.mkdtemp(prefix="nonito-test-"))
+    cluster = Cluster(directory, programs or find_programs())
+    cluster.create()
+    cluster.start("max_connections=300")
+    try:
+        yield cluster
+    finally:
+        resume(cluster)
+        if cluster.accepts():
+            cluster.stop("immediate")
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextmanager
+def new_database(cluster: Cluster, template: str = TEMPLATE) -> Iterator[str]:
+    """Copy a database and yield its URL; it is dropped afterwards, whoever still uses it."""
+    name = f"test_{os.getpid()}_{next(_numbers)}"
+    cluster.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+    try:
+        yield cluster.url(name)
+    finally:
+        cluster.start()
+        cluster.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+def make_postgres(url: str, commit_timeout_s: float = 5.0) -> Postgres:
+    """Return the store's view of a database, with the default time-outs."""
+    return Postgres(url, connect_timeout_s=2.0, commit_timeout_s=commit_timeout_s)
+
+
+async def fetch(url: str, sql: str, *arguments: object) -> list[Any]:
+    """Run a query on a connection of its own."""
+    connection = await asyncpg.connect(url, timeout=10)
+    try:
+        return list(await connection.fetch(sql, *arguments))
+    finally:
+        await connection.close()
+
+
+def processes(cluster: Cluster) -> list[psutil.Process]:
+    """Return the postmaster and all its children; none when it does not run."""
+    try:
+        postmaster = psutil.Process(cluster.postmaster_pid)
+    except (OSError, psutil.NoSuchProcess):
+        return []
+    return [postmaster, *postmaster.children(recursive=True)]
+
+
+def _signal(cluster: Cluster, number: signal.Signals) -> None:
+    for process in processes(cluster):
+        try:
+            process.send_signal(number)
+        except psutil.NoSuchProcess:
+            continue
+
+
+def pause(cluster: Cluster) -> None:
+    """Hang Postgres: every process of it is stopped (SIGSTOP)."""
+    _signal(cluster, signal.SIGSTOP)
+
+
+def resume(cluster: Cluster) -> None:
+    """Let a hung Postgres go on."""
+    _signal(cluster, signal.SIGCONT)
+
+
+def kill(cluster: Cluster) -> None:
+    """Kill every process of Postgres at once (SIGKILL) and wait until they are gone."""
+    victims = processes(cluster)
+    _signal(cluster, signal.SIGKILL)
+    psutil.wait_procs(victims, timeout=10)

@@ -1,0 +1,117 @@
+"""A real server process, started by its command, with a key to send events with."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO, Any
+
+import psutil
+import requests
+from prometheus_client.parser import text_string_to_metric_families
+
+ROOT = Path(__file__).parents[2]
+START_TIMEOUT_S = 60.0
+COMMAND = (sys.executable, "-m", "ingest")
+
+
+def environment(settings: Mapping[str, object] | None = None) -> dict[str, str]:
+    """Return this process's environment with settings, named `section.key`, and no others."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("NONITO_") and name != "DATABASE_URL"
+    }
+    for key, value in (settings or {}).items():
+        kept[f"NONITO_{key.replace('.', '_').upper()}"] = str(value)
+    return kept
+
+
+class Server:
+    """A running server: its process, its address, and an API key of the database it uses."""
+
+    def __init__(self, process: subprocess.Popen[bytes], logs: IO[bytes], key: str) -> None:
+        self.process = process
+        self.key = key
+        self._logs = logs
+        self.url = ""
+        self.port = 0
+        self.greeting = ""
+
+    def wait_until_ready(self) -> None:
+        """Read the greeting, which ends with the line that names the address."""
+        assert self.process.stdout is not None
+        first = self.process.stdout.readline().decode()
+        if not first.startswith("Listening on "):
+            raise AssertionError(f"the server did not start: {first}{self.logs()}")
+        self.greeting = first
+        self.url = first.removeprefix("Listening on ").strip()
+        self.port = int(self.url.rsplit(":", 1)[1])
+
+    def post(self, body: object, **headers: str) -> requests.Response:
+        """Post one event as JSON with the server's key."""
+        return requests.post(
+            f"{self.url}/event", json=body, headers={"X-API-Key": self.key, **headers}, timeout=30
+        )
+
+    def get(self, path: str) -> requests.Response:
+        """Get a path of the server."""
+        return requests.get(f"{self.url}{path}", timeout=30)
+
+    def metrics(self) -> dict[str, float]:
+        """Scrape: every sample by its name, with the values of its labels behind it."""
+        found = {}
+        for family in text_string_to_metric_families(self.get("/metrics").text):
+            for sample in family.samples:
+                labels = ",".join(sample.labels.values())
+                found[f"{sample.name}{{{labels}}}" if labels else sample.name] = sample.value
+        return found
+
+    def logs(self) -> str:
+        """Return what was logged so far."""
+        self._logs.seek(0)
+        return self._logs.read().decode()
+
+    def stop(self, number: signal.Signals = signal.SIGTERM, timeout_s: float = 30.0) -> int:
+        """Send a signal and return the exit code."""
+        self.process.send_signal(number)
+        return self.process.wait(timeout_s)
+
+    def memory_bytes(self) -> int:
+        """Return the resident set size."""
+        return int(psutil.Process(self.process.pid).memory_info().rss)
+
+
+@contextmanager
+def running_server(
+    arguments: tuple[str, ...], key: str, settings: Mapping[str, object] | None = None
+) -> Iterator[Server]:
+    """Run `nonito ARGUMENTS serve` on a free port; killed at the end if it still runs."""
+    with TemporaryFile() as logs:
+        process = subprocess.Popen(
+            [*COMMAND, *arguments, "serve", "--port", "0"],
+            stdout=subprocess.PIPE,
+            stderr=logs,
+            cwd=ROOT / "tests",  # where no config.toml lies
+            env=environment(settings) | {"PYTHONPATH": str(ROOT)},
+        )
+        with process:
+            server = Server(process, logs, key)
+            try:
+                server.wait_until_ready()
+                yield server
+            finally:
+                process.kill()
+
+
+def wait_for(condition: Any, timeout_s: float = 10.0) -> None:  # noqa: ANN401 - any callable
+    """Wait until a condition holds; fail if it does not in time."""
+    end_s = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < end_s, "the condition did not come true in time"
+        time.sleep(0.02)
