@@ -92,7 +92,7 @@ class App:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         await prepare(self._postgres, self._config)
-        await self._keyring.load()
+        await self._connect()
         self._start_tasks()
         server = await loop.create_server(self._connections, sock=listener, backlog=_BACKLOG)
         await when_ready()
@@ -104,6 +104,14 @@ class App:
         await self._stop.wait()
         await self._shut_down(server)
         return not self._failed
+
+    async def _connect(self) -> None:
+        try:
+            await self._keyring.load()
+            for link in self._links:
+                await link.open()
+        except Unavailable as failure:
+            raise StartupError(f"the database failed: {failure.__cause__}") from failure
 
     def _make_link(self) -> CopyLink:
         return CopyLink(self._postgres, rows.TABLE, rows.COLUMNS)

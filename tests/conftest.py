@@ -15,20 +15,33 @@ from ingest.store.postgres import Postgres
 from tests.support.postgres import TEMPLATE, make_postgres, new_database, running_cluster
 from tests.support.server import Server, running_server
 
+_CONNECT = {"_parse_connect_dsn_and_args", "_dot_postgresql_path", "_read_password_file"}
+OWN_DATABASE = "own"
+
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
     """A Postgres for the whole session, durable as in production."""
     with running_cluster() as running:
         running.execute(f"CREATE DATABASE {TEMPLATE}")
-        asyncio.run(_prepare(make_postgres(running.url(TEMPLATE))))
+        asyncio.run(prepare(make_postgres(running.url(TEMPLATE))))
         yield running
 
 
-async def _prepare(postgres: Postgres) -> None:
+async def prepare(postgres: Postgres) -> None:
+    """Migrate a database and make its partitions."""
     await migrations.migrate(postgres)
     events = Config().events
     await partitions.ensure(postgres, events.partition_by, events.partitions_ahead)
+
+
+@pytest.fixture
+def own_cluster() -> Iterator[Cluster]:
+    """A Postgres of the test's own, to be stopped, hung or killed, with a migrated database."""
+    with running_cluster() as running:
+        running.create_database(OWN_DATABASE)
+        asyncio.run(prepare(make_postgres(running.url(OWN_DATABASE))))
+        yield running
 
 
 @pytest.fixture
@@ -102,4 +115,7 @@ def blockbuster(request: pytest.FixtureRequest) -> Iterator[BlockBuster | None]:
         yield None
         return
     with blockbuster_ctx("ingest") as found:
+        # asyncpg looks for certificates and a password file, small and local, while it connects.
+        for name in ("os.stat", "io.BufferedReader.read", "io.TextIOWrapper.read"):
+            found.functions[name].can_block_in("asyncpg/connect_utils.py", _CONNECT)
         yield found

@@ -1,5 +1,6 @@
 """What `nonito check` looks at in the database, in words that a person understands."""
 
+import asyncio
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -61,7 +62,8 @@ async def _durability(connection: Connection) -> list[Finding]:
 
 async def _schema(connection: Connection) -> Finding:
     try:
-        pending = migrations.pending(await migrations.applied_versions(connection))
+        applied = await migrations.applied_versions(connection)
+        pending = migrations.pending(applied, await asyncio.to_thread(migrations.known))
     except StartupError as error:
         return Finding(False, str(error))
     if pending:

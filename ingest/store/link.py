@@ -1,6 +1,7 @@
 """A writer's own connection to Postgres: one COPY at a time, never longer than its time-out."""
 
 import asyncio
+import time
 from collections.abc import Coroutine
 from typing import Any
 
@@ -21,14 +22,24 @@ class CopyLink:
         self._connection: Connection | None = None
 
     async def copy(self, document: memoryview, rows: int) -> None:
-        """COPY a binary document of `rows` rows and commit; raise RowRefused or Unavailable."""
+        """COPY a binary document of `rows` rows and commit; raise RowRefused or Unavailable.
+
+        Connecting, where that is needed, counts towards the time-out.
+        """
+        end_s = time.monotonic() + self._timeout_s
         connection = await self._connected()
-        await self._run(connection, self._copy(connection, document, rows), rows)
+        await self._run(connection, self._copy(connection, document, rows), rows, end_s)
 
     async def rehearse(self, document: memoryview, rows: int) -> None:
         """Do the same without committing, to find out whether these rows are accepted."""
+        end_s = time.monotonic() + self._timeout_s
         connection = await self._connected()
-        await self._run(connection, self._copy_and_roll_back(connection, document, rows), rows)
+        work = self._copy_and_roll_back(connection, document, rows)
+        await self._run(connection, work, rows, end_s)
+
+    async def open(self) -> None:
+        """Connect now, so that the first batch need not; raise Unavailable."""
+        await self._connected()
 
     async def close(self) -> None:
         """Let go of the connection."""
@@ -63,12 +74,12 @@ class CopyLink:
             await transaction.rollback()
 
     async def _run(
-        self, connection: Connection, work: Coroutine[Any, Any, None], rows: int
+        self, connection: Connection, work: Coroutine[Any, Any, None], rows: int, end_s: float
     ) -> None:
         # An outer time-out: asyncpg's own does not cover every wait inside a COPY (0.32).
         task = asyncio.ensure_future(work)
         try:
-            done, _ = await asyncio.wait({task}, timeout=self._timeout_s)
+            done, _ = await asyncio.wait({task}, timeout=end_s - time.monotonic())
         except asyncio.CancelledError:
             self._abandon(connection, task)
             raise

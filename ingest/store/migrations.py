@@ -1,5 +1,6 @@
 """Schema migrations: numbered SQL files, each applied once, in order, under an advisory lock."""
 
+import asyncio
 from importlib.resources import files
 from typing import NamedTuple
 
@@ -37,6 +38,7 @@ async def migrate(postgres: Postgres) -> None:
 
     All of it is one transaction: a migration that fails leaves the database as it was.
     """
+    carried = await asyncio.to_thread(known)
     async with postgres.session(_TIMEOUT_S) as connection, connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
         await connection.execute(
@@ -46,7 +48,7 @@ async def migrate(postgres: Postgres) -> None:
             " applied_at timestamptz NOT NULL DEFAULT now())"
         )
         applied = await applied_versions(connection)
-        for migration in pending(applied):
+        for migration in pending(applied, carried):
             await connection.execute(migration.sql)
             await connection.execute(
                 "INSERT INTO nonito_migrations (version, name) VALUES ($1, $2)",
@@ -64,9 +66,8 @@ async def applied_versions(connection: Connection) -> set[int]:
     return {int(row["version"]) for row in rows}
 
 
-def pending(applied: set[int]) -> list[Migration]:
+def pending(applied: set[int], carried: list[Migration]) -> list[Migration]:
     """Return what is still to be applied; raise StartupError if the database is newer than this."""
-    carried = known()
     if newer := applied - {migration.version for migration in carried}:
         raise StartupError(
             f"the database has schema version {max(newer)}, this server knows "

@@ -25,7 +25,7 @@ class Postgres:
 
     def __init__(self, url: str, *, connect_timeout_s: float, commit_timeout_s: float) -> None:
         self._url = url
-        self._connect_timeout_s = connect_timeout_s
+        self._connect_timeout_s = min(connect_timeout_s, commit_timeout_s)
         self.commit_timeout_s = commit_timeout_s
         self._durability_warned: set[str] = set()
 

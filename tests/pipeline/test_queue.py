@@ -1,0 +1,165 @@
+"""The queue: bounded, first in first out, batched by itself, and nobody is left waiting."""
+
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ingest.errors import Code, Refusal
+from ingest.pipeline.queue import Batch, EventQueue
+
+
+class Recorder:
+    """A waiter that remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.told: list[Refusal | None] = []
+
+    def settle(self, refusal: Refusal | None) -> None:
+        """Note the outcome."""
+        self.told.append(refusal)
+
+
+class Gone:
+    """A waiter whose client went away: telling it raises, as uvloop does."""
+
+    def settle(self, refusal: Refusal | None) -> None:  # noqa: ARG002
+        """Fail."""
+        raise RuntimeError("unable to perform operation on <TCPTransport closed=True>")
+
+
+def make_queue(
+    events_max: int = 100, bytes_max: int = 1000, batch_events: int = 10, batch_bytes: int = 100
+) -> EventQueue:
+    """Return a small queue."""
+    return EventQueue(
+        events_max=events_max,
+        bytes_max=bytes_max,
+        batch_events_max=batch_events,
+        batch_bytes_max=batch_bytes,
+    )
+
+
+def refused_code(queue: EventQueue, row: bytes) -> Code | None:
+    """Put a row; return the code it was refused with, if it was."""
+    try:
+        queue.put(row, Recorder())
+    except Refusal as refusal:
+        return refusal.code
+    return None
+
+
+async def test_everything_that_waits_is_taken_in_order() -> None:
+    """One batch, first in first out."""
+    queue = make_queue()
+    for number in range(5):
+        queue.put(b"%d" % number, Recorder())
+    batch = await queue.take()
+    assert batch.rows == [b"0", b"1", b"2", b"3", b"4"]
+
+
+@pytest.mark.parametrize(("events", "size"), [(3, 1), (20, 20), (20, 50)])
+async def test_full_queue_refuses_and_takes_in_again_once_emptied(events: int, size: int) -> None:
+    """Both bounds hold, in events and in bytes; what was refused is not counted."""
+    queue = make_queue(events_max=events, bytes_max=200)
+    codes = [refused_code(queue, b"x" * size) for _ in range(30)]
+    room = min(events, 200 // size)
+    assert codes == [None] * room + [Code.OVERLOADED] * (30 - room)
+    assert (queue.accepted_events, queue.waiting_events) == (room, room)
+    while queue.waiting_events:
+        queue.done(await queue.take())
+    assert refused_code(queue, b"x" * size) is None
+
+
+@given(sizes=st.lists(st.integers(1, 150), max_size=60))
+def test_batches_keep_their_bounds_and_lose_nothing(sizes: list[int]) -> None:
+    """No batch has more events or bytes than allowed, but for one event larger than a batch."""
+
+    async def work() -> list[Batch]:
+        queue = make_queue(events_max=1000, bytes_max=100_000, batch_events=7)
+        for size in sizes:
+            queue.put(b"x" * size, Recorder())
+        return [await queue.take() for _ in range(len(queue._batches))]
+
+    batches = asyncio.run(work())
+    assert [len(row) for batch in batches for row in batch.rows] == sizes
+    for batch in batches:
+        assert len(batch.rows) <= 7
+        assert batch.bytes <= 100 or len(batch.rows) == 1
+
+
+async def test_waiting_writer_is_woken_by_the_first_event() -> None:
+    """One of several, and only one."""
+    queue = make_queue()
+    takers = [asyncio.create_task(queue.take()) for _ in range(3)]
+    await asyncio.sleep(0)
+    queue.put(b"row", Recorder())
+    done, waiting = await asyncio.wait(takers, timeout=0.1)
+    assert [task.result().rows for task in done] == [[b"row"]]
+    assert len(waiting) == 2
+    for task in waiting:
+        task.cancel()
+
+
+async def test_writer_that_was_cancelled_while_waiting_loses_no_event() -> None:
+    """The event goes to the next one."""
+    queue = make_queue()
+    cancelled = asyncio.create_task(queue.take())
+    await asyncio.sleep(0)
+    cancelled.cancel()
+    await asyncio.sleep(0)
+    queue.put(b"row", Recorder())
+    batch = await asyncio.wait_for(queue.take(), 1)
+    assert batch.rows == [b"row"]
+
+
+async def test_closed_queue_refuses_new_events_and_drains_the_old_ones() -> None:
+    """`drain` ends when the last batch is done, not before."""
+    queue = make_queue()
+    queue.put(b"row", Recorder())
+    queue.close()
+    assert refused_code(queue, b"late") is Code.SHUTTING_DOWN
+    draining = asyncio.create_task(queue.drain())
+    batch = await queue.take()
+    await asyncio.sleep(0)
+    assert not draining.done()
+    queue.done(batch)
+    await asyncio.wait_for(draining, 1)
+
+
+async def test_unsettled_events_count_those_in_flight() -> None:
+    """The books need what waits and what is in a COPY."""
+    queue = make_queue()
+    queue.put(b"one", Recorder())
+    batch = await queue.take()
+    queue.put(b"three", Recorder())
+    assert (queue.unsettled_events, queue.unsettled_bytes) == (2, 8)
+    batch.settle(None)
+    queue.done(batch)
+    assert (queue.unsettled_events, queue.unsettled_bytes) == (1, 5)
+
+
+def test_client_that_is_gone_costs_its_neighbours_nothing() -> None:
+    """Everybody else in the batch is told."""
+    batch = Batch()
+    waiters = [Recorder(), Gone(), Recorder(), Gone(), Recorder()]
+    for waiter in waiters:
+        batch.rows.append(b"row")
+        batch.waiters.append(waiter)
+    batch.settle(None)
+    assert [each.told for each in waiters if isinstance(each, Recorder)] == [[None]] * 3
+
+
+async def test_everybody_is_told_once_when_the_process_ends() -> None:
+    """Waiting or in flight; a batch that was settled is not told again."""
+    queue = make_queue()
+    settled, in_flight, waiting = Recorder(), Recorder(), Recorder()
+    refusal = Refusal(Code.DATABASE_ERROR, "stopped")
+    queue.put(b"a", settled)
+    (await queue.take()).settle(None)
+    queue.put(b"b", in_flight)
+    await queue.take()
+    queue.put(b"c", waiting)
+    queue.refuse_all(refusal)
+    assert [settled.told, in_flight.told, waiting.told] == [[None], [refusal], [refusal]]

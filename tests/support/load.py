@@ -1,0 +1,62 @@
+"""Concurrent clients that keep a history: what each request was answered with."""
+
+import asyncio
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+
+import aiohttp
+
+from tests.support.server import Server
+
+
+@dataclass
+class History:
+    """What clients were told: the id of every 200 and what was sent under it, and all statuses."""
+
+    sent: dict[str, int] = field(default_factory=dict)
+    statuses: Counter[int] = field(default_factory=Counter)
+    codes: Counter[str] = field(default_factory=Counter)
+    broken: int = 0
+    """Requests that got no answer."""
+
+    def take(self, status: int, body: bytes, number: int) -> None:
+        """Note an answer to the event that carried `number`."""
+        self.statuses[status] += 1
+        answer = json.loads(body)
+        if status == 200:
+            (row,) = answer["data"]
+            assert row["event_params"]["n"] == number, "an answer went to another request"
+            assert row["id"] not in self.sent, "an id was given twice"
+            self.sent[row["id"]] = number
+        else:
+            self.codes[answer["error"]["code"]] += 1
+
+
+async def drive(server: Server, connections: int, stop: asyncio.Event) -> History:
+    """Post numbered events on so many connections, each waiting for its answer, until `stop`."""
+    history = History()
+    timeout = aiohttp.ClientTimeout(total=30)
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
+        workers = (_work(session, server, history, stop, n) for n in range(connections))
+        await asyncio.gather(*workers)
+    return history
+
+
+async def _work(
+    session: aiohttp.ClientSession, server: Server, history: History, stop: asyncio.Event, who: int
+) -> None:
+    number = who * 10_000_000
+    while not stop.is_set():
+        number += 1
+        event = {"event_name": "load", "event_params": {"n": number}}
+        try:
+            async with session.post(
+                f"{server.url}/event", json=event, headers={"X-API-Key": server.key}
+            ) as answer:
+                history.take(answer.status, await answer.read(), number)
+        except aiohttp.ClientError:
+            history.broken += 1
+            if stop.is_set() or server.process.poll() is not None:
+                return
