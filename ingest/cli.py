@@ -183,7 +183,7 @@ def main() -> None:
     try:
         command(prog_name="nonito")
     except StartupError as error:
-        click.echo(f"nonito: {error}", err=True)
+        click.echo(f"nonito: {' '.join(str(error).splitlines())}", err=True)
         sys.exit(1)
 
 

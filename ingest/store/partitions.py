@@ -93,7 +93,11 @@ async def ensure(postgres: Postgres, period: Period, ahead: int) -> None:
     async with postgres.session(_TIMEOUT_S) as connection, connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
         existing = await existing_ranges(connection)
-        for wanted in plan(datetime.now(UTC), period, ahead, existing):
+        missing = plan(datetime.now(UTC), period, ahead, existing)
+        if missing:
+            # No stray may come in between being moved and attaching, which would then fail.
+            await connection.execute("LOCK TABLE events_default IN ACCESS EXCLUSIVE MODE")
+        for wanted in missing:
             await _make(connection, wanted)
 
 

@@ -18,6 +18,11 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 _LOCK_TIMEOUT_SHARE = 0.8
 _STATEMENT_TIMEOUT_SHARE = 0.9
 _RETRY_S = 0.25
+# Python's own message would quote a part of the URL: of the password, if that is not encoded.
+_URL_UNREADABLE = (
+    "database.url can't be used: it must read postgresql://user:password@host:5432/name, "
+    "with special characters in the password percent-encoded"
+)
 
 
 class Postgres:
@@ -47,9 +52,12 @@ class Postgres:
                     "statement_timeout": f"{timeout_s * _STATEMENT_TIMEOUT_SHARE * 1000:.0f}",
                 },
             )
-        except (ValueError, asyncpg.InterfaceError) as error:
+        except asyncpg.exceptions.ClientConfigurationError as error:
             raise StartupError(f"database.url can't be used: {error}") from error
         except Exception as error:
+            # A certificate that fails its check is a ValueError as well, but no fault of the URL.
+            if isinstance(error, ValueError) and not isinstance(error, OSError):
+                raise StartupError(_URL_UNREADABLE) from error
             raise while_connecting(error) from error
         try:
             await self._check_durability(connection)

@@ -1,0 +1,21 @@
+# syntax=docker/dockerfile:1
+
+# Wheels are built where compilers may be; the image that runs has neither them nor pip's cache.
+FROM python:3.11-slim AS build
+WORKDIR /src
+COPY pyproject.toml README.md LICENSE ./
+COPY ingest ingest
+RUN python -m venv /opt/nonito && /opt/nonito/bin/pip install --no-cache-dir .
+
+FROM python:3.11-slim
+RUN useradd --system --no-create-home --shell /usr/sbin/nologin nonito
+COPY --from=build /opt/nonito /opt/nonito
+ENV PATH=/opt/nonito/bin:$PATH PYTHONUNBUFFERED=1 NONITO_SERVER_HOST=0.0.0.0
+USER nonito
+EXPOSE 8080
+HEALTHCHECK --interval=5s --timeout=2s --start-period=30s CMD ["python", "-c", \
+    "import urllib.request as r; r.urlopen('http://127.0.0.1:8080/healthz', timeout=1)"]
+# SIGTERM is docker stop's; give it `server.shutdown_timeout_s` (20 s) and a little more.
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["nonito"]
+CMD ["serve"]
