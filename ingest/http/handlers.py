@@ -2,15 +2,16 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final
+from typing import Final, cast
 
 import structlog
-from aiohttp import hdrs, web
+from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from ingest.config import Limits
 from ingest.errors import Code, Refusal
 from ingest.http.responses import JSON, refuse, succeed
+from ingest.http.server import Connection
 from ingest.observe.metrics import CONTENT_TYPE, Books
 from ingest.pipeline.intake import Intake
 from ingest.store.health import Health
@@ -20,6 +21,11 @@ log = structlog.get_logger(__name__)
 
 API_KEY: Final = "X-API-Key"
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+_EXPECT_CONTINUE: Final = "100-continue"
+VERSIONS: Final = (HttpVersion11, HttpVersion10)
+
+_CLOSING: Final = {Code.BAD_REQUEST, Code.REQUEST_TIMEOUT}
+"""Behind these nobody knows where the next request begins."""
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.Response]]
 
@@ -67,10 +73,13 @@ class Handlers:
             response = await self._route(request)(request)
         except Refusal as refusal:
             response = refuse(refusal)
+            if refusal.code in _CLOSING:
+                response.force_close()
+                _connection(request).close_behind_answer()
         except Exception:
             log.exception("a request failed", method=request.method)
             response = refuse(Refusal(Code.INTERNAL_ERROR, "The server failed; see its log."))
-        if self._is_stopping:
+        if self._is_stopping or _connection(request).is_last:
             response.force_close()
         self._books.requests[response.status] += 1
         return response
@@ -108,6 +117,9 @@ class Handlers:
         return web.Response(body=self._books.expose(), headers={hdrs.CONTENT_TYPE: CONTENT_TYPE})
 
     def _route(self, request: web.BaseRequest) -> Handler:
+        if request._version not in VERSIONS:  # noqa: SLF001 - `version` would be cached
+            request._version = HttpVersion11  # noqa: SLF001 - and the answer would repeat it
+            raise Refusal(Code.BAD_REQUEST, "Speak HTTP/1.1 or HTTP/1.0.")
         methods = self._routes.get(request.path)
         if methods is None:
             raise Refusal(Code.NOT_FOUND, "There is nothing here; events go to POST /event.")
@@ -131,6 +143,7 @@ class Handlers:
         """Return the body; the length that a client announces is checked before it is read."""
         if (request.content_length or 0) > self._limits.body_bytes_max:
             raise self._too_large()
+        _require_known_expectation(request)
         if request.content.is_eof():  # all of it came with the head: no time-out to arm
             body = request.content.read_nowait()
             if len(body) > self._limits.body_bytes_max:
@@ -167,6 +180,10 @@ def _readable(handler: Handler) -> Mapping[str, Handler]:
     return {hdrs.METH_GET: handler, hdrs.METH_HEAD: handler}
 
 
+def _connection(request: web.BaseRequest) -> Connection:
+    return cast("Connection", request.protocol)
+
+
 def _require_json(request: web.BaseRequest) -> None:
     # Parameters such as charset=utf-8 are fine: JSON is UTF-8 whatever they say.
     if request.content_type != JSON or hdrs.CONTENT_TYPE not in request.headers:
@@ -176,12 +193,13 @@ def _require_json(request: web.BaseRequest) -> None:
         raise Refusal(Code.UNSUPPORTED_MEDIA_TYPE, "Send the body without Content-Encoding.")
 
 
+def _require_known_expectation(request: web.BaseRequest) -> None:
+    if request.headers.get(hdrs.EXPECT, _EXPECT_CONTINUE).lower() != _EXPECT_CONTINUE:
+        raise Refusal(Code.EXPECTATION_FAILED, "Only Expect: 100-continue is understood.")
+
+
 async def _continue(request: web.BaseRequest) -> None:
     """Ask for the body if the client waits to be asked (curl does, past 1 MiB)."""
-    expectation = request.headers.get(hdrs.EXPECT)
-    if expectation is None:
-        return
-    if expectation.lower() != "100-continue":
-        raise Refusal(Code.EXPECTATION_FAILED, "Only Expect: 100-continue is understood.")
-    await request.writer.write(CONTINUE)
-    request.writer.output_size = 0  # aiohttp counts it as the answer's start otherwise
+    if hdrs.EXPECT in request.headers and request.version == HttpVersion11:
+        await request.writer.write(CONTINUE)
+        request.writer.output_size = 0  # aiohttp counts it as the answer's start otherwise

@@ -2,7 +2,8 @@
 
 aiohttp 3.14 answers a malformed head in plain text, has no deadline for a head or a body, and drops
 the answer of a client that closes its sending side. Here a malformed head has the one JSON shape, a
-sweep a second enforces the time-out of heads, and a half-closed client gets its answer.
+sweep a second enforces the time-outs of heads and of clients that don't read, and a half-closed
+client gets its answers.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ from typing import Any, Final
 
 import structlog
 from aiohttp import http_exceptions, http_parser, web
-from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
 from ingest.config import Limits
 from ingest.errors import Code, Refusal
@@ -31,33 +32,63 @@ _SLOW_HEAD = Refusal(Code.REQUEST_TIMEOUT, "The request's head did not arrive in
 class Connection(RequestHandler):
     """One connection, served by aiohttp."""
 
-    __slots__ = ("_books", "head_since_s")
+    __slots__ = ("_books", "_is_half_closed", "head_since_s", "stuck_since_s")
 
     def __init__(self, server: web.Server, books: Books, **options: Any) -> None:  # noqa: ANN401
         super().__init__(server, **options)
         self._books = books
         self.head_since_s = 0.0
         """When the head that is still incomplete began; 0 when there is none."""
+        self.stuck_since_s = 0.0
+        """When the client stopped reading its answers; 0 while it reads them."""
+        self._is_half_closed = False
 
     @property
-    def is_busy(self) -> bool:
-        """Whether a request is being handled or waits to be."""
-        return self._request_in_progress or bool(self._messages)
+    def is_last(self) -> bool:
+        """Whether the request being handled is the last that this connection can bring."""
+        return self._is_half_closed and not self._messages
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request is being handled or waits to be."""
+        # aiohttp waits on `_waiter` for the next head, and for nothing else; a first piece may come
+        # before it does.
+        return not self._messages and (self._waiter is not None or not self._request_count)
 
     def data_received(self, data: bytes) -> None:
         """Parse; note when an incomplete head began."""
         super().data_received(data)
-        if self.is_busy:
+        if self._messages and isinstance(self._messages[-1][0], _ErrInfo):
+            self._end_body()
+        if not self.is_idle:
             self.head_since_s = 0.0
-        elif not self.head_since_s:
+        elif data and not self.head_since_s:
             self.head_since_s = time.monotonic()
 
+    def pause_writing(self) -> None:
+        """Note when the client stopped reading."""
+        super().pause_writing()
+        self.stuck_since_s = time.monotonic()
+
+    def resume_writing(self) -> None:
+        """Note that it reads again."""
+        super().resume_writing()
+        self.stuck_since_s = 0.0
+
     def eof_received(self) -> bool:  # type: ignore[override]
-        """Keep the sending side open while an answer is due, then close."""
-        if not self.is_busy:
+        """Keep the sending side open while answers are due, then close."""
+        if self.is_idle:
             return False
-        self.close()
+        self._is_half_closed = True
+        self._end_body()
+        if not self._messages:
+            self.close()
         return True
+
+    def close_behind_answer(self) -> None:
+        """Close once the current request is answered, whatever is left of its body."""
+        self._lingering_time = 0.0
+        self.close()
 
     def refuse_slow_head(self) -> None:
         """Answer 408 and close."""
@@ -67,6 +98,23 @@ class Connection(RequestHandler):
         self._books.requests[_SLOW_HEAD.status] += 1
         self.force_close()
 
+    def abort(self) -> None:
+        """Close at once, without sending what a client does not read."""
+        if self.transport is not None:
+            self.transport.abort()
+
+    def _end_body(self) -> None:
+        """Tell a handler that waits for more of a body that no more will come."""
+        requests = [body for head, body in self._messages if not isinstance(head, _ErrInfo)]
+        if requests:
+            body = requests[-1]
+        elif self._current_request is not None:
+            body = self._current_request.content
+        else:
+            return
+        if not body.is_eof():
+            body.set_exception(web.RequestPayloadError("the body is malformed or incomplete"))
+
     def handle_error(
         self,
         request: web.BaseRequest,  # noqa: ARG002 - aiohttp's signature
@@ -75,10 +123,11 @@ class Connection(RequestHandler):
         message: str | None = None,  # noqa: ARG002 - it may quote what was sent
     ) -> web.StreamResponse:
         """Answer what aiohttp itself refuses: a malformed head, or a failure outside a handler."""
-        if isinstance(exc, http_exceptions.LineTooLong):
+        if isinstance(exc, http_exceptions.LineTooLong) or _is_too_many(exc):
             refusal = Refusal(
                 Code.HEADERS_TOO_LARGE,
-                f"The request line and each header may have {HEAD_BYTES_MAX} bytes at most.",
+                f"The request line and each header may have {HEAD_BYTES_MAX} bytes at most, "
+                f"and there may be {HEADERS_MAX} headers.",
             )
         elif status < 500:  # noqa: PLR2004 - the class of server errors
             refusal = Refusal(Code.BAD_REQUEST, "The request is not well-formed HTTP.")
@@ -89,6 +138,11 @@ class Connection(RequestHandler):
         response.force_close()
         self._books.requests[refusal.status] += 1
         return response
+
+
+def _is_too_many(exc: BaseException | None) -> bool:
+    # aiohttp has no class for it, only this text.
+    return isinstance(exc, http_exceptions.BadHttpMessage) and exc.message.startswith("Too many")
 
 
 class Connections:
@@ -118,18 +172,20 @@ class Connections:
         return Connection(self._server, self._books, **self._options)
 
     async def sweep(self) -> None:
-        """Enforce the head time-out for ever."""
+        """Enforce for ever the time-outs of heads and of clients that don't read."""
         while True:
             await asyncio.sleep(_SWEEP_INTERVAL_S)
-            limit_s = time.monotonic() - self._limits.head_timeout_s
+            now_s = time.monotonic()
             for connection in self._open():
-                if connection.head_since_s and connection.head_since_s < limit_s:
+                if 0 < connection.head_since_s < now_s - self._limits.head_timeout_s:
                     connection.refuse_slow_head()
+                elif 0 < connection.stuck_since_s < now_s - self._limits.idle_timeout_s:
+                    connection.abort()
 
     async def finish(self) -> None:
         """Wait until no request is being handled."""
-        while any(  # noqa: ASYNC110 - no connection tells us when it is idle
-            connection.is_busy for connection in self._open()
+        while not all(  # noqa: ASYNC110 - no connection tells us when it is idle
+            connection.is_idle for connection in self._open()
         ):
             await asyncio.sleep(0.01)
 

@@ -40,11 +40,19 @@ def configure(level: str, form: Literal["auto", "text", "json"]) -> None:
     root.setLevel(level.upper())
 
 
+def _put_first(_: object, __: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    first = {name: line.pop(name) for name in ("timestamp", "level", "message") if name in line}
+    return {**first, **line}
+
+
 def _renderers(*, is_json: bool) -> list[structlog.typing.Processor]:
     if is_json:
         return [
             structlog.processors.format_exc_info,
             structlog.processors.EventRenamer("message"),
+            _put_first,
             structlog.processors.JSONRenderer(),
         ]
-    return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+    # The default prints the variables of every frame, keys and payloads too, where rich is there.
+    plain = structlog.dev.plain_traceback
+    return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]

@@ -22,6 +22,7 @@ HEAD_END = b"\r\n\r\n"
 class Answer:
     """One answer; the names of its headers are in lower case."""
 
+    version: str
     status: int
     headers: dict[str, str]
     body: bytes
@@ -35,6 +36,12 @@ class Answer:
         """Return the error's code; None for a success."""
         error = self.json().get("error")
         return error["code"] if error else None
+
+    @property
+    def says_close(self) -> bool:
+        """Return whether it announces that the connection ends behind it."""
+        default = "close" if self.version == "HTTP/1.0" else "keep-alive"
+        return self.headers.get("connection", default) == "close"
 
 
 class RawClient:
@@ -61,7 +68,7 @@ class RawClient:
         headers = dict(_header(line) for line in lines)
         assert len(headers) == len(lines), "a header came twice"
         length = int(headers.get("content-length", "0")) if has_body else 0
-        return Answer(int(status), headers, self._exactly(length))
+        return Answer(version, int(status), headers, self._exactly(length))
 
     def ask(self, request: bytes) -> Answer:
         """Send a request and read its answer."""
@@ -79,6 +86,8 @@ class RawClient:
 
     def is_silent(self, seconds: float) -> bool:
         """Return whether nothing comes and the connection stays open for so long."""
+        if self._received:
+            return False
         self.socket.settimeout(seconds)
         try:
             self.socket.recv(1, socket.MSG_PEEK)
