@@ -89,11 +89,11 @@ class App:
         Raises StartupError.
         """
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop.set)
         await prepare(self._postgres, self._config)
         await self._connect()
         self._start_tasks()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
         server = await loop.create_server(self._connections, sock=listener, backlog=_BACKLOG)
         await when_ready()
         if not len(self._keyring):
