@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Iterator
@@ -48,6 +49,8 @@ def command(
 @click.pass_context
 def serve(context: click.Context, host: str | None, port: int | None) -> None:
     """Take events at POST /event until SIGTERM or Ctrl-C."""
+    # Until the server stops in good order itself: end, and let go of the embedded Postgres.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     settings = _load(context, {"server.host": host, "server.port": port})
     logs.configure(settings.log.level, settings.log.format)
     with _bind(settings) as listener, _database(settings) as (url, embedded):
@@ -61,23 +64,28 @@ async def _serve(
     postgres = app.make_postgres(settings, url)
     host, port = listener.getsockname()[:2]
     address = f"http://{_bracketed(host)}:{port}"
-
-    async def greet() -> None:
-        click.echo(f"Listening on {address}")
+    greeting = f"Listening on {address}"
+    try:
         if embedded is not None:
-            await _greet_embedded(postgres, address)
+            # Before the server reads the keys: it is to know this one when somebody sees it.
+            await app.prepare(postgres, settings)
+            async with postgres.session() as connection:
+                secret = await keys.create_first(connection, FIRST_APP)
+            greeting += _about_key(secret, address)
 
-    return await app.App(settings, postgres, embedded).run(listener, greet)
+        async def greet() -> None:
+            click.echo(greeting)
+
+        return await app.App(settings, postgres, embedded).run(listener, greet)
+    except Unavailable as failure:
+        raise StartupError(f"the database failed: {failure.__cause__ or failure}") from failure
 
 
-async def _greet_embedded(postgres: Postgres, address: str) -> None:
-    async with postgres.session() as connection:
-        secret = await keys.create_first(connection, FIRST_APP)
+def _about_key(secret: str | None, address: str) -> str:
     if secret is None:
-        click.echo("Another API key: nonito keys create --app default")
-        return
-    click.echo(
-        f"Made the app {FIRST_APP!r} and its API key, which is shown only now: {secret}\n"
+        return f"\nAnother API key: nonito keys create --app {FIRST_APP}"
+    return (
+        f"\nMade the app {FIRST_APP!r} and its API key, which is shown only now: {secret}\n"
         "Your first event:\n\n"
         f"curl -X POST {address}/event -H 'Content-Type: application/json' "
         f"-H 'X-API-Key: {secret}' "
@@ -135,6 +143,7 @@ def revoke_key(context: click.Context, prefix: str) -> None:
     async def work(connection: Connection) -> list[keys.Key]:
         return await keys.revoke(connection, prefix)
 
+    _require_text("PREFIX", prefix)
     matching = _with_database(context, work)
     if len(matching) != 1:
         count = len(matching) or "no"
@@ -198,12 +207,7 @@ def _bind(settings: Config) -> Iterator[socket.socket]:
     """Bind first: a port that is taken is found out before anything else is started."""
     server = settings.server
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            server.host, server.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listener = socket.socket(family, kind, protocol)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
+        listener = _bound_socket(server.host, server.port)
     except OSError as error:
         raise StartupError(
             f"can't listen on {server.host}:{server.port}: {error.strerror}; "
@@ -211,6 +215,20 @@ def _bind(settings: Config) -> Iterator[socket.socket]:
         ) from error
     with listener:
         yield listener
+
+
+def _bound_socket(host: str, port: int) -> socket.socket:
+    family, kind, protocol, _, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError:
+        listener.close()
+        raise
+    return listener
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import os
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import msgspec
 
@@ -116,6 +116,7 @@ FIELDS: dict[str, Any] = {
 ENVIRONMENT: dict[str, str] = {f"NONITO_{key.replace('.', '_').upper()}": key for key in FIELDS} | {
     "DATABASE_URL": "database.url"
 }
+_LIKENESS_MIN = 0.8  # names of one section are rather alike as it is
 RESERVED_ENVIRONMENT = {"NONITO_CONFIG"}
 
 
@@ -179,15 +180,20 @@ def _convert(source: str, key: str, value: object) -> object:
     try:
         return msgspec.convert(value, FIELDS[key], strict=not from_text)
     except msgspec.ValidationError as error:
-        raise StartupError(f"{source}: {key} = {_shown(key, value)}: {error}") from error
+        reason = f"{error}{_allowed(FIELDS[key])}"
+        raise StartupError(f"{source}: {key} = {_shown(key, value)}: {reason}") from error
 
 
 def _shown(key: str, value: object) -> str:
     return "…" if key == "database.url" else repr(value)
 
 
+def _allowed(kind: object) -> str:
+    return f"; one of {', '.join(get_args(kind))}" if get_origin(kind) is Literal else ""
+
+
 def _hint(name: str, known: Mapping[str, object]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=_LIKENESS_MIN)
     return f"; did you mean {close[0]}?" if close else "; see config.toml for all settings"
 
 

@@ -52,6 +52,20 @@ def database_url(cluster: Cluster) -> Iterator[str]:
 
 
 @pytest.fixture
+def own_url(cluster: Cluster) -> Iterator[str]:
+    """A migrated database of the test's own, whose schema and settings it may change."""
+    with new_database(cluster) as url:
+        yield url
+
+
+@pytest.fixture
+def empty_url(cluster: Cluster) -> Iterator[str]:
+    """A database in which nothing was ever made."""
+    with new_database(cluster, template="template0") as url:
+        yield url
+
+
+@pytest.fixture
 def postgres(database_url: str) -> Postgres:
     """The store's view of the test's database."""
     return make_postgres(database_url)

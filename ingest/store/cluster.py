@@ -14,6 +14,8 @@ import socket
 import stat
 import subprocess
 import tempfile
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal, NamedTuple
 from urllib.parse import quote
@@ -28,6 +30,8 @@ SUPERUSER = "postgres"
 START_TIMEOUT_S = 120
 """Crash recovery may have to replay a whole checkpoint's worth of WAL."""
 
+_CRASH_TIMEOUT_S = 10.0
+_CRASH_RETRY_S = 0.1
 _ACCOUNT_NAME = "nonito"
 _SOCKET_NAME = ".s.PGSQL.5432"
 _SOCKET_PATH_BYTES_MAX = 100  # the kernel's limit is 107
@@ -87,8 +91,8 @@ class Cluster:
             return
         fixed = ("listen_addresses=", "unix_socket_permissions=0700")
         options = (*fixed, f"unix_socket_directories={self._socket_dir}", *settings)
-        self._pg_ctl(
-            "start",
+        self._start_until(
+            time.monotonic() + _CRASH_TIMEOUT_S,
             f"--log={self.log}",
             f"--options={' '.join(f'-c {shlex.quote(option)}' for option in options)}",
         )
@@ -120,6 +124,25 @@ class Cluster:
             owner = self._data.stat()
             return Account(owner.st_uid, owner.st_gid)
         return _make_account()
+
+    def _start_until(self, end_s: float, *options: str) -> None:
+        """Start; after a crash again and again, since what was killed lives on for a moment.
+
+        Postgres takes a zombie for a running server, and its children keep the shared memory.
+        """
+        while True:
+            # Where we are the first process of a container, nobody else reaps it.
+            with suppress(OSError, ValueError):
+                os.waitpid(self.postmaster_pid, os.WNOHANG)
+            try:
+                self._pg_ctl("start", *options)
+            except StartupError:
+                was_killed = (self._data / "postmaster.pid").exists()
+                if not was_killed or time.monotonic() >= end_s:
+                    raise
+                time.sleep(_CRASH_RETRY_S)
+            else:
+                return
 
     def _initialise(self) -> None:
         """Make the cluster under another name first, so that a half-made one is never used."""

@@ -6,6 +6,7 @@ goes on working.
 """
 
 import asyncio
+import math
 import time
 from contextlib import suppress
 
@@ -20,6 +21,7 @@ log = structlog.get_logger(__name__)
 
 _CHANNEL = "nonito_keys"
 _TIMEOUT_S = 2.0
+_EXPIRY_WAIT_MIN_S = 0.05  # should our clock be ahead of the database's
 _BACKOFF_MIN_S = 0.05
 _BACKOFF_MAX_S = 1.0
 
@@ -31,7 +33,7 @@ class Keyring:
         self._postgres = postgres
         self._poll_interval_s = poll_interval_s
         self._apps: dict[bytes, int] = {}
-        self._next_expiry_s: float | None = None
+        self._expiries_s: dict[bytes, float] = {}
         self._changed = asyncio.Event()
 
     def __len__(self) -> int:
@@ -39,7 +41,11 @@ class Keyring:
 
     def app_of(self, secret: str) -> int | None:
         """Return the id of the app that a key belongs to; None for a key that is not valid."""
-        return self._apps.get(keys.digest(secret))
+        key = keys.digest(secret)
+        # By our own clock as well: a key expires also while Postgres is away.
+        if self._expiries_s.get(key, math.inf) <= time.time():
+            return None
+        return self._apps.get(key)
 
     async def load(self) -> None:
         """Read the keys once, before serving; raise Unavailable."""
@@ -77,9 +83,8 @@ class Keyring:
                 await asyncio.wait_for(self._changed.wait(), self._wait_s())
 
     def _wait_s(self) -> float:
-        if self._next_expiry_s is None:
-            return self._poll_interval_s
-        return max(0.0, min(self._poll_interval_s, self._next_expiry_s - time.time()))
+        until_expiry_s = min(self._expiries_s.values(), default=math.inf) - time.time()
+        return min(self._poll_interval_s, max(_EXPIRY_WAIT_MIN_S, until_expiry_s))
 
     async def _read(self, connection: Connection) -> None:
         rows = await connection.fetch(
@@ -90,5 +95,8 @@ class Keyring:
         if apps != self._apps:
             log.info("API keys loaded", keys=len(apps))
         self._apps = apps
-        expiries = [float(row["expires_s"]) for row in rows if row["expires_s"] is not None]
-        self._next_expiry_s = min(expiries, default=None)
+        self._expiries_s = {
+            bytes(row["secret_sha256"]): float(row["expires_s"])
+            for row in rows
+            if row["expires_s"] is not None
+        }

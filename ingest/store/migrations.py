@@ -4,6 +4,7 @@ import asyncio
 from importlib.resources import files
 from typing import NamedTuple
 
+import asyncpg
 import structlog
 
 from ingest.errors import StartupError
@@ -49,13 +50,22 @@ async def migrate(postgres: Postgres) -> None:
         )
         applied = await applied_versions(connection)
         for migration in pending(applied, carried):
-            await connection.execute(migration.sql)
-            await connection.execute(
-                "INSERT INTO nonito_migrations (version, name) VALUES ($1, $2)",
-                migration.version,
-                migration.name,
-            )
-            log.info("migrated", version=migration.version, name=migration.name)
+            await _apply(connection, migration)
+
+
+async def _apply(connection: Connection, migration: Migration) -> None:
+    try:
+        await connection.execute(migration.sql)
+    except asyncpg.PostgresError as error:
+        raise StartupError(
+            f"migration {migration.version} ({migration.name}) failed, nothing was changed: {error}"
+        ) from error
+    await connection.execute(
+        "INSERT INTO nonito_migrations (version, name) VALUES ($1, $2)",
+        migration.version,
+        migration.name,
+    )
+    log.info("migrated", version=migration.version, name=migration.name)
 
 
 async def applied_versions(connection: Connection) -> set[int]:
@@ -71,6 +81,6 @@ def pending(applied: set[int], carried: list[Migration]) -> list[Migration]:
     if newer := applied - {migration.version for migration in carried}:
         raise StartupError(
             f"the database has schema version {max(newer)}, this server knows "
-            f"{carried[-1].version}: run a newer version of nonito."
+            f"{carried[-1].version}: run a newer version of nonito"
         )
     return [migration for migration in carried if migration.version not in applied]

@@ -1,0 +1,45 @@
+"""Databases of the store's tests: a shared one for rows, an own one for changes of its schema.
+
+And a second Postgres, to be stopped, hung and killed by one test after the other.
+"""
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from ingest.store.cluster import Cluster
+from tests.conftest import prepare
+from tests.store.events import empty
+from tests.support.postgres import make_postgres, resume, running_cluster
+
+_DATABASE = "spare"
+
+
+@pytest.fixture
+def database_url(shared_database_url: str) -> str:
+    """The module's database without any rows; its schema is nobody's to change."""
+    asyncio.run(empty(shared_database_url))
+    return shared_database_url
+
+
+@pytest.fixture(scope="session")
+def _spare_for_all() -> Iterator[Cluster]:
+    with running_cluster() as running:
+        running.create_database(_DATABASE)
+        asyncio.run(prepare(make_postgres(running.url(_DATABASE))))
+        yield running
+
+
+@pytest.fixture
+def spare_cluster(_spare_for_all: Cluster) -> Iterator[Cluster]:
+    """A Postgres to do harm to; it is up again for the next test."""
+    yield _spare_for_all
+    resume(_spare_for_all)
+    _spare_for_all.start()
+
+
+@pytest.fixture
+def spare_url(spare_cluster: Cluster) -> str:
+    """A migrated database in it, which other tests leave events and keys in."""
+    return spare_cluster.url(_DATABASE)

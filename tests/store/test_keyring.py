@@ -1,0 +1,204 @@
+"""The keys in memory follow the database within a second, and outlive its outages."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from types import SimpleNamespace
+
+import pytest
+
+from ingest.store import keys
+from ingest.store.cluster import Cluster
+from ingest.store.keyring import Keyring
+from ingest.store.postgres import Postgres
+from tests.conftest import make_key
+from tests.store.events import terminate_backends, until, until_true
+from tests.support.postgres import fetch, make_postgres
+from tests.support.server import Server, wait_for
+
+NEVER_S = 3600.0
+"""A poll that far away proves that the notification did it."""
+
+
+@asynccontextmanager
+async def watched(postgres: Postgres, poll_interval_s: float = NEVER_S) -> AsyncIterator[Keyring]:
+    """Yield the keys of a database while it is followed."""
+    keyring = Keyring(postgres, poll_interval_s=poll_interval_s)
+    await keyring.load()
+    watching = asyncio.create_task(keyring.watch())
+    try:
+        await listening(postgres._url)
+        yield keyring
+        assert not watching.done(), "watching ended"
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+
+
+async def listening(url: str) -> None:
+    """Wait until a session listens for keys and has nothing more to do."""
+    await until_true(
+        url,
+        "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database()"
+        " AND state = 'idle' AND query LIKE 'SELECT secret_sha256%')",
+    )
+
+
+async def create(postgres: Postgres, app: str = "shop") -> str:
+    """Make a key."""
+    async with postgres.session() as connection:
+        return await keys.create(connection, app, "", None)
+
+
+async def test_created_key_is_known_within_a_second(postgres: Postgres, database_url: str) -> None:
+    """And belongs to its app; no other secret belongs to anybody."""
+    async with watched(postgres) as keyring:
+        shop, blog = await create(postgres, "shop"), await create(postgres, "blog")
+        await until(lambda: len(keyring) == 2, 1.0)
+        rows = await fetch(database_url, "SELECT id, name FROM apps")
+        ids = {row["name"]: row["id"] for row in rows}
+        assert (keyring.app_of(shop), keyring.app_of(blog)) == (ids["shop"], ids["blog"])
+        for wrong in ("", shop[:-1], shop + "x", shop.swapcase(), shop[:11], "\udcff", "ä"):
+            assert keyring.app_of(wrong) is None
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "UPDATE api_keys SET revoked_at = now()",
+        "UPDATE api_keys SET expires_at = now() - interval '1 minute'",
+        "DELETE FROM api_keys",
+        "TRUNCATE api_keys",
+    ],
+)
+async def test_key_taken_away_by_hand_is_refused_within_a_second(
+    postgres: Postgres, database_url: str, sql: str
+) -> None:
+    """Whoever changes the table, and in whichever way."""
+    secret = await create(postgres)
+    async with watched(postgres) as keyring:
+        assert keyring.app_of(secret) is not None
+        await fetch(database_url, sql)
+        await until(lambda: keyring.app_of(secret) is None, 1.0)
+
+
+async def test_key_revoked_by_command_is_refused_within_a_second(postgres: Postgres) -> None:
+    """The other key of the app goes on working."""
+    kept, lost = await create(postgres), await create(postgres)
+    async with watched(postgres) as keyring:
+        async with postgres.session() as connection:
+            await keys.revoke(connection, lost)
+        await until(lambda: keyring.app_of(lost) is None, 1.0)
+        assert keyring.app_of(kept) is not None
+
+
+async def test_changes_are_seen_after_the_listening_session_was_ended(
+    postgres: Postgres, database_url: str
+) -> None:
+    """A change right after it, before anybody listens again, is seen as well."""
+    lost = await create(postgres)
+    async with watched(postgres) as keyring:
+        for _ in range(3):
+            await terminate_backends(database_url)
+            made = await create(postgres)
+            await until(partial(knows, keyring, made), 1.0)
+        await terminate_backends(database_url)
+        await fetch(database_url, f"DELETE FROM api_keys WHERE prefix = '{lost[:11]}'")
+        await until(lambda: keyring.app_of(lost) is None, 1.0)
+
+
+async def test_poll_finds_a_change_that_nobody_was_told_of(
+    own_url: str,
+) -> None:
+    """With the trigger switched off."""
+    postgres = make_postgres(own_url)
+    async with watched(postgres, poll_interval_s=0.1) as keyring:
+        await fetch(own_url, "ALTER TABLE api_keys DISABLE TRIGGER api_keys_changed")
+        made = await create(postgres)
+        await until(lambda: keyring.app_of(made) is not None)
+
+
+def knows(keyring: Keyring, secret: str) -> bool:
+    """Return whether a key belongs to an app."""
+    return keyring.app_of(secret) is not None
+
+
+async def expire_in(url: str, seconds: float) -> None:
+    """Let all keys expire in a while."""
+    await fetch(url, f"UPDATE api_keys SET expires_at = now() + interval '{seconds} seconds'")
+
+
+async def test_key_is_refused_once_it_expires(postgres: Postgres, database_url: str) -> None:
+    """Good before its time and refused within a second after it, without any poll."""
+    secret = await create(postgres)
+    await expire_in(database_url, 1.5)
+    async with watched(postgres) as keyring:
+        await asyncio.sleep(0.5)
+        assert keyring.app_of(secret) is not None
+        await until(lambda: keyring.app_of(secret) is None, 2.0)
+
+
+async def test_clock_ahead_of_the_database_does_not_make_it_ask_without_a_pause(
+    postgres: Postgres, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A key that has expired by our clock and not by the database's."""
+    await create(postgres)
+    await expire_in(database_url, 60)
+    (now,) = await fetch(database_url, "SELECT extract(epoch FROM now())::float8 AS s")
+    monkeypatch.setattr("ingest.store.keyring.time", SimpleNamespace(time=lambda: now["s"] + 120))
+    reads = []
+    read = Keyring._read
+
+    async def count(self: Keyring, *arguments: object) -> None:
+        reads.append(self)
+        await read(self, *arguments)  # type: ignore[arg-type] # handed on as they came
+
+    monkeypatch.setattr(Keyring, "_read", count)
+    async with watched(postgres):
+        await asyncio.sleep(0.5)
+    assert len(reads) < 20
+
+
+async def test_keys_go_on_working_while_postgres_is_stopped(
+    spare_cluster: Cluster, spare_url: str
+) -> None:
+    """Known keys are good during the outage, and changes are followed again after it."""
+    postgres = make_postgres(spare_url)
+    known = await create(postgres)
+    async with watched(postgres) as keyring:
+        await asyncio.to_thread(spare_cluster.stop)
+        for _ in range(20):
+            assert keyring.app_of(known) is not None
+            await asyncio.sleep(0.02)
+        await asyncio.to_thread(spare_cluster.start)
+        assert keyring.app_of(known) is not None
+        made = await create(postgres)
+        await until(lambda: keyring.app_of(made) is not None, 3.0)
+        await fetch(spare_url, "DELETE FROM api_keys")
+        await until(lambda: keyring.app_of(known) is None, 1.0)
+
+
+async def test_key_expires_during_an_outage_too(spare_cluster: Cluster, spare_url: str) -> None:
+    """What ends a key is its own time, not a database that has to say so."""
+    postgres = make_postgres(spare_url)
+    secret = await create(postgres)
+    await expire_in(spare_url, 2)
+    async with watched(postgres) as keyring:
+        assert keyring.app_of(secret) is not None
+        await asyncio.to_thread(spare_cluster.stop)
+        await until(lambda: keyring.app_of(secret) is None)
+
+
+def test_running_server_follows_keys_within_a_second(server: Server, database_url: str) -> None:
+    """A created key is accepted, a revoked one refused, the server's first one goes on working."""
+    made = make_key(database_url)
+
+    def status() -> int:
+        return server.post({"event_name": "test"}, **{"X-API-Key": made}).status_code
+
+    wait_for(lambda: status() == 200, timeout_s=1.0)
+    revoke = f"UPDATE api_keys SET revoked_at = now() WHERE prefix = '{made[:11]}'"
+    asyncio.run(fetch(database_url, revoke))
+    wait_for(lambda: status() == 401, timeout_s=1.0)
+    assert server.post({"event_name": "test"}).status_code == 200

