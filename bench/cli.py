@@ -1,5 +1,6 @@
-"""The commands of `python -m bench`: load, compare, alloc."""
+"""The commands of `python -m bench`: load, compare, alloc, fuzz."""
 
+import secrets
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import click
 import msgspec
 from rich.console import Console
+from rich.progress import Progress
 
 from bench import database, machine, payloads, report
 from bench import load as loading
@@ -147,6 +149,31 @@ def alloc(*, seconds: float, connections: int, json_path: Path | None) -> None:
     allocating.show(console, found)
     if json_path is not None:
         _write_json(json_path, {"machine": machine.describe(), "lanes": msgspec.to_builtins(found)})
+
+
+@command.command()
+@click.option("--mutations", default=5_000_000, type=click.IntRange(1), help="How many heads.")
+@click.option("--seed", default=None, type=int, help="Repeat a run. Default: a new one.")
+@click.option("--processes", default=2, type=click.IntRange(1, 64), help="That share the work.")
+def fuzz(*, mutations: int, seed: int | None, processes: int) -> None:
+    """Try mutated heads on the fast lane and on aiohttp's parser: they must not differ."""
+    from bench import fuzz as fuzzing  # noqa: PLC0415 - so that the client loads less
+
+    console = _console()
+    seed = secrets.randbits(32) if seed is None else seed
+    with Progress(console=console) as progress:
+        bar = progress.add_task(f"seed {seed}", total=mutations)
+        result = fuzzing.run_many(
+            mutations, seed, processes, lambda done: progress.advance(bar, done)
+        )
+    for head, difference in result.divergences:
+        console.print(f"{head!r}\n  {difference}", style="red", markup=False)
+    console.print(
+        f"seed {seed}: {result.mutations:,} mutations, {result.accepted:,} taken by the fast lane, "
+        f"{len(result.divergences)} divergences"
+    )
+    if result.divergences:
+        sys.exit(1)
 
 
 def _run(site: Site, job: Job, console: Console, *, verify: bool) -> tuple[Run, Books | None]:

@@ -13,6 +13,7 @@ from aiohttp import web
 
 from ingest.config import Config
 from ingest.errors import Code, Refusal, StartupError
+from ingest.http.fastlane import FastLane
 from ingest.http.handlers import Handlers
 from ingest.http.server import Connections
 from ingest.observe.metrics import Books
@@ -79,6 +80,16 @@ class App:
         self._connections = Connections(
             web.Server(self._handlers.dispatch), config.limits, self._books
         )
+        self._fast_lane: FastLane | None = None
+        if config.server.fast_lane:
+            self._fast_lane = FastLane(
+                intake,
+                self._keyring,
+                self._books,
+                self._connections.make_connection,
+                idle_timeout_s=config.limits.idle_timeout_s,
+            )
+            self._connections.put_before(self._fast_lane)
         self._tasks: list[asyncio.Task[None]] = []
         self._stop = asyncio.Event()
         self._failed = False
@@ -164,6 +175,8 @@ class App:
         """Stop accepting, settle what is queued, answer everybody, and let go of everything."""
         log.info("stopping", events=self._queue.unsettled_events)
         self._handlers.stop()
+        if self._fast_lane is not None:
+            self._fast_lane.is_stopping = True
         self._queue.close()
         server.close()
         with suppress(TimeoutError):

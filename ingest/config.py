@@ -30,6 +30,7 @@ class Server(msgspec.Struct, frozen=True):
 
     host: str = "127.0.0.1"
     port: Port = 8080
+    fast_lane: bool = True
     shutdown_timeout_s: Seconds = 20.0
 
 

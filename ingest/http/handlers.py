@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
 from typing import Final, cast
 
 import structlog
@@ -19,6 +20,7 @@ from ingest.store.keyring import Keyring
 
 log = structlog.get_logger(__name__)
 
+EVENT: Final = "/event"
 API_KEY: Final = "X-API-Key"
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _EXPECT_CONTINUE: Final = "100-continue"
@@ -57,7 +59,7 @@ class Handlers:
         self._limits = limits
         self._is_stopping = False
         self._routes: Mapping[str, Mapping[str, Handler]] = {
-            "/event": {hdrs.METH_POST: self.post_event},
+            EVENT: {hdrs.METH_POST: self.post_event},
             "/healthz": _readable(self.get_healthz),
             "/readyz": _readable(self.get_readyz),
             "/metrics": _readable(self.get_metrics),
@@ -81,16 +83,18 @@ class Handlers:
             response = refuse(Refusal(Code.INTERNAL_ERROR, "The server failed; see its log."))
         if self._is_stopping or _connection(request).is_last:
             response.force_close()
-        self._books.requests[response.status] += 1
+        if response.status != HTTPStatus.OK or request.path != EVENT:
+            self._books.requests[response.status] += 1  # an event's 200 is counted with its batch
         return response
 
     async def post_event(self, request: web.BaseRequest) -> web.Response:
         """Store one event; answer once it is committed."""
         waiter = Answer()
         try:
-            app_id = self._authenticate(request)
+            self._authenticate(request)  # before a byte of the body is asked for
             _require_json(request)
             body = await self._read(request)
+            app_id = self._authenticate(request)  # the key may have been revoked meanwhile
             answer = self._intake.accept(app_id, body, waiter)
         except Refusal as refusal:
             self._books.refused[refusal.code] += 1

@@ -16,6 +16,7 @@ from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
 from ingest.config import Limits
 from ingest.errors import Code, Refusal
+from ingest.http.fastlane import FastConnection, FastLane
 from ingest.http.responses import refuse, refuse_raw
 from ingest.observe.metrics import Books
 
@@ -94,7 +95,7 @@ class Connection(RequestHandler):
         """Answer 408 and close."""
         if self.transport is None:
             return
-        self.transport.write(refuse_raw(_SLOW_HEAD))
+        self.transport.write(refuse_raw(_SLOW_HEAD, is_last=True))
         self._books.requests[_SLOW_HEAD.status] += 1
         self.force_close()
 
@@ -146,7 +147,10 @@ def _is_too_many(exc: BaseException | None) -> bool:
 
 
 class Connections:
-    """Every open connection: makes them for the listening socket, sweeps them once a second."""
+    """Every open connection: makes them for the listening socket, sweeps them once a second.
+
+    With a fast lane put before it, aiohttp gets the connections that the fast lane hands over.
+    """
 
     def __init__(self, server: web.Server, limits: Limits, books: Books) -> None:
         if http_parser.HttpRequestParser is http_parser.HttpRequestParserPy:
@@ -165,10 +169,22 @@ class Connections:
             "auto_decompress": False,
         }
 
+        self._fast_lane: FastLane | None = None
+
+    def put_before(self, fast_lane: FastLane) -> None:
+        """Have new connections served by the fast lane first."""
+        self._fast_lane = fast_lane
+
     def __call__(self) -> asyncio.Protocol:
         """Return the protocol for a new connection."""
-        if len(self._server.connections) >= self._limits.connections_max:
+        fast_lane = self._fast_lane
+        fast = len(fast_lane.connections) if fast_lane else 0
+        if fast + len(self._server.connections) >= self._limits.connections_max:
             return _Refused()
+        return FastConnection(fast_lane) if fast_lane else self.make_connection()
+
+    def make_connection(self) -> Connection:
+        """Return a connection that aiohttp serves."""
         return Connection(self._server, self._books, **self._options)
 
     async def sweep(self) -> None:
@@ -181,6 +197,8 @@ class Connections:
                     connection.refuse_slow_head()
                 elif 0 < connection.stuck_since_s < now_s - self._limits.idle_timeout_s:
                     connection.abort()
+            if self._fast_lane is not None:
+                self._fast_lane.sweep()
 
     async def finish(self) -> None:
         """Wait until no request is being handled."""
@@ -191,6 +209,8 @@ class Connections:
 
     async def close(self) -> None:
         """Close every connection."""
+        for connection in list(self._fast_lane.connections) if self._fast_lane else ():
+            connection.close()
         await self._server.shutdown(timeout=0.1)
 
     def _open(self) -> list[Connection]:

@@ -63,10 +63,11 @@ class Books:
         )
 
     def committed(self, events: int, commit_s: float, ack_s: float) -> None:
-        """Count a batch that is committed and answered."""
+        """Count a batch that is committed and its requests answered."""
         if not events:
             return
         self.committed_events += events
+        self.requests[200] += events
         self._batch_events.observe(events)
         self._commit_seconds.observe(commit_s)
         self._ack_seconds.observe(ack_s)

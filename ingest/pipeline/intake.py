@@ -25,9 +25,8 @@ class Intake:
         event_id, event_id_text, received = self._ids.next()
         head = self._row_heads.get(app_id) or self._make_row_head(app_id)
         row = rows.row(head, event_id, name.encode(), params, received.row)
-        self._queue.put(row, waiter)
         # Joined by hand: the params are sent back as they came, and nothing is encoded twice.
-        return b"".join(
+        answer = b"".join(
             (
                 b'{"status":"success","data":[{"id":"',
                 event_id_text,
@@ -40,6 +39,8 @@ class Intake:
                 b'"}]}',
             )
         )
+        self._queue.put(row, waiter)  # last: whatever fails before it leaves no trace
+        return answer
 
     def _make_row_head(self, app_id: int) -> bytes:
         # Bounded by the number of apps, which only the operator makes.

@@ -8,6 +8,7 @@ goes on working.
 import asyncio
 import math
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 import asyncpg
@@ -35,6 +36,7 @@ class Keyring:
         self._apps: dict[bytes, int] = {}
         self._expiries_s: dict[bytes, float] = {}
         self._changed = asyncio.Event()
+        self._forgetters: list[Callable[[], None]] = []
 
     def __len__(self) -> int:
         return len(self._apps)
@@ -46,6 +48,15 @@ class Keyring:
         if self._expiries_s.get(key, math.inf) <= time.time():
             return None
         return self._apps.get(key)
+
+    @property
+    def has_expiring(self) -> bool:
+        """Whether some key that is valid now will expire."""
+        return bool(self._expiries_s)
+
+    def on_change(self, forget: Callable[[], None]) -> None:
+        """Have `forget` called whenever the keys were read anew."""
+        self._forgetters.append(forget)
 
     async def load(self) -> None:
         """Read the keys once, before serving; raise Unavailable."""
@@ -100,3 +111,5 @@ class Keyring:
             for row in rows
             if row["expires_s"] is not None
         }
+        for forget in self._forgetters:
+            forget()

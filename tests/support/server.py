@@ -27,7 +27,9 @@ def environment(settings: Mapping[str, object] | None = None) -> dict[str, str]:
         for name, value in os.environ.items()
         if not name.startswith("NONITO_") and name != "DATABASE_URL"
     }
-    for key, value in (settings or {}).items():
+    # FAST_LANE=false runs whatever does not choose a lane itself on aiohttp's.
+    lane = {"server.fast_lane": os.environ.get("FAST_LANE", "true")}
+    for key, value in (lane | dict(settings or {})).items():
         kept[f"NONITO_{key.replace('.', '_').upper()}"] = str(value)
     return kept
 

@@ -1,0 +1,366 @@
+"""The fast lane: plain `POST /event` requests, served without aiohttp.
+
+aiohttp costs about 40 µs a request, a bare protocol on uvloop 8 µs, most of it the kernel's. So
+this protocol stands in front of aiohttp's. It **accepts or defers, it never refuses**: the first
+thing on a connection that is not of the form below goes to aiohttp with every byte, and the
+connection stays there. So does an event that the intake refuses. There is one HTTP parser to trust,
+not two: nothing that aiohttp would refuse, or understand in another way, is accepted here.
+
+What is accepted::
+
+    request = "POST /event HTTP/1.1" CRLF 1*( name ":" *SP value *SP CRLF ) CRLF body
+    name    = 1*tchar (RFC 9110, 5.6.2), no name twice, whatever the case
+    value   = 1*( %x20-7E ), without spaces at its ends
+
+with these headers, in any order, and any others but those that would change how the request is
+read (DEFERRED)::
+
+    Host            1*( ALPHA / DIGIT / "." / "-" / "_" / ":" / "[" / "]" )
+    Content-Length  1*9DIGIT, head and body together at most REQUEST_BYTES_MAX
+    Content-Type    application/json, with or without charset=utf-8
+    X-API-Key       a key that is valid now
+    Connection      keep-alive, or absent
+
+Clients repeat their head byte for byte, so a head that was accepted is looked up, not parsed, as
+long as the keys have not changed. An incomplete request is held for one sweep at most (1 to 2 s) or
+PIECES_MAX pieces; then it is aiohttp's, with its time-outs.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Final, cast
+
+from ingest.errors import Refusal
+from ingest.http.responses import head_raw, refuse_raw
+from ingest.observe.metrics import Books
+from ingest.pipeline.intake import Intake
+from ingest.store.keyring import Keyring
+
+REQUEST_LINE: Final = b"POST /event HTTP/1.1\r\n"
+HEAD_BYTES_MAX: Final = 4096
+HEADERS_MAX: Final = 32
+REQUEST_BYTES_MAX: Final = 65_536
+PIECES_MAX: Final = 16
+HEADS_MAX: Final = 4096
+"""How many heads are remembered; with HEAD_BYTES_MAX a bound of 16 MiB."""
+
+DEFERRED: Final = frozenset(
+    {
+        b"transfer-encoding",
+        b"content-encoding",
+        b"expect",
+        b"upgrade",
+        b"trailer",
+        b"te",
+        b"proxy-connection",
+        b"http2-settings",
+    }
+)
+REQUIRED: Final = frozenset({b"host", b"content-length", b"content-type", b"x-api-key"})
+CONTENT_TYPES: Final = frozenset(
+    {
+        b"application/json",
+        b"application/json; charset=utf-8",
+        b"application/json;charset=utf-8",
+    }
+)
+
+_END_OF_HEAD: Final = b"\r\n\r\n"
+_LENGTH_DIGITS_MAX: Final = 9
+_LETTERS_DIGITS: Final = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+_NAME: Final = _LETTERS_DIGITS + b"!#$%&'*+-.^_`|~"
+_HOST: Final = _LETTERS_DIGITS + b".-_:[]"
+_VALUE: Final = bytes(range(0x20, 0x7F))
+_DIGITS: Final = b"0123456789"
+
+
+AppOf = Callable[[str], int | None]
+"""Says which app a key belongs to, if any."""
+
+
+class Head:
+    """An accepted head: whose event follows, and where it ends."""
+
+    __slots__ = ("app_id", "request_bytes")
+
+    def __init__(self, app_id: int, request_bytes: int) -> None:
+        self.app_id = app_id
+        self.request_bytes = request_bytes
+        """The size of head and body together."""
+
+
+def parse(head: bytes, app_of: AppOf) -> Head | None:
+    """Return what a whole head says, its empty line included; None for whatever is to be deferred.
+
+    Linear in the head's size: no regular expression, so nothing to backtrack.
+    """
+    if not head.startswith(REQUEST_LINE) or len(head) > HEAD_BYTES_MAX:
+        return None
+    headers: dict[bytes, bytes] = {}
+    for line in head[len(REQUEST_LINE) : -len(_END_OF_HEAD)].split(b"\r\n"):
+        name, _, value = line.partition(b":")
+        name, value = name.lower(), value.strip(b" ")
+        if not _is_made_of(name, _NAME) or not _is_made_of(value, _VALUE) or name in headers:
+            return None
+        headers[name] = value
+    if len(headers) > HEADERS_MAX or not headers.keys() >= REQUIRED or DEFERRED & headers.keys():
+        return None
+    return _understand(headers, len(head), app_of)
+
+
+def _understand(headers: dict[bytes, bytes], head_bytes: int, app_of: AppOf) -> Head | None:
+    length = headers[b"content-length"]
+    if (
+        not _is_made_of(length, _DIGITS)
+        or len(length) > _LENGTH_DIGITS_MAX
+        or not _is_made_of(headers[b"host"], _HOST)
+        or headers[b"content-type"].lower() not in CONTENT_TYPES
+        or headers.get(b"connection", b"keep-alive").lower() != b"keep-alive"
+    ):
+        return None
+    app_id = app_of(headers[b"x-api-key"].decode())
+    request_bytes = head_bytes + int(length)
+    if app_id is None or request_bytes > REQUEST_BYTES_MAX:
+        return None
+    return Head(app_id, request_bytes)
+
+
+def _is_made_of(text: bytes, allowed: bytes) -> bool:
+    return bool(text) and not text.translate(None, allowed)
+
+
+class FastLane:
+    """What the connections of one process share."""
+
+    def __init__(
+        self,
+        intake: Intake,
+        keyring: Keyring,
+        books: Books,
+        make_fallback: Callable[[], asyncio.Protocol],
+        *,
+        idle_timeout_s: float,
+    ) -> None:
+        self.intake = intake
+        self.keyring = keyring
+        self.books = books
+        self.make_fallback = make_fallback
+        self.connections: set[FastConnection] = set()
+        self.heads: dict[bytes, Head] = {}
+        self.is_stopping = False
+        self.now_s = 0.0
+        """A coarse clock, set by `sweep`, so that a request reads none."""
+        self.success_head = b""
+        """A 200's head up to its length; its Date is set by `sweep`."""
+        self._idle_timeout_s = idle_timeout_s
+        keyring.on_change(self.heads.clear)
+        self.sweep()
+
+    def sweep(self) -> None:
+        """Once a second: set the clock, close what is idle, hand over what is slow."""
+        last_s, self.now_s = self.now_s, time.monotonic()
+        self.success_head = head_raw(200, {})
+        if self.keyring.has_expiring:
+            self.heads.clear()
+        for connection in list(self.connections):
+            connection.sweep(last_s, self.now_s - self._idle_timeout_s)
+
+    def learn(self, head: bytes) -> Head | None:
+        """Parse a head that is not known; remember it if it is accepted."""
+        parsed = parse(head, self.keyring.app_of)
+        if parsed is not None:
+            if len(self.heads) >= HEADS_MAX:
+                self.heads.clear()
+            self.heads[head] = parsed
+        return parsed
+
+
+class FastConnection(asyncio.Protocol):
+    """One connection: at most one request in the pipeline, the bytes behind it wait."""
+
+    __slots__ = (
+        "_answer",
+        "_buffer",
+        "_is_half_closed",
+        "_is_reading_paused",
+        "_is_writing_paused",
+        "_lane",
+        "_pieces",
+        "_since_s",
+        "_transport",
+    )
+
+    def __init__(self, lane: FastLane) -> None:
+        self._lane = lane
+        # Of the connection
+        self._transport: asyncio.Transport | None = None
+        self._is_half_closed = False
+        self._is_reading_paused = False
+        self._is_writing_paused = False
+        # Of the request
+        self._buffer = b""
+        self._pieces = 0
+        self._answer: bytes | None = None
+        self._since_s = lane.now_s
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._lane.connections.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        """End; an event in the pipeline goes on without a listener."""
+        self._transport = None
+        self._lane.connections.discard(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Serve what is complete; keep the rest."""
+        if self._buffer:
+            data = self._buffer + data
+        if self._answer is not None or self._is_writing_paused:
+            self._hold(data)
+        else:
+            self._serve(data)
+
+    def eof_received(self) -> bool:
+        """Keep the sending side open while an answer is due."""
+        self._is_half_closed = True
+        if self._answer is None and self._buffer:
+            self._hand_over(self._buffer)
+            return True
+        return self._answer is not None
+
+    def pause_writing(self) -> None:
+        """Serve nothing more until the peer reads its answers."""
+        self._is_writing_paused = True
+        self._pause_reading()
+
+    def resume_writing(self) -> None:
+        """Go on with what waited."""
+        self._is_writing_paused = False
+        self._go_on()
+
+    def settle(self, refusal: Refusal | None) -> None:
+        """Answer; called by the writer once the event's fate is known."""
+        answer, self._answer = self._answer, None
+        transport = self._transport
+        if transport is None or answer is None:
+            return
+        lane = self._lane
+        self._since_s = lane.now_s
+        if refusal is None and not lane.is_stopping and not self._is_half_closed:
+            transport.write(b"%b%d\r\n\r\n%b" % (lane.success_head, len(answer), answer))
+        else:
+            self._write_uncommon(transport, answer, refusal)
+        if self._buffer or self._is_half_closed or self._is_reading_paused:
+            self._go_on()
+
+    def sweep(self, last_sweep_s: float, idle_since_s: float) -> None:
+        """Hand over a request that has been incomplete since the last sweep; close when idle."""
+        transport = self._transport
+        if transport is None or self._answer is not None:
+            return
+        if self._buffer and not self._is_writing_paused and self._since_s < last_sweep_s:
+            self._hand_over(self._buffer)
+        elif self._since_s < idle_since_s:
+            transport.abort()  # a peer that doesn't read would keep `close` waiting
+
+    def close(self) -> None:
+        """Close once what was written is sent."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def _serve(self, data: bytes) -> None:
+        end = data.find(_END_OF_HEAD) + 4
+        if end < 4:  # noqa: PLR2004 - not found
+            self._wait(data, could_be=data.startswith(REQUEST_LINE[: len(data)]))
+            return
+        head_bytes = data[:end]
+        lane = self._lane
+        head = lane.heads.get(head_bytes) or lane.learn(head_bytes)
+        if head is None:
+            self._hand_over(data)
+            return
+        size = head.request_bytes
+        if len(data) < size:
+            self._wait(data, could_be=True)
+            return
+        try:
+            self._answer = lane.intake.accept(head.app_id, data[end:size], self)
+        except Exception:  # noqa: BLE001 - aiohttp's lane comes to the same end, and answers
+            self._hand_over(data)
+            return
+        self._pieces = 0
+        self._buffer = data[size:]
+
+    def _wait(self, data: bytes, *, could_be: bool) -> None:
+        """Keep an incomplete request, or hand over what can't become one that is accepted."""
+        self._pieces += 1
+        if not could_be or self._pieces > PIECES_MAX or len(data) > REQUEST_BYTES_MAX:
+            self._hand_over(data)
+            return
+        if not self._buffer:
+            self._since_s = self._lane.now_s
+        self._buffer = data
+
+    def _hold(self, data: bytes) -> None:
+        """Keep what was pipelined; stop reading when it is much."""
+        self._buffer = data
+        if len(data) > REQUEST_BYTES_MAX:
+            self._pause_reading()
+
+    def _go_on(self) -> None:
+        """After an answer: serve what was pipelined, or end."""
+        transport = self._transport
+        if transport is None or self._is_writing_paused or self._answer is not None:
+            return
+        if self._buffer:
+            data, self._buffer = self._buffer, b""
+            self._serve(data)
+        if self._transport is None:  # handed over
+            return
+        if self._answer is None and self._is_half_closed:
+            transport.close()
+        elif self._is_reading_paused and len(self._buffer) <= REQUEST_BYTES_MAX:
+            self._is_reading_paused = False
+            transport.resume_reading()
+
+    def _pause_reading(self) -> None:
+        if self._transport is not None and not self._is_reading_paused:
+            self._is_reading_paused = True
+            self._transport.pause_reading()
+
+    def _write_uncommon(
+        self, transport: asyncio.Transport, answer: bytes, refusal: Refusal | None
+    ) -> None:
+        """Answer what is not the common case; close behind the last answer."""
+        lane = self._lane
+        is_last = lane.is_stopping or (self._is_half_closed and not self._buffer)
+        if refusal is None:
+            head = head_raw(200, {"Connection": "close"} if is_last else {})
+            transport.write(b"%b%d\r\n\r\n%b" % (head, len(answer), answer))
+        else:
+            transport.write(refuse_raw(refusal, is_last=is_last))
+            lane.books.requests[refusal.status] += 1
+        if is_last:
+            transport.close()
+
+    def _hand_over(self, data: bytes) -> None:
+        """Give the connection to aiohttp for good, with every byte that it has not answered."""
+        transport = self._transport
+        if transport is None:
+            return
+        self._lane.connections.discard(self)
+        self._transport = None
+        self._buffer = b""
+        fallback = self._lane.make_fallback()
+        transport.set_protocol(fallback)
+        fallback.connection_made(transport)
+        if self._is_reading_paused:
+            transport.resume_reading()
+        if self._is_writing_paused:
+            fallback.pause_writing()
+        fallback.data_received(data)
+        if self._is_half_closed and not fallback.eof_received():
+            transport.close()

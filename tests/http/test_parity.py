@@ -1,0 +1,138 @@
+"""Both lanes answer alike: every request of the corpus, however its bytes are split.
+
+The suite tries every 17th split; PARITY_STRIDE=1 tries all of them (some minutes).
+"""
+
+import asyncio
+import os
+import re
+import socket
+import struct
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import NamedTuple
+
+import pytest
+
+from ingest.store.cluster import Cluster
+from tests.conftest import make_key
+from tests.http.cases import Case
+from tests.http.corpus import CASES, SLOW
+from tests.support.postgres import new_database
+from tests.support.raw import HOST
+from tests.support.server import Server, running_server
+
+STRIDE = int(os.environ.get("PARITY_STRIDE", "17"))
+SPLITS_MAX = 400
+AT_ONCE = 64
+TIMEOUT_S = 20.0
+# A sweep hands an incomplete request over after a second or two: not what is compared here.
+PAUSE_S = 0.002
+ANSWER_WAIT_S = 3.0
+IGNORED = {"date"}
+_ID_AND_TIME = re.compile(rb'"id":"[0-9a-f-]{36}"|"created_at":"[0-9TZ:.-]+"')
+_RESET = struct.pack("ii", 1, 0)
+
+
+class Lanes(NamedTuple):
+    """Two servers on one database."""
+
+    fast: Server
+    aiohttp: Server
+
+
+@pytest.fixture(scope="module")
+def lanes(cluster: Cluster) -> Iterator[Lanes]:
+    """One server with the fast lane, one without."""
+    with new_database(cluster) as url:
+        key, arguments = make_key(url), ("--database-url", url)
+        with (
+            running_server(arguments, key, {"server.fast_lane": "true"}) as fast,
+            running_server(arguments, key, {"server.fast_lane": "false"}) as plain,
+        ):
+            yield Lanes(fast, plain)
+
+
+class Answer(NamedTuple):
+    """What a client can tell of an answer, but for ids and times."""
+
+    status: bytes
+    headers: dict[bytes, bytes]
+    body: bytes
+
+
+def understand(received: bytes) -> list[Answer]:
+    """Return all answers on a connection; raise ValueError for anything that is none."""
+    answers = []
+    while received:
+        head, separator, received = received.partition(b"\r\n\r\n")
+        if not separator:
+            raise ValueError(head)
+        status, *lines = head.split(b"\r\n")
+        headers = dict(line.lower().split(b": ", 1) for line in lines)
+        length = int(headers.get(b"content-length", b"0"))
+        body, received = received[:length], received[length:]
+        kept = {name: value for name, value in headers.items() if name.decode() not in IGNORED}
+        answers.append(Answer(status, kept, _ID_AND_TIME.sub(b"", body)))
+    return answers
+
+
+async def ask(server: Server, pieces: list[bytes]) -> list[Answer]:
+    """Send pieces on a connection of its own, then close the sending side; return the answers."""
+    reader, writer = await asyncio.open_connection(HOST, server.port)
+    client = writer.get_extra_info("socket")
+    client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    begun = asyncio.get_running_loop().create_future()
+    received = asyncio.create_task(_read_all(reader, begun))
+    try:
+        for piece in pieces:
+            writer.write(piece)
+            await asyncio.sleep(PAUSE_S)
+        # Only then: an end that comes before the answer shows in its Connection header.
+        await asyncio.wait({begun}, timeout=ANSWER_WAIT_S)
+        writer.write_eof()
+    except (ConnectionError, OSError):
+        pass  # refused before all of it was sent
+    try:
+        return understand(await asyncio.wait_for(received, TIMEOUT_S))
+    finally:
+        with suppress(OSError):  # it may be closed already
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)  # leaves no TIME_WAIT
+        writer.close()
+
+
+async def _read_all(reader: asyncio.StreamReader, begun: asyncio.Future[None]) -> bytes:
+    received = b""
+    try:
+        while piece := await reader.read(65536):
+            received += piece
+            if not begun.done():
+                begun.set_result(None)
+    except ConnectionError:
+        pass
+    return received
+
+
+def splits(request: bytes) -> list[list[bytes]]:
+    """Return the request whole, and cut in two at many places."""
+    step = max(STRIDE, len(request) // SPLITS_MAX, 1)
+    places = range(1 + hash(request) % step, len(request), step)
+    return [[request], *([request[:place], request[place:]] for place in places)]
+
+
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if case.name not in SLOW], ids=lambda case: case.name
+)
+async def test_both_lanes_answer_alike_however_the_bytes_are_split(
+    lanes: Lanes, case: Case
+) -> None:
+    """The same status, headers and body, but for id and time, and as many answers."""
+    gate = asyncio.Semaphore(AT_ONCE)
+
+    async def compare(pieces: list[bytes]) -> None:
+        async with gate:
+            fast, plain = await asyncio.gather(ask(lanes.fast, pieces), ask(lanes.aiohttp, pieces))
+        assert fast == plain, f"split at {len(pieces[0])}"
+
+    request = case.with_key(lanes.fast.key)
+    await asyncio.gather(*(compare(pieces) for pieces in splits(request)))
