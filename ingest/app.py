@@ -32,6 +32,7 @@ from ingest.store.postgres import Postgres
 log = structlog.get_logger(__name__)
 
 _BACKLOG = 2048
+_GC_THRESHOLDS = (50_000, 20, 20)
 _REVIVE_INTERVAL_S = 1.0
 
 
@@ -109,9 +110,10 @@ class App:
         await when_ready()
         if not len(self._keyring):
             log.warning("no API keys yet", mend="nonito keys create --app NAME")
-        # Collected once and set aside: collections then look at requests' objects only.
+        # Collected once and set aside; then rarely: a request leaves no cycles behind.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(*_GC_THRESHOLDS)
         await self._stop.wait()
         await self._shut_down(server)
         return not self._failed

@@ -32,7 +32,9 @@ _EVENTS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000)
 class Gauges(Protocol):
     """What is read at a scrape rather than counted."""
 
-    accepted_events: int
+    @property
+    def accepted_events(self) -> int:
+        """Events taken into the queue since the start."""
 
     @property
     def unsettled_events(self) -> int:

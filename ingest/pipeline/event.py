@@ -22,6 +22,7 @@ UNUSUAL_NUMBERS_MAX: Final = 1_000
 """Numbers past 1e±299 or of many digits are checked one by one; this bounds the time it takes."""
 
 _FIELD_CHARS_SHOWN: Final = 64
+_BACKSLASH: Final = 0x5C
 _NUL_ESCAPE: Final = b"\\u0000"
 _EMPTY_PARAMS: Final = b"{}"
 _OBJECT_START: Final = 0x7B  # {
@@ -69,7 +70,7 @@ def decode(body: bytes, name_chars_max: int) -> tuple[str, bytes]:
     params = bytes(event.event_params)
     if params[0] != _OBJECT_START:
         return name, _absent(params)
-    if _NUL_ESCAPE in params:
+    if _BACKSLASH in params and _NUL_ESCAPE in params:  # one byte is found 4 times as fast
         _check_nul(params)
     if len(params) > _DIGITS_HARMLESS or b"0e00" in params.translate(_EXPONENT_SHAPE):
         _check_numbers(params)

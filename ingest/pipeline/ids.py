@@ -9,6 +9,7 @@ millisecond collide with a chance of about 1 in 2**73.
 
 import os
 import time
+from binascii import hexlify
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -48,11 +49,8 @@ class IdSequence:
         if counter == _COUNTER_END:
             self._draw(self._id_ms + 1)
             counter = self._counter
-        return (
-            self._prefix + counter.to_bytes(6, "big"),
-            self._prefix_text + b"%012x" % counter,
-            self._moment,
-        )
+        low = counter.to_bytes(6, "big")
+        return self._prefix + low, self._prefix_text + hexlify(low), self._moment
 
     def _turn(self, now_ms: int) -> None:
         self._now_ms = now_ms

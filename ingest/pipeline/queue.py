@@ -7,6 +7,7 @@ is no timer: while a COPY is in flight the next batch gathers (group commit).
 import asyncio
 import time
 from collections import deque
+from collections.abc import Iterable
 from typing import Protocol
 
 import structlog
@@ -26,9 +27,11 @@ class Waiter(Protocol):
 class Batch:
     """Events that travel together: rows and, at the same index, who waits for each."""
 
-    __slots__ = ("bytes", "opened_s", "rows", "waiters")
+    __slots__ = ("bytes", "bytes_max", "events_max", "opened_s", "rows", "waiters")
 
-    def __init__(self) -> None:
+    def __init__(self, events_max: int, bytes_max: int) -> None:
+        self.events_max = events_max
+        self.bytes_max = bytes_max
         self.rows: list[bytes] = []
         self.waiters: list[Waiter] = []
         self.bytes = 0
@@ -36,27 +39,32 @@ class Batch:
 
     def refuse(self, index: int, refusal: Refusal) -> None:
         """Take one event out and tell its sender why."""
+        waiter = self.waiters.pop(index)
         del self.rows[index]
-        _settle(self.waiters.pop(index), refusal)
+        _settle((waiter,), refusal)
 
     def settle(self, refusal: Refusal | None) -> None:
         """Tell everybody who still waits: committed, or why not. The batch is empty afterwards."""
         waiters = self.waiters
         self.rows, self.waiters = [], []
-        for waiter in waiters:
-            _settle(waiter, refusal)
+        _settle(waiters, refusal)
 
 
-def _settle(waiter: Waiter, refusal: Refusal | None) -> None:
-    try:
-        waiter.settle(refusal)
-    except Exception:
-        # uvloop raises on a transport that is gone; the rest of the batch must have its answers.
-        log.exception("answering a client failed")
+def _settle(waiters: Iterable[Waiter], refusal: Refusal | None) -> None:
+    for waiter in waiters:
+        try:
+            waiter.settle(refusal)
+        except Exception:
+            # uvloop raises on a transport that is gone; the others must have their answers.
+            log.exception("answering a client failed")
 
 
 class EventQueue:
-    """Bounded in events and bytes, gathering and in flight counted separately."""
+    """Bounded in events and bytes. Only what gathers or waits counts, not what is in flight.
+
+    A batch is opened with the room that the queue has left, so filing an event looks at its batch
+    only, and what waits is counted when somebody asks.
+    """
 
     def __init__(
         self, *, events_max: int, bytes_max: int, batch_events_max: int, batch_bytes_max: int
@@ -66,15 +74,28 @@ class EventQueue:
         self._batch_events_max = batch_events_max
         self._batch_bytes_max = batch_bytes_max
         self._batches: deque[Batch] = deque()
+        self._gathering: Batch | None = None
         self._idle: deque[asyncio.Future[None]] = deque()
         self._drained: asyncio.Event = asyncio.Event()
         self._drained.set()
-        self._closed = False
+        self._is_closed = False
         self._in_flight: dict[Batch, int] = {}
-        self.accepted_events = 0
+        self._taken_events = 0
+
+    @property
+    def accepted_events(self) -> int:
         """Events taken in since the start; only ever grows."""
-        self.waiting_events = 0
-        self.waiting_bytes = 0
+        return self._taken_events + self.waiting_events
+
+    @property
+    def waiting_events(self) -> int:
+        """Events that no writer has taken yet."""
+        return sum(len(batch.rows) for batch in self._batches)
+
+    @property
+    def waiting_bytes(self) -> int:
+        """The size of their rows."""
+        return sum(batch.bytes for batch in self._batches)
 
     @property
     def unsettled_events(self) -> int:
@@ -89,21 +110,16 @@ class EventQueue:
     def put(self, row: bytes, waiter: Waiter) -> None:
         """File an event; raise Refusal when the queue is full or the server is stopping."""
         size = len(row)
-        if self.waiting_events >= self._events_max or self.waiting_bytes + size > self._bytes_max:
-            raise self._refusal()
-        batch = self._batches[-1] if self._batches else None
+        batch = self._gathering
         if (
             batch is None
-            or len(batch.rows) >= self._batch_events_max
-            or batch.bytes + size > self._batch_bytes_max
+            or len(batch.rows) >= batch.events_max
+            or batch.bytes + size > batch.bytes_max
         ):
-            batch = self._open()
+            batch = self._open(size)
         batch.rows.append(row)
         batch.waiters.append(waiter)
         batch.bytes += size
-        self.waiting_bytes += size
-        self.waiting_events += 1
-        self.accepted_events += 1
 
     async def take(self) -> Batch:
         """Wait for the oldest batch and take it whole; hand it to `done` when it is settled."""
@@ -112,8 +128,9 @@ class EventQueue:
             self._idle.append(idle)
             await idle
         batch = self._batches.popleft()
-        self.waiting_events -= len(batch.rows)
-        self.waiting_bytes -= batch.bytes
+        if batch is self._gathering:
+            self._gathering = None
+        self._taken_events += len(batch.rows)
         self._in_flight[batch] = batch.bytes
         return batch
 
@@ -125,8 +142,8 @@ class EventQueue:
 
     def close(self) -> None:
         """Take in no further event; what is here can still be taken out."""
-        self._closed = True
-        self._events_max = 0  # so that `put` needs no check of its own
+        self._is_closed = True
+        self._gathering = None  # so that the next `put` has to open a batch, and can't
 
     async def drain(self) -> None:
         """Wait until every event taken in is settled."""
@@ -137,8 +154,16 @@ class EventQueue:
         for batch in (*self._in_flight, *self._batches):
             batch.settle(refusal)
 
-    def _open(self) -> Batch:
-        batch = Batch()
+    def _open(self, size: int) -> Batch:
+        """Begin a batch with room for a row of `size` at least, and wake an idle writer."""
+        events_left = self._events_max - self.waiting_events
+        bytes_left = self._bytes_max - self.waiting_bytes
+        if self._is_closed or events_left < 1 or bytes_left < size:
+            raise self._refusal()
+        batch = self._gathering = Batch(
+            min(self._batch_events_max, events_left),
+            max(size, min(self._batch_bytes_max, bytes_left)),
+        )
         self._batches.append(batch)
         self._drained.clear()
         while self._idle:
@@ -149,6 +174,6 @@ class EventQueue:
         return batch
 
     def _refusal(self) -> Refusal:
-        if self._closed:
+        if self._is_closed:
             return Refusal(Code.SHUTTING_DOWN, "The server is stopping; send the event again.")
         return Refusal(Code.OVERLOADED, "The queue is full; send the event again in a moment.")

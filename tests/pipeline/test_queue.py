@@ -142,7 +142,7 @@ async def test_unsettled_events_count_those_in_flight() -> None:
 
 def test_client_that_is_gone_costs_its_neighbours_nothing() -> None:
     """Everybody else in the batch is told."""
-    batch = Batch()
+    batch = Batch(10, 1000)
     waiters: list[Recorder | Gone] = [Recorder(), Gone(), Recorder(), Gone(), Recorder()]
     for waiter in waiters:
         batch.rows.append(b"row")
