@@ -1,4 +1,4 @@
-"""The commands of `python -m bench`: load, compare, alloc, fuzz."""
+"""The commands of `python -m bench`: load, compare, alloc, idle, hostile, fuzz."""
 
 import secrets
 import sys
@@ -174,6 +174,46 @@ def fuzz(*, mutations: int, seed: int | None, processes: int) -> None:
     )
     if result.divergences:
         sys.exit(1)
+
+
+@command.command()
+@click.option("--rounds", default=20, type=click.IntRange(1), help="Interleaved; medians count.")
+@click.option("--seconds", default=0.5, type=click.FloatRange(0.05), help="Of each side of each.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write figures here.")
+def idle(*, rounds: int, seconds: float, json_path: Path | None) -> None:
+    """Measure what one sender waits for on an idle server, beside a COPY of one row alone."""
+    from bench import idle as idling  # noqa: PLC0415 - so that the client loads less
+
+    console = _console()
+    with Progress(console=console, transient=True) as progress:
+        bar = progress.add_task("measuring", total=rounds)
+        found = idling.measure(rounds, seconds, lambda: progress.advance(bar))
+    idling.show(console, found)
+    if json_path is not None:
+        _write_json(json_path, found.as_json())
+    if found.void:
+        sys.exit(_VOID_EXIT_CODE)
+
+
+@command.command()
+@click.option("--seconds", default=5.0, type=click.FloatRange(0.1), help="Of each kind.")
+@click.option("--only", multiple=True, metavar="KIND", help="Only this kind. Repeatable.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write figures here.")
+def hostile(*, seconds: float, only: tuple[str, ...], json_path: Path | None) -> None:
+    """Let misbehaving peers loose, and say what they cost a bystander.
+
+    Kinds: nobody, slow-heads, slow-bodies, idle, half-open, never-reading, resetters, half-closers,
+    garbage, big-heads, large-bodies.
+    """
+    from bench import hostile as besieging  # noqa: PLC0415 - so that the client loads less
+
+    console = _console()
+    kinds = besieging.choose(only)
+    with console.status("starting") as status:
+        found = list(besieging.measure(kinds, seconds, status.update))
+    besieging.show(console, found)
+    if json_path is not None:
+        _write_json(json_path, besieging.as_json(found, seconds))
 
 
 def _run(site: Site, job: Job, console: Console, *, verify: bool) -> tuple[Run, Books | None]:

@@ -16,7 +16,7 @@ from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.http_parser import HttpRequestParser
 
-from ingest.http.fastlane import Head, parse
+from ingest.http.head import Head, parse
 from ingest.http.server import HEAD_BYTES_MAX, HEADERS_MAX
 
 KEY: Final = "nk_" + "k" * 43
@@ -54,7 +54,8 @@ _HEADERS: Final = (
     "|Connection: keep-alive|Connection: upgrade|Connection: keep-alive, close|Content-Length: 5"
     "|Content-Length: 0|Host: b|Content-Encoding: gzip|TE: trailers|Trailer: X"
     "|Keep-Alive: timeout=5|Proxy-Connection: close|HTTP2-Settings: AAMAAABkAAQAAP__"
-    "|Sec-WebSocket-Key: a|X-API-Key: a|Content-Type: text/plain|Cookie: a=b; c|Range: bytes=0-1"
+    "|Sec-WebSocket-Key: a|Sec-WebSocket-Key1: a|X-API-Key: a|Content-Type: text/plain"
+    "|Cookie: a=b; c|Range: bytes=0-1"
 )
 _WORD_LIST: Final = (
     r"+|-|0x|_|00|9999999999|HTTP/1.0|HTTP/1.2|HTTP/2.0|GET |//|?a=b|#f|%65|http://a/event"

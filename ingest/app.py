@@ -32,7 +32,7 @@ from ingest.store.postgres import Postgres
 log = structlog.get_logger(__name__)
 
 _BACKLOG = 2048
-_GC_THRESHOLDS = (50_000, 20, 20)
+_GC_THRESHOLDS = (20_000, 10, 10)
 _REVIVE_INTERVAL_S = 1.0
 
 
@@ -54,7 +54,9 @@ async def prepare(postgres: Postgres, config: Config) -> None:
             postgres, config.events.partition_by, config.events.partitions_ahead
         )
     except Unavailable as failure:
-        raise StartupError(f"the database can't be prepared: {failure.__cause__}") from failure
+        raise StartupError(
+            f"the database can't be prepared: {failure.__cause__ or failure}"
+        ) from failure
 
 
 class App:
@@ -88,7 +90,7 @@ class App:
                 self._keyring,
                 self._books,
                 self._connections.make_connection,
-                idle_timeout_s=config.limits.idle_timeout_s,
+                limits=config.limits,
             )
             self._connections.put_before(self._fast_lane)
         self._tasks: list[asyncio.Task[None]] = []
@@ -124,7 +126,7 @@ class App:
             for link in self._links:
                 await link.open()
         except Unavailable as failure:
-            raise StartupError(f"the database failed: {failure.__cause__}") from failure
+            raise StartupError(f"the database failed: {failure.__cause__ or failure}") from failure
 
     def _make_link(self) -> CopyLink:
         return CopyLink(self._postgres, rows.TABLE, rows.COLUMNS)
@@ -178,7 +180,7 @@ class App:
         log.info("stopping", events=self._queue.unsettled_events)
         self._handlers.stop()
         if self._fast_lane is not None:
-            self._fast_lane.is_stopping = True
+            self._fast_lane.stop()
         self._queue.close()
         server.close()
         with suppress(TimeoutError):
@@ -197,6 +199,5 @@ class App:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._connections.close()
-        for link in self._links:
-            await link.close()
+        await asyncio.gather(*(link.close() for link in self._links))
         log.info("stopped", committed=self._books.committed_events)

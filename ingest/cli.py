@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import signal
 import socket
 import sys
@@ -26,6 +27,7 @@ from ingest.store.postgres import Connection, Postgres
 T = TypeVar("T")
 
 FIRST_APP = "default"
+_FILES_SPARE = 128  # what is open besides clients' connections
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -52,10 +54,25 @@ def serve(context: click.Context, host: str | None, port: int | None) -> None:
     # Until the server stops in good order itself: end, and let go of the embedded Postgres.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     settings = _load(context, {"server.host": host, "server.port": port})
+    _allow_files(settings.limits.connections_max + _FILES_SPARE)
     logs.configure(settings.log.level, settings.log.format)
     with _bind(settings) as listener, _database(settings) as (url, embedded):
         if not uvloop.run(_serve(settings, url, embedded, listener)):
             raise StartupError("a part of the server failed; the log says which")
+
+
+def _allow_files(count: int) -> None:
+    """Raise the limit of open files as far as it may be, and `count` needs it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    if wanted < count:
+        click.echo(
+            f"nonito: only {hard} files may be open (ulimit -n), "
+            f"limits.connections_max needs {count}",
+            err=True,
+        )
 
 
 async def _serve(

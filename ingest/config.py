@@ -47,6 +47,7 @@ class Limits(msgspec.Struct, frozen=True):
     """`[limits]`: what one client may ask of the server."""
 
     body_bytes_max: Bytes = MIB
+    bodies_bytes_max: Bytes = 64 * MIB
     event_name_chars_max: Count = 255
     connections_max: Count = 10_000
     head_timeout_s: Seconds = 10.0

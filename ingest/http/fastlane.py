@@ -1,29 +1,17 @@
 """The fast lane: plain `POST /event` requests, served without aiohttp.
 
 aiohttp costs about 40 µs a request, a bare protocol on uvloop 8 µs, most of it the kernel's. So
-this protocol stands in front of aiohttp's. It **accepts or defers, it never refuses**: the first
-thing on a connection that is not of the form below goes to aiohttp with every byte, and the
-connection stays there. So does an event that the intake refuses. There is one HTTP parser to trust,
-not two: nothing that aiohttp would refuse, or understand in another way, is accepted here.
+this protocol stands in front of aiohttp's. Of a request's form it **accepts or defers, it never
+refuses**: the first thing on a connection that is not of the form below goes to aiohttp with every
+byte, and the connection stays there. There is one HTTP parser to trust, not two: nothing that
+aiohttp would refuse, or understand in another way, is accepted here. An event that the intake
+refuses is answered here, as aiohttp's lane would: one bad event must not slow down a connection
+that a proxy shares between many clients.
 
-What is accepted::
-
-    request = "POST /event HTTP/1.1" CRLF 1*( name ":" *SP value *SP CRLF ) CRLF body
-    name    = 1*tchar (RFC 9110, 5.6.2), no name twice, whatever the case
-    value   = 1*( %x20-7E ), without spaces at its ends
-
-with these headers, in any order, and any others but those that would change how the request is
-read (DEFERRED)::
-
-    Host            1*( ALPHA / DIGIT / "." / "-" / "_" / ":" / "[" / "]" )
-    Content-Length  1*9DIGIT, head and body together at most REQUEST_BYTES_MAX
-    Content-Type    application/json, with or without charset=utf-8
-    X-API-Key       a key that is valid now
-    Connection      keep-alive, or absent
-
-Clients repeat their head byte for byte, so a head that was accepted is looked up, not parsed, as
-long as the keys have not changed. An incomplete request is held for one sweep at most (1 to 2 s) or
-PIECES_MAX pieces; then it is aiohttp's, with its time-outs.
+What is accepted is written out in `head.py`. Clients repeat their head byte for byte, so a head
+that was accepted is looked up, not parsed, as long as the keys have not changed. An incomplete
+request is held for one sweep at most (1 to 2 s) or PIECES_MAX pieces; then it is aiohttp's, with
+its time-outs.
 """
 
 import asyncio
@@ -31,103 +19,22 @@ import time
 from collections.abc import Callable
 from typing import Final, cast
 
+import structlog
+
+from ingest.config import Limits
 from ingest.errors import Refusal
+from ingest.http.head import END_OF_HEAD, REQUEST_BYTES_MAX, REQUEST_LINE, Head, parse
 from ingest.http.responses import head_raw, refuse_raw
 from ingest.observe.metrics import Books
 from ingest.pipeline.intake import Intake
 from ingest.store.keyring import Keyring
 
-REQUEST_LINE: Final = b"POST /event HTTP/1.1\r\n"
-HEAD_BYTES_MAX: Final = 4096
-HEADERS_MAX: Final = 32
-REQUEST_BYTES_MAX: Final = 65_536
+log = structlog.get_logger(__name__)
+
 PIECES_MAX: Final = 16
+"""In so many pieces an incomplete request may come."""
 HEADS_MAX: Final = 4096
 """How many heads are remembered; with HEAD_BYTES_MAX a bound of 16 MiB."""
-
-DEFERRED: Final = frozenset(
-    {
-        b"transfer-encoding",
-        b"content-encoding",
-        b"expect",
-        b"upgrade",
-        b"trailer",
-        b"te",
-        b"proxy-connection",
-        b"http2-settings",
-    }
-)
-REQUIRED: Final = frozenset({b"host", b"content-length", b"content-type", b"x-api-key"})
-CONTENT_TYPES: Final = frozenset(
-    {
-        b"application/json",
-        b"application/json; charset=utf-8",
-        b"application/json;charset=utf-8",
-    }
-)
-
-_END_OF_HEAD: Final = b"\r\n\r\n"
-_LENGTH_DIGITS_MAX: Final = 9
-_LETTERS_DIGITS: Final = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-_NAME: Final = _LETTERS_DIGITS + b"!#$%&'*+-.^_`|~"
-_HOST: Final = _LETTERS_DIGITS + b".-_:[]"
-_VALUE: Final = bytes(range(0x20, 0x7F))
-_DIGITS: Final = b"0123456789"
-
-
-AppOf = Callable[[str], int | None]
-"""Says which app a key belongs to, if any."""
-
-
-class Head:
-    """An accepted head: whose event follows, and where it ends."""
-
-    __slots__ = ("app_id", "request_bytes")
-
-    def __init__(self, app_id: int, request_bytes: int) -> None:
-        self.app_id = app_id
-        self.request_bytes = request_bytes
-        """The size of head and body together."""
-
-
-def parse(head: bytes, app_of: AppOf) -> Head | None:
-    """Return what a whole head says, its empty line included; None for whatever is to be deferred.
-
-    Linear in the head's size: no regular expression, so nothing to backtrack.
-    """
-    if not head.startswith(REQUEST_LINE) or len(head) > HEAD_BYTES_MAX:
-        return None
-    headers: dict[bytes, bytes] = {}
-    for line in head[len(REQUEST_LINE) : -len(_END_OF_HEAD)].split(b"\r\n"):
-        name, _, value = line.partition(b":")
-        name, value = name.lower(), value.strip(b" ")
-        if not _is_made_of(name, _NAME) or not _is_made_of(value, _VALUE) or name in headers:
-            return None
-        headers[name] = value
-    if len(headers) > HEADERS_MAX or not headers.keys() >= REQUIRED or DEFERRED & headers.keys():
-        return None
-    return _understand(headers, len(head), app_of)
-
-
-def _understand(headers: dict[bytes, bytes], head_bytes: int, app_of: AppOf) -> Head | None:
-    length = headers[b"content-length"]
-    if (
-        not _is_made_of(length, _DIGITS)
-        or len(length) > _LENGTH_DIGITS_MAX
-        or not _is_made_of(headers[b"host"], _HOST)
-        or headers[b"content-type"].lower() not in CONTENT_TYPES
-        or headers.get(b"connection", b"keep-alive").lower() != b"keep-alive"
-    ):
-        return None
-    app_id = app_of(headers[b"x-api-key"].decode())
-    request_bytes = head_bytes + int(length)
-    if app_id is None or request_bytes > REQUEST_BYTES_MAX:
-        return None
-    return Head(app_id, request_bytes)
-
-
-def _is_made_of(text: bytes, allowed: bytes) -> bool:
-    return bool(text) and not text.translate(None, allowed)
 
 
 class FastLane:
@@ -139,8 +46,7 @@ class FastLane:
         keyring: Keyring,
         books: Books,
         make_fallback: Callable[[], asyncio.Protocol],
-        *,
-        idle_timeout_s: float,
+        limits: Limits,
     ) -> None:
         self.intake = intake
         self.keyring = keyring
@@ -153,7 +59,8 @@ class FastLane:
         """A coarse clock, set by `sweep`, so that a request reads none."""
         self.success_head = b""
         """A 200's head up to its length; its Date is set by `sweep`."""
-        self._idle_timeout_s = idle_timeout_s
+        self._idle_timeout_s = limits.idle_timeout_s
+        self._body_bytes_max = limits.body_bytes_max
         keyring.on_change(self.heads.clear)
         self.sweep()
 
@@ -166,9 +73,15 @@ class FastLane:
         for connection in list(self.connections):
             connection.sweep(last_s, self.now_s - self._idle_timeout_s)
 
+    def stop(self) -> None:
+        """Close every connection behind its answer; incomplete requests are aiohttp's to end."""
+        self.is_stopping = True
+        for connection in list(self.connections):
+            connection.hand_over_incomplete()
+
     def learn(self, head: bytes) -> Head | None:
         """Parse a head that is not known; remember it if it is accepted."""
-        parsed = parse(head, self.keyring.app_of)
+        parsed = parse(head, self.keyring.app_of, self._body_bytes_max)
         if parsed is not None:
             if len(self.heads) >= HEADS_MAX:
                 self.heads.clear()
@@ -266,13 +179,18 @@ class FastConnection(asyncio.Protocol):
         elif self._since_s < idle_since_s:
             transport.abort()  # a peer that doesn't read would keep `close` waiting
 
+    def hand_over_incomplete(self) -> None:
+        """Let aiohttp wait for the rest of a request that has begun."""
+        if self._buffer and self._answer is None:
+            self._hand_over(self._buffer)
+
     def close(self) -> None:
         """Close once what was written is sent."""
         if self._transport is not None:
             self._transport.close()
 
     def _serve(self, data: bytes) -> None:
-        end = data.find(_END_OF_HEAD) + 4
+        end = data.find(END_OF_HEAD) + 4
         if end < 4:  # noqa: PLR2004 - not found
             self._wait(data, could_be=data.startswith(REQUEST_LINE[: len(data)]))
             return
@@ -288,11 +206,25 @@ class FastConnection(asyncio.Protocol):
             return
         try:
             self._answer = lane.intake.accept(head.app_id, data[end:size], self)
+        except Refusal as refusal:
+            self._refuse(refusal, data[size:])
+            return
         except Exception:  # noqa: BLE001 - aiohttp's lane comes to the same end, and answers
             self._hand_over(data)
             return
         self._pieces = 0
         self._buffer = data[size:]
+
+    def _refuse(self, refusal: Refusal, rest: bytes) -> None:
+        """Answer an event that the intake refuses; the connection goes on."""
+        self._pieces = 0
+        self._buffer = rest
+        self._lane.books.refused[refusal.code] += 1
+        if self._transport is not None:
+            self._write_uncommon(self._transport, b"", refusal)
+        if self._buffer:
+            # Later, so that many of them in one piece do not nest, nor stop the loop.
+            asyncio.get_running_loop().call_soon(self._go_on)
 
     def _wait(self, data: bytes, *, could_be: bool) -> None:
         """Keep an incomplete request, or hand over what can't become one that is accepted."""
@@ -321,10 +253,17 @@ class FastConnection(asyncio.Protocol):
         if self._transport is None:  # handed over
             return
         if self._answer is None and self._is_half_closed:
-            transport.close()
+            self._end(transport)
         elif self._is_reading_paused and len(self._buffer) <= REQUEST_BYTES_MAX:
             self._is_reading_paused = False
             transport.resume_reading()
+
+    def _end(self, transport: asyncio.Transport) -> None:
+        """Close behind the last answer; what is left of an incomplete request is aiohttp's."""
+        if self._buffer:
+            self._hand_over(self._buffer)
+        else:
+            transport.close()
 
     def _pause_reading(self) -> None:
         if self._transport is not None and not self._is_reading_paused:
@@ -344,6 +283,7 @@ class FastConnection(asyncio.Protocol):
             transport.write(refuse_raw(refusal, is_last=is_last))
             lane.books.requests[refusal.status] += 1
         if is_last:
+            self._buffer = b""
             transport.close()
 
     def _hand_over(self, data: bytes) -> None:
@@ -355,12 +295,17 @@ class FastConnection(asyncio.Protocol):
         self._transport = None
         self._buffer = b""
         fallback = self._lane.make_fallback()
-        transport.set_protocol(fallback)
-        fallback.connection_made(transport)
-        if self._is_reading_paused:
-            transport.resume_reading()
-        if self._is_writing_paused:
-            fallback.pause_writing()
-        fallback.data_received(data)
-        if self._is_half_closed and not fallback.eof_received():
-            transport.close()
+        try:
+            transport.set_protocol(fallback)
+            fallback.connection_made(transport)
+            if self._is_reading_paused:
+                transport.resume_reading()
+            if self._is_writing_paused:
+                fallback.pause_writing()
+            fallback.data_received(data)
+            if self._is_half_closed and not fallback.eof_received():
+                transport.close()
+        except Exception:
+            # Whoever called, a sweep or another's commit, must not pay for this connection.
+            log.exception("a connection could not be handed over")
+            transport.abort()

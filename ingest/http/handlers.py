@@ -58,6 +58,7 @@ class Handlers:
         self._books = books
         self._limits = limits
         self._is_stopping = False
+        self._reading_bytes = 0
         self._routes: Mapping[str, Mapping[str, Handler]] = {
             EVENT: {hdrs.METH_POST: self.post_event},
             "/healthz": _readable(self.get_healthz),
@@ -100,9 +101,9 @@ class Handlers:
             self._books.refused[refusal.code] += 1
             raise
         # Not cancelled when the client goes away: its event is on its way and keeps its place.
-        if (refused := await waiter.settled) is not None:
-            raise refused
-        return succeed(answer)
+        fate = await waiter.settled
+        # Not raised: one refusal may be a whole batch's, and would collect all their tracebacks.
+        return succeed(answer) if fate is None else refuse(fate)
 
     async def get_healthz(self, _: web.BaseRequest) -> web.Response:
         """Say that the process serves; never touches the database."""
@@ -167,10 +168,16 @@ class Handlers:
 
     async def _read_slowly(self, request: web.BaseRequest) -> bytes:
         body = bytearray()
-        async for chunk in request.content.iter_any():
-            body += chunk
-            if len(body) > self._limits.body_bytes_max:
-                raise self._too_large()
+        try:
+            async for chunk in request.content.iter_any():
+                body += chunk
+                self._reading_bytes += len(chunk)
+                if len(body) > self._limits.body_bytes_max:
+                    raise self._too_large()
+                if self._reading_bytes > self._limits.bodies_bytes_max:
+                    raise Refusal(Code.OVERLOADED, "Too much is being sent at once; try again.")
+        finally:
+            self._reading_bytes -= len(body)
         return bytes(body)
 
     def _too_large(self) -> Refusal:

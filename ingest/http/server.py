@@ -8,10 +8,11 @@ client gets its answers.
 
 import asyncio
 import time
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import structlog
 from aiohttp import http_exceptions, http_parser, web
+from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
 from ingest.config import Limits
@@ -33,16 +34,33 @@ _SLOW_HEAD = Refusal(Code.REQUEST_TIMEOUT, "The request's head did not arrive in
 class Connection(RequestHandler):
     """One connection, served by aiohttp."""
 
-    __slots__ = ("_books", "_is_half_closed", "head_since_s", "stuck_since_s")
+    __slots__ = (
+        "_books",
+        "_is_half_closed",
+        "_is_refused",
+        "_others",
+        "_own_transport",
+        "head_since_s",
+        "stuck_since_s",
+    )
 
-    def __init__(self, server: web.Server, books: Books, **options: Any) -> None:  # noqa: ANN401
+    def __init__(
+        self,
+        server: web.Server,
+        books: Books,
+        others: set["Connection"],
+        **options: Any,  # noqa: ANN401
+    ) -> None:
         super().__init__(server, **options)
         self._books = books
+        self._others = others
+        self._own_transport: asyncio.Transport | None = None  # aiohttp forgets its own early
         self.head_since_s = 0.0
         """When the head that is still incomplete began; 0 when there is none."""
         self.stuck_since_s = 0.0
         """When the client stopped reading its answers; 0 while it reads them."""
         self._is_half_closed = False
+        self._is_refused = False
 
     @property
     def is_last(self) -> bool:
@@ -56,11 +74,28 @@ class Connection(RequestHandler):
         # before it does.
         return not self._messages and (self._waiter is not None or not self._request_count)
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Join the open connections."""
+        self._own_transport = cast("asyncio.Transport", transport)
+        self._others.add(self)
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Leave them."""
+        self._own_transport = None
+        self._others.discard(self)
+        super().connection_lost(exc)
+
     def data_received(self, data: bytes) -> None:
         """Parse; note when an incomplete head began."""
-        super().data_received(data)
+        if self._is_refused:
+            return
+        try:
+            super().data_received(data)
+        except Exception as error:  # noqa: BLE001 - whatever a hostile head makes a parser raise
+            self._refuse_rest(error)
         if self._messages and isinstance(self._messages[-1][0], _ErrInfo):
-            self._end_body()
+            self._end_reading(self._messages[-1][0].exc)
         if not self.is_idle:
             self.head_since_s = 0.0
         elif data and not self.head_since_s:
@@ -99,10 +134,36 @@ class Connection(RequestHandler):
         self._books.requests[_SLOW_HEAD.status] += 1
         self.force_close()
 
+    def is_closing(self) -> bool:
+        """Whether it is closed but for bytes that the client has yet to read."""
+        return self._own_transport is not None and self._own_transport.is_closing()
+
     def abort(self) -> None:
         """Close at once, without sending what a client does not read."""
-        if self.transport is not None:
-            self.transport.abort()
+        if self._own_transport is not None:
+            self._own_transport.abort()
+
+    def _refuse_rest(self, error: Exception) -> None:
+        """Answer a head that made the parser itself fail as any other malformed one.
+
+        yarl raises IndexError for the target http://[v1.x]@, and aiohttp 3.14 lets it through.
+        """
+        self._messages.append((_ErrInfo(status=400, exc=error, message=""), EMPTY_PAYLOAD))
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _end_reading(self, error: BaseException) -> None:
+        """Behind a malformed head nothing can be understood, so nothing more is parsed.
+
+        The error's traceback goes: it holds what was received, in a cycle that a thousand 1 MiB
+        heads made 2 GB of before it was collected.
+        """
+        self._is_refused = True
+        self._end_body()
+        reason: BaseException | None = error
+        while reason is not None:
+            reason.__traceback__ = None
+            reason = reason.__context__
 
     def _end_body(self) -> None:
         """Tell a handler that waits for more of a body that no more will come."""
@@ -168,7 +229,7 @@ class Connections:
             # Inflating after a 413 blocked the loop for 3.3 s (three bodies of 1 MB).
             "auto_decompress": False,
         }
-
+        self._open: set[Connection] = set()
         self._fast_lane: FastLane | None = None
 
     def put_before(self, fast_lane: FastLane) -> None:
@@ -179,31 +240,35 @@ class Connections:
         """Return the protocol for a new connection."""
         fast_lane = self._fast_lane
         fast = len(fast_lane.connections) if fast_lane else 0
-        if fast + len(self._server.connections) >= self._limits.connections_max:
+        if fast + len(self._open) >= self._limits.connections_max:
             return _Refused()
         return FastConnection(fast_lane) if fast_lane else self.make_connection()
 
     def make_connection(self) -> Connection:
         """Return a connection that aiohttp serves."""
-        return Connection(self._server, self._books, **self._options)
+        return Connection(self._server, self._books, self._open, **self._options)
 
     async def sweep(self) -> None:
         """Enforce for ever the time-outs of heads and of clients that don't read."""
         while True:
             await asyncio.sleep(_SWEEP_INTERVAL_S)
-            now_s = time.monotonic()
-            for connection in self._open():
-                if 0 < connection.head_since_s < now_s - self._limits.head_timeout_s:
-                    connection.refuse_slow_head()
-                elif 0 < connection.stuck_since_s < now_s - self._limits.idle_timeout_s:
-                    connection.abort()
+            for connection in list(self._open):
+                self._sweep(connection, time.monotonic())
             if self._fast_lane is not None:
                 self._fast_lane.sweep()
+
+    def _sweep(self, connection: Connection, now_s: float) -> None:
+        if connection.is_closing() and not connection.stuck_since_s:
+            connection.stuck_since_s = now_s
+        if 0 < connection.stuck_since_s < now_s - self._limits.idle_timeout_s:
+            connection.abort()
+        elif 0 < connection.head_since_s < now_s - self._limits.head_timeout_s:
+            connection.refuse_slow_head()
 
     async def finish(self) -> None:
         """Wait until no request is being handled."""
         while not all(  # noqa: ASYNC110 - no connection tells us when it is idle
-            connection.is_idle for connection in self._open()
+            connection.is_idle for connection in self._open
         ):
             await asyncio.sleep(0.01)
 
@@ -212,9 +277,6 @@ class Connections:
         for connection in list(self._fast_lane.connections) if self._fast_lane else ():
             connection.close()
         await self._server.shutdown(timeout=0.1)
-
-    def _open(self) -> list[Connection]:
-        return [each for each in self._server.connections if isinstance(each, Connection)]
 
 
 class _Refused(asyncio.Protocol):

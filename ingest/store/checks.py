@@ -22,6 +22,7 @@ async def examine(connection: Connection) -> list[Finding]:
     """Look at everything that serving needs; changes nothing."""
     findings = [
         await _version(connection),
+        await _encoding(connection),
         await _writable(connection),
         *await _durability(connection),
         await _schema(connection),
@@ -38,6 +39,14 @@ async def _version(connection: Connection) -> Finding:
     if number < _VERSION_MIN:
         return Finding(False, f"PostgreSQL {version}: 15 or later is needed")
     return Finding(True, f"PostgreSQL {version}")
+
+
+async def _encoding(connection: Connection) -> Finding:
+    try:
+        await migrations.require_utf8(connection)
+    except StartupError as error:
+        return Finding(False, str(error))
+    return Finding(True, "the encoding is UTF8")
 
 
 async def _writable(connection: Connection) -> Finding:

@@ -24,8 +24,9 @@ ROW_ERRORS: Final = frozenset(
 )
 # The session ended, or the server is stopping: it may have committed before it said so.
 _AMBIGUOUS_CLASSES: Final = ("08", "57P")
-# "COPY events, line 638, column event_params"; the words are translated, the number is not.
-_COPY_LINE: Final = re.compile(r"COPY \S+\D+(\d+)")
+# "COPY events, line 638, column event_params"; the words are translated, the number is not. At the
+# start of a line and the last such one: lines before it may quote what a client sent.
+_COPY_LINE: Final = re.compile(r"^COPY \S+\D+(\d+)", re.MULTILINE)
 
 
 class RowRefused(Exception):  # noqa: N818 - an outcome, handled by taking the row out
@@ -51,13 +52,17 @@ class Outage(Enum):
 class Unavailable(Exception):  # noqa: N818 - a state of the world, handled
     """Postgres did not do what was asked, and no row is to blame."""
 
-    def __init__(self, reason: str, *, stored: bool | None, outage: Outage) -> None:
+    def __init__(
+        self, reason: str, *, stored: bool | None, outage: Outage, is_lasting: bool = False
+    ) -> None:
         super().__init__(reason)
         self.reason = reason
         """A few words without any payload, for a log line or an answer."""
         self.stored = stored
         """False: certainly nothing was stored. None: it may have been."""
         self.outage = outage
+        self.is_lasting = is_lasting
+        """Whether only a change of the configuration can mend it: no use in waiting."""
 
 
 def while_connecting(error: Exception) -> Unavailable:
@@ -85,8 +90,8 @@ def while_sending(error: Exception, rows: int = 0) -> RowRefused | Unavailable:
 
 
 def _row_index(error: asyncpg.PostgresError, rows: int) -> int | None:
-    found = _COPY_LINE.search(error.context or "")
-    index = int(found[1]) - 1 if found else -1
+    found = _COPY_LINE.findall(error.context or "")
+    index = int(found[-1]) - 1 if found else -1
     return index if 0 <= index < rows else None
 
 

@@ -73,15 +73,20 @@ class Keyring:
                 await asyncio.sleep(backoff_s)
                 backoff_s = min(backoff_s * 2, _BACKOFF_MAX_S)
                 continue
-            backoff_s = _BACKOFF_MIN_S
+            started_s = asyncio.get_running_loop().time()
             try:
                 await self._follow(connection)
             except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, RuntimeError) as error:
                 # RuntimeError is what a dying uvloop transport raises.
                 log.warning("listening for API keys was interrupted", reason=type(error).__name__)
-                await asyncio.sleep(backoff_s)
             finally:
                 await close(connection, _TIMEOUT_S)
+            if (
+                asyncio.get_running_loop().time() - started_s > _BACKOFF_MAX_S
+            ):  # it worked for a while
+                backoff_s = _BACKOFF_MIN_S
+            await asyncio.sleep(backoff_s)
+            backoff_s = min(backoff_s * 2, _BACKOFF_MAX_S)
 
     async def _follow(self, connection: Connection) -> None:
         connection.add_termination_listener(lambda _: self._changed.set())

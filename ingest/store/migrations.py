@@ -41,6 +41,7 @@ async def migrate(postgres: Postgres) -> None:
     """
     carried = await asyncio.to_thread(known)
     async with postgres.session(_TIMEOUT_S) as connection, connection.transaction():
+        await require_utf8(connection)
         await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
         await connection.execute(
             "CREATE TABLE IF NOT EXISTS nonito_migrations ("
@@ -66,6 +67,16 @@ async def _apply(connection: Connection, migration: Migration) -> None:
         migration.name,
     )
     log.info("migrated", version=migration.version, name=migration.name)
+
+
+async def require_utf8(connection: Connection) -> None:
+    """Raise StartupError for a database in which not every event could be stored."""
+    encoding = await connection.fetchval("SHOW server_encoding")
+    if encoding != "UTF8":
+        raise StartupError(
+            f"the database's encoding is {encoding}, and events need UTF8: "
+            "CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
+        )
 
 
 async def applied_versions(connection: Connection) -> set[int]:

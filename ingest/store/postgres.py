@@ -9,7 +9,7 @@ import asyncpg
 import structlog
 
 from ingest.errors import StartupError
-from ingest.store.failures import RowRefused, Unavailable, while_connecting, while_sending
+from ingest.store.failures import Outage, RowRefused, Unavailable, while_connecting, while_sending
 
 log = structlog.get_logger(__name__)
 
@@ -42,28 +42,32 @@ class Postgres:
         """
         timeout_s = statement_timeout_s or self.commit_timeout_s
         try:
-            connection = await asyncpg.connect(
-                self._url,
-                timeout=self._connect_timeout_s,
-                command_timeout=timeout_s,
-                server_settings={
-                    "application_name": "nonito",
-                    "lock_timeout": f"{timeout_s * _LOCK_TIMEOUT_SHARE * 1000:.0f}",
-                    "statement_timeout": f"{timeout_s * _STATEMENT_TIMEOUT_SHARE * 1000:.0f}",
-                },
-            )
+            async with asyncio.timeout(self._connect_timeout_s):
+                return await self._open(timeout_s)
         except asyncpg.exceptions.ClientConfigurationError as error:
-            raise StartupError(f"database.url can't be used: {error}") from error
+            raise _misconfigured(f"database.url can't be used: {error}") from None
         except Exception as error:
             # A certificate that fails its check is a ValueError as well, but no fault of the URL.
             if isinstance(error, ValueError) and not isinstance(error, OSError):
-                raise StartupError(_URL_UNREADABLE) from error
+                raise _misconfigured(_URL_UNREADABLE) from None
             raise while_connecting(error) from error
+
+    async def _open(self, timeout_s: float) -> Connection:
+        connection = await asyncpg.connect(
+            self._url,
+            timeout=self._connect_timeout_s,
+            command_timeout=timeout_s,
+            server_settings={
+                "application_name": "nonito",
+                "lock_timeout": f"{timeout_s * _LOCK_TIMEOUT_SHARE * 1000:.0f}",
+                "statement_timeout": f"{timeout_s * _STATEMENT_TIMEOUT_SHARE * 1000:.0f}",
+            },
+        )
         try:
             await self._check_durability(connection)
-        except Exception as error:
+        except BaseException:
             connection.terminate()
-            raise while_connecting(error) from error
+            raise
         return connection
 
     @asynccontextmanager
@@ -74,7 +78,7 @@ class Postgres:
             yield connection
         except (RowRefused, Unavailable, StartupError):
             raise
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        except Exception as error:
             failure = while_sending(error)
             if isinstance(failure, RowRefused):
                 raise
@@ -90,6 +94,8 @@ class Postgres:
             try:
                 connection = await self.connect()
             except Unavailable as failure:
+                if failure.is_lasting:
+                    raise StartupError(failure.reason) from None
                 if asyncio.get_running_loop().time() >= end_s:
                     raise StartupError(
                         f"Postgres can't be reached ({failure.reason}: {failure.__cause__}); "
@@ -112,6 +118,10 @@ class Postgres:
                     off=setting,
                     mend=f"ALTER SYSTEM SET {setting} = on; SELECT pg_reload_conf();",
                 )
+
+
+def _misconfigured(reason: str) -> Unavailable:
+    return Unavailable(reason, stored=False, outage=Outage.AWAY, is_lasting=True)
 
 
 async def durability_off(connection: Connection) -> list[str]:

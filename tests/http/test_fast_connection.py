@@ -1,7 +1,10 @@
 """The fast lane's connections, where they differ from aiohttp's: cached heads, and hand-overs."""
 
+from contextlib import suppress
+
 import pytest
 
+from tests.conftest import StartServer
 from tests.http.cases import EVENT, KEY, chunked, post
 from tests.http.checks import assert_refusal, assert_success, query
 from tests.support.raw import RawClient, connected
@@ -107,3 +110,68 @@ def test_hand_over_to_nobody_is_harmless(server: Server) -> None:
     answer = server.post({"event_name": "after"})
     assert answer.json()["data"][0]["event_name"] == "after"
     assert "Traceback" not in server.logs()
+
+
+def test_bad_event_leaves_the_connection_in_the_fast_lane(http_server: Server) -> None:
+    """Many of them, pipelined among good ones, are answered in order and disturb nobody."""
+    good, bad = post(), post(body=b"{}")
+    requests = [bad, good, bad, bad, good] * 40
+    with connected(http_server.port) as client:
+        client.send(request_of(http_server, b"".join(requests)))
+        statuses = [client.read().status for _ in requests]
+    assert statuses == [400, 200, 400, 400, 200] * 40
+
+
+def test_head_that_makes_the_parser_fail_is_answered_like_any_malformed_one(
+    http_server: Server,
+) -> None:
+    """Alone, and behind a good request of the fast lane's; nothing of it is logged."""
+    hostile = b"GET http://[v1.x]@ HTTP/1.1\r\nHost: a\r\n\r\n"
+    with connected(http_server.port) as client:
+        assert_refusal(client.ask(hostile), 400, "bad_request")
+        assert client.is_closed_by_server()
+    with connected(http_server.port) as client:
+        client.send(request_of(http_server, post() + hostile))
+        assert_success(client.read())
+        assert_refusal(client.read(), 400, "bad_request")
+    assert "Traceback" not in http_server.logs()
+
+
+@pytest.mark.parametrize("lane", ["true", "false"])
+def test_limit_of_the_body_holds_in_both_lanes(
+    database_url: str, start_server: StartServer, lane: str
+) -> None:
+    """Also where it is smaller than what the fast lane takes."""
+    server = start_server(database_url, server__fast_lane=lane, limits__body_bytes_max=1024)
+    fits, exceeds = (b'{"event_name":"%b"}' % (b"n" * 8) + b" " * size for size in (900, 1100))
+    with connected(server.port) as client:
+        assert_success(client.ask(request_of(server, post(body=fits))))
+        assert_refusal(client.ask(request_of(server, post(body=exceeds))), 413, "payload_too_large")
+
+
+def test_endless_heads_leave_no_memory_behind(server: Server) -> None:
+    """100 clients without a key send 1 MiB of header each and go away."""
+    head = b"GET / HTTP/1.1\r\nHost: a\r\nX-A: " + b"a" * (1 << 20)
+    with connected(server.port) as client:
+        assert_success(client.ask(request_of(server)))
+    before = server.memory_bytes()
+    for _ in range(100):
+        with connected(server.port) as client, suppress(ConnectionError):
+            client.send(head)  # refused before all of it was sent
+    server.get("/healthz")
+    assert server.memory_bytes() - before < 40 << 20
+
+
+def test_bodies_that_never_end_are_bounded_together(
+    database_url: str, start_server: StartServer
+) -> None:
+    """Past `limits.bodies_bytes_max` further ones are a 503, and the others go on."""
+    server = start_server(database_url, limits__bodies_bytes_max=200_000)
+    begun = request_of(server, post(length=b"Content-Length: 150000", body=b" " * 120_000))
+    with connected(server.port) as first, connected(server.port) as second:
+        first.send(begun, pause_s=0.3)
+        second.send(begun)
+        assert_refusal(second.read(), 503, "overloaded")
+        first.send(b" " * (30_000 - len(EVENT)) + EVENT)
+        assert_success(first.read())
+    assert server.post({"event_name": "after"}).status_code == 200

@@ -277,5 +277,17 @@ async def test_wait_until_up_waits_for_a_postgres_that_starts_late(
 def test_url_that_is_none_is_refused_without_telling_the_password(url: str) -> None:
     """Also when the password's own characters are what makes it unreadable."""
     with pytest.raises(StartupError, match=r"^database\.url can't be used") as refused:
-        asyncio.run(make_postgres(url).connect())
+        asyncio.run(make_postgres(url).wait_until_up(30))
     assert SECRET not in str(refused.value)
+
+
+def test_client_can_not_choose_whose_row_is_blamed() -> None:
+    """What a client sent may be quoted in the context; only Postgres's own last line counts."""
+    error = asyncpg.UntranslatableCharacterError("unsupported Unicode escape sequence")
+    error.context = (
+        'JSON data, line 1: {"COPY events, line 1 ":"\\u65e5...\n'
+        "COPY events, line 6, column event_params"
+    )
+    failure = while_sending(error, rows=10)
+    assert isinstance(failure, RowRefused)
+    assert failure.index == 5

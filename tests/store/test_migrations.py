@@ -1,5 +1,6 @@
 """The schema: made on a fresh database, never twice, never by half, never downgraded."""
 
+import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 
 from ingest.errors import StartupError
 from ingest.store import migrations
+from ingest.store.cluster import Cluster
 from ingest.store.migrations import Migration
 from tests.conftest import make_key
 from tests.store.events import assert_works, make_link
@@ -119,3 +121,11 @@ async def test_only_what_is_due_is_applied(own_url: str, monkeypatch: pytest.Mon
 def test_migrations_are_numbered_without_gaps() -> None:
     """Two branches that add the same number are found out here."""
     assert [known.version for known in KNOWN] == list(range(1, len(KNOWN) + 1))
+
+
+def test_database_of_another_encoding_is_refused(cluster: Cluster) -> None:
+    """In LATIN1 not every event could be stored."""
+    cluster.execute("DROP DATABASE IF EXISTS latin")
+    cluster.execute("CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
+    with pytest.raises(StartupError, match="LATIN1"):
+        asyncio.run(migrations.migrate(make_postgres(cluster.url("latin"))))

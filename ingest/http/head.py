@@ -1,0 +1,111 @@
+"""The head of a plain `POST /event`: the grammar of what the fast lane accepts, and its parser.
+
+What is accepted::
+
+    request = "POST /event HTTP/1.1" CRLF 1*( name ":" *SP value *SP CRLF ) CRLF body
+    name    = 1*tchar (RFC 9110, 5.6.2), no name twice, whatever the case
+    value   = 1*( %x20-7E ), without spaces at its ends
+
+with these headers, in any order, and any others but those that would change how the request is
+read (DEFERRED)::
+
+    Host            1*( ALPHA / DIGIT / "." / "-" / "_" / ":" / "[" / "]" )
+    Content-Length  1*9DIGIT, head and body together at most REQUEST_BYTES_MAX
+    Content-Type    application/json, with or without charset=utf-8
+    X-API-Key       a key that is valid now
+    Connection      keep-alive, or absent
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+REQUEST_LINE: Final = b"POST /event HTTP/1.1\r\n"
+HEAD_BYTES_MAX: Final = 4096
+HEADERS_MAX: Final = 32
+REQUEST_BYTES_MAX: Final = 65_536
+DEFERRED: Final = frozenset(
+    {
+        b"transfer-encoding",
+        b"content-encoding",
+        b"expect",
+        b"upgrade",
+        b"trailer",
+        b"te",
+        b"proxy-connection",
+        b"http2-settings",
+        b"sec-websocket-key1",
+    }
+)
+REQUIRED: Final = frozenset({b"host", b"content-length", b"content-type", b"x-api-key"})
+CONTENT_TYPES: Final = frozenset(
+    {
+        b"application/json",
+        b"application/json; charset=utf-8",
+        b"application/json;charset=utf-8",
+    }
+)
+
+END_OF_HEAD: Final = b"\r\n\r\n"
+_LENGTH_DIGITS_MAX: Final = 9
+_LETTERS_DIGITS: Final = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+_NAME: Final = _LETTERS_DIGITS + b"!#$%&'*+-.^_`|~"
+_HOST: Final = _LETTERS_DIGITS + b".-_:[]"
+_VALUE: Final = bytes(range(0x20, 0x7F))
+_DIGITS: Final = b"0123456789"
+
+
+AppOf = Callable[[str], int | None]
+"""Says which app a key belongs to, if any."""
+
+
+class Head:
+    """An accepted head: whose event follows, and where it ends."""
+
+    __slots__ = ("app_id", "request_bytes")
+
+    def __init__(self, app_id: int, request_bytes: int) -> None:
+        self.app_id = app_id
+        self.request_bytes = request_bytes
+        """The size of head and body together."""
+
+
+def parse(head: bytes, app_of: AppOf, body_bytes_max: int = REQUEST_BYTES_MAX) -> Head | None:
+    """Return what a whole head says, its empty line included; None for whatever is to be deferred.
+
+    Linear in the head's size: no regular expression, so nothing to backtrack.
+    """
+    if not head.startswith(REQUEST_LINE) or len(head) > HEAD_BYTES_MAX:
+        return None
+    headers: dict[bytes, bytes] = {}
+    for line in head[len(REQUEST_LINE) : -len(END_OF_HEAD)].split(b"\r\n"):
+        name, _, value = line.partition(b":")
+        name, value = name.lower(), value.strip(b" ")
+        if not _is_made_of(name, _NAME) or not _is_made_of(value, _VALUE) or name in headers:
+            return None
+        headers[name] = value
+    if len(headers) > HEADERS_MAX or not headers.keys() >= REQUIRED or DEFERRED & headers.keys():
+        return None
+    return _understand(headers, len(head), app_of, body_bytes_max)
+
+
+def _understand(
+    headers: dict[bytes, bytes], head_bytes: int, app_of: AppOf, body_bytes_max: int
+) -> Head | None:
+    length = headers[b"content-length"]
+    if (
+        not _is_made_of(length, _DIGITS)
+        or len(length) > _LENGTH_DIGITS_MAX
+        or not _is_made_of(headers[b"host"], _HOST)
+        or headers[b"content-type"].lower() not in CONTENT_TYPES
+        or headers.get(b"connection", b"keep-alive").lower() != b"keep-alive"
+    ):
+        return None
+    body_bytes = int(length)
+    if body_bytes > body_bytes_max or head_bytes + body_bytes > REQUEST_BYTES_MAX:
+        return None
+    app_id = app_of(headers[b"x-api-key"].decode())
+    return None if app_id is None else Head(app_id, head_bytes + body_bytes)
+
+
+def _is_made_of(text: bytes, allowed: bytes) -> bool:
+    return bool(text) and not text.translate(None, allowed)
