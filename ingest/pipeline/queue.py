@@ -14,6 +14,8 @@ import structlog
 
 from ingest.errors import Code, Refusal
 
+_GATHER_TURNS_MAX = 32
+
 log = structlog.get_logger(__name__)
 
 
@@ -127,12 +129,30 @@ class EventQueue:
             idle = asyncio.get_running_loop().create_future()
             self._idle.append(idle)
             await idle
+            if self._in_flight:
+                await self._gather()
         batch = self._batches.popleft()
         if batch is self._gathering:
             self._gathering = None
         self._taken_events += len(batch.rows)
         self._in_flight[batch] = batch.bytes
         return batch
+
+    async def _gather(self) -> None:
+        """While a COPY is in flight, let a burst come in whole: as long as each turn brings more.
+
+        The answers of a commit bring the next requests within a millisecond. Taking the first few
+        at once made batches of 20 at 64 connections, where this makes 30, and a COPY costs the
+        server about 130 µs whatever it holds.
+        """
+        for _ in range(_GATHER_TURNS_MAX):
+            gathering = self._gathering
+            if gathering is None or not self._in_flight:
+                return
+            events = len(gathering.rows)
+            await asyncio.sleep(0)
+            if len(gathering.rows) == events:
+                return
 
     def done(self, batch: Batch) -> None:
         """Forget a batch that is settled."""
