@@ -29,6 +29,7 @@ TIMEOUT_S = 20.0
 # A sweep hands an incomplete request over after a second or two: not what is compared here.
 PAUSE_S = 0.002
 ANSWER_WAIT_S = 3.0
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 IGNORED = {"date"}
 _ID_AND_TIME = re.compile(rb'"id":"[0-9a-f-]{36}"|"created_at":"[0-9TZ:.-]+"')
 _RESET = struct.pack("ii", 1, 0)
@@ -108,7 +109,7 @@ async def _read_all(reader: asyncio.StreamReader, begun: asyncio.Future[None]) -
     try:
         while piece := await reader.read(65536):
             received += piece
-            if not begun.done():
+            if not begun.done() and received != CONTINUE:
                 begun.set_result(None)
     except ConnectionError:
         pass
