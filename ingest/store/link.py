@@ -95,7 +95,7 @@ class CopyLink:
                 raise failure from error
             self._connection = None
             connection.terminate()
-            if failure is None:
+            if failure is None or failure is error:
                 raise
             raise failure from error
         finally:
