@@ -64,14 +64,17 @@ class Books:
             "ack_seconds", "Time from a batch's first event to its answers", _SECONDS
         )
 
-    def committed(self, events: int, commit_s: float, ack_s: float) -> None:
-        """Count a batch that is committed and its requests answered."""
+    def committed(self, events: int, commit_s: float) -> None:
+        """Count a batch that is committed; its requests are about to be answered."""
         if not events:
             return
         self.committed_events += events
         self.requests[200] += events
         self._batch_events.observe(events)
         self._commit_seconds.observe(commit_s)
+
+    def answered(self, ack_s: float) -> None:
+        """Count that the requests of a batch have their answers."""
         self._ack_seconds.observe(ack_s)
 
     def refused_after_acceptance(self, code: Code, events: int) -> None:

@@ -40,10 +40,6 @@ def row(head: bytes, event_id: bytes, name: bytes, params: bytes, created_at: by
     )
 
 
-def document(rows: Sequence[bytes]) -> memoryview:
-    """Return a whole COPY document.
-
-    One memoryview: asyncpg takes `bytes` for a file's path, and an async generator makes it ignore
-    its time-out while Postgres hangs (both tried with 0.32).
-    """
-    return memoryview(b"".join((_SIGNATURE, *rows, _TRAILER)))
+def document(rows: Sequence[bytes]) -> bytes:
+    """Return a whole COPY document."""
+    return b"".join((_SIGNATURE, *rows, _TRAILER))

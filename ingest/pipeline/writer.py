@@ -6,6 +6,7 @@ is the database's or ours, never the event's: its senders get a 500 that says wh
 may have been stored.
 """
 
+import asyncio
 import time
 
 import structlog
@@ -13,7 +14,7 @@ import structlog
 from ingest.errors import Code, Refusal
 from ingest.observe.metrics import Books
 from ingest.pipeline import rows
-from ingest.pipeline.queue import Batch, EventQueue
+from ingest.pipeline.queue import Batch, EventQueue, Waiter, settle
 from ingest.store.failures import RowRefused, Unavailable
 from ingest.store.health import Health
 from ingest.store.link import CopyLink
@@ -81,11 +82,16 @@ class Writer:
         return low
 
     def _acknowledge(self, batch: Batch, started_s: float) -> None:
-        events = len(batch.rows)
-        opened_s = batch.opened_s
-        batch.settle(None)
-        now_s = time.monotonic()
-        self._books.committed(events, now_s - started_s, now_s - opened_s)
+        """Count a committed batch; answer its senders once the next COPY is on its way.
+
+        Writing many answers takes a while: Postgres works meanwhile.
+        """
+        self._books.committed(len(batch.rows), time.monotonic() - started_s)
+        asyncio.get_running_loop().call_soon(self._answer, batch.release(), batch.opened_s)
+
+    def _answer(self, waiters: list[Waiter], opened_s: float) -> None:
+        settle(waiters, None)
+        self._books.answered(time.monotonic() - opened_s)
 
     def _refuse_row(self, batch: Batch, index: int, bad: RowRefused) -> None:
         batch.refuse(index, Refusal(Code.REJECTED_BY_DATABASE, f"Postgres: {bad.message}"))
@@ -93,7 +99,7 @@ class Writer:
 
     def _refuse(self, batch: Batch, refusal: Refusal) -> None:
         if events := len(batch.rows):
-            batch.settle(refusal)
+            settle(batch.release(), refusal)
             self._books.refused_after_acceptance(refusal.code, events)
 
 

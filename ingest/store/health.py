@@ -23,7 +23,7 @@ _BACKOFF_MAX_S = 1.0
 class Health:
     """Up until a failure is reported; after that down until a probe succeeds."""
 
-    def __init__(self, link: CopyLink, empty_document: memoryview) -> None:
+    def __init__(self, link: CopyLink, empty_document: bytes) -> None:
         self._link = link
         self._empty_document = empty_document
         self._failure: Unavailable | None = None

@@ -9,6 +9,7 @@ import asyncpg
 import structlog
 
 from ingest.errors import StartupError
+from ingest.store.copier import CopyConnection
 from ingest.store.failures import Outage, RowRefused, Unavailable, while_connecting, while_sending
 
 log = structlog.get_logger(__name__)
@@ -34,7 +35,7 @@ class Postgres:
         self.commit_timeout_s = commit_timeout_s
         self._durability_warned: set[str] = set()
 
-    async def connect(self, statement_timeout_s: float | None = None) -> Connection:
+    async def connect(self, statement_timeout_s: float | None = None) -> CopyConnection:
         """Open a connection whose statements end after `statement_timeout_s`; raise Unavailable.
 
         Postgres gives up a lock, then a statement, before the client's own time-out: then the fate
@@ -52,9 +53,10 @@ class Postgres:
                 raise _misconfigured(_URL_UNREADABLE) from None
             raise while_connecting(error) from error
 
-    async def _open(self, timeout_s: float) -> Connection:
+    async def _open(self, timeout_s: float) -> CopyConnection:
         connection = await asyncpg.connect(
             self._url,
+            connection_class=CopyConnection,
             timeout=self._connect_timeout_s,
             command_timeout=timeout_s,
             server_settings={

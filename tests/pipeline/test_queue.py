@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.errors import Code, Refusal
-from ingest.pipeline.queue import Batch, EventQueue
+from ingest.pipeline.queue import Batch, EventQueue, settle
 
 
 class Recorder:
@@ -80,7 +80,11 @@ def test_batches_keep_their_bounds_and_lose_nothing(sizes: list[int]) -> None:
         queue = make_queue(events_max=1000, bytes_max=100_000, batch_events=7)
         for size in sizes:
             queue.put(b"x" * size, Recorder())
-        return [await queue.take() for _ in range(len(queue._batches))]
+        batches = []
+        while queue.waiting_events:
+            batches.append(await queue.take())
+            queue.done(batches[-1])
+        return batches
 
     batches = asyncio.run(work())
     assert [len(row) for batch in batches for row in batch.rows] == sizes
@@ -100,6 +104,48 @@ async def test_waiting_writer_is_woken_by_the_first_event() -> None:
     assert len(waiting) == 2
     for task in waiting:
         task.cancel()
+
+
+async def test_second_copy_begins_with_as_many_events_as_the_first_holds() -> None:
+    """Fewer gather on, however many writers wait; the one that makes it ripe wakes one of them."""
+    queue = make_queue()
+    for _ in range(3):
+        queue.put(b"row", Recorder())
+    await queue.take()
+    second = asyncio.create_task(queue.take())
+    for events in (1, 2):
+        queue.put(b"row", Recorder())
+        await asyncio.sleep(0.01)
+        assert (second.done(), queue.waiting_events) == (False, events)
+    queue.put(b"row", Recorder())
+    queue.put(b"row", Recorder())
+    batch = await asyncio.wait_for(second, 1)
+    assert len(batch.rows) == 4
+
+
+async def test_batch_that_is_full_does_not_wait_for_the_copy_in_flight() -> None:
+    """Also when it has fewer events than that COPY, for it can take in no more."""
+    queue = make_queue(bytes_max=1000, batch_events=10)
+    for _ in range(4):
+        queue.put(b"row", Recorder())
+    await queue.take()
+    second = asyncio.create_task(queue.take())
+    await asyncio.sleep(0)
+    for _ in range(2):
+        queue.put(b"x" * 80, Recorder())
+    batch = await asyncio.wait_for(second, 1)
+    assert [len(row) for row in batch.rows] == [80]
+
+
+async def test_few_events_go_as_soon_as_the_copy_in_flight_is_done() -> None:
+    """Whoever did it takes them."""
+    queue = make_queue()
+    for _ in range(3):
+        queue.put(b"row", Recorder())
+    batch = await queue.take()
+    queue.put(b"one", Recorder())
+    queue.done(batch)
+    assert (await asyncio.wait_for(queue.take(), 1)).rows == [b"one"]
 
 
 async def test_writer_that_was_cancelled_while_waiting_loses_no_event() -> None:
@@ -135,7 +181,7 @@ async def test_unsettled_events_count_those_in_flight() -> None:
     batch = await queue.take()
     queue.put(b"three", Recorder())
     assert (queue.unsettled_events, queue.unsettled_bytes) == (2, 8)
-    batch.settle(None)
+    settle(batch.release(), None)
     queue.done(batch)
     assert (queue.unsettled_events, queue.unsettled_bytes) == (1, 5)
 
@@ -147,7 +193,7 @@ def test_client_that_is_gone_costs_its_neighbours_nothing() -> None:
     for waiter in waiters:
         batch.rows.append(b"row")
         batch.waiters.append(waiter)
-    batch.settle(None)
+    settle(batch.release(), None)
     assert [each.told for each in waiters if isinstance(each, Recorder)] == [[None]] * 3
 
 
@@ -157,7 +203,9 @@ async def test_everybody_is_told_once_when_the_process_ends() -> None:
     settled, in_flight, waiting = Recorder(), Recorder(), Recorder()
     refusal = Refusal(Code.DATABASE_ERROR, "stopped")
     queue.put(b"a", settled)
-    (await queue.take()).settle(None)
+    batch = await queue.take()
+    settle(batch.release(), None)
+    queue.done(batch)
     queue.put(b"b", in_flight)
     await queue.take()
     queue.put(b"c", waiting)

@@ -41,7 +41,7 @@ class CountingLink(CopyLink):
 
     copies = 0
 
-    async def copy(self, document: memoryview, rows: int) -> None:
+    async def copy(self, document: bytes, rows: int) -> None:
         """Count, and copy."""
         self.copies += 1
         await super().copy(document, rows)
