@@ -12,10 +12,11 @@ import numpy as np
 import uvloop
 from numpy.typing import NDArray
 
-from bench.client import Load, Tally, clock
+from bench.client import Load, clock
 from bench.histogram import Histogram, Sparse
 from bench.ledger import Ledger
 from bench.plan import Outcome, Plan, Progress
+from bench.tally import Tally
 
 Seconds = NDArray[np.float64]
 
