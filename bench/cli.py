@@ -1,4 +1,4 @@
-"""The commands of `python -m bench`: load, compare, alloc, idle, hostile, fuzz."""
+"""The commands of `python -m bench`: load, compare, alloc, idle, hostile, fuzz and the others."""
 
 import secrets
 import sys
@@ -230,6 +230,33 @@ def _console() -> Console:
 
 def _write_json(path: Path, found: dict[str, Any]) -> None:
     path.write_bytes(msgspec.json.format(msgspec.json.encode(found)) + b"\n")
+
+
+@command.command("documents")
+@click.option("--documents", "count", default=300_000, type=click.IntRange(1), help="How many.")
+@click.option("--seed", default=None, type=int, help="Repeat a run. Default: a new one.")
+@click.option("--processes", default=2, type=click.IntRange(1, 64), help="That share the work.")
+def try_documents(*, count: int, seed: int | None, processes: int) -> None:
+    """Try hostile events on the intake and on Postgres: what one takes, the other stores equal."""
+    from bench import agreement, servers  # noqa: PLC0415 - so that the client loads less
+
+    console = _console()
+    seed = secrets.randbits(32) if seed is None else seed
+    with servers.prepared_postgres() as url, Progress(console=console) as progress:
+        bar = progress.add_task(f"seed {seed}", total=count)
+        result = agreement.run_many(
+            url, count, seed, processes, lambda done: progress.advance(bar, done)
+        )
+    for found in result.findings:
+        console.print(
+            f"batch {found.seed}: {found.body!r}\n  {found.difference}", style="red", markup=False
+        )
+    console.print(
+        f"seed {seed}: {result.documents:,} documents, {result.accepted:,} let through, "
+        f"{len(result.findings)} findings"
+    )
+    if result.findings:
+        sys.exit(1)
 
 
 def main() -> None:

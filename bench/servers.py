@@ -58,6 +58,14 @@ def temporary_postgres(cores: frozenset[int]) -> Iterator[str]:
             shutil.rmtree(Path(name), ignore_errors=True)
 
 
+@contextmanager
+def prepared_postgres() -> Iterator[str]:
+    """Run a new Postgres on any core; yield the URL of a database with the server's schema."""
+    with temporary_postgres(frozenset(os.sched_getaffinity(0))) as url:
+        asyncio.run(prepare(make_postgres(Config(), url), Config()))
+        yield url
+
+
 def make_key(database_url: str) -> str:
     """Bring the database to the server's schema and make an API key of app `bench`."""
 

@@ -6,11 +6,13 @@ import signal
 import socket
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import structlog
 from aiohttp import web
 
+from ingest import config as settings
 from ingest.config import Config
 from ingest.errors import Code, Refusal, StartupError
 from ingest.http.fastlane import FastLane
@@ -20,11 +22,15 @@ from ingest.observe.metrics import Books
 from ingest.pipeline import rows
 from ingest.pipeline.intake import Intake
 from ingest.pipeline.queue import EventQueue
-from ingest.pipeline.writer import Writer
+from ingest.pipeline.replay import Replayer
+from ingest.pipeline.shelter import Shelter
+from ingest.pipeline.spool import Spool
+from ingest.pipeline.writer import Overflow, Writer
 from ingest.store import migrations, partitions
 from ingest.store.embedded import EmbeddedPostgres
-from ingest.store.failures import Unavailable
+from ingest.store.failures import Outage, Unavailable
 from ingest.store.health import Health
+from ingest.store.key_snapshot import KeySnapshot
 from ingest.store.keyring import Keyring
 from ingest.store.link import CopyLink
 from ingest.store.postgres import Postgres
@@ -42,6 +48,17 @@ def make_postgres(config: Config, url: str) -> Postgres:
         url,
         connect_timeout_s=config.database.connect_timeout_s,
         commit_timeout_s=config.writer.commit_timeout_s,
+    )
+
+
+def _make_spool(spool: settings.Spool) -> Spool | None:
+    if not spool.enabled:
+        return None
+    return Spool(
+        Path(spool.path),
+        bytes_max=spool.bytes_max,
+        free_bytes_min=spool.free_bytes_min,
+        timeout_s=spool.timeout_s,
     )
 
 
@@ -75,11 +92,20 @@ class App:
             batch_events_max=config.writer.batch_events_max,
             batch_bytes_max=config.writer.batch_bytes_max,
         )
-        self._keyring = Keyring(postgres, poll_interval_s=config.keys.poll_interval_s)
-        self._links = [self._make_link() for _ in range(config.writer.connections + 1)]
-        self._health = Health(self._links[0], rows.document([]))
+        self._spool = _make_spool(config.spool)
+        self._shelter = Shelter(self._spool, self._books)
+        self._keyring = Keyring(
+            postgres,
+            poll_interval_s=config.keys.poll_interval_s,
+            snapshot=KeySnapshot(Path(config.spool.path)) if self._spool else None,
+        )
+        self._probe_link, self._replay_link = self._make_link(), self._make_link()
+        self._links = [self._make_link() for _ in range(config.writer.connections)]
+        self._health = Health(self._probe_link, rows.document([]), self._prepare_late)
         intake = Intake(self._queue, event_name_chars_max=config.limits.event_name_chars_max)
-        self._handlers = Handlers(intake, self._keyring, self._health, self._books, config.limits)
+        self._handlers = Handlers(
+            intake, self._keyring, self._health, self._shelter, self._books, config.limits
+        )
         self._connections = Connections(
             web.Server(self._handlers.dispatch), config.limits, self._books
         )
@@ -94,6 +120,7 @@ class App:
             )
             self._connections.put_before(self._fast_lane)
         self._tasks: list[asyncio.Task[None]] = []
+        self._is_prepared = False
         self._stop = asyncio.Event()
         self._failed = False
 
@@ -103,8 +130,9 @@ class App:
         Raises StartupError.
         """
         loop = asyncio.get_running_loop()
-        await prepare(self._postgres, self._config)
-        await self._connect()
+        if self._spool is not None:
+            await self._spool.open()
+        await self._begin()
         self._start_tasks()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
@@ -120,26 +148,65 @@ class App:
         await self._shut_down(server)
         return not self._failed
 
-    async def _connect(self) -> None:
+    async def _begin(self) -> None:
+        """Get Postgres ready; without it, begin with the keys known last and spool."""
+        if not await self._keyring.recall():
+            # Never seen: more likely a mistake in the configuration than an outage.
+            await prepare(self._postgres, self._config)
+            self._is_prepared = True
+            await self._connect()
+            return
         try:
-            await self._keyring.load()
-            for link in self._links:
-                await link.open()
+            await self._prepare()
+            await self._connect()
         except Unavailable as failure:
-            raise StartupError(f"the database failed: {failure.__cause__ or failure}") from failure
+            if failure.is_lasting:
+                raise StartupError(failure.reason) from None
+            self._health.report(failure)
+            log.warning("starting without Postgres: events are spooled", reason=failure.reason)
+
+    async def _prepare(self) -> None:
+        """Bring the database to where the server can use it; raise Unavailable or StartupError."""
+        await migrations.migrate(self._postgres)
+        events = self._config.events
+        await partitions.ensure(self._postgres, events.partition_by, events.partitions_ahead)
+        self._is_prepared = True
+
+    async def _prepare_late(self) -> None:
+        """Do so once Postgres is there, for a server that started without it."""
+        if self._is_prepared:
+            return
+        try:
+            await self._prepare()
+        except StartupError as error:  # such as a newer schema: an operator's to mend, and spooled
+            raise Unavailable(str(error), stored=False, outage=Outage.AWAY) from error
+
+    async def _connect(self) -> None:
+        await self._keyring.load()
+        for link in (self._probe_link, self._replay_link, *self._links):
+            await link.open()
 
     def _make_link(self) -> CopyLink:
-        return CopyLink(self._postgres, rows.TABLE, rows.COLUMNS)
+        return CopyLink(self._postgres, rows.TABLE, rows.COLUMNS, rows.KEY)
+
+    def _make_replayer(self, spool: Spool) -> Replayer:
+        return Replayer(
+            spool, self._queue, self._replay_link, self._postgres, self._health, self._books
+        )
 
     def _start_tasks(self) -> None:
         self._books.watch(
             self._queue,
+            self._spool,
             is_postgres_up=lambda: self._health.is_up,
             keys=lambda: len(self._keyring),
         )
-        for link in self._links[1:]:
-            writer = Writer(self._queue, link, self._health, self._books)
+        for link in self._links:
+            writer = Writer(self._queue, link, self._health, self._shelter, self._books)
             self._own("writer", writer.run())
+        if self._spool is not None:
+            self._own("overflow", Overflow(self._queue, self._shelter).run())
+            self._own("replayer", self._make_replayer(self._spool).run())
         self._own("health", self._health.watch())
         self._own("keyring", self._keyring.watch())
         self._own("sweep", self._connections.sweep())
@@ -199,5 +266,8 @@ class App:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._connections.close()
-        await asyncio.gather(*(link.close() for link in self._links))
+        links = (self._probe_link, self._replay_link, *self._links)
+        await asyncio.gather(*(link.close() for link in links))
+        if self._spool is not None:
+            await self._spool.close()
         log.info("stopped", committed=self._books.committed_events)

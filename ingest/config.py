@@ -71,6 +71,16 @@ class Writer(msgspec.Struct, frozen=True):
     commit_timeout_s: Seconds = 5.0
 
 
+class Spool(msgspec.Struct, frozen=True):
+    """`[spool]`: where events wait on disk while Postgres is away."""
+
+    enabled: bool = True
+    path: str = "data/spool"
+    bytes_max: Bytes = 1024 * MIB
+    free_bytes_min: Annotated[int, msgspec.Meta(ge=0, le=1 << 40)] = 256 * MIB
+    timeout_s: Seconds = 5.0
+
+
 class Events(msgspec.Struct, frozen=True):
     """`[events]`: how the events table is partitioned."""
 
@@ -99,6 +109,7 @@ class Config(msgspec.Struct, frozen=True):
     limits: Limits = Limits()
     queue: Queue = Queue()
     writer: Writer = Writer()
+    spool: Spool = Spool()
     events: Events = Events()
     keys: Keys = Keys()
     log: Log = Log()

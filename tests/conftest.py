@@ -84,8 +84,8 @@ def make_key(url: str, app: str = "test") -> str:
 class StartServer(Protocol):
     """Starts a server on a database, with settings by their dotted key."""
 
-    def __call__(self, url: str, **settings: object) -> Server:
-        """Write `server__port=1` for `server.port`."""
+    def __call__(self, url: str, *, key: str | None = None, **settings: object) -> Server:
+        """Write `server__port=1` for `server.port`; without a key one is made."""
 
 
 @pytest.fixture
@@ -93,10 +93,10 @@ def start_server() -> Iterator[StartServer]:
     """Start servers that end with the test."""
     with ExitStack() as stack:
 
-        def start(url: str, **settings: object) -> Server:
+        def start(url: str, *, key: str | None = None, **settings: object) -> Server:
             dotted = {name.replace("__", "."): value for name, value in settings.items()}
             arguments = ("--database-url", url)
-            return stack.enter_context(running_server(arguments, make_key(url), dotted))
+            return stack.enter_context(running_server(arguments, key or make_key(url), dotted))
 
         yield start
 

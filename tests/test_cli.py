@@ -64,6 +64,8 @@ def test_every_command_explains_itself(path: tuple[str, ...]) -> None:
 def test_commands_are_the_documented_ones() -> None:
     """None is left out of the tests by being nested or renamed."""
     documented = {"serve", "keys", "keys create", "keys list", "keys revoke", "check", "psql"}
+    documented |= {"spool", "spool status", "spool export"}
+    documented |= {"rejected", "rejected list", "rejected retry", "rejected drop"}
     assert documented <= {" ".join(path) for path in COMMANDS}
 
 
@@ -144,11 +146,15 @@ def test_host_that_is_not_ours_is_one_line(nonito: Nonito, database_url: str) ->
 
 
 @pytest.mark.parametrize("arguments", [("serve", "--port", "0"), ("check",)])
-def test_database_out_of_reach_is_one_line(arguments: tuple[str, ...]) -> None:
+def test_database_out_of_reach_is_one_line(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     """Without the password, and without a traceback; `serve` waits a while and logs that."""
     ended = run(
         *("--database-url", f"postgresql://somebody:{SECRET}@127.0.0.1:1/events", *arguments),
-        settings={"database.start_timeout_s": 0.5, "log.level": "error"},
+        settings={
+            "database.start_timeout_s": 0.5,
+            "log.level": "error",
+            "spool.path": tmp_path / "spool",  # no keys known from before: it can't start without
+        },
     )
     told = complaint(ended)
     assert re.search("refused|Connect call failed", told)

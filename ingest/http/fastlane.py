@@ -26,6 +26,7 @@ from ingest.errors import Refusal
 from ingest.http.head import END_OF_HEAD, REQUEST_BYTES_MAX, REQUEST_LINE, Head, parse
 from ingest.http.responses import head_raw, refuse_raw
 from ingest.observe.metrics import Books
+from ingest.pipeline.fate import Ack, Fate
 from ingest.pipeline.intake import Intake
 from ingest.store.keyring import Keyring
 
@@ -154,7 +155,7 @@ class FastConnection(asyncio.Protocol):
         self._is_writing_paused = False
         self._go_on()
 
-    def settle(self, refusal: Refusal | None) -> None:
+    def settle(self, fate: Fate) -> None:
         """Answer; called by the writer once the event's fate is known."""
         answer, self._answer = self._answer, None
         transport = self._transport
@@ -162,10 +163,10 @@ class FastConnection(asyncio.Protocol):
             return
         lane = self._lane
         self._since_s = lane.now_s
-        if refusal is None and not lane.is_stopping and not self._is_half_closed:
+        if fate is Ack.COMMITTED and not lane.is_stopping and not self._is_half_closed:
             transport.write(b"%b%d\r\n\r\n%b" % (lane.success_head, len(answer), answer))
         else:
-            self._write_uncommon(transport, answer, refusal)
+            self._write_uncommon(transport, answer, fate)
         if self._buffer or self._is_half_closed or self._is_reading_paused:
             self._go_on()
 
@@ -270,18 +271,16 @@ class FastConnection(asyncio.Protocol):
             self._is_reading_paused = True
             self._transport.pause_reading()
 
-    def _write_uncommon(
-        self, transport: asyncio.Transport, answer: bytes, refusal: Refusal | None
-    ) -> None:
+    def _write_uncommon(self, transport: asyncio.Transport, answer: bytes, fate: Fate) -> None:
         """Answer what is not the common case; close behind the last answer."""
         lane = self._lane
         is_last = lane.is_stopping or (self._is_half_closed and not self._buffer)
-        if refusal is None:
-            head = head_raw(200, {"Connection": "close"} if is_last else {})
-            transport.write(b"%b%d\r\n\r\n%b" % (head, len(answer), answer))
+        if isinstance(fate, Refusal):
+            transport.write(refuse_raw(fate, is_last=is_last))
+            lane.books.requests[fate.status] += 1
         else:
-            transport.write(refuse_raw(refusal, is_last=is_last))
-            lane.books.requests[refusal.status] += 1
+            head = head_raw(fate.value, {"Connection": "close"} if is_last else {})
+            transport.write(b"%b%d\r\n\r\n%b" % (head, len(answer), answer))
         if is_last:
             self._buffer = b""
             transport.close()

@@ -2,9 +2,9 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from http import HTTPStatus
 from typing import Final, cast
 
+import orjson
 import structlog
 from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -14,7 +14,9 @@ from ingest.errors import Code, Refusal
 from ingest.http.responses import JSON, refuse, succeed
 from ingest.http.server import Connection
 from ingest.observe.metrics import CONTENT_TYPE, Books
+from ingest.pipeline.fate import Ack, Fate
 from ingest.pipeline.intake import Intake
+from ingest.pipeline.shelter import Shelter
 from ingest.store.health import Health
 from ingest.store.keyring import Keyring
 
@@ -29,6 +31,9 @@ VERSIONS: Final = (HttpVersion11, HttpVersion10)
 _CLOSING: Final = {Code.BAD_REQUEST, Code.REQUEST_TIMEOUT}
 """Behind these nobody knows where the next request begins."""
 
+_COUNTED: Final = {ack.value for ack in Ack}
+"""An event's 200 or 202 is counted with its batch."""
+
 Handler = Callable[[web.BaseRequest], Awaitable[web.Response]]
 
 
@@ -38,23 +43,30 @@ class Answer:
     __slots__ = ("settled",)
 
     def __init__(self) -> None:
-        self.settled: asyncio.Future[Refusal | None] = asyncio.get_running_loop().create_future()
+        self.settled: asyncio.Future[Fate] = asyncio.get_running_loop().create_future()
 
-    def settle(self, refusal: Refusal | None) -> None:
+    def settle(self, fate: Fate) -> None:
         """Wake the request; one that was cancelled in the meantime needs no answer."""
         if not self.settled.done():
-            self.settled.set_result(refusal)
+            self.settled.set_result(fate)
 
 
 class Handlers:
     """What the routes need, and the table of routes."""
 
     def __init__(
-        self, intake: Intake, keyring: Keyring, health: Health, books: Books, limits: Limits
+        self,
+        intake: Intake,
+        keyring: Keyring,
+        health: Health,
+        shelter: Shelter,
+        books: Books,
+        limits: Limits,
     ) -> None:
         self._intake = intake
         self._keyring = keyring
         self._health = health
+        self._shelter = shelter
         self._books = books
         self._limits = limits
         self._is_stopping = False
@@ -84,12 +96,12 @@ class Handlers:
             response = refuse(Refusal(Code.INTERNAL_ERROR, "The server failed; see its log."))
         if self._is_stopping or _connection(request).is_last:
             response.force_close()
-        if response.status != HTTPStatus.OK or request.path != EVENT:
-            self._books.requests[response.status] += 1  # an event's 200 is counted with its batch
+        if response.status not in _COUNTED or request.path != EVENT:
+            self._books.requests[response.status] += 1
         return response
 
     async def post_event(self, request: web.BaseRequest) -> web.Response:
-        """Store one event; answer once it is committed."""
+        """Store one event; answer once it is durable."""
         waiter = Answer()
         try:
             self._authenticate(request)  # before a byte of the body is asked for
@@ -103,7 +115,7 @@ class Handlers:
         # Not cancelled when the client goes away: its event is on its way and keeps its place.
         fate = await waiter.settled
         # Not raised: one refusal may be a whole batch's, and would collect all their tracebacks.
-        return succeed(answer) if fate is None else refuse(fate)
+        return refuse(fate) if isinstance(fate, Refusal) else succeed(answer, fate.value)
 
     async def get_healthz(self, _: web.BaseRequest) -> web.Response:
         """Say that the process serves; never touches the database."""
@@ -113,9 +125,24 @@ class Handlers:
         """Say whether a durable answer is possible, or why not."""
         if self._is_stopping:
             raise Refusal(Code.NOT_READY, "The server is stopping.")
-        if not self._health.is_up:
-            raise Refusal(Code.NOT_READY, f"Postgres is away: {self._health.reason}.")
-        return succeed(b'{"status":"ready","postgres":"up"}')
+        in_spool = self._books.events_in_spool
+        if self._health.is_up:
+            return succeed(b'{"status":"ready","postgres":"up","spool_events":%d}' % in_spool)
+        reason = self._health.reason
+        if not self._shelter.has_room:
+            raise Refusal(
+                Code.NOT_READY, f"Postgres is away ({reason}), and the spool takes nothing."
+            )
+        return succeed(
+            orjson.dumps(
+                {
+                    "status": "ready",
+                    "postgres": "away",
+                    "reason": reason,
+                    "spool_events": in_spool,
+                }
+            )
+        )
 
     async def get_metrics(self, _: web.BaseRequest) -> web.Response:
         """Expose the books to Prometheus."""

@@ -13,9 +13,11 @@ JSON: Final = "application/json"
 SERVER: Final = "nonito"
 
 
-def succeed(body: bytes) -> web.Response:
-    """Return a 200 with a JSON body."""
-    return web.Response(body=body, headers={hdrs.CONTENT_TYPE: JSON, hdrs.SERVER: SERVER})
+def succeed(body: bytes, status: int = 200) -> web.Response:
+    """Return a success with a JSON body."""
+    return web.Response(
+        status=status, body=body, headers={hdrs.CONTENT_TYPE: JSON, hdrs.SERVER: SERVER}
+    )
 
 
 def refuse(refusal: Refusal) -> web.Response:

@@ -1,8 +1,8 @@
 """Metrics: plain numbers that are counted once a batch and read at a scrape.
 
 The books balance at every scrape, because one scrape reads all of them between two turns of the
-event loop: accepted = committed + rejected after acceptance + in the queue (waiting or in a COPY).
-Labels come from closed sets only, never from a client.
+event loop: accepted + recovered = committed + replayed + set aside + damaged + failed + in the
+spool + in the queue (waiting, or in a COPY). Labels come from closed sets only.
 """
 
 from collections import Counter
@@ -45,6 +45,18 @@ class Gauges(Protocol):
         """The bytes of their rows."""
 
 
+class SpoolGauges(Protocol):
+    """The same of the spool."""
+
+    @property
+    def bytes(self) -> int:
+        """What it takes on disk."""
+
+    @property
+    def oldest_s(self) -> float:
+        """The age of its oldest event."""
+
+
 class Books:
     """What is counted, for one process."""
 
@@ -56,6 +68,16 @@ class Books:
         self.refused: Counter[Code] = Counter()
         """Refused events by code, before and after acceptance."""
         self.committed_events = 0
+        self.spooled_events = 0
+        self.recovered_events = 0
+        """Found in the spool: another process left them there."""
+        self.replayed_events = 0
+        self.set_aside_events = 0
+        """Spooled, and then refused by Postgres: in `rejected_events`."""
+        self.damaged_events = 0
+        """Spooled, and then damaged on the disk: set aside there."""
+        self.failed_events = 0
+        """Accepted, and then refused."""
         self._batch_events = self._histogram("batch_events", "Events in a commit", _EVENTS)
         self._commit_seconds = self._histogram(
             "commit_seconds", "Time from taking a batch to its commit", _SECONDS
@@ -77,15 +99,32 @@ class Books:
         """Count that the requests of a batch have their answers."""
         self._ack_seconds.observe(ack_s)
 
-    def refused_after_acceptance(self, code: Code, events: int) -> None:
+    @property
+    def events_in_spool(self) -> int:
+        """Spooled and not yet replayed."""
+        come = self.spooled_events + self.recovered_events
+        return come - self.replayed_events - self.set_aside_events - self.damaged_events
+
+    def spooled(self, events: int) -> None:
+        """Count a batch that is in the spool; its requests are about to be answered."""
+        self.spooled_events += events
+        self.requests[202] += events
+
+    def failed(self, code: Code, events: int) -> None:
         """Count events that were accepted and then had to be refused."""
         self.refused[code] += events
+        self.failed_events += events
 
     def watch(
-        self, gauges: Gauges, *, is_postgres_up: Callable[[], bool], keys: Callable[[], int]
+        self,
+        gauges: Gauges,
+        spool: SpoolGauges | None,
+        *,
+        is_postgres_up: Callable[[], bool],
+        keys: Callable[[], int],
     ) -> None:
         """Add what is read at a scrape, and the process's own figures."""
-        self.registry.register(_Reader(self, gauges, is_postgres_up, keys))
+        self.registry.register(_Reader(self, gauges, spool, is_postgres_up, keys))
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self.registry)
 
@@ -104,11 +143,13 @@ class _Reader:
         self,
         books: Books,
         gauges: Gauges,
+        spool: SpoolGauges | None,
         is_postgres_up: Callable[[], bool],
         keys: Callable[[], int],
     ) -> None:
         self._books = books
         self._gauges = gauges
+        self._spool = spool
         self._is_postgres_up = is_postgres_up
         self._keys = keys
 
@@ -126,16 +167,39 @@ class _Reader:
         yield requests
         yield rejected
         yield _counter("events_accepted", "Events taken into the queue", gauges.accepted_events)
-        yield _counter("events_committed", "Events committed", books.committed_events)
+        yield _counter("events_committed", "Events committed at once", books.committed_events)
+        yield _counter("events_failed", "Accepted events that were refused", books.failed_events)
+        yield from self._collect_spool()
         yield _gauge("queue_events", "Events waiting or in a COPY", gauges.unsettled_events)
         yield _gauge("queue_bytes", "The size of their rows", gauges.unsettled_bytes)
         yield _gauge("postgres_up", "Whether Postgres can be written to", self._is_postgres_up())
         yield _gauge("keys_loaded", "API keys in memory", self._keys())
+
+    def _collect_spool(self) -> Iterable[Metric]:
+        books, spool = self._books, self._spool
+        yield _counter("events_spooled", "Events put into the spool", books.spooled_events)
+        yield _counter("events_recovered", "Events found in the spool", books.recovered_events)
+        yield _counter(
+            "events_replayed", "Events brought from the spool to Postgres", books.replayed_events
+        )
+        yield _counter(
+            "events_set_aside",
+            "Events of the spool that Postgres refused: see nonito rejected",
+            books.set_aside_events,
+        )
+        yield _counter(
+            "events_damaged", "Events that the spool's disk damaged", books.damaged_events
+        )
+        yield _gauge("spool_events", "Events in the spool", books.events_in_spool)
+        yield _gauge("spool_bytes", "What the spool takes on disk", spool.bytes if spool else 0)
+        yield _gauge(
+            "spool_oldest_seconds", "The age of its oldest event", spool.oldest_s if spool else 0
+        )
 
 
 def _counter(name: str, text: str, value: int) -> CounterMetricFamily:
     return CounterMetricFamily(f"nonito_{name}", text, value=value)
 
 
-def _gauge(name: str, text: str, value: int) -> GaugeMetricFamily:
+def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
     return GaugeMetricFamily(f"nonito_{name}", text, value=value)

@@ -3,8 +3,9 @@
 import orjson
 
 from ingest.pipeline import event, rows
+from ingest.pipeline.fate import Waiter
 from ingest.pipeline.ids import IdSequence
-from ingest.pipeline.queue import EventQueue, Waiter
+from ingest.pipeline.queue import EventQueue
 
 
 class Intake:

@@ -12,20 +12,15 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Iterable
-from typing import Protocol
 
 import structlog
 
 from ingest.errors import Code, Refusal
+from ingest.pipeline.fate import Fate, Waiter
+
+_NEARLY_FULL = 0.75
 
 log = structlog.get_logger(__name__)
-
-
-class Waiter(Protocol):
-    """Who waits for an event's fate. Told exactly once, with None once it is committed."""
-
-    def settle(self, refusal: Refusal | None) -> None:
-        """Answer the sender; must not block."""
 
 
 class Batch:
@@ -60,11 +55,11 @@ class Batch:
         return waiters
 
 
-def settle(waiters: Iterable[Waiter], refusal: Refusal | None) -> None:
-    """Tell each: committed, or why not."""
+def settle(waiters: Iterable[Waiter], fate: Fate) -> None:
+    """Tell each what became of its event."""
     for waiter in waiters:
         try:
-            waiter.settle(refusal)
+            waiter.settle(fate)
         except Exception:
             # uvloop raises on a transport that is gone; the others must have their answers.
             log.exception("answering a client failed")
@@ -87,7 +82,8 @@ class EventQueue:
         self._batches: deque[Batch] = deque()
         self._gathering: Batch | None = None
         self._idle: deque[asyncio.Future[None]] = deque()
-        self._drained: asyncio.Event = asyncio.Event()
+        self._overflowing = asyncio.Event()
+        self._drained = asyncio.Event()
         self._drained.set()
         self._is_closed = False
         self._in_flight: dict[Batch, int] = {}
@@ -138,12 +134,28 @@ class EventQueue:
             idle = asyncio.get_running_loop().create_future()
             self._idle.append(idle)
             await idle
+        return self._take()
+
+    async def take_overflow(self) -> Batch:
+        """Wait until the queue is nearly full and take its oldest batch; hand it to `done`."""
+        while not self._is_nearly_full():
+            self._overflowing.clear()
+            await self._overflowing.wait()
+        return self._take()
+
+    def _take(self) -> Batch:
         batch = self._batches.popleft()
         if batch is self._gathering:
             self._gathering = None
         self._taken_events += len(batch.rows)
         self._in_flight[batch] = batch.bytes
         return batch
+
+    def _is_nearly_full(self) -> bool:
+        return (
+            self.waiting_events > self._events_max * _NEARLY_FULL
+            or self.waiting_bytes > self._bytes_max * _NEARLY_FULL
+        )
 
     def _is_ripe(self, batch: Batch) -> bool:
         """Whether a batch is to be taken now; if not, see that a writer is woken when it is."""
@@ -194,6 +206,8 @@ class EventQueue:
         )
         self._batches.append(batch)
         self._drained.clear()
+        if self._is_nearly_full():
+            self._overflowing.set()
         return batch
 
     def _wake(self) -> None:

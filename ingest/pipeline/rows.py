@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Final
 
 TABLE: Final = "events"
+KEY: Final = "app_id, id"
 COLUMNS: Final = ("app_id", "id", "event_name", "event_params", "created_at")
 
 _SIGNATURE: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)

@@ -2,8 +2,7 @@
 
 A 200 is sent after COMMIT and never before. A row that Postgres refuses is taken out by the line
 that the error names and the rest is sent again: two COPYs for one bad row. Whatever else goes wrong
-is the database's or ours, never the event's: its senders get a 500 that says whether the event
-may have been stored.
+is the database's or ours, never the event's: the batch is spooled, also when its fate is unknown.
 """
 
 import asyncio
@@ -14,10 +13,14 @@ import structlog
 from ingest.errors import Code, Refusal
 from ingest.observe.metrics import Books
 from ingest.pipeline import rows
-from ingest.pipeline.queue import Batch, EventQueue, Waiter, settle
+from ingest.pipeline.fate import Ack, Waiter
+from ingest.pipeline.queue import Batch, EventQueue, settle
+from ingest.pipeline.shelter import Shelter, unknown
 from ingest.store.failures import RowRefused, Unavailable
 from ingest.store.health import Health
 from ingest.store.link import CopyLink
+
+_NO_ROOM_S = 0.5
 
 log = structlog.get_logger(__name__)
 
@@ -25,10 +28,13 @@ log = structlog.get_logger(__name__)
 class Writer:
     """One task and one connection; the server runs `writer.connections` of them."""
 
-    def __init__(self, queue: EventQueue, link: CopyLink, health: Health, books: Books) -> None:
+    def __init__(
+        self, queue: EventQueue, link: CopyLink, health: Health, shelter: Shelter, books: Books
+    ) -> None:
         self._queue = queue
         self._link = link
         self._health = health
+        self._shelter = shelter
         self._books = books
 
     async def run(self) -> None:
@@ -39,10 +45,10 @@ class Writer:
                 await self._write(batch)
             except Exception:
                 log.exception("a batch could not be written")
-                self._refuse(batch, _unknown("the server failed"))
+                self._shelter.refuse(batch, unknown("the server failed"))
             finally:
                 # Also when cancelled in the middle of a COPY: nobody is left waiting.
-                self._refuse(batch, _unknown("the server stopped"))
+                self._shelter.refuse(batch, unknown("the server stopped"))
                 self._queue.done(batch)
 
     async def _write(self, batch: Batch) -> None:
@@ -52,7 +58,7 @@ class Writer:
             await self._copy(batch)
         except Unavailable as failure:
             self._health.report(failure)
-            self._refuse(batch, _away(failure))
+            await self._shelter.take(batch, failure.reason, stored=failure.stored)
         else:
             self._acknowledge(batch, started_s)
 
@@ -90,30 +96,31 @@ class Writer:
         asyncio.get_running_loop().call_soon(self._answer, batch.release(), batch.opened_s)
 
     def _answer(self, waiters: list[Waiter], opened_s: float) -> None:
-        settle(waiters, None)
+        settle(waiters, Ack.COMMITTED)
         self._books.answered(time.monotonic() - opened_s)
 
     def _refuse_row(self, batch: Batch, index: int, bad: RowRefused) -> None:
         batch.refuse(index, Refusal(Code.REJECTED_BY_DATABASE, f"Postgres: {bad.message}"))
-        self._books.refused_after_acceptance(Code.REJECTED_BY_DATABASE, 1)
-
-    def _refuse(self, batch: Batch, refusal: Refusal) -> None:
-        if events := len(batch.rows):
-            settle(batch.release(), refusal)
-            self._books.refused_after_acceptance(refusal.code, events)
+        self._books.failed(Code.REJECTED_BY_DATABASE, 1)
 
 
-def _away(failure: Unavailable) -> Refusal:
-    if failure.stored is None:
-        return _unknown(failure.reason)
-    return Refusal(
-        Code.DATABASE_ERROR,
-        f"The event was not stored ({failure.reason}); send it again.",
-    )
+class Overflow:
+    """Spools the oldest batches when the queue is nearly full: Postgres is there, but too slow."""
 
+    def __init__(self, queue: EventQueue, shelter: Shelter) -> None:
+        self._queue = queue
+        self._shelter = shelter
 
-def _unknown(reason: str) -> Refusal:
-    return Refusal(
-        Code.DATABASE_ERROR,
-        f"The database did not confirm the event ({reason}); it may or may not be stored.",
-    )
+    async def run(self) -> None:
+        """Relieve the queue until cancelled. Without room in the spool it stays as it is."""
+        while True:
+            while not self._shelter.has_room:  # noqa: ASYNC110 - the disk tells nobody
+                await asyncio.sleep(_NO_ROOM_S)
+            batch = await self._queue.take_overflow()
+            try:
+                await self._shelter.take(batch, "Postgres is too slow", stored=False)
+            except Exception:
+                log.exception("a batch could not be spooled")
+            finally:
+                self._shelter.refuse(batch, unknown("the server stopped"))
+                self._queue.done(batch)

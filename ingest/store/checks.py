@@ -4,9 +4,11 @@ import asyncio
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+import asyncpg
+
 from ingest.errors import StartupError
 from ingest.store import migrations, partitions
-from ingest.store.postgres import Connection, durability_off
+from ingest.store.postgres import Connection, durability_off, is_pooled
 
 _VERSION_MIN = 150_000
 
@@ -20,7 +22,11 @@ class Finding(NamedTuple):
 
 async def examine(connection: Connection) -> list[Finding]:
     """Look at everything that serving needs; changes nothing."""
+    pooler = await _pooler(connection)
+    if not all(finding.is_good for finding in pooler):
+        return pooler  # the connection has ended
     findings = [
+        *pooler,
         await _version(connection),
         await _encoding(connection),
         await _writable(connection),
@@ -31,6 +37,52 @@ async def examine(connection: Connection) -> list[Finding]:
         findings += [await _partitions(connection), await _strays(connection)]
         findings += [await _permission(connection), await _keys(connection)]
     return findings
+
+
+async def _pooler(connection: Connection) -> list[Finding]:
+    """Say what a pooler takes away; nothing where there is none."""
+    if not await is_pooled(connection):
+        return []
+    try:
+        async with connection.transaction():
+            limits = await _session_limits(connection)
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        return [
+            Finding(
+                False,
+                "the pooler before Postgres breaks transactions: set pool_mode = transaction"
+                " (or session), or database.url to Postgres itself",
+            )
+        ]
+    return [
+        Finding(
+            True,
+            "a pooler stands before Postgres: COPY, transactions and migrations work through it;"
+            " in pgbouncer.ini set server_login_retry = 1, or an outage lasts up to 15 s longer",
+        ),
+        Finding(
+            True,
+            "a pooler passes no notifications on: API keys are followed by polling only"
+            " (keys.poll_interval_s); set database.url to Postgres itself to have them at once",
+        ),
+        limits,
+    ]
+
+
+async def _session_limits(connection: Connection) -> Finding:
+    role = await connection.fetchval("SELECT quote_ident(current_user)")
+    unset = [
+        name
+        for name in ("lock_timeout", "statement_timeout")
+        if await connection.fetchval("SELECT current_setting($1)", name) == "0"
+    ]
+    if not unset:
+        return Finding(True, "lock_timeout and statement_timeout are set for this role")
+    mend = "; ".join(f"ALTER ROLE {role} SET {name} = '5s'" for name in unset)
+    return Finding(
+        True,
+        f"through a pooler only COPYs have {' and '.join(unset)}; for all other statements: {mend}",
+    )
 
 
 async def _version(connection: Connection) -> Finding:

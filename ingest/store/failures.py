@@ -24,6 +24,9 @@ ROW_ERRORS: Final = frozenset(
 )
 # The session ended, or the server is stopping: it may have committed before it said so.
 _AMBIGUOUS_CLASSES: Final = ("08", "57P")
+# Data, integrity constraints, WITH CHECK OPTION, limits, RAISE.
+_REFUSAL_CLASSES: Final = ("22", "23", "44", "54", "P0")
+_UNIQUE_VIOLATION: Final = "23505"
 # "COPY events, line 638, column event_params"; the words are translated, the number is not. At the
 # start of a line and the last such one: lines before it may quote what a client sent.
 _COPY_LINE: Final = re.compile(r"^COPY \S+\D+(\d+)", re.MULTILINE)
@@ -53,7 +56,13 @@ class Unavailable(Exception):  # noqa: N818 - a state of the world, handled
     """Postgres did not do what was asked, and no row is to blame."""
 
     def __init__(
-        self, reason: str, *, stored: bool | None, outage: Outage, is_lasting: bool = False
+        self,
+        reason: str,
+        *,
+        stored: bool | None,
+        outage: Outage,
+        is_lasting: bool = False,
+        sqlstate: str = "",
     ) -> None:
         super().__init__(reason)
         self.reason = reason
@@ -63,6 +72,21 @@ class Unavailable(Exception):  # noqa: N818 - a state of the world, handled
         self.outage = outage
         self.is_lasting = is_lasting
         """Whether only a change of the configuration can mend it: no use in waiting."""
+        self.sqlstate = sqlstate
+        """What Postgres called it; empty if it said nothing."""
+
+    @property
+    def is_refusal(self) -> bool:
+        """Whether Postgres judged the rows, by a CHECK or a trigger of the operator's, say.
+
+        Not on the closed list, so a sender that waits is not told that its row is bad. But sending
+        these rows again comes to the same end.
+        """
+        return self.sqlstate.startswith(_REFUSAL_CLASSES) and self.sqlstate != _UNIQUE_VIOLATION
+
+
+class AlreadyStored(Unavailable):
+    """A row's key is in the table: an earlier try with these rows was committed."""
 
 
 def while_connecting(error: Exception) -> Unavailable:
@@ -73,20 +97,26 @@ def while_connecting(error: Exception) -> Unavailable:
 def while_sending(error: Exception, rows: int = 0) -> RowRefused | Unavailable:
     """Classify what a COPY of `rows` rows, or another statement, raised."""
     match error:
-        case asyncpg.PostgresError() if error.sqlstate in ROW_ERRORS:
-            return RowRefused(_row_index(error, rows), error.sqlstate or "", _message(error))
-        case asyncpg.PostgresError() if (error.sqlstate or "08").startswith(_AMBIGUOUS_CLASSES):
-            return Unavailable(_reason(error), stored=None, outage=Outage.CONNECTION_LOST)
         case asyncpg.PostgresError():
-            # A unique violation means that an earlier try with these ids was committed.
-            stored = None if isinstance(error, asyncpg.UniqueViolationError) else False
-            return Unavailable(_reason(error), stored=stored, outage=Outage.AWAY)
+            return _judge(error, rows)
         case asyncpg.InterfaceError():  # the connection was dead before anything was sent
             return Unavailable(_reason(error), stored=False, outage=Outage.CONNECTION_LOST)
         case TimeoutError():
             return Unavailable(_reason(error), stored=None, outage=Outage.AWAY)
         case _:
             return Unavailable(_reason(error), stored=None, outage=Outage.CONNECTION_LOST)
+
+
+def _judge(error: asyncpg.PostgresError, rows: int) -> RowRefused | Unavailable:
+    """Classify what Postgres said."""
+    sqlstate, reason = error.sqlstate or "", _reason(error)
+    if sqlstate in ROW_ERRORS:
+        return RowRefused(_row_index(error, rows), sqlstate, _message(error))
+    if not sqlstate or sqlstate.startswith(_AMBIGUOUS_CLASSES):
+        return Unavailable(reason, stored=None, outage=Outage.CONNECTION_LOST)
+    if sqlstate == _UNIQUE_VIOLATION:
+        return AlreadyStored(reason, stored=None, outage=Outage.AWAY)
+    return Unavailable(reason, stored=False, outage=Outage.AWAY, sqlstate=sqlstate)
 
 
 def _row_index(error: asyncpg.PostgresError, rows: int) -> int | None:

@@ -1,12 +1,17 @@
 """Whether Postgres can be written to: known at once to everybody, probed while it can't.
 
-While it is known to be away nobody waits for a time-out. A probe is a COPY of no rows, so it needs
-what a batch needs: a connection, the table, the permission, no lock, a server that takes writes.
+Any failure that is no row's counts as an outage until a probe succeeds, and the probe comes at
+once: a session that an administrator ended costs some milliseconds, a server that hangs costs one
+time-out and not one a batch. A probe is a COPY of no rows, so it needs what a batch needs: a
+connection, the table, the permission, no lock, a server that takes writes.
 """
 
 import asyncio
+import math
 import random
 import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import structlog
 
@@ -18,16 +23,25 @@ log = structlog.get_logger(__name__)
 _INTERVAL_S = 1.0
 _BACKOFF_MIN_S = 0.05
 _BACKOFF_MAX_S = 1.0
+_ALARM_INTERVAL_S = 30.0
 
 
 class Health:
     """Up until a failure is reported; after that down until a probe succeeds."""
 
-    def __init__(self, link: CopyLink, empty_document: bytes) -> None:
+    def __init__(
+        self,
+        link: CopyLink,
+        empty_document: bytes,
+        prepare: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         self._link = link
         self._empty_document = empty_document
+        self._prepare = prepare
+        """What a first probe needs done before, for a server that started without Postgres."""
         self._failure: Unavailable | None = None
         self._down_since_s = 0.0
+        self._alarmed_s = -math.inf
         self._reported = asyncio.Event()
 
     @property
@@ -46,13 +60,11 @@ class Health:
             raise Unavailable(self._failure.reason, stored=False, outage=Outage.AWAY)
 
     def report(self, failure: Unavailable) -> None:
-        """Take note of a failed write. One lost connection is no outage: a new one may work."""
-        if failure.outage is Outage.CONNECTION_LOST or self._failure is not None:
-            return
+        """Take note of a failed write: until a probe succeeds nobody else needs to try."""
+        if self._failure is None:
+            self._down_since_s = time.monotonic()
         self._failure = failure
-        self._down_since_s = time.monotonic()
         self._reported.set()
-        log.error("Postgres is away", reason=failure.reason)
 
     async def watch(self) -> None:
         """Probe for ever: slowly while it is up, with a jittered back-off while it is down."""
@@ -68,30 +80,41 @@ class Health:
 
     async def _wait(self, timeout_s: float) -> None:
         self._reported.clear()
-        try:
+        with suppress(TimeoutError):
             await asyncio.wait_for(self._reported.wait(), timeout_s)
-        except TimeoutError:
-            return
 
     async def _probe(self) -> None:
         try:
-            await self._link.copy(self._empty_document, 0)
+            if self._prepare is not None:
+                await self._prepare()
+                self._prepare = None
+            await self._try()
         except Unavailable as failure:
-            # Here even a lost connection counts, should the next try not be better.
-            if self._failure is None and failure.outage is Outage.CONNECTION_LOST:
-                await self._probe_again()
-            else:
-                self.report(failure)
+            self.report(failure)
+            self._alarm(failure)
         else:
             self._recover()
 
-    async def _probe_again(self) -> None:
+    async def _try(self) -> None:
         try:
             await self._link.copy(self._empty_document, 0)
         except Unavailable as failure:
-            self.report(Unavailable(failure.reason, stored=False, outage=Outage.AWAY))
+            if not self.is_up or failure.outage is not Outage.CONNECTION_LOST:
+                raise
+            # While all is well a session may end: the next one shows whether it is more than that.
+            await self._link.copy(self._empty_document, 0)
+
+    def _alarm(self, failure: Unavailable) -> None:
+        """Log an outage that a probe has confirmed: once, and again now and then while it lasts."""
+        now_s = time.monotonic()
+        if now_s - self._alarmed_s >= _ALARM_INTERVAL_S:
+            self._alarmed_s = now_s
+            away_s = round(now_s - self._down_since_s, 3)
+            log.error("Postgres is away", reason=failure.reason, away_s=away_s)
 
     def _recover(self) -> None:
-        if self._failure is not None:
-            self._failure = None
+        if self._failure is None:
+            return
+        self._failure = None
+        if self._alarmed_s >= self._down_since_s:
             log.info("Postgres is back", away_s=round(time.monotonic() - self._down_since_s, 3))

@@ -2,7 +2,7 @@
 
 A notification makes it be read anew at once; so does the loss of the connection that listens. A
 slow poll covers a notification that got lost on the way. While Postgres is away the last snapshot
-goes on working.
+goes on working, also after a restart if it is kept in a file.
 """
 
 import asyncio
@@ -16,6 +16,7 @@ import structlog
 
 from ingest.store import keys
 from ingest.store.failures import Unavailable
+from ingest.store.key_snapshot import KeySnapshot, KnownKey
 from ingest.store.postgres import Connection, Postgres, close
 
 log = structlog.get_logger(__name__)
@@ -30,9 +31,13 @@ _BACKOFF_MAX_S = 1.0
 class Keyring:
     """Which key belongs to which app."""
 
-    def __init__(self, postgres: Postgres, *, poll_interval_s: float) -> None:
+    def __init__(
+        self, postgres: Postgres, *, poll_interval_s: float, snapshot: KeySnapshot | None = None
+    ) -> None:
         self._postgres = postgres
+        self._snapshot = snapshot
         self._poll_interval_s = poll_interval_s
+        self._known: list[KnownKey] | None = None
         self._apps: dict[bytes, int] = {}
         self._expiries_s: dict[bytes, float] = {}
         self._changed = asyncio.Event()
@@ -63,6 +68,16 @@ class Keyring:
         async with self._postgres.session(_TIMEOUT_S) as connection:
             await self._read(connection)
 
+    async def recall(self) -> bool:
+        """Take the keys that a file kept, for a start without Postgres; return whether it did.
+
+        They go on working until Postgres says otherwise.
+        """
+        known = await asyncio.to_thread(self._snapshot.read) if self._snapshot else None
+        if known is not None:
+            self._take(known)
+        return known is not None
+
     async def watch(self) -> None:
         """Follow the database for ever, through any number of lost connections."""
         backoff_s = _BACKOFF_MIN_S
@@ -90,7 +105,8 @@ class Keyring:
 
     async def _follow(self, connection: Connection) -> None:
         connection.add_termination_listener(lambda _: self._changed.set())
-        await connection.add_listener(_CHANNEL, lambda *_: self._changed.set())
+        if not self._postgres.is_pooled:  # through a pooler it would be the next client's session
+            await connection.add_listener(_CHANNEL, lambda *_: self._changed.set())
         while True:
             # Cleared before reading: a change while it is read is not missed.
             self._changed.clear()
@@ -106,15 +122,24 @@ class Keyring:
         rows = await connection.fetch(
             "SELECT secret_sha256, app_id, extract(epoch FROM expires_at)::float8 AS expires_s"
             " FROM api_keys WHERE revoked_at IS NULL AND (expires_at > now()) IS NOT FALSE"
+            " ORDER BY id"
         )
-        apps = {bytes(row["secret_sha256"]): int(row["app_id"]) for row in rows}
-        if apps != self._apps:
-            log.info("API keys loaded", keys=len(apps))
-        self._apps = apps
-        self._expiries_s = {
-            bytes(row["secret_sha256"]): float(row["expires_s"])
+        known = [
+            KnownKey(bytes(row["secret_sha256"]), int(row["app_id"]), row["expires_s"])
             for row in rows
-            if row["expires_s"] is not None
+        ]
+        is_news = known != self._known
+        self._take(known)
+        if is_news:
+            log.info("API keys loaded", keys=len(known))
+            if self._snapshot is not None:
+                await asyncio.to_thread(self._snapshot.write, known)
+
+    def _take(self, known: list[KnownKey]) -> None:
+        self._known = known
+        self._apps = {key.secret_sha256: key.app_id for key in known}
+        self._expiries_s = {
+            key.secret_sha256: key.expires_s for key in known if key.expires_s is not None
         }
         for forget in self._forgetters:
             forget()

@@ -11,16 +11,27 @@ from ingest.store.failures import Outage, RowRefused, Unavailable, while_sending
 from ingest.store.postgres import Postgres, close
 
 _CLOSE_TIMEOUT_S = 2.0
-_BEGIN = query("BEGIN")
+_COMMIT = query("COMMIT")
 _ROLLBACK = query("ROLLBACK")
+_STAGING = "nonito_staging"
 
 
 class CopyLink:
     """Connects when needed, and lets go of a connection that failed in any way."""
 
-    def __init__(self, postgres: Postgres, table: str, columns: tuple[str, ...]) -> None:
+    def __init__(self, postgres: Postgres, table: str, columns: tuple[str, ...], key: str) -> None:
         self._postgres = postgres
-        self._statement = query(f"COPY {table} ({', '.join(columns)}) FROM STDIN (FORMAT binary)")
+        named = ", ".join(columns)
+        statement = f"COPY {table} ({named}) FROM STDIN (FORMAT binary)"
+        self._statement = query(statement)
+        self._begin = query(postgres.begin)
+        self._begin_and_copy = query(f"{postgres.begin}; {statement}")
+        self._make_staging = query(f"CREATE TEMP TABLE {_STAGING} (LIKE {table}) ON COMMIT DROP")
+        self._copy_to_staging = query(f"COPY {_STAGING} ({named}) FROM STDIN (FORMAT binary)")
+        self._insert_missing = query(
+            f"INSERT INTO {table} ({named}) SELECT {named} FROM {_STAGING} ORDER BY {key}"  # noqa: S608
+            f" ON CONFLICT ({key}) DO NOTHING"
+        )
         self._timeout_s = postgres.commit_timeout_s
         self._connection: CopyConnection | None = None
         self._copier: Copier | None = None
@@ -32,13 +43,24 @@ class CopyLink:
         """
         end_s = asyncio.get_running_loop().time() + self._timeout_s
         copier = await self._connected()
-        await self._run(copier, self._copy(copier, document, rows), rows, end_s)
+        copy = self._copy_in_transaction if self._postgres.is_pooled else self._copy
+        await self._run(copier, copy(copier, document, rows), rows, end_s)
 
     async def rehearse(self, document: bytes, rows: int) -> None:
         """Do the same without committing, to find out whether these rows are accepted."""
         end_s = asyncio.get_running_loop().time() + self._timeout_s
         copier = await self._connected()
         await self._run(copier, self._copy_and_roll_back(copier, document, rows), rows, end_s)
+
+    async def merge(self, document: bytes, rows: int) -> None:
+        """Store and commit the rows whose keys are not there yet; raise RowRefused or Unavailable.
+
+        For rows that an earlier try may have stored. Sorted, because two that insert the same keys
+        in opposite orders deadlock.
+        """
+        end_s = asyncio.get_running_loop().time() + self._timeout_s
+        copier = await self._connected()
+        await self._run(copier, self._merge(copier, document, rows), rows, end_s)
 
     async def open(self) -> None:
         """Connect now, so that the first batch need not; raise Unavailable."""
@@ -60,18 +82,42 @@ class CopyLink:
         return self._copier
 
     async def _copy(self, copier: Copier, document: bytes, rows: int) -> None:
-        tag = await copier.copy(self._statement, document)
-        if tag != f"COPY {rows}":  # a trigger that drops rows, or a bug of ours
-            raise Unavailable(f"{tag} instead of COPY {rows}", stored=None, outage=Outage.AWAY)
+        _check(await copier.copy(self._statement, document), rows)
+
+    async def _copy_in_transaction(self, copier: Copier, document: bytes, rows: int) -> None:
+        """Do the same so that a pooler keeps the connection for us until all of it has arrived.
+
+        PgBouncer lends it to others once Postgres has answered. After an error that is too early:
+        the next client's words then follow half a message of ours, and the connection hangs.
+        """
+        try:
+            tag = await copier.copy(self._begin_and_copy, document)
+        except asyncpg.PostgresError:
+            await copier.execute(_ROLLBACK)
+            raise
+        _check(tag, rows)
+        await copier.execute(_COMMIT)
 
     async def _copy_and_roll_back(self, copier: Copier, document: bytes, rows: int) -> None:
-        await copier.execute(_BEGIN)
+        await copier.execute(self._begin)
         try:
             await self._copy(copier, document, rows)
         except asyncpg.PostgresError:
             await copier.execute(_ROLLBACK)
             raise
         await copier.execute(_ROLLBACK)
+
+    async def _merge(self, copier: Copier, document: bytes, rows: int) -> None:
+        await copier.execute(self._begin)
+        try:
+            await copier.execute(self._make_staging)
+            tag = await copier.copy(self._copy_to_staging, document)
+            _check(tag, rows)
+            await copier.execute(self._insert_missing)
+        except asyncpg.PostgresError:
+            await copier.execute(_ROLLBACK)
+            raise
+        await copier.execute(_COMMIT)
 
     async def _run(
         self, copier: Copier, work: Coroutine[Any, Any, None], rows: int, end_s: float
@@ -99,6 +145,11 @@ class CopyLink:
         self._connection = self._copier = None
         if connection is not None:
             connection.terminate()
+
+
+def _check(tag: str, rows: int) -> None:
+    if tag != f"COPY {rows}":  # a trigger that drops rows, or a bug of ours
+        raise Unavailable(f"{tag} instead of COPY {rows}", stored=None, outage=Outage.AWAY)
 
 
 def _judge(error: BaseException, rows: int) -> RowRefused | Unavailable | None:

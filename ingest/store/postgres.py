@@ -1,4 +1,9 @@
-"""How this server connects to Postgres: time-outs of every kind, and a look at its durability."""
+"""How this server connects to Postgres: time-outs of every kind, and a look at its durability.
+
+It may be PgBouncer that answers, in transaction mode: then each transaction is on whichever of its
+connections is free, and what a session keeps (settings, LISTEN, prepared statements, advisory locks
+and temporary tables) is lost or, worse, another client's. So nothing here relies on a session.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -16,6 +21,7 @@ log = structlog.get_logger(__name__)
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
+_NAME = {"application_name": "nonito"}
 _LOCK_TIMEOUT_SHARE = 0.8
 _STATEMENT_TIMEOUT_SHARE = 0.9
 _RETRY_S = 0.25
@@ -34,6 +40,19 @@ class Postgres:
         self._connect_timeout_s = min(connect_timeout_s, commit_timeout_s)
         self.commit_timeout_s = commit_timeout_s
         self._durability_warned: set[str] = set()
+        self._refuses_settings = False
+        self._pooler_reported = False
+        self.is_pooled = False
+        """Whether the last connection was a pooler's, so that no session keeps anything."""
+
+    @property
+    def begin(self) -> str:
+        """Return the SQL that begins a transaction with the time-outs that `connect` asks for.
+
+        They end with the transaction. Through a pooler there is no other way to have them.
+        """
+        limits = _limits(self.commit_timeout_s)
+        return "; ".join(["BEGIN", *(f"SET LOCAL {name} = {ms}" for name, ms in limits.items())])
 
     async def connect(self, statement_timeout_s: float | None = None) -> CopyConnection:
         """Open a connection whose statements end after `statement_timeout_s`; raise Unavailable.
@@ -54,23 +73,41 @@ class Postgres:
             raise while_connecting(error) from error
 
     async def _open(self, timeout_s: float) -> CopyConnection:
-        connection = await asyncpg.connect(
-            self._url,
-            connection_class=CopyConnection,
-            timeout=self._connect_timeout_s,
-            command_timeout=timeout_s,
-            server_settings={
-                "application_name": "nonito",
-                "lock_timeout": f"{timeout_s * _LOCK_TIMEOUT_SHARE * 1000:.0f}",
-                "statement_timeout": f"{timeout_s * _STATEMENT_TIMEOUT_SHARE * 1000:.0f}",
-            },
-        )
+        connection = await self._dial(timeout_s)
         try:
+            await self._look_for_pooler(connection)
             await self._check_durability(connection)
         except BaseException:
             connection.terminate()
             raise
         return connection
+
+    async def _dial(self, timeout_s: float) -> CopyConnection:
+        """Connect; where the time-outs are refused as startup parameters, without them.
+
+        PgBouncer refuses those that its ignore_startup_parameters doesn't list. It has the same
+        SQLSTATE for nearly all its errors, so only a second try that works tells which it was.
+        """
+        if self._refuses_settings:
+            return await self._dial_with(timeout_s, _NAME)
+        try:
+            return await self._dial_with(timeout_s, _NAME | _limits(timeout_s))
+        except asyncpg.ProtocolViolationError:
+            connection = await self._dial_with(timeout_s, _NAME)
+            self._refuses_settings = True
+            return connection
+
+    async def _dial_with(self, timeout_s: float, settings: dict[str, str]) -> CopyConnection:
+        return await asyncpg.connect(
+            self._url,
+            connection_class=CopyConnection,
+            timeout=self._connect_timeout_s,
+            command_timeout=timeout_s,
+            # Unnamed statements only: through a pooler a named one is another session's the next
+            # time. COPY is no prepared statement, and nothing else here is in a hurry.
+            statement_cache_size=0,
+            server_settings=settings,
+        )
 
     @asynccontextmanager
     async def session(self, statement_timeout_s: float | None = None) -> AsyncIterator[Connection]:
@@ -111,6 +148,16 @@ class Postgres:
                 await close(connection, self._connect_timeout_s)
                 return
 
+    async def _look_for_pooler(self, connection: Connection) -> None:
+        self.is_pooled = await is_pooled(connection)
+        self._refuses_settings &= self.is_pooled
+        if self.is_pooled and not self._pooler_reported:
+            self._pooler_reported = True
+            log.warning(
+                "connected through a pooler: changes of API keys are seen by polling only",
+                more="nonito check",
+            )
+
     async def _check_durability(self, connection: Connection) -> None:
         for setting in await durability_off(connection):
             if setting not in self._durability_warned:
@@ -122,8 +169,25 @@ class Postgres:
                 )
 
 
+def _limits(timeout_s: float) -> dict[str, str]:
+    """Return Postgres's own time-outs, in milliseconds."""
+    return {
+        "lock_timeout": f"{timeout_s * _LOCK_TIMEOUT_SHARE * 1000:.0f}",
+        "statement_timeout": f"{timeout_s * _STATEMENT_TIMEOUT_SHARE * 1000:.0f}",
+    }
+
+
 def _misconfigured(reason: str) -> Unavailable:
     return Unavailable(reason, stored=False, outage=Outage.AWAY, is_lasting=True)
+
+
+async def is_pooled(connection: Connection) -> bool:
+    """Return whether somebody stands between us and Postgres and makes up a session of his own.
+
+    What says so is the process id that a session begins with: a pooler's is not the backend's.
+    """
+    backend_pid = int(await connection.fetchval("SELECT pg_backend_pid()"))
+    return connection.get_server_pid() != backend_pid
 
 
 async def durability_off(connection: Connection) -> list[str]:

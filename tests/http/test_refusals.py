@@ -5,6 +5,7 @@ import json
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Any
 from unittest.mock import Mock
 
 import pytest
@@ -139,7 +140,12 @@ def test_full_queue_is_503_and_the_queued_events_get_their_200(
     database_url: str, start_server: StartServer
 ) -> None:
     """One event in a COPY, one waiting, no room for a third; later there is room again."""
-    limits = {"queue__events_max": 1, "writer__batch_events_max": 1, "writer__connections": 1}
+    limits: dict[str, Any] = {
+        "queue__events_max": 1,
+        "writer__batch_events_max": 1,
+        "writer__connections": 1,
+        "spool__enabled": "false",
+    }
     server = start_server(database_url, **limits)
     with several(server, 3) as (first, second, third):
         with locked_events(database_url):
@@ -198,8 +204,11 @@ def test_row_that_postgres_refuses_costs_its_neighbours_nothing(
     assert stored["count"] == len(names) - names.count("marked")
 
 
-def test_event_that_is_not_stored_is_a_500_that_says_so(server: Server, database_url: str) -> None:
-    """Without its table, every event is a `database_error`, and the server goes on."""
+def test_event_that_is_not_stored_is_a_500_that_says_so(
+    database_url: str, start_server: StartServer
+) -> None:
+    """Without its table and without a spool, every event is a `database_error`."""
+    server = start_server(database_url, spool__enabled="false")
     query(database_url, "ALTER TABLE events RENAME TO elsewhere")
     with connected(server.port) as client:
         message = assert_refusal(client.ask(named(server, "a")), 500, "database_error")
@@ -222,7 +231,7 @@ def test_failure_of_the_server_is_a_500_without_a_trace() -> None:
 
 async def _dispatch_to_a_failing_handler(books: Books) -> web.Response:
     keyring = Mock(app_of=Mock(side_effect=RuntimeError("a secret")))
-    handlers = Handlers(Mock(), keyring, Mock(), books, Limits())
+    handlers = Handlers(Mock(), keyring, Mock(), Mock(), books, Limits())
     request = make_mocked_request("POST", "/event", headers={"X-API-Key": "a"})
     request.protocol.is_last = False  # type: ignore[attr-defined] # a Mock
     return await handlers.dispatch(request)

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.errors import Code, Refusal
+from ingest.pipeline.fate import Ack, Fate
 from ingest.pipeline.queue import Batch, EventQueue, settle
 
 
@@ -14,17 +15,17 @@ class Recorder:
     """A waiter that remembers what it was told."""
 
     def __init__(self) -> None:
-        self.told: list[Refusal | None] = []
+        self.told: list[Fate] = []
 
-    def settle(self, refusal: Refusal | None) -> None:
+    def settle(self, fate: Fate) -> None:
         """Note the outcome."""
-        self.told.append(refusal)
+        self.told.append(fate)
 
 
 class Gone:
     """A waiter whose client went away: telling it raises, as uvloop does."""
 
-    def settle(self, refusal: Refusal | None) -> None:  # noqa: ARG002
+    def settle(self, fate: Fate) -> None:  # noqa: ARG002
         """Fail."""
         raise RuntimeError("unable to perform operation on <TCPTransport closed=True>")
 
@@ -181,7 +182,7 @@ async def test_unsettled_events_count_those_in_flight() -> None:
     batch = await queue.take()
     queue.put(b"three", Recorder())
     assert (queue.unsettled_events, queue.unsettled_bytes) == (2, 8)
-    settle(batch.release(), None)
+    settle(batch.release(), Ack.COMMITTED)
     queue.done(batch)
     assert (queue.unsettled_events, queue.unsettled_bytes) == (1, 5)
 
@@ -193,8 +194,8 @@ def test_client_that_is_gone_costs_its_neighbours_nothing() -> None:
     for waiter in waiters:
         batch.rows.append(b"row")
         batch.waiters.append(waiter)
-    settle(batch.release(), None)
-    assert [each.told for each in waiters if isinstance(each, Recorder)] == [[None]] * 3
+    settle(batch.release(), Ack.COMMITTED)
+    assert [each.told for each in waiters if isinstance(each, Recorder)] == [[Ack.COMMITTED]] * 3
 
 
 async def test_everybody_is_told_once_when_the_process_ends() -> None:
@@ -204,10 +205,10 @@ async def test_everybody_is_told_once_when_the_process_ends() -> None:
     refusal = Refusal(Code.DATABASE_ERROR, "stopped")
     queue.put(b"a", settled)
     batch = await queue.take()
-    settle(batch.release(), None)
+    settle(batch.release(), Ack.COMMITTED)
     queue.done(batch)
     queue.put(b"b", in_flight)
     await queue.take()
     queue.put(b"c", waiting)
     queue.refuse_all(refusal)
-    assert [settled.told, in_flight.told, waiting.told] == [[None], [refusal], [refusal]]
+    assert [settled.told, in_flight.told, waiting.told] == [[Ack.COMMITTED], [refusal], [refusal]]

@@ -37,7 +37,7 @@ async def test_row_comes_back_from_postgres_as_it_was_made(
     postgres: Postgres, database_url: str
 ) -> None:
     """Every column, to the microsecond."""
-    link = CopyLink(postgres, rows.TABLE, rows.COLUMNS)
+    link = CopyLink(postgres, rows.TABLE, rows.COLUMNS, rows.KEY)
     await link.copy(rows.document([ROW]), 1)
     await link.close()
     (stored,) = await fetch(database_url, "SELECT * FROM events")

@@ -11,8 +11,10 @@ import pytest
 from ingest.errors import Code, Refusal
 from ingest.observe.metrics import Books
 from ingest.pipeline import rows
+from ingest.pipeline.fate import Fate
 from ingest.pipeline.ids import IdSequence
 from ingest.pipeline.queue import EventQueue
+from ingest.pipeline.shelter import Shelter
 from ingest.pipeline.writer import Writer
 from ingest.store import failures
 from ingest.store.health import Health
@@ -29,11 +31,11 @@ class Sender:
     """Waits for one event's fate."""
 
     def __init__(self) -> None:
-        self.fate: asyncio.Future[Refusal | None] = asyncio.get_running_loop().create_future()
+        self.fate: asyncio.Future[Fate] = asyncio.get_running_loop().create_future()
 
-    def settle(self, refusal: Refusal | None) -> None:
+    def settle(self, fate: Fate) -> None:
         """Take the answer; a second one would raise InvalidStateError."""
-        self.fate.set_result(refusal)
+        self.fate.set_result(fate)
 
 
 class CountingLink(CopyLink):
@@ -55,9 +57,11 @@ class Pipeline:
         self.queue = EventQueue(
             events_max=10_000, bytes_max=10**8, batch_events_max=5000, batch_bytes_max=10**7
         )
-        self.link = CountingLink(postgres, rows.TABLE, rows.COLUMNS)
+        self.link = CountingLink(postgres, rows.TABLE, rows.COLUMNS, rows.KEY)
         self.health = Health(self.link, rows.document([]))
-        self.writer = Writer(self.queue, self.link, self.health, self.books)
+        self.writer = Writer(
+            self.queue, self.link, self.health, Shelter(None, self.books), self.books
+        )
 
     def put(self, params: bytes) -> Sender:
         """Queue an event."""
@@ -88,7 +92,7 @@ def pipeline(postgres: Postgres) -> Pipeline:
 async def codes_of(senders: list[Sender]) -> list[Code | None]:
     """Return what each sender was told."""
     told = await asyncio.wait_for(asyncio.gather(*(sender.fate for sender in senders)), 20)
-    return [refusal.code if refusal else None for refusal in told]
+    return [fate.code if isinstance(fate, Refusal) else None for fate in told]
 
 
 async def count(url: str) -> int:
@@ -172,6 +176,6 @@ async def test_writer_that_is_cancelled_in_a_commit_answers_its_senders(
         await asyncio.sleep(0)
         await asyncio.sleep(0)
     refusal = await asyncio.wait_for(sender.fate, 1)
-    assert refusal is not None
+    assert isinstance(refusal, Refusal)
     assert refusal.code is Code.DATABASE_ERROR
     assert "may or may not" in refusal.message

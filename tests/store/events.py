@@ -42,7 +42,7 @@ def make_event_at(event_id: UUID) -> Event:
 
 def make_link(postgres: Postgres) -> CopyLink:
     """Return a link to the events table."""
-    return CopyLink(postgres, rows.TABLE, rows.COLUMNS)
+    return CopyLink(postgres, rows.TABLE, rows.COLUMNS, rows.KEY)
 
 
 async def copy(link: CopyLink, *events: Event) -> None:

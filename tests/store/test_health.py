@@ -39,7 +39,7 @@ async def watched(postgres: Postgres) -> AsyncIterator[Health]:
         await link.close()
 
 
-def test_report_of_an_outage_is_knspare_at_once(postgres: Postgres) -> None:
+def test_report_of_an_outage_is_known_at_once(postgres: Postgres) -> None:
     """The next batch is turned away without asking Postgres, and nothing of it was stored."""
     found = Health(make_link(postgres), rows.document([]))
     found.check()
@@ -51,12 +51,16 @@ def test_report_of_an_outage_is_knspare_at_once(postgres: Postgres) -> None:
     assert (failed.value.stored, failed.value.outage) == (False, Outage.AWAY)
 
 
-def test_one_lost_connection_is_no_outage(postgres: Postgres) -> None:
-    """A new connection may work: others go on meanwhile."""
-    found = Health(make_link(postgres), rows.document([]))
-    found.report(Unavailable("ended", stored=None, outage=Outage.CONNECTION_LOST))
-    assert found.is_up
-    found.check()
+async def test_lost_connection_is_put_right_by_the_probe_that_follows_at_once(
+    postgres: Postgres,
+) -> None:
+    """Others spool meanwhile instead of waiting for a connection that may never come."""
+    async with watched(postgres) as found:
+        await asyncio.sleep(0.01)
+        found.report(Unavailable("ended", stored=None, outage=Outage.CONNECTION_LOST))
+        with pytest.raises(Unavailable):
+            found.check()
+        await until(lambda: found.is_up, 0.5)
 
 
 async def test_outage_that_is_over_ends_within_a_second(postgres: Postgres) -> None:

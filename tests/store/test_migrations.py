@@ -12,7 +12,7 @@ from ingest.store import migrations
 from ingest.store.cluster import Cluster
 from ingest.store.migrations import Migration
 from tests.conftest import make_key
-from tests.store.events import assert_works, make_link
+from tests.store.events import assert_works, copy, make_event, make_link
 from tests.support.postgres import fetch, make_postgres
 from tests.support.server import Server, running_server
 
@@ -44,7 +44,7 @@ async def test_fresh_database_gets_the_schema(empty_url: str) -> None:
     await migrations.migrate(make_postgres(empty_url))
     noted = [(version, name) for version, name, _ in await journal(empty_url)]
     assert noted == [(known.version, known.name) for known in KNOWN]
-    assert {"apps", "api_keys", "events", "events_default"} <= {
+    assert {"apps", "api_keys", "events", "events_default", "rejected_events"} <= {
         name for kind, name, _ in await objects(empty_url) if kind == "table"
     }
     link = make_link(make_postgres(empty_url))
@@ -79,7 +79,7 @@ async def test_database_newer_than_the_server_is_refused(
     """One line that names both versions; nothing is changed."""
     await fetch(own_url, "INSERT INTO nonito_migrations VALUES (999, 'of the future')")
     before = await objects(own_url)
-    later = Migration(2, "due", "CREATE TABLE due ()")
+    later = Migration(96, "due", "CREATE TABLE due ()")
     monkeypatch.setattr(migrations, "known", lambda: [*KNOWN, later])
     with pytest.raises(StartupError) as refused:
         await migrations.migrate(make_postgres(own_url))
@@ -116,6 +116,28 @@ async def test_only_what_is_due_is_applied(own_url: str, monkeypatch: pytest.Mon
     after = await journal(own_url)
     assert after[:-1] == before
     assert after[-1][:2] == (97, "more")
+
+
+async def test_database_with_events_is_brought_from_the_first_version_to_this_one(
+    empty_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it holds stays as it is, and events can be stored and rejected after that."""
+    postgres = make_postgres(empty_url)
+    monkeypatch.setattr(migrations, "known", lambda: KNOWN[:1])
+    await migrations.migrate(postgres)
+    link = make_link(postgres)
+    await copy(link, *(make_event(params=b'{"n": 1e2}') for _ in range(100)))
+    before = await fetch(empty_url, "SELECT * FROM events ORDER BY id")
+    assert "rejected_events" not in {name for _, name, _ in await objects(empty_url)}
+    monkeypatch.undo()
+    await migrations.migrate(postgres)
+    assert [version for version, _, _ in await journal(empty_url)] == [
+        known.version for known in KNOWN
+    ]
+    assert await fetch(empty_url, "SELECT * FROM events ORDER BY id") == before
+    assert await fetch(empty_url, "TABLE rejected_events") == []
+    await assert_works(link, empty_url)
+    await link.close()
 
 
 def test_migrations_are_numbered_without_gaps() -> None:

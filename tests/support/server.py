@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryFile
+from tempfile import TemporaryDirectory, TemporaryFile
 from typing import IO, Any
 
 import psutil
@@ -94,13 +94,14 @@ def running_server(
     arguments: tuple[str, ...], key: str, settings: Mapping[str, object] | None = None
 ) -> Iterator[Server]:
     """Run `nonito ARGUMENTS serve` on a free port; killed at the end if it still runs."""
-    with TemporaryFile() as logs:
+    with TemporaryFile() as logs, TemporaryDirectory() as spool:
         process = subprocess.Popen(
             [*COMMAND, *arguments, "serve", "--port", "0"],
             stdout=subprocess.PIPE,
             stderr=logs,
             cwd=ROOT / "tests",  # where no config.toml lies
-            env=environment(settings) | {"PYTHONPATH": str(ROOT)},
+            env=environment({"spool.path": spool} | dict(settings or {}))
+            | {"PYTHONPATH": str(ROOT)},
         )
         with process:
             server = Server(process, logs, key)
@@ -117,3 +118,16 @@ def wait_for(condition: Any, timeout_s: float = 10.0) -> None:  # noqa: ANN401 -
     while not condition():
         assert time.monotonic() < end_s, "the condition did not come true in time"
         time.sleep(0.02)
+
+
+def wait_until_drained(server: Server, timeout_s: float = 20.0) -> None:
+    """Wait until everything that was spooled is in Postgres."""
+    wait_for(lambda: server.metrics()["nonito_spool_events"] == 0, timeout_s)
+
+
+def books_balance(metrics: Mapping[str, float]) -> float:
+    """Return what came in less what became of it; 0 at every scrape."""
+    came = metrics["nonito_events_accepted_total"] + metrics["nonito_events_recovered_total"]
+    ended = ("committed", "replayed", "set_aside", "damaged", "failed")
+    gone = sum(metrics[f"nonito_events_{name}_total"] for name in ended)
+    return came - gone - metrics["nonito_queue_events"] - metrics["nonito_spool_events"]

@@ -1,0 +1,172 @@
+"""`nonito rejected`: the events that Postgres refused, to be looked at, mended, stored or dropped.
+
+Their text is a client's, so nothing of it reaches the terminal but as printable characters.
+"""
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from uuid import UUID
+
+import click
+
+from ingest.cli.database import with_database
+from ingest.cli.table import echo_table, printable, second, shortened
+from ingest.errors import StartupError
+from ingest.store import rejected
+from ingest.store.postgres import Connection
+from ingest.store.rejected import Listed, Outcome, Retried
+
+_LIST_DEFAULT = 100
+_LIST_MAX = 1_000_000
+_NAME_CHARS_SHOWN = 40
+_MESSAGE_CHARS_SHOWN = 60
+_HEADING = ("ID", "APP", "EVENT_NAME", "SQLSTATE", "MESSAGE", "REJECTED")
+_FAILED = (Outcome.REFUSED, Outcome.NOT_FOUND)
+
+_ids = click.argument("ids", nargs=-1, type=click.UUID, metavar="[ID]...")
+
+
+@click.group("rejected")
+def rejected_group() -> None:
+    """List, retry or drop events that Postgres refused after they had been acknowledged.
+
+    They waited on disk while Postgres was away, and were refused when they were brought there.
+    Each is kept as text, with the reason. To mend one and store it:
+
+    \b
+      nonito rejected list
+      nonito psql
+        UPDATE rejected_events SET event_params = '{"page": "/home"}'
+        WHERE id = '01a20775-3827-7f9a-a84b-77c69c54c242';
+      nonito rejected retry 01a20775-3827-7f9a-a84b-77c69c54c242
+    """  # noqa: D301 - click knows a paragraph to be left as it is by this character
+
+
+@rejected_group.command("list")
+@click.option(
+    "--limit",
+    type=click.IntRange(1, _LIST_MAX),
+    default=_LIST_DEFAULT,
+    show_default=True,
+    help="List so many at most, the newest.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, with everything.")
+@click.pass_context
+def list_rejected(context: click.Context, limit: int, as_json: bool) -> None:  # noqa: FBT001 - a flag
+    """List the events that Postgres refused, the newest first.
+
+    With --json, event_params is a string: it holds what could not be read as JSON by Postgres.
+    """
+
+    async def work(connection: Connection) -> tuple[list[Listed], int]:
+        return await rejected.list_all(connection, limit), await rejected.count(connection)
+
+    found, count = with_database(context, work)
+    if as_json:
+        for each in found:
+            click.echo(_as_json(each))
+    elif found:
+        echo_table([_HEADING, *(_as_row(each) for each in found)])
+    if len(found) < count:
+        click.echo(f"{len(found)} of {count} rejected events; more with --limit.", err=True)
+    elif not found:
+        click.echo("No rejected events.", err=True)
+
+
+def _as_row(listed: Listed) -> tuple[str, ...]:
+    event = listed.event
+    return (
+        str(event.id),
+        listed.app,
+        shortened(event.event_name, _NAME_CHARS_SHOWN),
+        event.sqlstate,
+        shortened(event.message, _MESSAGE_CHARS_SHOWN),
+        second(listed.rejected_at),
+    )
+
+
+def _as_json(listed: Listed) -> str:
+    """Return one line of plain ASCII: json.dumps escapes all else, control characters included."""
+    event = listed.event
+    return json.dumps(
+        {
+            "id": str(event.id),
+            "app_id": event.app_id,
+            "app": listed.app,
+            "event_name": event.event_name,
+            "event_params": event.event_params,
+            "created_at": event.created_at.isoformat(),
+            "sqlstate": event.sqlstate,
+            "message": event.message,
+            "rejected_at": listed.rejected_at.isoformat(),
+        }
+    )
+
+
+@rejected_group.command("retry")
+@_ids
+@click.option("--all", "every", is_flag=True, help="Retry all of them.")
+@click.pass_context
+def retry_rejected(context: click.Context, ids: tuple[UUID, ...], every: bool) -> None:  # noqa: FBT001 - a flag
+    """Try again to store rejected events, mended ones for example.
+
+    Says of each what became of it. One that Postgres refuses again stays where it is, with the new
+    reason, and keeps no other from being stored; the exit code is 1 then. One whose id is stored
+    already is taken out of the list, and what is stored stays as it is. How to mend an event:
+    nonito rejected --help.
+    """
+    chosen = _chosen(ids, every=every)
+    retried: list[Retried] = []
+
+    async def work(connection: Connection) -> None:
+        async for each in rejected.retry(connection, chosen):
+            retried.append(each)  # noqa: PERF401 - one by one: a failure keeps what came before it
+
+    try:
+        with_database(context, work)
+    finally:
+        _tell(retried)  # also before a failure: these are committed
+    if not retried:
+        click.echo("No rejected events.", err=True)
+    if any(each.outcome in _FAILED for each in retried):
+        sys.exit(1)
+
+
+def _tell(retried: Sequence[Retried]) -> None:
+    for each in retried:
+        reason = f": {printable(each.reason)}" if each.reason else ""
+        click.echo(f"{each.id}  {each.outcome.value}{reason}")
+    if retried:
+        counts = Counter(each.outcome.value for each in retried)
+        told = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
+        click.echo(f"{told}.", err=True)
+
+
+@rejected_group.command("drop")
+@_ids
+@click.option("--all", "every", is_flag=True, help="Drop all of them.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.pass_context
+def drop_rejected(context: click.Context, ids: tuple[UUID, ...], every: bool, yes: bool) -> None:  # noqa: FBT001 - flags
+    """Drop rejected events for good; asks first."""
+    chosen = _chosen(ids, every=every)
+    if not yes:
+        count = with_database(context, rejected.count) if chosen is None else len(chosen)
+        click.confirm(f"Drop {count} rejected events for good?", abort=True, err=True)
+
+    async def work(connection: Connection) -> list[UUID]:
+        return await rejected.drop(connection, chosen)
+
+    dropped = set(with_database(context, work))
+    click.echo(f"{len(dropped)} dropped.", err=True)
+    if missing := [str(each) for each in chosen or () if each not in dropped]:
+        raise StartupError(f"not among the rejected events: {', '.join(missing)}")
+
+
+def _chosen(ids: tuple[UUID, ...], *, every: bool) -> Sequence[UUID] | None:
+    """Return the ids without doubles, None for all; raise StartupError for neither and for both."""
+    if every == bool(ids):
+        raise StartupError("name the IDs that `nonito rejected list` shows, or say --all")
+    return None if every else tuple(dict.fromkeys(ids))

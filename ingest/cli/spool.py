@@ -1,0 +1,111 @@
+"""`nonito spool`: what waits on disk for Postgres, looked at without a Postgres or a server.
+
+It only reads, and may be used while servers run. What clients sent reaches the terminal as JSON
+without control characters.
+"""
+
+import json
+import re
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import click
+
+from ingest.cli.settings import load_quietly
+from ingest.cli.table import echo_table, second
+from ingest.pipeline import spool_report
+from ingest.pipeline.spool_report import Export, FileStatus
+from ingest.pipeline.tuples import Stored
+
+_HEADING: Final = ("FILE", "EVENTS", "BYTES", "OLDEST", "DAMAGED")
+_UNUSUAL: Final = re.compile(r"[^ -~]")
+
+
+@click.group("spool")
+def spool_group() -> None:
+    """Look at the events that wait on disk for Postgres, in the directory spool.path."""
+
+
+@spool_group.command("status")
+@click.pass_context
+def show_status(context: click.Context) -> None:
+    """Say what waits, file by file: events, size, since when, and how many are damaged.
+
+    A server brings to Postgres by itself what it spooled, and what servers that are gone left
+    behind. Files named *.damaged are kept for a person to look at.
+    """
+    directory = _directory(context)
+    files = spool_report.status(directory)
+    if files:
+        echo_table([_HEADING, *(_as_row(file) for file in files)])
+    click.echo(f"{sum(file.events for file in files)} events wait in {directory}.", err=True)
+
+
+def _as_row(file: FileStatus) -> tuple[str, ...]:
+    oldest = None if file.oldest_ms is None else _moment(file.oldest_ms)
+    damaged = str(file.damaged_events) if file.is_readable else "unreadable"
+    return file.name, str(file.events), str(file.bytes), second(oldest), damaged
+
+
+def _moment(unix_ms: int) -> datetime | None:
+    try:
+        return datetime.fromtimestamp(unix_ms / 1000, UTC)
+    except (OverflowError, ValueError, OSError):  # of a damaged file
+        return None
+
+
+@spool_group.command("export")
+@click.pass_context
+def export_events(context: click.Context) -> None:
+    """Write the events that wait to standard output, one JSON object a line.
+
+    Each with app_id, id, event_name, event_params as it was sent, and created_at. They stay in the
+    spool, and will be in Postgres under the same ids. What is damaged is left out and told of; the
+    exit code is 1 then.
+    """
+    output = sys.stdout.buffer  # JSON is UTF-8, whatever the terminal's encoding
+    export = spool_report.export(_directory(context))
+    for event in export:
+        output.write(_line(event).encode())
+    output.flush()
+    if export.damaged_events or export.unreadable_files:
+        click.echo(_left_out(export), err=True)
+        sys.exit(1)
+
+
+def _left_out(export: Export) -> str:
+    files = (
+        f", and what {', '.join(export.unreadable_files)} holds" if export.unreadable_files else ""
+    )
+    return f"nonito: {export.damaged_events} damaged events were left out{files}"
+
+
+def _directory(context: click.Context) -> Path:
+    return Path(load_quietly(context).spool.path)
+
+
+def _line(event: Stored) -> str:
+    name = json.dumps(event["event_name"])
+    return (
+        f'{{"app_id":{event["app_id"]},"id":"{event["id"]}","event_name":{name},'
+        f'"event_params":{_on_one_line(event["event_params"])},'
+        f'"created_at":"{event["created_at"]}"}}\n'
+    )
+
+
+def _on_one_line(document: str) -> str:
+    """Return the same JSON without line breaks and without what a terminal may act on.
+
+    Not parsed: numbers keep every digit. JSON has line breaks between its parts only, and other
+    characters outside ASCII within its strings only, where each may be written as an escape.
+    """
+    return document if document.isprintable() else _UNUSUAL.sub(_harmless, document)
+
+
+def _harmless(found: re.Match[str]) -> str:
+    char = found[0]
+    if char in "\r\n\t":
+        return " "
+    return char if char.isprintable() else json.dumps(char)[1:-1]

@@ -1,0 +1,72 @@
+"""Where batches go that Postgres does not take: the spool, or, if that fails too, a refusal."""
+
+import structlog
+
+from ingest.errors import Code, Refusal
+from ingest.observe.metrics import Books
+from ingest.pipeline.fate import Ack
+from ingest.pipeline.queue import Batch, settle
+from ingest.pipeline.spool import Spool, SpoolFailed, SpoolFull
+
+log = structlog.get_logger(__name__)
+
+
+class Shelter:
+    """Spools batches and answers their senders; without a spool it can only refuse."""
+
+    def __init__(self, spool: Spool | None, books: Books) -> None:
+        self._spool = spool
+        self._books = books
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a batch can be expected to be taken."""
+        return self._spool is not None and self._spool.has_room
+
+    async def take(self, batch: Batch, reason: str, *, stored: bool | None) -> None:
+        """Spool a batch: 202; or refuse it. `stored` is what is known of it so far.
+
+        False: it certainly is not in Postgres; None: it may be. Spooled it is stored once even so.
+        """
+        if self._spool is None:
+            self.refuse(batch, _not_durable(reason, stored=stored))
+            return
+        try:
+            await self._spool.append(batch.rows)
+        except SpoolFull:
+            self.refuse(batch, _full(reason, stored=stored))
+        except SpoolFailed as failure:
+            known = stored if failure.stored is False else None
+            self.refuse(batch, _not_durable(f"{reason}; spool: {failure.reason}", stored=known))
+        else:
+            self._books.spooled(len(batch.rows))
+            settle(batch.release(), Ack.SPOOLED)
+
+    def refuse(self, batch: Batch, refusal: Refusal) -> None:
+        """Answer everybody who still waits."""
+        if events := len(batch.rows):
+            self._books.failed(refusal.code, events)
+            settle(batch.release(), refusal)
+
+
+def unknown(reason: str) -> Refusal:
+    """Return the refusal for an event whose fate nobody knows."""
+    return Refusal(
+        Code.DATABASE_ERROR,
+        f"The database did not confirm the event ({reason}); it may or may not be stored.",
+    )
+
+
+def _not_durable(reason: str, *, stored: bool | None) -> Refusal:
+    if stored is None:
+        return unknown(reason)
+    return Refusal(Code.DATABASE_ERROR, f"The event was not stored ({reason}); send it again.")
+
+
+def _full(reason: str, *, stored: bool | None) -> Refusal:
+    if stored is None:
+        return unknown(f"{reason}; the spool is full")
+    return Refusal(
+        Code.OVERLOADED,
+        f"The event was not stored ({reason}; the spool is full); send it again later.",
+    )

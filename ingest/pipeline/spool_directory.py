@@ -1,0 +1,306 @@
+"""The spool's directory: files of this process and those of processes that are gone, as one queue.
+
+Used in one thread. `append` goes to the newest file; at an eighth of the cap another is begun, so
+that a drain gives room back in steps. Which file is whose, `spool_lock` says: what a dead process
+left is adopted by whoever looks first, so nothing is stranded, however many processes run next.
+"""
+
+import heapq
+import time
+from collections.abc import Iterator, Sequence
+from operator import itemgetter
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import structlog
+
+from ingest.pipeline import spool_database
+from ingest.pipeline.spool_batches import Entry
+from ingest.pipeline.spool_failures import FAILURES, SpoolFailed, SpoolFull, classify, describe
+from ingest.pipeline.spool_file import Parcel, SpoolFile
+from ingest.pipeline.spool_orphans import Orphans
+from ingest.pipeline.spool_room import SpoolRoom
+
+log = structlog.get_logger(__name__)
+
+FILES_MAX: Final = 64
+"""So many files are held at once; what is beyond that is adopted when some of them are drained."""
+OPEN_FILES_MAX: Final = 4
+"""So many of them, besides the newest, keep three descriptors; the others keep their lock's."""
+LOOK_INTERVAL_S: Final = 3.0
+STEP_S_MAX: Final = 0.25
+"""Adopting and reading end after so long, to go on at the next call: an append may be waiting."""
+
+
+class Figures(NamedTuple):
+    """The spool as it was after its last operation."""
+
+    events: int = 0
+    bytes: int = 0
+    oldest_ms: int | None = None
+    damaged_events: int = 0
+    recovered_events: int = 0
+    newly_damaged_events: int = 0
+    has_room: bool = True
+    is_overdue: bool = False
+    """Whether `tidy` has something to do."""
+
+
+class SpoolDirectory:
+    """All files that this process owns; `figures` may be read from any thread."""
+
+    def __init__(self, path: Path, *, bytes_max: int, free_bytes_min: int) -> None:
+        self._path = path
+        self._room = SpoolRoom(path, bytes_max=bytes_max, free_bytes_min=free_bytes_min)
+        self._orphans = Orphans(path)
+        self._files: dict[str, SpoolFile] = {}
+        self._newest: SpoolFile | None = None
+        self._looked_s = 0.0
+        self._lost_events = 0
+        self._recovered_events = 0
+        self._damaged_before_events = 0
+        self._trouble: SpoolFull | SpoolFailed | None = None
+        self._refused_bytes = 1
+        self._complaints: set[str] = set()
+        self.figures = Figures()
+
+    def open(self) -> None:
+        """Make the directory and try it out; raise SpoolFailed if it is of no use.
+
+        A full disk is no reason not to start: `has_room` tells of it.
+        """
+        try:
+            spool_database.make_directory(self._path)
+            self._look()
+        except FAILURES as error:
+            raise classify(error, stored=False) from error
+        self._try_out()
+        if isinstance(self._trouble, SpoolFailed):
+            raise self._trouble
+        self._publish()
+
+    def adopt(self) -> bool:
+        """Take over files of dead processes for a while; return whether there are more."""
+        stop_s = time.monotonic() + STEP_S_MAX
+        while self._may_adopt() and time.monotonic() < stop_s:
+            if file := self._orphans.adopt_oldest():
+                self._files[file.name] = file
+                self._recovered_events += file.events
+                self._damaged_before_events += file.damaged_events
+            self._finish_files()
+            self._rest_files()
+        self._publish()
+        return self._may_adopt()
+
+    def append(self, rows: Sequence[bytes]) -> None:
+        """Store a batch; it is on the disk when this returns. Raises SpoolFull or SpoolFailed."""
+        blob = b"".join(rows)
+        try:
+            self._append(blob, len(rows))
+        except (SpoolFull, SpoolFailed) as trouble:
+            self._refused_bytes = len(blob)
+            self._note(trouble)
+            raise
+        else:
+            if isinstance(self._trouble, SpoolFailed):
+                self._note(None)
+            self._recheck_room()
+        finally:
+            self._publish()
+
+    def oldest(self, events_max: int, bytes_max: int) -> list[Parcel]:
+        """Return the oldest batches: so many events and bytes at most, or one batch."""
+        self._look_around()
+        parcels: list[Parcel] = []
+        events, size = 0, 0
+        stop_s = time.monotonic() + STEP_S_MAX
+        for file, entry in self._entries():
+            events += entry.events
+            size += entry.bytes
+            if parcels and (events > events_max or size > bytes_max):
+                break
+            if parcel := self._read(file, entry):
+                parcels.append(parcel)
+            if time.monotonic() > stop_s:
+                break
+        self._finish_files()
+        self._rest_files()
+        self._publish()
+        return parcels
+
+    def remove(self, parcels: Sequence[Parcel]) -> None:
+        """Forget batches, durably but for a file that failed (see `spool_file`)."""
+        batches: dict[str, dict[int, int]] = {}
+        for (name, id_), rows, _ in parcels:
+            batches.setdefault(name, {})[id_] = len(rows)
+        for name in batches.keys() & self._files.keys():
+            try:
+                self._files[name].remove(batches[name])
+            except FAILURES as error:
+                self._complain(name, error)
+        self._finish_files()
+        self._recheck_room()
+        self._publish()
+
+    def tidy(self) -> None:
+        """Do what nobody should have to wait for: checkpoints."""
+        for file in self._files.values():
+            if file.is_overdue:
+                try:
+                    file.checkpoint()
+                except FAILURES as error:
+                    self._retire(file, error)
+        self._publish()
+
+    def close(self) -> None:
+        """Leave the files to whoever comes next."""
+        for file in self._files.values():
+            try:
+                file.release()
+            except FAILURES as error:
+                self._complain(file.name, error)
+        self._files.clear()
+        self._newest = None
+
+    def _append(self, blob: bytes, events: int) -> None:
+        file = self._prepare(len(blob))
+        try:
+            file.append(blob, events)
+        except FAILURES as error:
+            self._retire(file, error)
+            self._finish_files()
+            raise classify(error, stored=None) from error
+
+    def _prepare(self, size: int) -> SpoolFile:
+        """Return a file that `size` bytes may be appended to; raise SpoolFull or SpoolFailed."""
+        try:
+            file = self._newest
+            if file is not None and not file.is_in_place:
+                # What is written to it would be gone with this process; what is in it is read.
+                log.error("a file of the spool was deleted by somebody else", file=file.name)
+                file = None
+            self._room.require(size, file)
+            if file is None or not self._room.is_in(file):
+                file = SpoolFile.create(self._path)
+                self._files[file.name] = file
+        except FAILURES as error:
+            raise classify(error, stored=False) from error
+        self._newest = file
+        return file
+
+    def _try_out(self) -> None:
+        """Do all that an append does, but for the append."""
+        try:
+            self._prepare(self._refused_bytes)
+        except (SpoolFull, SpoolFailed) as trouble:
+            self._note(trouble)
+        else:
+            self._note(None)
+        self._finish_files()
+
+    def _recheck_room(self) -> None:
+        """See whether what was refused last would fit now."""
+        if isinstance(self._trouble, SpoolFull) and self._room.has(
+            self._refused_bytes, self._newest
+        ):
+            self._note(None)
+
+    def _note(self, trouble: SpoolFull | SpoolFailed | None) -> None:
+        """Remember whether anything can be appended, and log when that changes."""
+        if type(trouble) is not type(self._trouble):
+            if trouble is None:
+                log.info("the spool takes events again")
+            else:
+                log.error("the spool takes no events", reason=str(trouble))
+        self._trouble = trouble
+
+    def _look_around(self) -> None:
+        if time.monotonic() - self._looked_s >= LOOK_INTERVAL_S:
+            try:
+                self._look()
+            except OSError as error:
+                self._complain(self._path.name, error)
+            if self._trouble is not None:
+                self._try_out()
+        self.adopt()
+
+    def _look(self) -> None:
+        self._looked_s = time.monotonic()
+        self._orphans.look(self._files)
+
+    def _may_adopt(self) -> bool:
+        return bool(self._orphans) and len(self._files) < FILES_MAX
+
+    def _entries(self) -> Iterator[tuple[SpoolFile, Entry]]:
+        """Yield the batches of all files, the oldest first."""
+        queues = [self._entries_of(file) for file in self._files.values()]
+        for _, file, entry in heapq.merge(*queues, key=itemgetter(0)):
+            if entry is not None:
+                yield file, entry
+
+    def _entries_of(self, file: SpoolFile) -> Iterator[tuple[int, SpoolFile, Entry | None]]:
+        if file.oldest_ms is None:
+            return
+        yield file.oldest_ms, file, None  # a file is opened when its turn comes, not before
+        try:
+            for entry in file.entries():
+                yield entry.appended_ms, file, entry
+            file.refresh()
+        except FAILURES as error:
+            self._complain(file.name, error)
+
+    def _read(self, file: SpoolFile, entry: Entry) -> Parcel | None:
+        try:
+            return file.read(entry)
+        except FAILURES as error:
+            self._complain(file.name, error)
+            return None
+
+    def _retire(self, file: SpoolFile, error: BaseException) -> None:
+        file.fail(error)
+        if file is self._newest:
+            self._newest = None
+
+    def _finish_files(self) -> None:
+        """Be rid of files in which nothing is left."""
+        for file in [each for each in self._files.values() if each.oldest_ms is None]:
+            if file is self._newest:
+                self._newest = None
+            try:
+                self._lost_events += file.finish()
+                del self._files[file.name]
+            except FAILURES as error:
+                self._complain(file.name, error)
+
+    def _rest_files(self) -> None:
+        """Keep descriptors for the newest file and those that are read next."""
+        opened = [file for file in self._files.values() if file.is_open]
+        opened.sort(key=lambda file: (file is not self._newest, file.oldest_ms or 0))
+        for file in opened[OPEN_FILES_MAX + 1 :]:
+            file.rest()
+
+    def _complain(self, name: str, error: BaseException) -> None:
+        """Log what will be tried again, once for each of the files that are held."""
+        self._complaints &= self._files.keys() | {self._path.name}
+        if name not in self._complaints:
+            self._complaints.add(name)
+            log.error("a file of the spool can't be used now", file=name, reason=describe(error))
+
+    def _publish(self) -> None:
+        files = self._files.values()
+        try:
+            used_bytes = self._room.used_bytes
+        except OSError:
+            used_bytes = self.figures.bytes
+        oldest_ms = [file.oldest_ms for file in files if file.oldest_ms is not None]
+        damaged_events = self._lost_events + sum(file.damaged_events for file in files)
+        self.figures = Figures(
+            events=sum(file.events for file in files),
+            bytes=used_bytes,
+            oldest_ms=min(oldest_ms, default=None),
+            damaged_events=damaged_events,
+            recovered_events=self._recovered_events,
+            newly_damaged_events=damaged_events - self._damaged_before_events,
+            has_room=self._trouble is None,
+            is_overdue=any(file.is_overdue for file in files),
+        )

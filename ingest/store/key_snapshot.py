@@ -1,0 +1,59 @@
+"""The API keys known last, in a file: so that a restart without Postgres knows its clients.
+
+It holds what the database holds, digests of the secrets and no secret. Written anew and renamed
+whenever the keys change; a file that can't be read counts as none.
+"""
+
+import os
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import structlog
+
+log = structlog.get_logger(__name__)
+
+NAME: Final = "keys.json"
+
+
+class KnownKey(msgspec.Struct, frozen=True):
+    """One valid key."""
+
+    secret_sha256: bytes
+    app_id: int
+    expires_s: float | None = None
+    """Unix time."""
+
+
+class KeySnapshot:
+    """One file. Blocks: to be called from a thread of its own."""
+
+    def __init__(self, directory: Path) -> None:
+        self._path = directory / NAME
+
+    def write(self, keys: list[KnownKey]) -> None:
+        """Replace the file by these keys, durably; failing is logged, as Postgres has them too."""
+        new = self._path.with_suffix(".new")
+        try:
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with os.fdopen(
+                os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb"
+            ) as file:
+                file.write(msgspec.json.encode(keys))
+                file.flush()
+                os.fsync(file.fileno())
+            new.replace(self._path)
+        except OSError as error:
+            log.warning("the API keys can't be kept for a restart", reason=error.strerror)
+
+    def read(self) -> list[KnownKey] | None:
+        """Return the keys known last; None when there is no file that can be read."""
+        try:
+            return msgspec.json.decode(self._path.read_bytes(), type=list[KnownKey])
+        except FileNotFoundError:
+            return None
+        except (OSError, msgspec.DecodeError) as error:
+            log.warning(
+                "the API keys kept for a restart can't be read", reason=type(error).__name__
+            )
+            return None

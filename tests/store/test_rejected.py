@@ -1,0 +1,280 @@
+"""Rejected events: kept whatever they hold, mended, stored once, and dropped only when told to."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+
+from ingest.store import rejected
+from ingest.store.failures import Unavailable
+from ingest.store.postgres import Postgres
+from ingest.store.rejected import MESSAGE_CHARS_MAX, Listed, Outcome, Rejected
+from tests.store.events import make_event
+from tests.support.postgres import fetch, make_postgres
+
+MOMENT = datetime(2026, 1, 10, 12, 0, 0, 123456, tzinfo=UTC)
+BAD = r'{"text": "\u0000"}'
+HOSTILE = "\x1b[2J\x9b\u202e\r\n\ufeff\U0001f600'; DROP TABLE events; --"
+
+
+@pytest.fixture(autouse=True)
+async def _nothing_rejected(database_url: str) -> None:
+    """No rejected events are left by the test before."""
+    await fetch(database_url, "DELETE FROM rejected_events")
+
+
+def make(
+    params: str = "{}", *, name: str = "test", app_id: int = 1, message: str = "x"
+) -> Rejected:
+    """Return an event that was refused."""
+    return Rejected(app_id, make_event().id, name, params, MOMENT, "22P05", message)
+
+
+async def add(postgres: Postgres, *events: Rejected) -> None:
+    """Keep rejected events."""
+    async with postgres.session() as connection:
+        await rejected.add(connection, events)
+
+
+async def listed(postgres: Postgres, limit: int = 10_000) -> list[Listed]:
+    """Return what is kept."""
+    async with postgres.session() as connection:
+        return await rejected.list_all(connection, limit)
+
+
+async def kept(postgres: Postgres) -> set[UUID]:
+    """Return the ids of what is kept."""
+    return {each.event.id for each in await listed(postgres)}
+
+
+async def retry(postgres: Postgres, ids: Sequence[UUID] | None) -> dict[UUID, Outcome]:
+    """Retry, and return what became of each."""
+    async with postgres.session() as connection:
+        return {each.id: each.outcome async for each in rejected.retry(connection, ids)}
+
+
+async def test_rejected_event_is_kept_as_it_was(postgres: Postgres) -> None:
+    """Every field, and when; the app's name where there is such an app."""
+    event = make(BAD, name=HOSTILE, app_id=7, message="unsupported Unicode escape sequence")
+    before = datetime.now(UTC)
+    await add(postgres, event)
+    (found,) = await listed(postgres)
+    assert found.event == event
+    assert found.app == "-"
+    assert timedelta(seconds=-60) < found.rejected_at - before < timedelta(seconds=60)
+
+
+async def test_app_is_listed_by_its_name(postgres: Postgres, database_url: str) -> None:
+    """As it was made by `nonito keys create`."""
+    ((app_id,),) = await fetch(database_url, "INSERT INTO apps (name) VALUES ('shop') RETURNING id")
+    await add(postgres, make(app_id=app_id))
+    assert [each.app for each in await listed(postgres)] == ["shop"]
+
+
+async def test_rejected_event_is_kept_once_as_it_was_first(postgres: Postgres) -> None:
+    """A replay that is repeated after a crash adds nothing, and undoes nobody's mending."""
+    event = make(BAD)
+    await add(postgres, event)
+    await add(postgres, event._replace(event_params="{}", message="later"), make())
+    by_id = {each.event.id: each.event for each in await listed(postgres)}
+    assert len(by_id) == 2
+    assert by_id[event.id] == event
+
+
+async def test_same_id_of_two_apps_is_two_events(postgres: Postgres) -> None:
+    """The key is app and id, as in `events`."""
+    event = make()
+    await add(postgres, event, event._replace(app_id=2))
+    assert len(await listed(postgres)) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "stored"),
+    [
+        ("a\0b", "a\\u0000b"),
+        ("\ud83d and \udcff", "\\ud83d and \\udcff"),
+        (HOSTILE, HOSTILE),
+        ("\\u0000", "\\u0000"),
+    ],
+    ids=["NUL", "surrogates", "control characters", "an escape"],
+)
+async def test_text_that_postgres_can_not_hold_is_escaped(
+    postgres: Postgres, text: str, stored: str
+) -> None:
+    """And everything else is kept as it is."""
+    await add(postgres, make(text, name=text, message=text))
+    ((found, _, _),) = await listed(postgres)
+    assert (found.event_name, found.event_params, found.message) == (stored, stored, stored)
+
+
+async def test_message_is_bounded(postgres: Postgres) -> None:
+    """Also one that grows by being escaped."""
+    await add(postgres, make(message="m" * 5000), make(message="\0" * 999))
+    sizes = [len(each.event.message) for each in await listed(postgres)]
+    assert sizes == [MESSAGE_CHARS_MAX, MESSAGE_CHARS_MAX]
+
+
+async def test_list_is_bounded_and_starts_with_the_newest(postgres: Postgres) -> None:
+    """And the count is of all."""
+    older, newer = make(), make()
+    await add(postgres, older)
+    await add(postgres, newer)
+    assert [each.event.id for each in await listed(postgres, 1)] == [newer.id]
+    assert [each.event.id for each in await listed(postgres)] == [newer.id, older.id]
+    async with postgres.session() as connection:
+        assert await rejected.count(connection) == 2
+
+
+async def test_many_added_at_once_from_two_sides_are_kept_once(postgres: Postgres) -> None:
+    """In opposite orders, which must not deadlock."""
+    events = [make() for _ in range(2000)]
+    await asyncio.gather(*(add(postgres, *order) for order in (events, events[::-1]) * 3))
+    assert await kept(postgres) == {event.id for event in events}
+
+
+async def test_mended_event_is_stored_with_its_id_and_time(
+    postgres: Postgres, database_url: str
+) -> None:
+    """After an UPDATE by hand; numbers keep every digit, and it is rejected no more."""
+    event = make(BAD, name="sale")
+    await add(postgres, event)
+    mended = '{"n": 123456789012345678901234567890.123456789}'
+    await fetch(database_url, "UPDATE rejected_events SET event_params = $1", mended)
+    assert await retry(postgres, [event.id]) == {event.id: Outcome.STORED}
+    (row,) = await fetch(database_url, "SELECT app_id, id, event_params::text, * FROM events")
+    assert (row["app_id"], row["id"], row["event_name"]) == (1, event.id, "sale")
+    assert (row[2], row["created_at"]) == (mended, MOMENT)
+    assert await kept(postgres) == set()
+
+
+async def test_still_bad_event_stays_with_the_new_reason_and_blocks_none(
+    postgres: Postgres, database_url: str
+) -> None:
+    """Good ones before and behind it are stored."""
+    events = sorted([make(), make(), make(), make()], key=lambda event: event.id)
+    events[1] = events[1]._replace(event_params="{", sqlstate="54000", message="of old")
+    events[2] = events[2]._replace(event_params='{"n": 1e999999}')
+    await add(postgres, *events)
+    async with postgres.session() as connection:
+        retried = [each async for each in rejected.retry(connection, None)]
+    outcomes = [each.outcome for each in retried]
+    assert outcomes == [Outcome.STORED, Outcome.REFUSED, Outcome.REFUSED, Outcome.STORED]
+    assert "22P02 invalid input syntax for type json" in retried[1].reason
+    reasons = {each.event.id: each.event for each in await listed(postgres)}
+    assert reasons.keys() == {events[1].id, events[2].id}
+    assert reasons[events[1].id].sqlstate == "22P02"
+    assert "invalid input syntax" in reasons[events[1].id].message
+    assert reasons[events[2].id].sqlstate == "22003"
+    assert reasons[events[1].id].event_params == "{"
+    ((count,),) = await fetch(database_url, "SELECT count(*) FROM events")
+    assert count == 2
+
+
+@pytest.mark.parametrize("params", ["[]", '"text"', "null", "1"])
+async def test_event_is_not_mended_into_something_else_than_an_object(
+    postgres: Postgres, database_url: str, params: str
+) -> None:
+    """What the door refuses does not come in by the window."""
+    event = make(params)
+    await add(postgres, event)
+    assert await retry(postgres, None) == {event.id: Outcome.REFUSED}
+    ((found, _, _),) = await listed(postgres)
+    assert "must be a JSON object" in found.message
+    assert await fetch(database_url, "SELECT FROM events") == []
+
+
+async def test_event_that_is_stored_already_is_left_as_it_is(
+    postgres: Postgres, database_url: str
+) -> None:
+    """It is rejected no more, and stored once with what was stored first."""
+    event = make('{"of": "the second"}')
+    await fetch(
+        database_url,
+        "INSERT INTO events VALUES (1, $1, 'first', '{}', $2)",
+        event.id,
+        MOMENT,
+    )
+    await add(postgres, event)
+    assert await retry(postgres, [event.id]) == {event.id: Outcome.ALREADY_STORED}
+    assert [row["event_name"] for row in await fetch(database_url, "TABLE events")] == ["first"]
+    assert await kept(postgres) == set()
+
+
+async def test_only_those_that_are_named_are_retried(postgres: Postgres) -> None:
+    """An id that is not there is told of."""
+    named, other, unknown = make(), make(), make()
+    await add(postgres, named, other)
+    outcomes = await retry(postgres, [named.id, unknown.id])
+    assert outcomes == {named.id: Outcome.STORED, unknown.id: Outcome.NOT_FOUND}
+    assert await kept(postgres) == {other.id}
+    assert await retry(postgres, []) == {}
+
+
+async def test_two_that_retry_at_once_store_each_event_once(
+    postgres: Postgres, database_url: str
+) -> None:
+    """Each event is stored by one of them; the other says that it is not there."""
+    events = [make() for _ in range(50)]
+    await add(postgres, *events)
+    one, two = await asyncio.gather(retry(postgres, None), retry(postgres, None))
+    for event in events:
+        by = [outcomes[event.id] for outcomes in (one, two) if event.id in outcomes]
+        assert by.count(Outcome.STORED) == 1
+        assert set(by) <= {Outcome.STORED, Outcome.NOT_FOUND}
+    ((count,),) = await fetch(database_url, "SELECT count(*) FROM events")
+    assert count == len(events)
+
+
+TRIGGER = """
+    CREATE FUNCTION test_judge() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        IF NEW.event_name = 'dropped' THEN RETURN NULL; END IF;
+        IF NEW.event_name = 'raised' THEN RAISE 'not today'; END IF;
+        RETURN NEW; END $$;
+    CREATE TRIGGER test_judge BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION test_judge();
+    ALTER TABLE events ADD CONSTRAINT test_named CHECK (event_name <> 'checked');
+"""
+
+
+async def test_event_that_the_operator_s_own_rules_refuse_is_kept(own_url: str) -> None:
+    """A trigger that drops rows must not make us drop them."""
+    async with make_postgres(own_url).session() as connection:
+        await connection.execute(TRIGGER)
+        names = ("dropped", "raised", "checked", "good")
+        await rejected.add(connection, [make(name=name) for name in names])
+        retried = [each.outcome async for each in rejected.retry(connection, None)]
+        assert sorted(outcome.value for outcome in retried) == ["refused again"] * 3 + ["stored"]
+        found = {
+            each.event.event_name: each.event for each in await rejected.list_all(connection, 9)
+        }
+    assert {name: event.sqlstate for name, event in found.items()} == {
+        "dropped": "02000",
+        "raised": "P0001",
+        "checked": "23514",
+    }
+    assert found["raised"].message == "not today"
+
+
+async def test_what_is_nobody_s_fault_is_raised_and_keeps_the_event(own_url: str) -> None:
+    """For example a table that is missing."""
+    postgres = make_postgres(own_url)
+    event = make()
+    await add(postgres, event)
+    await fetch(own_url, "ALTER TABLE events RENAME TO elsewhere")
+    with pytest.raises(Unavailable):
+        await retry(postgres, None)
+    ((found, _, _),) = await listed(postgres)
+    assert found == event
+
+
+async def test_only_those_that_are_named_are_dropped(postgres: Postgres) -> None:
+    """What was not there is not said to be dropped; None means all."""
+    events = [make() for _ in range(4)]
+    await add(postgres, *events[:3])
+    async with postgres.session() as connection:
+        assert await rejected.drop(connection, []) == []
+        assert await rejected.drop(connection, [events[0].id, events[3].id]) == [events[0].id]
+        assert await kept(postgres) == {events[1].id, events[2].id}
+        assert len(await rejected.drop(connection, None)) == 2
+    assert await kept(postgres) == set()
