@@ -8,10 +8,14 @@ COPY ingest ingest
 RUN python -m venv /opt/nonito && /opt/nonito/bin/pip install --no-cache-dir .
 
 FROM python:3.11-slim
-RUN useradd --system --no-create-home --shell /usr/sbin/nologin nonito
+RUN useradd --system --no-create-home --shell /usr/sbin/nologin nonito \
+    && install --directory --owner=nonito --group=nonito --mode=700 /var/lib/nonito
 COPY --from=build /opt/nonito /opt/nonito
 ENV PATH=/opt/nonito/bin:$PATH PYTHONUNBUFFERED=1 NONITO_SERVER_HOST=0.0.0.0
 USER nonito
+# data/spool is in here: events that wait for Postgres must outlive the container.
+WORKDIR /var/lib/nonito
+VOLUME /var/lib/nonito
 EXPOSE 8080
 HEALTHCHECK --interval=5s --timeout=2s --start-period=30s CMD ["python", "-c", \
     "import urllib.request as r; r.urlopen('http://127.0.0.1:8080/healthz', timeout=1)"]

@@ -13,6 +13,7 @@ from rich.progress import Progress
 
 from bench import database, machine, payloads, report
 from bench import load as loading
+from bench.audit.command import audit
 from bench.crew import Job, Run
 from bench.errors import BenchError
 from bench.load import Place, Site
@@ -257,6 +258,9 @@ def try_documents(*, count: int, seed: int | None, processes: int) -> None:
     )
     if result.findings:
         sys.exit(1)
+
+
+command.add_command(audit)
 
 
 def main() -> None:

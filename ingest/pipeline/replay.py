@@ -23,10 +23,13 @@ from ingest.store.failures import AlreadyStored, RowRefused, Unavailable
 from ingest.store.health import Health
 from ingest.store.link import CopyLink
 from ingest.store.postgres import Postgres
+from ingest.store.rejected import Rejected
 
 log = structlog.get_logger(__name__)
 
 _EVENTS_MAX = 20_000
+_EVENTS_MIN = 100
+_PART_EVENTS = 500
 _IDLE_S = 0.1
 _LOOK_S = 3.0
 _RETRY_S = 0.5
@@ -54,6 +57,8 @@ class Replayer:
         self._health = health
         self._books = books
         self._looked_s = -_LOOK_S
+        self._events_max = _EVENTS_MAX
+        """Of one transaction: less after a failure, should it be too much for the time-out."""
 
     async def run(self) -> None:
         """Replay until cancelled."""
@@ -66,6 +71,7 @@ class Replayer:
                 await self._replay()
             except Unavailable as failure:
                 self._health.report(failure)
+                self._events_max = max(_EVENTS_MIN, self._events_max // 4)
                 await asyncio.sleep(_IDLE_S)
             except SpoolFailed as failure:
                 log.warning("the spool can't be read", reason=failure.reason)
@@ -92,7 +98,7 @@ class Replayer:
 
     async def _replay(self) -> None:
         """Bring the oldest parcels to Postgres, and only then take them out of the spool."""
-        parcels = await self._spool.oldest(_EVENTS_MAX)
+        parcels = await self._spool.oldest(self._events_max)
         if not parcels:  # what is left may be unreadable for the moment
             await asyncio.sleep(_IDLE_S)
             return
@@ -102,56 +108,72 @@ class Replayer:
         self._count_found()
         self._books.replayed_events += len(spooled) - refused
         self._books.set_aside_events += refused
+        self._events_max = min(_EVENTS_MAX, self._events_max * 2)
 
     async def _store(self, spooled: Sequence[bytes]) -> int:
         """Store rows; set aside those that Postgres refuses and return how many they were.
 
+        Around a refused one the rest is sent again, in smaller parts; when it is not known which
+        it is, in halves.
+        """
+        refused: list[Rejected] = []
+        waiting = [spooled]
+        while waiting:
+            part = waiting.pop()
+            refusal = await self._send(part)
+            if refusal is None:
+                continue
+            index = 0 if len(part) == 1 else refusal.index
+            if index is None:
+                middle = len(part) // 2
+                waiting += [part[middle:], part[:middle]]
+            else:
+                refused.append(_describe(part[index], refusal))
+                waiting += [*_cut(part[index + 1 :]), part[:index]]
+        await self._set_aside(refused)
+        return len(refused)
+
+    async def _send(self, part: Sequence[bytes]) -> RowRefused | None:
+        """Store rows, or return why Postgres refuses one of them; raise Unavailable.
+
         A unique violation that is left after the merge is another index's: the operator's.
         """
-        if not spooled:
-            return 0
+        if not part:
+            return None
+        document = rows.document(part)
         try:
-            await self._send(spooled)
+            try:
+                await self._link.copy(document, len(part))
+            except AlreadyStored:
+                await self._link.merge(document, len(part))
         except RowRefused as bad:
-            return await self._split(spooled, bad.index, bad.sqlstate, bad.message)
+            return bad.with_traceback(None)  # it would keep the document
         except Unavailable as failure:
-            if not failure.is_refusal and not isinstance(failure, AlreadyStored):
-                raise
-            return await self._split(spooled, None, failure.sqlstate, failure.reason)
-        return 0
+            if failure.is_refusal or isinstance(failure, AlreadyStored):
+                return RowRefused(None, failure.sqlstate, failure.reason)
+            raise
+        return None
 
-    async def _send(self, spooled: Sequence[bytes]) -> None:
-        document = rows.document(spooled)
-        try:
-            await self._link.copy(document, len(spooled))
-        except AlreadyStored:
-            await self._link.merge(document, len(spooled))
+    async def _set_aside(self, refused: Sequence[Rejected]) -> None:
+        if refused:
+            async with self._postgres.session() as connection:
+                await rejected.add(connection, refused)
+            log.error("events are set aside; see nonito rejected", events=len(refused))
 
-    async def _split(
-        self, spooled: Sequence[bytes], index: int | None, sqlstate: str, message: str
-    ) -> int:
-        """Store the rows around a refused one, or the halves when it is not known which it is."""
-        if len(spooled) == 1:
-            await self._set_aside(spooled[0], sqlstate, message)
-            return 1
-        if index is None:
-            middle = len(spooled) // 2
-            return await self._store(spooled[:middle]) + await self._store(spooled[middle:])
-        await self._set_aside(spooled[index], sqlstate, message)
-        before, after = spooled[:index], spooled[index + 1 :]
-        return 1 + await self._store(before) + await self._store(after)
 
-    async def _set_aside(self, row: bytes, sqlstate: str, message: str) -> None:
-        event = tuples.decode(row)
-        kept = rejected.Rejected(
-            app_id=event["app_id"],
-            id=UUID(event["id"]),
-            event_name=event["event_name"],
-            event_params=event["event_params"],
-            created_at=datetime.fromisoformat(event["created_at"]),
-            sqlstate=sqlstate,
-            message=message,
-        )
-        async with self._postgres.session() as connection:
-            await rejected.add(connection, [kept])
-        log.error("Postgres refuses a spooled event; see nonito rejected", sqlstate=sqlstate)
+def _cut(part: Sequence[bytes]) -> list[Sequence[bytes]]:
+    """Cut rows into parts, the last one first: another refusal then costs one part's COPY."""
+    return [part[at : at + _PART_EVENTS] for at in range(0, len(part), _PART_EVENTS)][::-1]
+
+
+def _describe(row: bytes, refusal: RowRefused) -> Rejected:
+    event = tuples.decode(row)
+    return Rejected(
+        app_id=event["app_id"],
+        id=UUID(event["id"]),
+        event_name=event["event_name"],
+        event_params=event["event_params"],
+        created_at=datetime.fromisoformat(event["created_at"]),
+        sqlstate=refusal.sqlstate,
+        message=refusal.message,
+    )

@@ -147,7 +147,7 @@ class Spool:
     def _tidy(self) -> None:
         """Have the checkpoints done behind the answer; the next append waits for them."""
         if self._thread is not None and self._directory.figures.is_overdue:
-            self._thread.submit(self._directory.tidy)
+            self._thread.submit(self._directory.tidy).add_done_callback(_report)
 
     async def _do(self, work: Callable[[], T]) -> T:
         """Have work done in the thread and return its result; raise SpoolFailed in time."""
@@ -215,3 +215,9 @@ def _look_at(outcome: asyncio.Future[Any]) -> None:
     """Take note of an exception that nobody waits for any more; it was logged where it arose."""
     if not outcome.cancelled():
         outcome.exception()
+
+
+def _report(job: Future[None]) -> None:
+    """Log what went wrong where nobody waits."""
+    if not job.cancelled() and (error := job.exception()):
+        log.error("the spool could not be tidied", exc_info=error)

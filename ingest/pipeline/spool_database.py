@@ -23,10 +23,10 @@ EMPTY_BYTES: Final = 160 * 1024
 """More than a file, and what stands beside it, takes before anything is appended."""
 WAL_BYTES_MAX: Final = 4 * 1024 * 1024
 PAGE_BYTES: Final = 8192
-"""A batch of 1 MB is written in three quarters of the time that pages of 4,096 bytes take."""
+"""A batch of 1 MB, its checkpoint included, takes 7.0 ms; with pages of 4,096 bytes it takes 8.5."""
 
 _PAGE_BYTES_MIN: Final = 512
-_WAL: Final = "-wal"
+WAL: Final = "-wal"
 _SHM: Final = "-shm"
 _JOURNAL: Final = "-journal"
 _FILE_MODE: Final = 0o600
@@ -82,7 +82,7 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
 def open_for_reading(path: Path) -> sqlite3.Connection:
     """Open a database that is not to be written, whoever else uses it."""
     # Where there is no WAL, `*.damaged` is read without making one.
-    is_still = path.suffix == DAMAGED_SUFFIX and not beside(path, _WAL).exists()
+    is_still = path.suffix == DAMAGED_SUFFIX and not beside(path, WAL).exists()
     connection = _connect(path, "ro&immutable=1" if is_still else "ro")
     try:
         connection.execute("PRAGMA writable_schema = ON")  # else one that was cut is not opened
@@ -114,7 +114,7 @@ def size(path: Path) -> int:
 
 def wal_size(path: Path) -> int:
     """Return the length of a database's WAL in bytes."""
-    return size(beside(path, _WAL))
+    return size(beside(path, WAL))
 
 
 def delete(path: Path) -> None:
@@ -124,10 +124,10 @@ def delete(path: Path) -> None:
     was kept as `*.damaged` goes with it instead.
     """
     path.unlink(missing_ok=True)
-    wal, kept = beside(path, _WAL), beside(path, DAMAGED_SUFFIX)
+    wal, kept = beside(path, WAL), beside(path, DAMAGED_SUFFIX)
     if kept.exists() and size(wal):
-        wal.rename(beside(kept, _WAL))
-    for suffix in (_WAL, _SHM, _JOURNAL):
+        wal.rename(beside(kept, WAL))
+    for suffix in (WAL, _SHM, _JOURNAL):
         beside(path, suffix).unlink(missing_ok=True)
 
 

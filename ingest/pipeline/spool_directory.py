@@ -71,12 +71,12 @@ class SpoolDirectory:
         """
         try:
             spool_database.make_directory(self._path)
-            self._look()
         except FAILURES as error:
             raise classify(error, stored=False) from error
         self._try_out()
         if isinstance(self._trouble, SpoolFailed):
             raise self._trouble
+        self._look()
         self._publish()
 
     def adopt(self) -> bool:
@@ -174,18 +174,26 @@ class SpoolDirectory:
     def _prepare(self, size: int) -> SpoolFile:
         """Return a file that `size` bytes may be appended to; raise SpoolFull or SpoolFailed."""
         try:
-            file = self._newest
-            if file is not None and not file.is_in_place:
-                # What is written to it would be gone with this process; what is in it is read.
-                log.error("a file of the spool was deleted by somebody else", file=file.name)
-                file = None
-            self._room.require(size, file)
-            if file is None or not self._room.is_in(file):
+            file = self._usable()
+            self._room.require(size, files=file is None)
+            if file is None:
                 file = SpoolFile.create(self._path)
                 self._files[file.name] = file
         except FAILURES as error:
             raise classify(error, stored=False) from error
         self._newest = file
+        return file
+
+    def _usable(self) -> SpoolFile | None:
+        """Return the newest file, if it may be appended to further."""
+        file = self._newest
+        if file is not None and not file.is_in_place:
+            # What is written to it would be gone with this process; what is in it is still read.
+            log.error("a file of the spool was deleted by somebody else", file=file.name)
+            return None
+        if file is not None and not self._room.is_in(file):
+            file.rest()  # which moves its WAL into the database and deletes it
+            return None
         return file
 
     def _try_out(self) -> None:
@@ -200,9 +208,7 @@ class SpoolDirectory:
 
     def _recheck_room(self) -> None:
         """See whether what was refused last would fit now."""
-        if isinstance(self._trouble, SpoolFull) and self._room.has(
-            self._refused_bytes, self._newest
-        ):
+        if isinstance(self._trouble, SpoolFull) and self._room.has(self._refused_bytes):
             self._note(None)
 
     def _note(self, trouble: SpoolFull | SpoolFailed | None) -> None:
@@ -216,10 +222,7 @@ class SpoolDirectory:
 
     def _look_around(self) -> None:
         if time.monotonic() - self._looked_s >= LOOK_INTERVAL_S:
-            try:
-                self._look()
-            except OSError as error:
-                self._complain(self._path.name, error)
+            self._look()
             if self._trouble is not None:
                 self._try_out()
         self.adopt()
@@ -281,7 +284,7 @@ class SpoolDirectory:
 
     def _complain(self, name: str, error: BaseException) -> None:
         """Log what will be tried again, once for each of the files that are held."""
-        self._complaints &= self._files.keys() | {self._path.name}
+        self._complaints &= self._files.keys()
         if name not in self._complaints:
             self._complaints.add(name)
             log.error("a file of the spool can't be used now", file=name, reason=describe(error))

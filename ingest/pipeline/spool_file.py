@@ -111,14 +111,9 @@ class SpoolFile:
         return self.is_writable and self._pending_bytes > WAL_BYTES_MAX
 
     @property
-    def wal_bytes(self) -> int:
-        """How much a checkpoint may add to the database, at most."""
-        return spool_database.wal_size(self._path)
-
-    @property
     def disk_bytes(self) -> int:
         """What the database and its WAL take on the disk."""
-        return spool_database.size(self._path) + self.wal_bytes
+        return spool_database.size(self._path) + spool_database.wal_size(self._path)
 
     def append(self, blob: bytes, events: int) -> None:
         """Store a batch; it is on the disk when this returns."""

@@ -25,9 +25,13 @@ class Orphans:
         return bool(self._names)
 
     def look(self, owned: Container[str]) -> None:
-        """List the files that are not among the `owned`; may raise OSError."""
-        matches = (spool_database.NAME.fullmatch(each.name) for each in self._directory.iterdir())
-        names = {match[1] for match in matches if match and match[1] not in owned}
+        """List the files that are not among the `owned`."""
+        try:
+            found = [spool_database.NAME.fullmatch(each.name) for each in self._directory.iterdir()]
+        except OSError as error:
+            self._complain(self._directory.name, error)
+            return
+        names = {match[1] for match in found if match and match[1] not in owned}
         self._names = sorted(names, reverse=True)
         self._complaints &= names
 
@@ -45,7 +49,7 @@ class Orphans:
         """Log once what is tried again at every look."""
         if name not in self._complaints:
             self._complaints.add(name)
-            log.error("a file of the spool can't be adopted", file=name, reason=describe(error))
+            log.error("nothing can be adopted from the spool", at=name, reason=describe(error))
 
 
 def _adopt(path: Path, lock: FileLock) -> SpoolFile | None:

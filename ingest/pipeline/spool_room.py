@@ -1,15 +1,16 @@
 """How much the spool may take: a cap on its directory, and a floor of free space on its disk.
 
-The cap counts everything in the directory as it lies on the disk, and what an append may still add
-to it: its pages in the WAL, and the same pages once more at the next checkpoint. Processes that
-share the directory may each be one batch over it, for they look at the same time.
+The cap counts everything in the directory as it lies on the disk, and what may be added to it
+without being asked: every WAL once more, for a checkpoint may write it into its database. Processes
+that share the directory may each be one batch over the cap, for they look at the same time.
 """
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from ingest.pipeline.spool_database import EMPTY_BYTES, PAGE_BYTES
+from ingest.pipeline.spool_database import EMPTY_BYTES, PAGE_BYTES, WAL
 from ingest.pipeline.spool_failures import FAILURES, SpoolFull
 from ingest.pipeline.spool_file import SpoolFile
 
@@ -32,35 +33,37 @@ class SpoolRoom:
     @property
     def used_bytes(self) -> int:
         """What the files of the directory take."""
-        with os.scandir(self._directory) as entries:
-            return sum(_length(entry) for entry in entries)
+        return sum(_sizes(self._directory))
 
     def is_in(self, file: SpoolFile) -> bool:
         """Whether a file is to be appended to further, or another one begun."""
         return file.disk_bytes < self._file_bytes_max
 
-    def require(self, size: int, file: SpoolFile | None) -> None:
-        """Raise SpoolFull unless `size` bytes may be appended to `file`, or to a new one."""
+    def require(self, size: int, *, files: int = 0) -> None:
+        """Raise SpoolFull unless `size` bytes may be appended, and so many files made for it."""
+        other_bytes, wal_bytes = _sizes(self._directory)
         pages = size // (PAGE_BYTES - _CHAIN_BYTES) + _BATCH_PAGES
-        needed = 2 * pages * (PAGE_BYTES + _FRAME_HEAD_BYTES)
-        needed += EMPTY_BYTES if file is None else file.wal_bytes
-        if self.used_bytes + needed > self._bytes_max:
+        needed = wal_bytes + 2 * pages * (PAGE_BYTES + _FRAME_HEAD_BYTES) + files * EMPTY_BYTES
+        if other_bytes + wal_bytes + needed > self._bytes_max:
             raise SpoolFull("it has reached its size")
         disk = os.statvfs(self._directory)
         if disk.f_bavail * disk.f_frsize - needed < self._free_bytes_min:
             raise SpoolFull("the disk has too little free space")
 
-    def has(self, size: int, file: SpoolFile | None) -> bool:
+    def has(self, size: int) -> bool:
         """Whether `require` would be content. Raises nothing."""
         try:
-            self.require(size, file)
+            self.require(size)
         except (SpoolFull, *FAILURES):
             return False
         return True
 
 
-def _length(entry: os.DirEntry[str]) -> int:
-    try:
-        return entry.stat(follow_symlinks=False).st_size
-    except FileNotFoundError:
-        return 0
+def _sizes(directory: Path) -> tuple[int, int]:
+    """Return what the files in a directory take but for WALs, and what WALs take."""
+    sizes = [0, 0]
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            with suppress(FileNotFoundError):
+                sizes[entry.name.endswith(WAL)] += entry.stat(follow_symlinks=False).st_size
+    return sizes[0], sizes[1]

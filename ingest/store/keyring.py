@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-import asyncpg
 import structlog
 
 from ingest.store import keys
@@ -91,8 +90,7 @@ class Keyring:
             started_s = asyncio.get_running_loop().time()
             try:
                 await self._follow(connection)
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, RuntimeError) as error:
-                # RuntimeError is what a dying uvloop transport raises.
+            except Exception as error:  # noqa: BLE001 - asyncpg has many, InternalClientError too
                 log.warning("listening for API keys was interrupted", reason=type(error).__name__)
             finally:
                 await close(connection, _TIMEOUT_S)

@@ -1,0 +1,307 @@
+"""Seeded bugs: each breaks one promise of the server, so that the audit can show that it notices.
+
+They are patched in by `bench.audit.server` when NONITO_AUDIT_BUG names one; the product knows
+nothing of them. `BUGS` says which faults bring a bug to light and which invariant must fail.
+"""
+
+# ruff: noqa: SLF001 - bugs are made inside
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, NamedTuple
+
+import orjson
+
+from bench.audit import spool_bugs
+from bench.audit.patch import Nobody, replace, with_new_ids
+from ingest.errors import Code, Refusal
+from ingest.http.fastlane import FastConnection
+from ingest.observe.metrics import Books
+from ingest.pipeline import event, intake, queue, rows, shelter, writer
+from ingest.pipeline.fate import Ack, Fate, Waiter
+from ingest.pipeline.queue import Batch
+from ingest.pipeline.writer import Writer
+from ingest.store import failures, link
+from ingest.store.failures import RowRefused, Unavailable
+from ingest.store.link import CopyLink
+
+_HONEST_SETTLE: Final = queue.settle
+_FORGETS_ONE_IN: Final = 1_000
+
+
+class Bug(NamedTuple):
+    """One seeded bug."""
+
+    plant: Callable[[], None]
+    faults: tuple[str, ...]
+    """What has to happen for it to show; nothing if traffic alone does."""
+    breaks: tuple[str, ...]
+    """Invariants, of which one at least must fail."""
+
+
+def ack_before_commit() -> None:
+    """Answer first, then COPY."""
+    original = Writer._write
+
+    async def write(self: Writer, batch: Batch) -> None:
+        waiters, batch.waiters = batch.waiters, [Nobody() for _ in batch.rows]
+        _HONEST_SETTLE(waiters, Ack.COMMITTED)
+        await original(self, batch)
+
+    replace(Writer, "_write", write)
+
+
+def drop_when_away() -> None:
+    """Postgres is away: say 200 and forget."""
+    original = CopyLink.copy
+
+    async def copy(self: CopyLink, document: bytes, count: int) -> None:
+        try:
+            await original(self, document, count)
+        except Unavailable:
+            if not count:
+                raise
+
+    replace(CopyLink, "copy", copy)
+
+
+def new_ids_after_unknown_fate() -> None:
+    """Send again what may have been committed, as new rows."""
+    original = CopyLink.copy
+
+    async def copy(self: CopyLink, document: bytes, count: int) -> None:
+        try:
+            await original(self, document, count)
+        except Unavailable as failure:
+            if failure.stored is False or not count:
+                raise
+            await original(self, with_new_ids(document), count)
+
+    replace(CopyLink, "copy", copy)
+
+
+def lost_connection_is_a_bad_row() -> None:
+    """Blame the first row when the transport has died."""
+    original = failures.while_sending
+
+    def classify(error: Exception, count: int = 0) -> Exception:
+        if isinstance(error, OSError | RuntimeError) and count:
+            return RowRefused(0, "XX000", "the transport is closed")
+        return original(error, count)
+
+    replace(link, "while_sending", classify)
+
+
+def read_only_is_a_bad_row() -> None:
+    """Blame the first row for 25006."""
+    original = failures.while_sending
+
+    def classify(error: Exception, count: int = 0) -> Exception:
+        if getattr(error, "sqlstate", None) == "25006" and count:
+            return RowRefused(0, "25006", "cannot execute COPY in a read-only transaction")
+        return original(error, count)
+
+    replace(link, "while_sending", classify)
+
+
+def acks_stop_at_a_dead_client() -> None:
+    """Answer nobody behind a client that has gone."""
+
+    def settle(waiters: Iterable[Waiter], fate: Fate) -> None:
+        for waiter in waiters:
+            if isinstance(waiter, FastConnection) and waiter._transport is None:
+                return
+            waiter.settle(fate)
+
+    _replace_settle(settle)
+
+
+def answers_swapped() -> None:
+    """Give the first two of a batch each other's answer."""
+
+    def settle(waiters: Iterable[Waiter], fate: Fate) -> None:
+        waiting = list(waiters)
+        fast = [each for each in waiting if isinstance(each, FastConnection)]
+        if len(fast) > 1 and isinstance(fate, Ack):
+            fast[0]._answer, fast[1]._answer = fast[1]._answer, fast[0]._answer
+        _HONEST_SETTLE(waiting, fate)
+
+    _replace_settle(settle)
+
+
+def sender_forgotten() -> None:
+    """Forget one sender in a thousand."""
+    settled = [0]
+
+    def settle(waiters: Iterable[Waiter], fate: Fate) -> None:
+        waiting = list(waiters)
+        settled[0] += len(waiting)
+        if settled[0] > _FORGETS_ONE_IN:
+            settled[0] = 0
+            waiting.pop()
+        _HONEST_SETTLE(waiting, fate)
+
+    _replace_settle(settle)
+
+
+def refused_is_stored() -> None:
+    """Refuse an unknown field, and store the event all the same."""
+    original = intake.Intake.accept
+
+    def accept(self: intake.Intake, app_id: int, body: bytes, waiter: Waiter) -> bytes:
+        try:
+            return original(self, app_id, body, waiter)
+        except Refusal as refusal:
+            if refusal.code is Code.UNKNOWN_FIELD:
+                original(self, app_id, body.replace(b"event_parms", b"event_params"), Nobody())
+            raise
+
+    replace(intake.Intake, "accept", accept)
+
+
+def neighbour_dropped() -> None:
+    """Take a bad row's neighbour out as well, and tell it that it is stored."""
+    original = Batch.refuse
+
+    def refuse(self: Batch, index: int, refusal: Refusal) -> None:
+        original(self, index, refusal)
+        if index < len(self.rows):
+            del self.rows[index]
+            _HONEST_SETTLE((self.waiters.pop(index),), Ack.COMMITTED)
+
+    replace(Batch, "refuse", refuse)
+
+
+def payload_altered() -> None:
+    """Send the parameters through a parser that knows doubles only."""
+    original = rows.row
+
+    def row(head: bytes, event_id: bytes, name: bytes, params: bytes, created_at: bytes) -> bytes:
+        return original(head, event_id, name, orjson.dumps(orjson.loads(params)), created_at)
+
+    replace(rows, "row", row)
+
+
+def time_altered() -> None:
+    """Store the time a millisecond late."""
+    original = rows.row
+
+    def row(head: bytes, event_id: bytes, name: bytes, params: bytes, created_at: bytes) -> bytes:
+        late = int.from_bytes(created_at[4:], "big") + 1_000
+        return original(head, event_id, name, params, created_at[:4] + late.to_bytes(8, "big"))
+
+    replace(rows, "row", row)
+
+
+def books_do_not_balance() -> None:
+    """Count an event of a batch twice."""
+    original = Books.committed
+
+    def committed(self: Books, events: int, commit_s: float) -> None:
+        original(self, events, commit_s)
+        self.committed_events += events > 1
+
+    replace(Books, "committed", committed)
+
+
+def good_is_refused() -> None:
+    """Take a backslash before u0000 for a NUL."""
+    original = event.decode
+
+    def decode(body: bytes, name_chars_max: int) -> tuple[str, bytes]:
+        if rb"\\u0000" in body:
+            raise Refusal(Code.INVALID_EVENT_PARAMS, "event_params contains U+0000")
+        return original(body, name_chars_max)
+
+    replace(event, "decode", decode)
+
+
+def writer_dies() -> None:
+    """Let the writer's task end at the first failure."""
+
+    async def run(self: Writer) -> None:
+        while True:
+            batch = await self._queue.take()
+            await self._copy(batch)
+            self._acknowledge(batch, 0.0)
+            self._queue.done(batch)
+
+    replace(Writer, "run", run)
+
+
+def memory_leaks() -> None:
+    """Keep every request for ever, five hundred times over."""
+    kept: list[Sequence[bytes]] = []
+    original = event.decode
+
+    def decode(body: bytes, name_chars_max: int) -> tuple[str, bytes]:
+        kept.append([bytes(bytearray(body)) for _ in range(500)])
+        return original(body, name_chars_max)
+
+    replace(event, "decode", decode)
+
+
+def outage_is_refused() -> None:
+    """Answer 500 while Postgres is away, as if there were no spool."""
+
+    async def take(self: Any, batch: Batch, reason: str, *, stored: bool | None) -> None:  # noqa: ANN401
+        await asyncio.sleep(0)
+        text = f"The event was not stored ({reason}, {stored})."
+        self.refuse(batch, Refusal(Code.DATABASE_ERROR, text))
+
+    replace(shelter.Shelter, "take", take)
+
+
+def _replace_settle(settle: Callable[[Iterable[Waiter], Fate], None]) -> None:
+    """Replace it in the modules that imported it by name, too."""
+    for module in (queue, writer, shelter):
+        replace(module, "settle", settle)
+
+
+_LINK_ENDS: Final = ("link-cut", "commit-answer-lost")
+BUGS: Final[dict[str, Bug]] = {
+    "ack-before-commit": Bug(ack_before_commit, ("server-kill",), ("stored-once",)),
+    "drop-when-away": Bug(drop_when_away, ("link-refused",), ("stored-once",)),
+    "new-ids-after-unknown-fate": Bug(
+        new_ids_after_unknown_fate, ("commit-answer-lost",), ("nothing-else",)
+    ),
+    "lost-connection-is-a-bad-row": Bug(
+        lost_connection_is_a_bad_row, _LINK_ENDS, ("good-never-refused",)
+    ),
+    "read-only-is-a-bad-row": Bug(
+        read_only_is_a_bad_row, ("read-only-system",), ("good-never-refused",)
+    ),
+    "acks-stop-at-a-dead-client": Bug(acks_stop_at_a_dead_client, (), ("always-answered",)),
+    "answers-swapped": Bug(answers_swapped, (), ("answers-belong",)),
+    "sender-forgotten": Bug(sender_forgotten, (), ("always-answered",)),
+    "refused-is-stored": Bug(refused_is_stored, (), ("refused-absent",)),
+    "neighbour-dropped": Bug(neighbour_dropped, (), ("stored-once",)),
+    "payload-altered": Bug(payload_altered, (), ("as-sent",)),
+    "time-altered": Bug(time_altered, (), ("as-sent",)),
+    "books-do-not-balance": Bug(books_do_not_balance, (), ("books-balance",)),
+    "good-is-refused": Bug(good_is_refused, (), ("good-never-refused",)),
+    "writer-dies": Bug(writer_dies, ("link-cut",), ("stays-up",)),
+    "memory-leaks": Bug(memory_leaks, (), ("memory-bounded",)),
+    "outage-is-refused": Bug(outage_is_refused, ("link-refused",), ("no-5xx",)),
+    "ack-before-spool": Bug(spool_bugs.ack_before_spool, ("outage-kill",), ("stored-once",)),
+    "spool-error-ignored": Bug(
+        spool_bugs.spool_error_ignored, ("spool-disk-error",), ("stored-once", "spool-drains")
+    ),
+    "new-ids-on-spooling": Bug(
+        spool_bugs.new_ids_on_spooling, ("link-refused",), ("nothing-else",)
+    ),
+    "replay-without-on-conflict": Bug(
+        spool_bugs.replay_without_on_conflict, ("commit-answer-lost",), ("spool-drains",)
+    ),
+    "conflict-is-new-rows": Bug(
+        spool_bugs.conflict_is_new_rows, ("commit-answer-lost",), ("stored-once",)
+    ),
+    "remove-before-commit": Bug(
+        spool_bugs.remove_before_commit, ("die-after-remove",), ("stored-once",)
+    ),
+    "spool-never-drained": Bug(
+        spool_bugs.spool_never_drained, ("link-refused",), ("spool-drains",)
+    ),
+    "no-crc": Bug(spool_bugs.no_crc, ("spool-damage",), ("nothing-else",)),
+    "damage-blocks": Bug(spool_bugs.damage_blocks, ("spool-damage",), ("spool-drains",)),
+}

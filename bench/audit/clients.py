@@ -1,0 +1,243 @@
+"""The clients: raw HTTP over keep-alive connections, each with habits of its own.
+
+Some send one request at a time, some pipeline up to four; some leave before their answer; some mix
+bad events and poison among good ones; some send in chunks, which is aiohttp's lane. When the server
+dies they connect again. A request is in the oracle's history before its first byte leaves.
+"""
+
+import asyncio
+import time
+from collections import deque
+from contextlib import suppress
+from random import Random
+from typing import Final, NamedTuple, cast
+
+import orjson
+
+from bench.audit.oracle import Oracle
+from bench.audit.requests import Maker, Request
+from bench.audit.sockets import reset_on_close
+from bench.audit.story import LOST, QUIT, UNANSWERED
+from bench.http import AnswerError, Heads, check_unfinished
+
+ANSWER_TIMEOUT_S: Final = 12.0
+"""Twice a commit's time-out, and a hang of six seconds: later than this is never."""
+_CONNECT_TIMEOUT_S: Final = 5.0
+_RECONNECT_S: Final = 0.03
+_SWEEP_S: Final = 0.25
+_SLOW_PAUSE_S: Final = 0.05
+_QUIT_DELAY_S: Final = 0.004
+_RESETS: Final = 0.7
+"""The share of those who leave that say so with an RST; the others look half-closed at first."""
+_PIPELINERS, _QUITTERS, _SPOILERS, _POISONERS, _CHUNKERS = {1, 5}, {2}, {3}, {3, 5}, {4}
+_SUCCESSES: Final = frozenset({200, 202})
+_START: Final = b'{"status":"success","data":[{"id":"'
+_ID: Final = slice(len(_START), len(_START) + 36)
+_END: Final = b'"}]}'
+_CREATED_AT_CHARS: Final = len("2026-01-10T12:00:00.123Z")
+_UNKNOWN_WORDS: Final = "may or may not"
+
+
+class Habits(NamedTuple):
+    """How one client behaves; shares of its requests."""
+
+    depth: int
+    quits: float
+    bad: float
+    poison: float
+    is_chunked: bool
+
+
+class Crowd:
+    """What all clients share."""
+
+    def __init__(self, port: int, key: str, maker: Maker, oracle: Oracle) -> None:
+        self.port = port
+        self.maker = maker
+        self.oracle = oracle
+        self.heads = Heads()
+        self.is_stopping = False
+        self.is_ahead = False
+        """Whether more is acknowledged than the faults so far are worth: then go slowly."""
+        common = f"POST /event HTTP/1.1\r\nHost: 127.0.0.1\r\nX-API-Key: {key}\r\n"
+        self._plain = f"{common}Content-Type: application/json\r\nContent-Length: ".encode()
+        self._chunked = (
+            f"{common}Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+        )
+
+    def encode(self, request: Request, *, is_chunked: bool) -> bytes:
+        """Return a request's bytes."""
+        body = request.body
+        if is_chunked:
+            return b"%b%x\r\n%b\r\n0\r\n\r\n" % (self._chunked, len(body), body)
+        return b"%b%d\r\n\r\n%b" % (self._plain, len(body), body)
+
+
+def habits(number: int, random: Random) -> Habits:
+    """Return the habits of a client; every kind is among any eight of them."""
+    kind = number % 8
+    return Habits(
+        depth=random.choice((2, 3, 4)) if kind in _PIPELINERS else 1,
+        quits=random.uniform(0.1, 0.5) if kind in _QUITTERS else 0.0,
+        bad=random.uniform(0.05, 0.4) if kind in _SPOILERS else 0.0,
+        poison=random.uniform(0.001, 0.01) if kind in _POISONERS else 0.0,
+        is_chunked=kind in _CHUNKERS,
+    )
+
+
+class Client(asyncio.Protocol):
+    """One client, over one connection after the other."""
+
+    def __init__(self, crowd: Crowd, number: int, random: Random) -> None:
+        self._crowd = crowd
+        self._number = number
+        self._random = random
+        self._habits = habits(number, random)
+        self._sent = 0
+        self._transport: asyncio.Transport | None = None
+        self._waiting: deque[Request] = deque()
+        self._waiting_since_s = 0.0
+        self._rest = b""
+        self._ended = asyncio.Event()
+        self._why_lost = LOST
+
+    async def run(self) -> None:
+        """Send until the crowd stops and everything sent is answered or given up."""
+        loop = asyncio.get_running_loop()
+        while not self._crowd.is_stopping:
+            self._ended.clear()
+            try:
+                async with asyncio.timeout(_CONNECT_TIMEOUT_S):
+                    await loop.create_connection(lambda: self, "127.0.0.1", self._crowd.port)
+            except OSError:
+                await asyncio.sleep(_RECONNECT_S)
+            else:
+                await self._watch()
+
+    async def _watch(self) -> None:
+        """Wait until the connection has ended; give up what stays unanswered."""
+        while not self._ended.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._ended.wait(), _SWEEP_S)
+            if self._waiting and time.monotonic() - self._waiting_since_s > ANSWER_TIMEOUT_S:
+                self._leave(UNANSWERED)
+            elif self._crowd.is_stopping and not self._waiting:
+                self._leave(QUIT)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin to send."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._rest, self._why_lost = b"", LOST
+        self._fill()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        """End; what has no answer by now is unknown."""
+        self._transport = None
+        while self._waiting:
+            self._crowd.oracle.unknown(self._waiting.popleft().token, self._why_lost)
+        self._ended.set()
+
+    def data_received(self, data: bytes) -> None:
+        """Take every complete answer."""
+        self._rest += data
+        try:
+            while self._take():
+                pass
+        except AnswerError:
+            self._crowd.oracle.note(f"client {self._number} got {self._rest[:200]!r}")
+            self._leave(LOST)
+        if self._transport is None or len(self._waiting) >= self._habits.depth:
+            return
+        if self._crowd.is_ahead:
+            pause_s = self._random.uniform(0, 2 * _SLOW_PAUSE_S)
+            asyncio.get_running_loop().call_later(pause_s, self._fill)
+        else:
+            self._fill()
+
+    def _take(self) -> bool:
+        """Take one answer; return whether there may be another."""
+        end = self._rest.find(b"\r\n\r\n") + 4
+        if end < 4:  # noqa: PLR2004 - not found
+            check_unfinished(self._rest)
+            return False
+        head_bytes = self._rest[:end]
+        heads = self._crowd.heads
+        head = heads.known.get(head_bytes) or heads.parse(head_bytes)
+        stop = end + head.body_bytes
+        if len(self._rest) < stop:
+            return False
+        body, self._rest = self._rest[end:stop], self._rest[stop:]
+        if not self._waiting:
+            self._crowd.oracle.note(f"client {self._number} got an answer to nothing: {body!r}")
+            self._crowd.oracle.mixed(f"nobody-{self._number}-{time.monotonic_ns()}", body)
+            return False
+        self._waiting_since_s = time.monotonic()
+        file_answer(self._crowd.oracle, self._waiting.popleft(), head.status, body)
+        return bool(self._rest)
+
+    def _fill(self) -> None:
+        transport = self._transport
+        if transport is None or transport.is_closing() or self._crowd.is_stopping:
+            return
+        wanted = self._habits.depth - len(self._waiting)
+        if wanted <= 0:
+            return
+        if not self._waiting:
+            self._waiting_since_s = time.monotonic()
+        requests = [self._next() for _ in range(wanted)]
+        for request in requests:
+            self._crowd.oracle.sent(request)
+        self._waiting.extend(requests)
+        encode, is_chunked = self._crowd.encode, self._habits.is_chunked
+        transport.write(b"".join(encode(each, is_chunked=is_chunked) for each in requests))
+        if self._random.random() < self._habits.quits:
+            delay_s = self._random.uniform(0, _QUIT_DELAY_S)
+            asyncio.get_running_loop().call_later(delay_s, self._leave, QUIT, transport)
+
+    def _next(self) -> Request:
+        self._sent += 1
+        maker, draw = self._crowd.maker, self._random.random()
+        if draw < self._habits.bad:
+            return maker.bad(self._number, self._sent, self._random)
+        if draw < self._habits.bad + self._habits.poison:
+            return maker.poison(self._number, self._sent, self._random)
+        return maker.good(self._number, self._sent, self._random)
+
+    def _leave(self, why: str, transport: asyncio.Transport | None = None) -> None:
+        """End the connection (the one that was meant) without waiting for answers."""
+        if self._transport is not None and transport in {None, self._transport}:
+            self._why_lost = why
+            if why == QUIT and self._random.random() < _RESETS:
+                reset_on_close(self._transport)
+            self._transport.abort()
+
+
+def file_answer(oracle: Oracle, request: Request, status: int, body: bytes) -> str | None:
+    """Note what a request was answered with; return the id of one that was acknowledged.
+
+    An answer that is not its own is noted as mixed.
+    """
+    if status in _SUCCESSES:
+        created_at = body[-len(_END) - _CREATED_AT_CHARS : -len(_END)]
+        middle = body[_ID.stop : -len(_END) - _CREATED_AT_CHARS]
+        if body.startswith(_START) and body.endswith(_END) and middle == request.echo:
+            event_id = body[_ID].decode()
+            oracle.answered(request.token, status, event_id, created_at.decode())
+            return event_id
+        oracle.mixed(request.token, body)
+        return None
+    _file_refusal(oracle, request, status, body)
+    return None
+
+
+def _file_refusal(oracle: Oracle, request: Request, status: int, body: bytes) -> None:
+    try:
+        error = orjson.loads(body)["error"]
+        code, message = str(error["code"]), str(error["message"])
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        oracle.mixed(request.token, body)
+        return
+    if status >= 500 and _UNKNOWN_WORDS in message:  # noqa: PLR2004 - the class of server errors
+        oracle.unknown(request.token, f"{status} {code}")
+    else:
+        oracle.refused(request.token, status, code)

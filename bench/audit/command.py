@@ -1,0 +1,123 @@
+"""The command `python -m bench audit`."""
+
+import os
+import secrets
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+import msgspec
+import uvloop
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from bench.audit import course, report
+from bench.audit.failpoints import BUG_VARIABLE
+from bench.audit.plan import OnProgress, Outcome, Plan
+from bench.audit.plan import Progress as Done
+from bench.audit.storm import choose
+from bench.errors import BenchError
+from ingest.observe import logs
+
+_BROKEN_EXIT_CODE = 1
+_WIDTH = 120
+_CLUSTER = "cluster"
+
+
+@click.command()
+@click.option("--seed", type=int, help="Repeat a run's faults. Default: a new one.")
+@click.option("--faults", default=1_000, type=click.IntRange(0), help="At least so many.")
+@click.option("--events", default=500_000, type=click.IntRange(1), help="Acknowledged, at least.")
+@click.option("--seconds", default=0.0, type=click.FloatRange(0), help="At most; 0: no limit.")
+@click.option("--connections", default=48, type=click.IntRange(8, 1_000), help="Clients.")
+@click.option("--only", multiple=True, metavar="FAULT", help="Only this kind. Repeatable.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write findings here.")
+@click.option("--keep", is_flag=True, help="Keep the history and the server's log in any case.")
+def audit(  # noqa: PLR0913 - one for each option
+    *,
+    seed: int | None,
+    faults: int,
+    events: int,
+    seconds: float,
+    connections: int,
+    only: tuple[str, ...],
+    json_path: Path | None,
+    keep: bool,
+) -> None:
+    """Kill, hang and cut everything, and check that nothing acknowledged is lost or doubled.
+
+    The exit code is 1 when any promise is broken.
+    """
+    choose(only)
+    plan = Plan(
+        secrets.randbits(32) if seed is None else seed,
+        faults,
+        events,
+        seconds,
+        connections,
+        only,
+        os.environ.get(BUG_VARIABLE, ""),
+    )
+    console = Console() if sys.stdout.isatty() else Console(width=_WIDTH)
+    outcome = perform(plan, console, is_kept=keep)
+    report.show(console, outcome)
+    if json_path is not None:
+        found = msgspec.json.encode(report.as_json(outcome))
+        json_path.write_bytes(msgspec.json.format(found) + b"\n")
+    if not outcome.is_good:
+        sys.exit(_BROKEN_EXIT_CODE)
+
+
+def perform(plan: Plan, console: Console, *, is_kept: bool) -> Outcome:
+    """Run with a progress bar; keep the history where something was broken; raise BenchError."""
+    directory = Path(tempfile.mkdtemp(prefix="nonito-audit-"))
+    is_good = False
+    try:
+        with _bar(console, plan) as on_progress:
+            outcome = uvloop.run(course.run(plan, directory, on_progress))
+        is_good = outcome.is_good
+        return outcome
+    finally:
+        shutil.rmtree(directory / _CLUSTER, ignore_errors=True)
+        if is_good and not is_kept:
+            shutil.rmtree(directory, ignore_errors=True)
+        else:
+            console.print(f"history and log are in {directory}")
+
+
+@contextmanager
+def _bar(console: Console, plan: Plan) -> Iterator[OnProgress]:
+    columns = (
+        TextColumn("{task.description:<24}"),
+        BarColumn(bar_width=24),
+        TextColumn("{task.fields[said]}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, transient=True, refresh_per_second=4) as progress:
+        task = progress.add_task("starting", total=1.0, said=f"seed {plan.seed}")
+
+        def follow(done: Done) -> None:
+            shares = (done.faults / (plan.faults or 1), done.acked / plan.events)
+            said = (
+                f"{done.faults:,} faults, {done.acked:,} acknowledged, "
+                f"{done.spool_events:,.0f} in the spool"
+            )
+            progress.update(
+                task, description=done.current or "calm", completed=min(shares), said=said
+            )
+
+        yield follow
+
+
+def main() -> None:
+    """Run the command alone."""
+    logs.configure("error", "text")
+    try:
+        audit(prog_name="python -m bench.audit")
+    except BenchError as error:
+        click.echo(f"bench: {error}", err=True)
+        sys.exit(1)

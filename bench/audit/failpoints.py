@@ -1,0 +1,180 @@
+"""Failpoints: named steps of the server at which a process can be made to die, or a disk to fail.
+
+They exist in the launcher of `bench.audit.server` only: it wraps the named functions of `ingest`
+before the server starts, so the product has no trace of them. What is armed stands in a file that
+is read at the start and at each SIGUSR1: `step:N=action`, parted by commas. At the N-th passage
+from then on the action happens:
+
+- `kill`: SIGKILL to itself
+- `eio`, `full`: raise what SQLite raises for a failing disk and for a short write; three times
+- `stall`: block the event loop for 300 ms
+"""
+
+import functools
+import importlib
+import inspect
+import os
+import signal
+import sqlite3
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+FILE_VARIABLE: Final = "NONITO_AUDIT_FAILPOINTS"
+BUG_VARIABLE: Final = "NONITO_AUDIT_BUG"
+_STALL_S: Final = 0.3
+_REPEATS: Final = 3
+
+
+class Step(NamedTuple):
+    """A place to fail at: before or behind a call of one method."""
+
+    name: str
+    module: str
+    method: str
+    """`Class.method`."""
+    is_behind: bool
+    needs: str = ""
+    """What has to be going on for it to be passed: nothing, "outage", "replay", or "disk"."""
+
+
+STEPS: Final = (
+    Step("before-copy", "ingest.store.link", "CopyLink.copy", False),
+    Step("after-copy-before-ack", "ingest.store.link", "CopyLink.copy", True),
+    Step("mid-acks", "ingest.http.fastlane", "FastConnection.settle", True),
+    Step("before-spool-append", "ingest.pipeline.spool", "Spool.append", False, "outage"),
+    Step("after-spool-append-before-ack", "ingest.pipeline.spool", "Spool.append", True, "outage"),
+    Step("spool-write", "ingest.pipeline.spool_file", "SpoolFile.append", False, "disk"),
+    Step("spool-sync", "ingest.pipeline.spool_file", "SpoolFile.append", True, "disk"),
+    Step("spool-create", "ingest.pipeline.spool_file", "SpoolFile.create", False, "disk"),
+    Step("before-replay-read", "ingest.pipeline.spool", "Spool.oldest", False, "replay"),
+    Step("after-replay-read", "ingest.pipeline.spool", "Spool.oldest", True, "replay"),
+    Step(
+        "after-replay-commit-before-remove",
+        "ingest.pipeline.spool",
+        "Spool.remove",
+        False,
+        "replay",
+    ),
+    Step("after-remove", "ingest.pipeline.spool", "Spool.remove", True, "replay"),
+)
+
+
+class Failpoints:
+    """What is armed, and how often each step was passed since."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._armed: dict[str, tuple[int, str]] = {}
+        self._passed: dict[str, int] = {}
+
+    def reload(self, *_: object) -> None:
+        """Read the file again; what was armed before is not any more. Also a signal's handler."""
+        self._armed, self._passed = {}, {}
+        if self._path is None:
+            return
+        with suppress(OSError):
+            self._armed = parse(self._path.read_text())
+
+    def passing(self, step: str) -> None:
+        """Count a passage, and fail if it is the one."""
+        armed = self._armed.get(step)
+        if armed is None:
+            return
+        passed = self._passed[step] = self._passed.get(step, 0) + 1
+        at, action = armed
+        repeats = _REPEATS if action in {"eio", "full"} else 1
+        if at <= passed < at + repeats:
+            _act(action)
+
+
+def parse(text: str) -> dict[str, tuple[int, str]]:
+    """Return number and action of each step in "step:N=action,…"; raise ValueError."""
+    armed = {}
+    for part in filter(None, text.strip().split(",")):
+        place, _, action = part.partition("=")
+        name, _, number = place.partition(":")
+        if name not in {step.name for step in STEPS}:
+            raise ValueError(f"{name} is no failpoint")
+        armed[name] = (int(number), action)
+    return armed
+
+
+def _act(action: str) -> None:
+    match action:
+        case "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "stall":
+            time.sleep(_STALL_S)
+        case "eio":
+            raise _disk_error("disk I/O error", "SQLITE_IOERR_WRITE")
+        case "full":
+            raise _disk_error("database or disk is full", "SQLITE_FULL")
+        case _:
+            raise ValueError(f"{action} is no action of a failpoint")
+
+
+def _disk_error(message: str, name: str) -> sqlite3.OperationalError:
+    """Return an error as SQLite makes it."""
+    error = sqlite3.OperationalError(message)
+    error.sqlite_errorname, error.sqlite_errorcode = name, getattr(sqlite3, name)
+    return error
+
+
+def possible() -> list[Step]:
+    """Return the steps that this version of the server has."""
+    return [step for step in STEPS if _find(step) is not None]
+
+
+def install(points: Failpoints) -> None:
+    """Wrap every step."""
+    for step in possible():
+        found = _find(step)
+        if found is not None:
+            owner, name = found
+            setattr(owner, name, _wrap(getattr(owner, name), step, points))
+
+
+def _find(step: Step) -> tuple[type, str] | None:
+    """Return class and name of a step's method."""
+    class_name, _, name = step.method.partition(".")
+    try:
+        owner = getattr(importlib.import_module(step.module), class_name)
+    except (ImportError, AttributeError):
+        return None
+    return (owner, name) if hasattr(owner, name) else None
+
+
+def _wrap(method: Callable[..., Any], step: Step, points: Failpoints) -> Callable[..., Any]:
+    counts = _counts_rows if step.method == "CopyLink.copy" else _counts_always
+
+    @functools.wraps(method)
+    def wrapped(*arguments: Any, **named: Any) -> Any:  # noqa: ANN401 - whatever the method takes
+        if not step.is_behind and counts(arguments):
+            points.passing(step.name)
+        result = method(*arguments, **named)
+        if step.is_behind and counts(arguments):
+            points.passing(step.name)
+        return result
+
+    @functools.wraps(method)
+    async def wrapped_async(*arguments: Any, **named: Any) -> Any:  # noqa: ANN401
+        if not step.is_behind and counts(arguments):
+            points.passing(step.name)
+        result = await method(*arguments, **named)
+        if step.is_behind and counts(arguments):
+            points.passing(step.name)
+        return result
+
+    return wrapped_async if inspect.iscoroutinefunction(method) else wrapped
+
+
+def _counts_rows(arguments: tuple[Any, ...]) -> bool:
+    """Leave out probes: they copy no rows, nobody's event."""
+    return bool(arguments[2])
+
+
+def _counts_always(arguments: tuple[Any, ...]) -> bool:  # noqa: ARG001
+    return True

@@ -1,0 +1,46 @@
+"""What a fault is, and the order in which a seed lets them happen."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from random import Random
+from typing import ClassVar, Final
+
+from bench.audit.story import LOST
+from bench.audit.world import World
+
+SERVER_GONE: Final = frozenset({LOST})
+"""What clients may see when the server is killed: connections without an answer."""
+STOPPING: Final = frozenset({LOST, "shutting_down"})
+DISK_FAILING: Final = frozenset({"database_error", "overloaded", "internal_error"})
+"""What may be answered while the spool's own disk is full or failing, with Postgres away."""
+
+
+class Fault(ABC):
+    """One kind of fault. An injection begins and lifts it."""
+
+    name: str
+    weight: ClassVar[int]
+    """How often it happens, beside the others; 0: only when it is asked for."""
+    excuses: ClassVar[frozenset[str]] = frozenset()
+    """Codes of refusal, or LOST, that clients may see while it lasts."""
+
+    @abstractmethod
+    async def inject(self, world: World, random: Random) -> None:
+        """Begin it, let it last, lift it."""
+
+    def is_possible(self, world: World) -> bool:  # noqa: ARG002 - for those that need something
+        """Whether this world permits it."""
+        return True
+
+
+def draw(faults: Sequence[Fault], random: Random) -> Iterator[Fault]:
+    """Yield faults for ever: from a bag that holds each by its weight, shuffled, and again."""
+    while True:
+        bag = [fault for fault in faults for _ in range(max(1, fault.weight))]
+        random.shuffle(bag)
+        yield from bag
+
+
+def log_uniform(random: Random, low: float, high: float) -> float:
+    """Return a number of any magnitude between two with the same chance."""
+    return float(low * (high / low) ** random.random())

@@ -1,0 +1,119 @@
+"""Faults of the way to Postgres, made by the proxy, and of the spool's disk behind them."""
+
+import asyncio
+from random import Random
+from typing import Final
+
+from bench.audit.faults import DISK_FAILING, Fault, log_uniform
+from bench.audit.proxy import Trap
+from bench.audit.world import World
+
+_HELD_S: Final = (0.05, 4.0)
+_REFUSED_S: Final = (0.05, 2.0)
+_TRAP_TIMEOUT_S: Final = 2.0
+_FULL_S: Final = (0.2, 1.0)
+
+
+class LinkCut(Fault):
+    """Every connection to Postgres is reset."""
+
+    name = "link-cut"
+    weight = 6
+
+    async def inject(self, world: World, random: Random) -> None:  # noqa: ARG002 - a moment
+        """Send an RST on each."""
+        world.proxy.cut()
+
+
+class LinkHeld(Fault):
+    """No byte passes for a while, and nobody is told."""
+
+    name = "link-held"
+    weight = 3
+
+    async def inject(self, world: World, random: Random) -> None:
+        """Hold, then release everything at once."""
+        world.proxy.hold()
+        try:
+            await asyncio.sleep(log_uniform(random, *_HELD_S))
+        finally:
+            world.proxy.release()
+
+
+class LinkRefused(Fault):
+    """Postgres can't be reached."""
+
+    name = "link-refused"
+    weight = 4
+
+    async def inject(self, world: World, random: Random) -> None:
+        """Reset whoever connects."""
+        world.proxy.refuse()
+        try:
+            await asyncio.sleep(log_uniform(random, *_REFUSED_S))
+        finally:
+            world.proxy.allow()
+
+
+class _Trapped(Fault):
+    trap: Trap
+
+    async def inject(self, world: World, random: Random) -> None:  # noqa: ARG002
+        """Set the trap and wait for a commit."""
+        if not await world.proxy.spring(self.trap, _TRAP_TIMEOUT_S):
+            world.oracle.note(f"{self.name}: nothing came along")
+
+
+class CommitAnswerLost(_Trapped):
+    """The link is cut when Postgres has committed and before anybody hears of it."""
+
+    name = "commit-answer-lost"
+    weight = 8
+    trap = Trap.BEFORE_ANSWER
+
+
+class CutBehindCommit(_Trapped):
+    """The link is cut just behind a commit's answer."""
+
+    name = "cut-behind-commit"
+    weight = 5
+    trap = Trap.AFTER_ANSWER
+
+
+class HalfSent(_Trapped):
+    """The link is cut in the middle of a COPY."""
+
+    name = "half-sent"
+    weight = 5
+    trap = Trap.HALF_SENT
+
+
+class SpoolDiskFull(Fault):
+    """The spool's disk has no byte left, and Postgres is away."""
+
+    name = "spool-disk-full"
+    weight = 2
+    excuses = DISK_FAILING
+
+    def is_possible(self, world: World) -> bool:
+        """Require a filesystem of its own: it would fill somebody else's."""
+        return world.spool.is_own
+
+    async def inject(self, world: World, random: Random) -> None:
+        """Fill it, cut the link, lift both in either order."""
+        await asyncio.to_thread(world.spool.fill)
+        try:
+            world.proxy.refuse()
+            await asyncio.sleep(log_uniform(random, *_FULL_S))
+            if random.random() < 0.5:  # noqa: PLR2004 - either order
+                world.proxy.allow()
+                await asyncio.sleep(log_uniform(random, *_FULL_S))
+        finally:
+            world.spool.free()
+            world.proxy.allow()
+
+
+FAULTS: Final = (
+    LinkCut(), LinkHeld(), LinkRefused(), CommitAnswerLost(), CutBehindCommit(), HalfSent(),
+    SpoolDiskFull(),
+)  # fmt: skip

@@ -1,0 +1,63 @@
+"""What an audit is to do, how far it is, and what came of it."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from bench.audit.judge import Tallies
+from bench.audit.verdicts import Observed, Verdict
+
+DRAIN_TIMEOUT_S: Final = 120.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to do; the run ends when faults and events are both reached, or `seconds` are over."""
+
+    seed: int
+    faults: int
+    events: int
+    seconds: float
+    connections: int
+    only: tuple[str, ...] = ()
+    bug: str = ""
+    drain_timeout_s: float = DRAIN_TIMEOUT_S
+
+
+@dataclass
+class Progress:
+    """How far a run is."""
+
+    faults: int = 0
+    acked: int = 0
+    spool_events: float = 0.0
+    current: str = ""
+
+
+OnProgress = Callable[[Progress], None]
+
+
+@dataclass
+class Outcome:
+    """Everything that a run found."""
+
+    plan: Plan
+    faults: Counter[str] = field(default_factory=Counter)
+    skipped: list[str] = field(default_factory=list)
+    """Kinds that this machine or this server does not permit."""
+    failed: Counter[str] = field(default_factory=Counter)
+    """Injections that went wrong on their own; they count for nothing."""
+    sent: int = 0
+    tallies: Tallies = field(default_factory=Tallies)
+    verdicts: list[Verdict] = field(default_factory=list)
+    observed: Observed | None = None
+    timings_s: dict[str, float] = field(default_factory=dict)
+    postgres: str = ""
+    starts: int = 0
+
+    @property
+    def is_good(self) -> bool:
+        """Whether every invariant was judged and kept, and something was acknowledged."""
+        acked = self.tallies.acked_200 + self.tallies.acked_202
+        return bool(acked) and all(verdict.is_kept for verdict in self.verdicts)

@@ -1,0 +1,110 @@
+"""The audit's own Postgres: killed, hung, stopped and started again, and asked beside the proxy."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any, Final, Literal, TypeAlias
+
+import asyncpg
+import psutil
+
+from bench import machine
+from ingest.store.cluster import Cluster
+from ingest.store.embedded import find_programs
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+
+DATABASE: Final = "audit"
+MAINTENANCE: Final = "postgres"
+CONNECTIONS_MAX: Final = 30
+"""Few, so that they are soon taken up; clients of the server never connect here."""
+END_SESSIONS: Final = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+    " WHERE datname = $1 AND application_name <> 'audit'"
+)
+_SETTINGS: Final = (f"max_connections={CONNECTIONS_MAX}", "autovacuum_naptime=10s")
+_TIMEOUT_S: Final = 10.0
+_GONE_TIMEOUT_S: Final = 10.0
+
+
+class Database:
+    """One cluster below `directory`, with durable default settings."""
+
+    def __init__(self, directory: Path, cores: frozenset[int]) -> None:
+        self._cluster = Cluster(directory, find_programs())
+        self._cores = cores
+
+    @property
+    def url(self) -> str:
+        """Where the audit itself connects: the socket, past the proxy."""
+        return self._cluster.url(DATABASE)
+
+    @property
+    def socket_path(self) -> str:
+        """The socket that the proxy passes connections on to."""
+        host = self._cluster.url(DATABASE).partition("host=")[2]
+        return f"{host.replace('%2F', '/')}/.s.PGSQL.5432"
+
+    def create(self) -> None:
+        """Make and start it, with an empty database."""
+        with machine.pinned(self._cores):
+            self._cluster.create()
+            self._cluster.start(*_SETTINGS)
+        self._cluster.create_database(DATABASE)
+
+    async def start(self) -> None:
+        """Start it unless it runs, and wait until it takes connections."""
+        await asyncio.to_thread(self._cluster.start, *_SETTINGS)
+
+    async def stop(self, mode: Literal["fast", "immediate"]) -> None:
+        """Stop it and wait until it is gone."""
+        await asyncio.to_thread(self._cluster.stop, mode)
+
+    async def kill(self) -> None:
+        """Kill every process of it at once (SIGKILL) and wait until all are gone."""
+        victims = self._processes()
+        self.signal(signal.SIGKILL)
+        await asyncio.to_thread(psutil.wait_procs, victims, _GONE_TIMEOUT_S)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to every process of it."""
+        for process in self._processes():
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
+
+    def destroy(self) -> None:
+        """End it for good."""
+        self.signal(signal.SIGCONT)
+        self.signal(signal.SIGKILL)
+
+    @asynccontextmanager
+    async def session(self, database: str = DATABASE) -> AsyncIterator[Connection]:
+        """Yield a connection of the superuser's that may write; raise what asyncpg raises."""
+        connection = await asyncpg.connect(
+            self._cluster.url(database),
+            timeout=_TIMEOUT_S,
+            command_timeout=_TIMEOUT_S,
+            server_settings={"default_transaction_read_only": "off", "application_name": "audit"},
+        )
+        try:
+            yield connection
+        finally:
+            connection.terminate()
+
+    async def execute(self, sql: str, *arguments: Any, database: str = DATABASE) -> None:  # noqa: ANN401
+        """Run one statement on a connection of its own."""
+        async with self.session(database) as connection:
+            await connection.execute(sql, *arguments)
+
+    async def terminate_sessions(self) -> None:
+        """End every session of the server's."""
+        await self.execute(END_SESSIONS, DATABASE, database=MAINTENANCE)
+
+    def _processes(self) -> list[psutil.Process]:
+        try:
+            postmaster = psutil.Process(self._cluster.postmaster_pid)
+            return [postmaster, *postmaster.children(recursive=True)]
+        except (OSError, ValueError, IndexError, psutil.NoSuchProcess):
+            return []

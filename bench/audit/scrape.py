@@ -1,0 +1,132 @@
+"""Scrapes of `/metrics` while the faults go on: whether the books balance, and the memory.
+
+Counters start anew with each process. At every scrape::
+
+    accepted = committed + spooled + failed + in the queue
+    in the spool = spooled + recovered - replayed - set aside
+
+where `failed` are events that were refused after they had been accepted, and `recovered` what
+another process had left in the spool.
+"""
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Final
+
+from bench.audit.process import ServerProcess
+
+INTERVAL_S: Final = 0.2
+_TIMEOUT_S: Final = 2.0
+_SHOWN_MAX: Final = 5
+_EQUATIONS: Final = (
+    (
+        "events_accepted_total",
+        {
+            "events_committed_total": 1,
+            "events_spooled_total": 1,
+            "events_failed_total": 1,
+            "queue_events": 1,
+        },
+    ),
+    (
+        "spool_events",
+        {
+            "events_spooled_total": 1,
+            "events_recovered_total": 1,
+            "events_replayed_total": -1,
+            "events_set_aside_total": -1,
+        },
+    ),
+)
+Samples = dict[str, float]
+
+
+@dataclass
+class Books:
+    """What all scrapes together found."""
+
+    scrapes: int = 0
+    unbalanced: int = 0
+    shown: list[str] = field(default_factory=list)
+    rss_bytes_max: int = 0
+    spool_events: float = 0.0
+    spool_bytes_max: float = 0.0
+    queue_events: float = 0.0
+
+
+class Scraper:
+    """Asks again and again; a server that is away is no finding."""
+
+    def __init__(self, server: ServerProcess) -> None:
+        self._server = server
+        self.books = Books()
+
+    async def watch(self) -> None:
+        """Scrape for ever."""
+        while True:
+            await asyncio.sleep(INTERVAL_S)
+            await self.scrape()
+
+    async def scrape(self) -> Samples | None:
+        """Scrape once; return the samples, or None when there was no answer."""
+        life, pid = self._server.starts, self._server.pid
+        try:
+            async with asyncio.timeout(_TIMEOUT_S):
+                samples = parse(await _get(self._server.port, "/metrics"))
+        except (OSError, asyncio.IncompleteReadError, ValueError):
+            return None
+        if not samples or life != self._server.starts or pid != self._server.pid:
+            return None
+        self._take(samples)
+        return samples
+
+    def _take(self, samples: Samples) -> None:
+        books = self.books
+        books.scrapes += 1
+        books.spool_events = samples.get("spool_events", 0.0)
+        books.spool_bytes_max = max(books.spool_bytes_max, samples.get("spool_bytes", 0.0))
+        books.queue_events = samples.get("queue_events", 0.0)
+        books.rss_bytes_max = max(books.rss_bytes_max, self._server.rss_bytes())
+        if wrong := imbalance(samples):
+            books.unbalanced += 1
+            if len(books.shown) < _SHOWN_MAX:
+                books.shown.append(wrong)
+
+
+def imbalance(samples: Samples) -> str:
+    """Return how the books do not balance; empty when they do."""
+    for whole, parts in _EQUATIONS:
+        left = samples.get(whole, 0.0)
+        right = sum(sign * samples.get(name, 0.0) for name, sign in parts.items())
+        if left != right:
+            shown = ", ".join(f"{name} {samples.get(name, 0.0):.0f}" for name in (whole, *parts))
+            return f"{whole} is off by {left - right:.0f}: {shown}"
+    return ""
+
+
+def parse(text: bytes) -> Samples:
+    """Return the server's own samples, by name without prefix and with labels."""
+    samples = {}
+    for line in text.decode().splitlines():
+        if line.startswith("nonito_"):
+            name, _, value = line.rpartition(" ")
+            samples[name.removeprefix("nonito_")] = float(value)
+    return samples
+
+
+async def _get(port: int, path: str) -> bytes:
+    """Return a body; raise OSError, ValueError or IncompleteReadError."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(
+            f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode()
+        )
+        answer = await reader.read()
+        while chunk := await reader.read():
+            answer += chunk
+    finally:
+        writer.transport.abort()
+    head, _, body = answer.partition(b"\r\n\r\n")
+    if not head.startswith(b"HTTP/1.1 200"):
+        raise ValueError(f"GET {path}: {head[:100]!r}")
+    return body

@@ -1,0 +1,200 @@
+"""Faults of the server's process, alone and together with Postgres, and its failpoints."""
+
+import asyncio
+import time
+from random import Random
+from typing import Final
+
+from bench.audit import failpoints
+from bench.audit.failpoints import Step
+from bench.audit.faults import DISK_FAILING, SERVER_GONE, STOPPING, Fault
+from bench.audit.requests import TOKEN
+from bench.audit.world import LISTEN_TIMEOUT_S, World
+
+_DOWN_S: Final = 0.2
+_HASTE: Final = 0.2
+"""The share of restarts whose server is not waited for before the next fault."""
+_FAILPOINT_TIMEOUT_S: Final = 2.0
+_POLL_S: Final = 0.01
+_OUTAGE_S: Final = 0.4
+_PASSAGES_MAX: Final = 40
+
+
+async def _start(world: World, random: Random) -> None:
+    world.server.spawn()
+    if random.random() > _HASTE:
+        await world.server.wait_until_listening(LISTEN_TIMEOUT_S)
+
+
+class ServerKill(Fault):
+    """The server is killed and started again."""
+
+    name = "server-kill"
+    weight = 8
+    excuses = SERVER_GONE
+
+    async def inject(self, world: World, random: Random) -> None:
+        """Kill -9, sometimes while it starts."""
+        world.server.kill()
+        await asyncio.sleep(random.uniform(0, _DOWN_S))
+        await _start(world, random)
+
+
+class BothKill(Fault):
+    """Server and Postgres are killed at once, and started in either order."""
+
+    name = "both-kill"
+    weight = 4
+    excuses = SERVER_GONE
+
+    async def inject(self, world: World, random: Random) -> None:
+        """Kill -9 of both."""
+        await asyncio.gather(world.database.kill(), asyncio.to_thread(world.server.kill))
+        await asyncio.sleep(random.uniform(0, _DOWN_S))
+        await asyncio.gather(world.database.start(), _start(world, random))
+
+
+class ServerTerminate(Fault):
+    """The server is told to stop, with Postgres there or away, and started again."""
+
+    name = "server-terminate"
+    weight = 4
+    excuses = STOPPING
+
+    async def inject(self, world: World, random: Random) -> None:
+        """SIGTERM; it has to end with exit code 0."""
+        is_away = random.random() < 0.25  # noqa: PLR2004 - one in four
+        if is_away:
+            world.proxy.refuse()
+            await asyncio.sleep(random.uniform(0, _OUTAGE_S))
+        await world.terminate_server()
+        world.proxy.allow()
+        await _start(world, random)
+
+
+class Failpoint(Fault):
+    """The server kills itself between two steps."""
+
+    weight = 2
+    excuses = SERVER_GONE
+
+    def __init__(self, step: Step) -> None:
+        self._step = step
+        self.name = f"die-{step.name}"
+
+    def is_possible(self, world: World) -> bool:  # noqa: ARG002
+        """Require the step: versions of the server differ."""
+        return self._step in failpoints.possible()
+
+    async def inject(self, world: World, random: Random) -> None:
+        """Arm it, make its step likely, and wait until it has happened or can't be expected."""
+        await world.server.wait_until_listening(LISTEN_TIMEOUT_S)
+        life = world.server.starts
+        world.server.is_death_expected = True
+        passages = 1 if self._step.needs else random.randint(1, _PASSAGES_MAX)
+        world.server.arm(f"{self._step.name}:{passages}=kill")
+        if self._step.needs:
+            await outage(world, random)
+        end_s = time.monotonic() + _FAILPOINT_TIMEOUT_S
+        while (  # noqa: ASYNC110 - a process that dies tells nobody
+            world.server.starts == life and time.monotonic() < end_s
+        ):
+            await asyncio.sleep(_POLL_S)
+        if world.server.starts == life:
+            world.oracle.note(f"{self.name}: nothing came along")
+        await world.server.wait_until_listening(LISTEN_TIMEOUT_S)
+        world.server.arm("")
+        world.server.is_death_expected = False
+
+
+class OutageKill(Fault):
+    """The server is killed while it spools."""
+
+    name = "outage-kill"
+    weight = 5
+    excuses = SERVER_GONE
+
+    async def inject(self, world: World, random: Random) -> None:
+        """Kill -9 in the middle of an outage; start it in the outage or behind it."""
+        world.proxy.refuse()
+        await asyncio.sleep(random.uniform(0.05, _OUTAGE_S))
+        world.server.kill()
+        if random.random() < 0.5:  # noqa: PLR2004 - either order
+            world.proxy.allow()
+        await _start(world, random)
+        world.proxy.allow()
+
+
+class SpoolDiskError(Fault):
+    """The spool's writes fail while Postgres is away: EIO, or a short write."""
+
+    name = "spool-disk-error"
+    weight = 3
+    excuses = DISK_FAILING
+
+    def is_possible(self, world: World) -> bool:  # noqa: ARG002
+        """Require a spool."""
+        return any(step.needs == "disk" for step in failpoints.possible())
+
+    async def inject(self, world: World, random: Random) -> None:
+        """Three writes in a row fail, before or behind what they were to do."""
+        await world.server.wait_until_listening(LISTEN_TIMEOUT_S)
+        step = random.choice(("spool-write", "spool-sync"))
+        # SQLite never says that the disk is full about what it has committed.
+        how = "eio" if step == "spool-sync" else random.choice(("eio", "full"))
+        armed = [f"{step}:1={how}"]
+        if random.random() < 0.5:  # noqa: PLR2004 - half the time no new file can be made either
+            armed.append("spool-create:1=eio")
+        world.server.arm(",".join(armed))
+        await outage(world, random)
+        world.server.arm("")
+
+
+class SpoolDamage(Fault):
+    """A bit turns in what was spooled: that batch is lost, and nothing else may be."""
+
+    name = "spool-damage"
+    weight = 0
+    excuses = SERVER_GONE
+
+    def is_possible(self, world: World) -> bool:  # noqa: ARG002
+        """Require a spool."""
+        return any(step.needs == "disk" for step in failpoints.possible())
+
+    async def inject(self, world: World, random: Random) -> None:
+        """Let it spool, kill it, turn a bit, start it."""
+        world.proxy.refuse()
+        await asyncio.sleep(2 * _OUTAGE_S)
+        world.server.kill()
+        for batch in await asyncio.to_thread(world.spool.spoil, random):
+            for token in TOKEN.findall(batch):
+                world.oracle.damaged(token.decode())
+        world.proxy.allow()
+        await _start(world, random)
+
+
+class Stall(Fault):
+    """The event loop stands still for a third of a second in the middle of its answers."""
+
+    name = "server-stall"
+    weight = 1
+
+    async def inject(self, world: World, random: Random) -> None:
+        """Block it."""
+        await world.server.wait_until_listening(LISTEN_TIMEOUT_S)
+        world.server.arm(f"mid-acks:{random.randint(1, _PASSAGES_MAX)}=stall")
+        await asyncio.sleep(2 * _OUTAGE_S)
+        world.server.arm("")
+
+
+async def outage(world: World, random: Random) -> None:
+    """Keep the server from Postgres for a moment, so that it spools, and replays afterwards."""
+    world.proxy.refuse()
+    await asyncio.sleep(random.uniform(_OUTAGE_S / 2, _OUTAGE_S))
+    world.proxy.allow()
+
+
+FAULTS: Final = (
+    ServerKill(), BothKill(), ServerTerminate(), OutageKill(), SpoolDiskError(), SpoolDamage(),
+    Stall(), *(Failpoint(step) for step in failpoints.STEPS if step.needs != "disk"),
+)  # fmt: skip

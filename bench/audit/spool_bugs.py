@@ -1,0 +1,122 @@
+"""Seeded bugs of the spool and of the replayer."""
+
+import asyncio
+import sqlite3
+from collections.abc import Sequence
+from typing import Final
+
+from bench.audit.patch import Nobody, replace, with_new_ids
+from ingest.pipeline import queue, spool_batches, tuples
+from ingest.pipeline.fate import Ack
+from ingest.pipeline.queue import Batch
+from ingest.pipeline.replay import Replayer
+from ingest.pipeline.shelter import Shelter
+from ingest.pipeline.spool import Spool
+from ingest.pipeline.spool_batches import Entry
+from ingest.pipeline.spool_failures import SpoolFailed, SpoolFull
+from ingest.pipeline.spool_file import SpoolFile
+from ingest.store.failures import AlreadyStored, Outage, Unavailable
+from ingest.store.link import CopyLink
+
+_LATE_S: Final = 0.25
+_EVENTS_MAX: Final = 20_000
+
+
+def ack_before_spool() -> None:
+    """Answer 202 a quarter of a second before the spool's commit."""
+    original = Shelter.take
+
+    async def take(self: Shelter, batch: Batch, reason: str, *, stored: bool | None) -> None:
+        waiters, batch.waiters = batch.waiters, [Nobody() for _ in batch.rows]
+        queue.settle(waiters, Ack.SPOOLED)
+        await asyncio.sleep(_LATE_S)
+        await original(self, batch, reason, stored=stored)
+
+    replace(Shelter, "take", take)
+
+
+def spool_error_ignored() -> None:
+    """Answer 202 also when the disk did not take it."""
+    original = Spool.append
+
+    async def append(self: Spool, rows: Sequence[bytes]) -> None:
+        try:
+            await original(self, rows)
+        except (SpoolFailed, SpoolFull):
+            return
+
+    replace(Spool, "append", append)
+
+
+def new_ids_on_spooling() -> None:
+    """Spool the rows under other ids than were told."""
+    original = Spool.append
+
+    async def append(self: Spool, rows: Sequence[bytes]) -> None:
+        await original(self, [with_new_ids(row) for row in rows])
+
+    replace(Spool, "append", append)
+
+
+def replay_without_on_conflict() -> None:
+    """Insert what is stored already, again and again."""
+
+    async def merge(self: CopyLink, document: bytes, count: int) -> None:
+        try:
+            await self.copy(document, count)
+        except AlreadyStored as error:
+            raise Unavailable("a conflict", stored=False, outage=Outage.CONNECTION_LOST) from error
+
+    replace(CopyLink, "merge", merge)
+
+
+def conflict_is_new_rows() -> None:
+    """Take a conflict of keys for bad luck, and draw others."""
+
+    async def merge(self: CopyLink, document: bytes, count: int) -> None:
+        await self.copy(with_new_ids(document), count)
+
+    replace(CopyLink, "merge", merge)
+
+
+def remove_before_commit() -> None:
+    """Take parcels out of the spool, then store them."""
+
+    async def replay(self: Replayer) -> None:
+        parcels = await self._spool.oldest(_EVENTS_MAX)
+        await self._spool.remove(parcels)
+        spooled = [row for parcel in parcels for row in parcel.rows]
+        self._books.replayed_events += len(spooled)
+        await self._store(spooled)
+
+    replace(Replayer, "_replay", replay)
+
+
+def spool_never_drained() -> None:
+    """Let the replayer sleep."""
+
+    async def run(self: Replayer) -> None:
+        await asyncio.Event().wait()  # for good
+        await self._replay()
+
+    replace(Replayer, "run", run)
+
+
+def no_crc() -> None:
+    """Read back whatever is there."""
+
+    def read(connection: sqlite3.Connection, entry: Entry) -> list[bytes]:
+        query = "SELECT tuples FROM batches WHERE id = ?"
+        (blob,) = connection.execute(query, (entry.id,)).fetchone()
+        return tuples.split(blob, entry.events)
+
+    replace(spool_batches, "read", read)
+
+
+def damage_blocks() -> None:
+    """Stop at a damaged batch, for ever."""
+
+    def set_aside(self: SpoolFile, entry: Entry, reason: str) -> None:
+        raise OSError(f"{self.name}: batch {entry.id}: {reason}")
+
+    replace(SpoolFile, "_set_aside", set_aside)

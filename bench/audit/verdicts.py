@@ -1,0 +1,83 @@
+"""The invariants by name, and the verdict on each."""
+
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from bench.audit.judge import Findings
+from bench.audit.scrape import Books
+
+RSS_BYTES_MAX: Final = 300_000_000
+FRESH_S_MAX: Final = 2.0
+
+INVARIANTS: Final = {
+    "stored-once": "every acknowledged event is stored exactly once, under its id",
+    "as-sent": "every stored event is as it was sent, at the time that was told",
+    "nothing-else": "nothing is stored that was not sent",
+    "refused-absent": "nothing is stored that was refused",
+    "answers-belong": "every answer belongs to its request",
+    "good-never-refused": "no good event is refused",
+    "bad-refused": "every bad event is refused, with its code",
+    "no-5xx": "no 5xx while the spool has room",
+    "always-answered": "every request is answered while the server lives",
+    "spool-drains": "the spool drains",
+    "fresh-event": "a fresh event is acknowledged and visible within 2 s of the last fault",
+    "books-balance": "the books balance at every scrape",
+    "memory-bounded": "the server stays below 300 MB",
+    "stays-up": "the server ends when it is told to, and only then",
+}
+TABLE: Final = frozenset({"stored-once", "as-sent", "nothing-else", "refused-absent"})
+"""The invariants that can't be judged while events may still come out of the spool."""
+
+
+@dataclass
+class Observed:
+    """What was seen while the run went on, beside the history."""
+
+    books: Books
+    is_drained: bool = False
+    drain_s: float = 0.0
+    fresh_s: float | None = None
+    """From the last fault's end to a fresh event's row; None when it took too long."""
+    ends: list[str] = field(default_factory=list)
+    """Of servers that ended by themselves, or badly."""
+
+
+class Verdict(NamedTuple):
+    """What came of one invariant."""
+
+    invariant: str
+    is_kept: bool | None
+    """None when it was not judged."""
+    found: int
+    shown: list[str]
+
+
+def reach(findings: Findings, observed: Observed) -> list[Verdict]:
+    """Return the verdict on every invariant."""
+    for invariant, text in _observations(observed):
+        findings.add(invariant, text)
+    verdicts = []
+    for invariant in INVARIANTS:
+        count = findings.counts[invariant]
+        is_kept: bool | None = not count
+        if not count and invariant in TABLE and not observed.is_drained:
+            is_kept = None
+        verdicts.append(Verdict(invariant, is_kept, count, findings.shown.get(invariant, [])))
+    return verdicts
+
+
+def _observations(observed: Observed) -> list[tuple[str, str]]:
+    books = observed.books
+    found = [("stays-up", text) for text in observed.ends]
+    found += [("books-balance", text) for text in books.shown]
+    if not books.scrapes:
+        found.append(("books-balance", "nothing could be scraped"))
+    if not observed.is_drained:
+        left = f"{books.spool_events:.0f} events in the spool, {books.queue_events:.0f} queued"
+        found.append(("spool-drains", f"{left} after {observed.drain_s:.0f} s"))
+    if observed.fresh_s is None or observed.fresh_s > FRESH_S_MAX:
+        took = "never" if observed.fresh_s is None else f"{observed.fresh_s:.1f} s"
+        found.append(("fresh-event", took))
+    if books.rss_bytes_max > RSS_BYTES_MAX:
+        found.append(("memory-bounded", f"{books.rss_bytes_max / 1e6:.0f} MB"))
+    return found

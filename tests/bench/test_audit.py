@@ -1,0 +1,48 @@
+"""The audit as a whole: an honest server keeps every promise, each seeded bug breaks one."""
+
+import signal
+from pathlib import Path
+
+import pytest
+import uvloop
+
+from bench.audit import course
+from bench.audit.bugs import BUGS
+from bench.audit.plan import Outcome, Plan
+from bench.audit.report import as_json
+
+FAULTS = 6
+EVENTS = 3_000
+SECONDS = 40.0
+
+
+def audit(directory: Path, faults: int, only: tuple[str, ...], bug: str = "") -> Outcome:
+    """Run a short audit; its history stays in the test's directory."""
+    plan = Plan(
+        seed=4, faults=faults, events=EVENTS, seconds=SECONDS, connections=16, only=only, bug=bug,
+        drain_timeout_s=30.0 if not bug else 5.0,
+    )  # fmt: skip
+    return uvloop.run(course.run(plan, directory, lambda _: None))
+
+
+def test_honest_server_keeps_every_promise(tmp_path: Path) -> None:
+    """The first faults of a run with all kinds."""
+    outcome = audit(tmp_path, faults=25, only=())
+    broken = [verdict for verdict in outcome.verdicts if not verdict.is_kept]
+    assert not broken
+    assert outcome.faults.total() >= 25
+    assert outcome.tallies.acked_200 + outcome.tallies.acked_202 >= EVENTS
+    found = as_json(outcome)
+    assert found["is_good"]
+    assert (found["lost"], found["doubled"], found["phantom"]) == (0, 0, 0)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.parametrize("name", BUGS)
+def test_seeded_bug_is_caught(tmp_path: Path, name: str) -> None:
+    """By the invariant that it breaks."""
+    bug = BUGS[name]
+    outcome = audit(tmp_path, FAULTS if bug.faults else 0, bug.faults, name)
+    broken = {each.invariant for each in outcome.verdicts if each.found}
+    assert broken & set(bug.breaks)
+    assert not outcome.is_good
