@@ -233,6 +233,19 @@ def _write_json(path: Path, found: dict[str, Any]) -> None:
     path.write_bytes(msgspec.json.format(msgspec.json.encode(found)) + b"\n")
 
 
+@command.command()
+@click.option("--copies", default=300, type=click.IntRange(1), help="Of each size, each round.")
+def batch(*, copies: int) -> None:
+    """Measure what a COPY costs the server by its size, ours and asyncpg's."""
+    from bench import batch as copying  # noqa: PLC0415 - so that the client loads less
+
+    console = _console()
+    with Progress(console=console, transient=True) as progress:
+        bar = progress.add_task("copying", total=len(copying.SIZES) * copying.ROUNDS)
+        found = copying.measure(copies, lambda: progress.advance(bar))
+    copying.show(console, found)
+
+
 @command.command("documents")
 @click.option("--documents", "count", default=300_000, type=click.IntRange(1), help="How many.")
 @click.option("--seed", default=None, type=int, help="Repeat a run. Default: a new one.")

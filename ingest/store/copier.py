@@ -1,8 +1,8 @@
 """COPY as this server needs it, spoken on a connection that asyncpg has opened.
 
 Query, CopyData and CopyDone leave in one write, where asyncpg waits for CopyInResponse first: a
-batch costs one round trip instead of two, and the server's CPU 95 µs instead of 170 (`bench copy`).
-Postgres allows it: after an error it discards what is left of the COPY, up to CopyDone.
+batch costs one round trip instead of two, and the server 95 µs of CPU instead of 170 (`python -m
+bench batch`). Postgres allows it: after an error it discards what is left, up to CopyDone.
 
 Source: https://www.postgresql.org/docs/18/protocol-flow.html#PROTOCOL-COPY.
 """
