@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from ingest.store.cluster import Cluster
 from tests.conftest import OWN_DATABASE, StartServer
+from tests.http.checks import locked_events
 from tests.support.postgres import fetch, kill, pause, resume
 from tests.support.server import Server, books_balance, wait_for, wait_until_drained
 
@@ -184,3 +186,21 @@ def test_without_a_spool_an_outage_is_a_500(
     answer = server.post({"event_name": "lost"})
     assert (answer.status_code, answer.json()["error"]["code"]) == (500, "database_error")
     assert "was not stored" in answer.json()["error"]["message"]
+
+
+def test_queue_that_is_nearly_full_overflows_into_the_spool(
+    own_url: str, start_server: StartServer
+) -> None:
+    """Postgres is there, but slow: the oldest events get a 202 instead of new ones a 503."""
+    server = start_server(own_url, queue__events_max=60, writer__batch_events_max=5)
+    sent = [f"{number:02}" for number in range(60)]
+    with ThreadPoolExecutor(len(sent)) as pool:
+        with locked_events(own_url):
+            answers = [pool.submit(post, server, name) for name in sent]
+            early, _ = wait(answers, timeout=2)
+            spooled = [answer for answer in early if answer.result() == 202]
+        statuses = {answer.result() for answer in answers}
+    wait_until_drained(server)
+    assert spooled
+    assert statuses == {200, 202}
+    assert sorted(names(own_url)) == sent

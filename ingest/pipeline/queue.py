@@ -153,8 +153,8 @@ class EventQueue:
 
     def _is_nearly_full(self) -> bool:
         return (
-            self.waiting_events > self._events_max * _NEARLY_FULL
-            or self.waiting_bytes > self._bytes_max * _NEARLY_FULL
+            self.waiting_events >= self._events_max * _NEARLY_FULL
+            or self.waiting_bytes >= self._bytes_max * _NEARLY_FULL
         )
 
     def _is_ripe(self, batch: Batch) -> bool:
