@@ -29,15 +29,17 @@ class Shelter:
         False: it certainly is not in Postgres; None: it may be. Spooled it is stored once even so.
         """
         if self._spool is None:
-            self.refuse(batch, _not_durable(reason, stored=stored))
+            self.refuse(batch, _refusal(Code.DATABASE_ERROR, reason, stored=stored))
             return
         try:
             await self._spool.append(batch.rows)
         except SpoolFull:
-            self.refuse(batch, _full(reason, stored=stored))
+            why = f"{reason}; the spool is full"
+            self.refuse(batch, _refusal(Code.OVERLOADED, why, stored=stored))
         except SpoolFailed as failure:
             known = stored if failure.stored is False else None
-            self.refuse(batch, _not_durable(f"{reason}; spool: {failure.reason}", stored=known))
+            why = f"{reason}; the spool failed: {failure.reason}"
+            self.refuse(batch, _refusal(Code.OVERLOADED, why, stored=known))
         else:
             self._books.spooled(len(batch.rows))
             settle(batch.release(), Ack.SPOOLED)
@@ -57,16 +59,7 @@ def unknown(reason: str) -> Refusal:
     )
 
 
-def _not_durable(reason: str, *, stored: bool | None) -> Refusal:
+def _refusal(code: Code, reason: str, *, stored: bool | None) -> Refusal:
     if stored is None:
         return unknown(reason)
-    return Refusal(Code.DATABASE_ERROR, f"The event was not stored ({reason}); send it again.")
-
-
-def _full(reason: str, *, stored: bool | None) -> Refusal:
-    if stored is None:
-        return unknown(f"{reason}; the spool is full")
-    return Refusal(
-        Code.OVERLOADED,
-        f"The event was not stored ({reason}; the spool is full); send it again later.",
-    )
+    return Refusal(code, f"The event was not stored ({reason}); send it again.")

@@ -33,7 +33,7 @@ class KeySnapshot:
 
     def write(self, keys: list[KnownKey]) -> None:
         """Replace the file by these keys, durably; failing is logged, as Postgres has them too."""
-        new = self._path.with_suffix(".new")
+        new = self._path.with_suffix(f".{os.getpid()}.new")  # other processes write it, too
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with os.fdopen(

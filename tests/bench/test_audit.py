@@ -23,9 +23,15 @@ def audit(
 ) -> Outcome:
     """Run a short audit; its history stays in the test's directory."""
     plan = Plan(
-        seed=seed, faults=faults, events=EVENTS, seconds=SECONDS, connections=16, only=only, bug=bug,
+        seed=seed,
+        faults=faults,
+        events=EVENTS,
+        seconds=SECONDS,
+        connections=16,
+        only=only,
+        bug=bug,
         drain_timeout_s=30.0 if not bug else 5.0,
-    )  # fmt: skip
+    )
     return uvloop.run(course.run(plan, directory, lambda _: None))
 
 

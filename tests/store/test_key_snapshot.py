@@ -1,0 +1,41 @@
+"""The keys known last: in a file that a restart without Postgres reads, or that counts as none."""
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from ingest.store.key_snapshot import NAME, KeySnapshot, KnownKey
+
+KEYS = [KnownKey(b"\0" * 32, 1), KnownKey(b"\xff" * 32, 2, 1_800_000_000.5)]
+
+
+def test_keys_come_back_as_they_were(tmp_path: Path) -> None:
+    """Also from a directory that was not there, and only the last ones."""
+    snapshot = KeySnapshot(tmp_path / "spool")
+    snapshot.write(KEYS[:1])
+    snapshot.write(KEYS)
+    assert KeySnapshot(tmp_path / "spool").read() == KEYS
+    assert [each.name for each in (tmp_path / "spool").iterdir()] == [NAME]
+
+
+def test_only_the_owner_may_read_them(tmp_path: Path) -> None:
+    """They are digests, but whose keys they are is nobody's business."""
+    KeySnapshot(tmp_path).write(KEYS)
+    assert stat.S_IMODE((tmp_path / NAME).stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b'[{"app_id":1}]', b"[1]", b"\xff\xfe"])
+def test_file_that_can_not_be_read_counts_as_none(tmp_path: Path, content: bytes) -> None:
+    """A crash or a stranger may have left anything there."""
+    (tmp_path / NAME).write_bytes(content)
+    assert KeySnapshot(tmp_path).read() is None
+
+
+def test_no_file_and_a_directory_that_takes_none_are_no_failure(tmp_path: Path) -> None:
+    """Postgres has the keys, too."""
+    (tmp_path / "file").write_bytes(b"")
+    snapshot = KeySnapshot(tmp_path / "file")
+    snapshot.write(KEYS)
+    assert snapshot.read() is None
+    assert KeySnapshot(tmp_path / "missing").read() is None
