@@ -46,9 +46,9 @@ STEPS: Final = (
     Step("mid-acks", "ingest.http.fastlane", "FastConnection.settle", True),
     Step("before-spool-append", "ingest.pipeline.spool", "Spool.append", False, "outage"),
     Step("after-spool-append-before-ack", "ingest.pipeline.spool", "Spool.append", True, "outage"),
-    Step("spool-write", "ingest.pipeline.spool_file", "SpoolFile.append", False, "disk"),
-    Step("spool-sync", "ingest.pipeline.spool_file", "SpoolFile.append", True, "disk"),
-    Step("spool-create", "ingest.pipeline.spool_file", "SpoolFile.create", False, "disk"),
+    Step("spool-write", "ingest.pipeline.spool.file", "SpoolFile.append", False, "disk"),
+    Step("spool-sync", "ingest.pipeline.spool.file", "SpoolFile.append", True, "disk"),
+    Step("spool-create", "ingest.pipeline.spool.file", "SpoolFile.create", False, "disk"),
     Step("before-replay-read", "ingest.pipeline.spool", "Spool.oldest", False, "replay"),
     Step("after-replay-read", "ingest.pipeline.spool", "Spool.oldest", True, "replay"),
     Step(

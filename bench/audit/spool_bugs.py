@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from typing import Final
 
 from bench.audit.patch import Nobody, replace, with_new_ids
-from ingest.pipeline import queue, spool_batches, tuples
+from ingest.pipeline import queue, tuples
 from ingest.pipeline.fate import Ack
 from ingest.pipeline.queue import Batch
 from ingest.pipeline.replay import Replayer
 from ingest.pipeline.shelter import Shelter
 from ingest.pipeline.spool import Spool
-from ingest.pipeline.spool_batches import Entry
-from ingest.pipeline.spool_failures import SpoolFailed, SpoolFull
-from ingest.pipeline.spool_file import SpoolFile
+from ingest.pipeline.spool import batches as spool_batches
+from ingest.pipeline.spool.batches import Entry
+from ingest.pipeline.spool.failures import SpoolFailed, SpoolFull
+from ingest.pipeline.spool.file import SpoolFile
 from ingest.store.failures import AlreadyStored, Outage, Unavailable
 from ingest.store.link import CopyLink
 

@@ -15,8 +15,8 @@ import click
 
 from ingest.cli.settings import load_quietly
 from ingest.cli.table import echo_table, second
-from ingest.pipeline import spool_report
-from ingest.pipeline.spool_report import Export, FileStatus
+from ingest.pipeline.spool import report as spool_report
+from ingest.pipeline.spool.report import Export, FileStatus
 from ingest.pipeline.tuples import Stored
 
 _HEADING: Final = ("FILE", "EVENTS", "BYTES", "OLDEST", "DAMAGED")

@@ -24,6 +24,7 @@ from tests.support.server import Server, running_server
 
 STRIDE = int(os.environ.get("PARITY_STRIDE", "41"))
 SPLITS_MAX = 400
+TRIES = 4
 AT_ONCE = 64
 TIMEOUT_S = 20.0
 # A sweep hands an incomplete request over after a second or two: not what is compared here.
@@ -63,8 +64,12 @@ class Answer(NamedTuple):
 
 
 def understand(received: bytes) -> list[Answer]:
-    """Return all answers on a connection; raise ValueError for anything that is none."""
+    """Return all answers on a connection; raise ValueError for anything that is none.
+
+    Without a 100: whether one is sent depends on which comes first, the handler or the body.
+    """
     answers = []
+    received = received.removeprefix(CONTINUE)
     while received:
         head, separator, received = received.partition(b"\r\n\r\n")
         if not separator:
@@ -133,8 +138,14 @@ async def test_both_lanes_answer_alike_however_the_bytes_are_split(
     gate = asyncio.Semaphore(AT_ONCE)
 
     async def compare(pieces: list[bytes]) -> None:
-        async with gate:
-            fast, plain = await asyncio.gather(ask(lanes.fast, pieces), ask(lanes.aiohttp, pieces))
+        # aiohttp's own answer to a malformed chunk depends on when its second piece arrives; a
+        # difference between the lanes is there each time.
+        for _ in range(TRIES):
+            async with gate:
+                both = (ask(lanes.fast, pieces), ask(lanes.aiohttp, pieces))
+                fast, plain = await asyncio.gather(*both)
+            if fast == plain:
+                return
         assert fast == plain, f"split at {len(pieces[0])}"
 
     request = case.with_key(lanes.fast.key)

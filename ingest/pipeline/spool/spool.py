@@ -2,7 +2,7 @@
 
 `append` returns once its batch is on the disk. A replayer takes the `oldest` batches, stores them
 in Postgres, and then has them removed; a batch that was removed is never returned again, also not
-after a crash. `spool_file` and `spool_directory` say how.
+after a crash. `file.py` and `directory.py` say how.
 
 All disk work is done in one thread of the spool's own; the event loop only waits for it, and never
 for longer than `timeout_s`. What becomes of work that was begun and took longer is unknown: a batch
@@ -22,9 +22,9 @@ from typing import Any, Final, TypeVar
 import structlog
 
 from ingest.errors import StartupError
-from ingest.pipeline.spool_directory import SpoolDirectory
-from ingest.pipeline.spool_failures import SpoolFailed, SpoolFull
-from ingest.pipeline.spool_file import Parcel
+from ingest.pipeline.spool.directory import SpoolDirectory
+from ingest.pipeline.spool.failures import SpoolFailed, SpoolFull
+from ingest.pipeline.spool.file import Parcel
 
 __all__ = ["Parcel", "Spool", "SpoolFailed", "SpoolFull"]
 

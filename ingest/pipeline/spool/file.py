@@ -15,11 +15,11 @@ from typing import Final, NamedTuple, Self
 
 import structlog
 
-from ingest.pipeline import spool_batches, spool_database
-from ingest.pipeline.spool_batches import Entry
-from ingest.pipeline.spool_database import PAGE_BYTES, WAL_BYTES_MAX
-from ingest.pipeline.spool_failures import FAILURES, describe, is_damage
-from ingest.pipeline.spool_lock import FileLock
+from ingest.pipeline.spool import batches, database
+from ingest.pipeline.spool.batches import Entry
+from ingest.pipeline.spool.database import PAGE_BYTES, WAL_BYTES_MAX
+from ingest.pipeline.spool.failures import FAILURES, describe, is_damage
+from ingest.pipeline.spool.lock import FileLock
 
 log = structlog.get_logger(__name__)
 
@@ -64,10 +64,10 @@ class SpoolFile:
         """Make a new file, durably; leave nothing behind if that fails."""
         path, lock = _lock_new_name(directory)
         try:
-            return cls(path, lock, spool_database.create(path))
+            return cls(path, lock, database.create(path))
         except BaseException:
             with suppress(*FAILURES):
-                spool_database.delete(path)
+                database.delete(path)
             lock.release()
             raise
 
@@ -75,11 +75,11 @@ class SpoolFile:
     def adopt(cls, path: Path, lock: FileLock) -> Self:
         """Open what another process left; `oldest_ms` is None if nothing is left in it."""
         file = cls(path, lock)
-        if spool_database.is_cut_off(path):
+        if database.is_cut_off(path):
             file._is_damaged = True
             return file
         try:
-            if not spool_batches.is_unborn(file._connect()):
+            if not batches.is_unborn(file._connect()):
                 file._load()
         except FAILURES as error:
             if not is_damage(error):
@@ -113,11 +113,11 @@ class SpoolFile:
     @property
     def disk_bytes(self) -> int:
         """What the database and its WAL take on the disk."""
-        return spool_database.size(self._path) + spool_database.wal_size(self._path)
+        return database.size(self._path) + database.wal_size(self._path)
 
     def append(self, blob: bytes, events: int) -> None:
         """Store a batch; it is on the disk when this returns."""
-        appended_ms = spool_batches.insert(self._connect(), blob, events)
+        appended_ms = batches.insert(self._connect(), blob, events)
         self._pending_bytes += len(blob) + 3 * PAGE_BYTES
         self.events += events
         if self.oldest_ms is None:
@@ -129,7 +129,7 @@ class SpoolFile:
         while skips < _SKIPS_MAX:
             try:
                 count_max = 1 if self._is_damaged else _PAGE_ENTRIES
-                page = spool_batches.page(self._connect(), last_id, count_max)
+                page = batches.page(self._connect(), last_id, count_max)
             except sqlite3.Error as error:
                 self._note_damage(error)
                 if not self.is_open:
@@ -144,7 +144,7 @@ class SpoolFile:
     def read(self, entry: Entry) -> Parcel | None:
         """Return a batch; None if it is damaged, and then it has been set aside."""
         try:
-            rows = spool_batches.read(self._connect(), entry)
+            rows = batches.read(self._connect(), entry)
             return Parcel((self.name, entry.id), rows, entry.appended_ms)
         except ValueError as error:
             reason = str(error)
@@ -155,18 +155,18 @@ class SpoolFile:
         self.refresh()
         return None
 
-    def remove(self, batches: Mapping[int, int]) -> None:
+    def remove(self, gone: Mapping[int, int]) -> None:
         """Forget batches, given by their ids with how many events each has."""
         if self.is_writable:
             try:
-                deleted = spool_batches.delete(self._connect(), batches)
-                self.events = max(0, self.events - sum(batches[id_] for id_ in deleted))
-                self._hidden |= batches.keys() - deleted  # in a damaged table one may stay
-                self._pending_bytes += len(batches) * PAGE_BYTES
+                deleted = batches.delete(self._connect(), gone)
+                self.events = max(0, self.events - sum(gone[id_] for id_ in deleted))
+                self._hidden |= gone.keys() - deleted  # in a damaged table one may stay
+                self._pending_bytes += len(gone) * PAGE_BYTES
             except FAILURES as error:
                 self.fail(error)
         if not self.is_writable:
-            self._hide(batches)
+            self._hide(gone)
         self.refresh()
 
     def refresh(self) -> None:
@@ -215,27 +215,23 @@ class SpoolFile:
         self.rest()
         if self._is_damaged or self.events:
             lost = max(1, self.damaged_events + self.events)
-            kept = spool_database.keep_as_damaged(self._path)
+            kept = database.keep_as_damaged(self._path)
             log.error("a file of the spool is damaged", kept_as=kept.name, events=lost)
         else:
-            spool_database.delete(self._path)
+            database.delete(self._path)
         self._lock.release()
         return lost
 
     def _connect(self) -> sqlite3.Connection:
         if self._connection is None:
-            connect = (
-                spool_database.open_for_writing
-                if self.is_writable
-                else spool_database.open_for_reading
-            )
+            connect = database.open_for_writing if self.is_writable else database.open_for_reading
             self._connection = connect(self._path)
         return self._connection
 
     def _load(self) -> None:
         """Count what is in the file."""
         try:
-            events, damaged = spool_batches.count(self._connect())
+            events, damaged = batches.count(self._connect())
         except sqlite3.Error as error:
             self._note_damage(error)
             self.events = sum(entry.events for entry in self.entries())
@@ -267,12 +263,12 @@ class SpoolFile:
         self._hide({entry.id: entry.events})
         if self.is_writable:
             try:
-                spool_batches.mark_damaged(self._connect(), entry, reason)
+                batches.mark_damaged(self._connect(), entry, reason)
             except FAILURES as error:
                 self.fail(error)
 
-    def _hide(self, batches: Mapping[int, int]) -> None:
-        for id_, events in batches.items():
+    def _hide(self, gone: Mapping[int, int]) -> None:
+        for id_, events in gone.items():
             if id_ not in self._hidden:
                 self._hidden.add(id_)
                 self.events = max(0, self.events - events)
@@ -281,7 +277,7 @@ class SpoolFile:
 def _lock_new_name(directory: Path) -> tuple[Path, FileLock]:
     """Return a new path and its lock; somebody who tidies up may hold the first one's."""
     for _ in range(_NAME_TRIES):
-        path = directory / spool_database.new_name()
+        path = directory / database.new_name()
         if lock := FileLock.acquire(path):
             return path, lock
     raise BlockingIOError

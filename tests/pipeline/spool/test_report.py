@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from ingest.errors import StartupError
-from ingest.pipeline.spool_report import Export, FileStatus, export, status
+from ingest.pipeline.spool.report import Export, FileStatus, export, status
 from ingest.pipeline.tuples import Stored
-from tests.pipeline.spooling import (
+from tests.pipeline.spool.spooling import (
     appending_process,
     databases,
     drain,

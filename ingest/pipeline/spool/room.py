@@ -10,9 +10,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from ingest.pipeline.spool_database import EMPTY_BYTES, PAGE_BYTES, WAL
-from ingest.pipeline.spool_failures import FAILURES, SpoolFull
-from ingest.pipeline.spool_file import SpoolFile
+from ingest.pipeline.spool.database import EMPTY_BYTES, PAGE_BYTES, WAL
+from ingest.pipeline.spool.failures import FAILURES, SpoolFull
+from ingest.pipeline.spool.file import SpoolFile
 
 _FILES_PER_CAP: Final = 8
 _FILE_BYTES_MIN: Final = 1024 * 1024

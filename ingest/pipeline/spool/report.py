@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from ingest.errors import StartupError
-from ingest.pipeline import spool_batches, spool_database, tuples
-from ingest.pipeline.spool_batches import Entry
-from ingest.pipeline.spool_database import DAMAGED_SUFFIX
+from ingest.pipeline import tuples
+from ingest.pipeline.spool import batches, database
+from ingest.pipeline.spool.batches import Entry
+from ingest.pipeline.spool.database import DAMAGED_SUFFIX
 from ingest.pipeline.tuples import Stored
 
 _UNREADABLE: Final = (sqlite3.Error, OSError)
@@ -55,7 +56,7 @@ class Export:
                     self.unreadable_files.append(path.name)
 
     def _events(self, path: Path) -> Iterator[Stored]:
-        with closing(spool_database.open_for_reading(path)) as connection:
+        with closing(database.open_for_reading(path)) as connection:
             for entry in _entries(connection):
                 for row in self._rows(connection, entry):
                     try:
@@ -65,10 +66,10 @@ class Export:
 
     def _rows(self, connection: sqlite3.Connection, entry: Entry) -> list[bytes]:
         try:
-            return spool_batches.read(connection, entry)
+            return batches.read(connection, entry)
         except (ValueError, sqlite3.DatabaseError):
             # Unless it was drained a moment ago.
-            if spool_batches.page(connection, entry.id - 1, 1)[:1] == [entry]:
+            if batches.page(connection, entry.id - 1, 1)[:1] == [entry]:
                 self.damaged_events += entry.events
             return []
 
@@ -84,12 +85,12 @@ def export(directory: Path) -> Export:
 
 
 def _status(path: Path) -> FileStatus:
-    size = spool_database.size(path) + spool_database.wal_size(path)
+    size = database.size(path) + database.wal_size(path)
     try:
-        with closing(spool_database.open_for_reading(path)) as connection:
-            if spool_batches.is_unborn(connection):
+        with closing(database.open_for_reading(path)) as connection:
+            if batches.is_unborn(connection):
                 return FileStatus(path.name, 0, size, None, 0, is_readable=True)
-            events, damaged = spool_batches.count(connection)
+            events, damaged = batches.count(connection)
             waiting = (entry for entry in _entries(connection) if entry.id not in damaged)
             oldest = next(waiting, None)
     except _UNREADABLE:
@@ -105,7 +106,7 @@ def _status(path: Path) -> FileStatus:
 
 def _entries(connection: sqlite3.Connection) -> Iterator[Entry]:
     last_id = 0
-    while page := spool_batches.page(connection, last_id, _PAGE_ENTRIES):
+    while page := batches.page(connection, last_id, _PAGE_ENTRIES):
         yield from page
         last_id = page[-1].id
 
@@ -124,6 +125,5 @@ def _paths(directory: Path) -> list[Path]:
     return [
         directory / name
         for name in names
-        if (match := spool_database.NAME.fullmatch(name.removesuffix(DAMAGED_SUFFIX)))
-        and not match[2]
+        if (match := database.NAME.fullmatch(name.removesuffix(DAMAGED_SUFFIX))) and not match[2]
     ]

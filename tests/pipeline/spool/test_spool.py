@@ -12,9 +12,9 @@ import psutil
 import pytest
 
 from ingest.errors import StartupError
-from ingest.pipeline import spool_directory
 from ingest.pipeline.spool import Spool, SpoolFailed, SpoolFull
-from tests.pipeline.spooling import (
+from ingest.pipeline.spool import directory as spool_directory
+from tests.pipeline.spool.spooling import (
     MIB,
     NO_FLOOR,
     appending_process,

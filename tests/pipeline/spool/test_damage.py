@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ingest.pipeline.spool import Spool
-from tests.pipeline.spooling import (
+from tests.pipeline.spool.spooling import (
     databases,
     drain,
     edit,

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from ingest.pipeline.spool_batches import SCHEMA
+from ingest.pipeline.spool.batches import SCHEMA
 
 NAME: Final = re.compile(r"(events-v1-[0-9]{13}-[0-9a-f]{8}\.db)(-wal|-shm|-journal|\.lock)?")
 """A file and what stands beside it; the first group is the file."""
@@ -23,7 +23,7 @@ EMPTY_BYTES: Final = 160 * 1024
 """More than a file, and what stands beside it, takes before anything is appended."""
 WAL_BYTES_MAX: Final = 4 * 1024 * 1024
 PAGE_BYTES: Final = 8192
-"""A batch of 1 MB, its checkpoint included, takes 7.0 ms; with pages of 4,096 bytes it takes 8.5."""
+"""A batch of 1 MB, with its checkpoint, takes 7.0 ms; with pages of 4,096 bytes 8.5 ms."""
 
 _PAGE_BYTES_MIN: Final = 512
 WAL: Final = "-wal"

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from ingest.pipeline import spool_batches, spool_database
-from ingest.pipeline.spool_file import SpoolFile
-from ingest.pipeline.spool_lock import FileLock
-from tests.pipeline.spooling import make_batch, names_in, number_of, written_at
+from ingest.pipeline.spool import batches as spool_batches
+from ingest.pipeline.spool import database as spool_database
+from ingest.pipeline.spool.file import SpoolFile
+from ingest.pipeline.spool.lock import FileLock
+from tests.pipeline.spool.spooling import make_batch, names_in, number_of, written_at
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """The spool's directory: files of this process and those of processes that are gone, as one queue.
 
 Used in one thread. `append` goes to the newest file; at an eighth of the cap another is begun, so
-that a drain gives room back in steps. Which file is whose, `spool_lock` says: what a dead process
+that a drain gives room back in steps. Which file is whose, `lock` says: what a dead process
 left is adopted by whoever looks first, so nothing is stranded, however many processes run next.
 """
 
@@ -14,12 +14,12 @@ from typing import Final, NamedTuple
 
 import structlog
 
-from ingest.pipeline import spool_database
-from ingest.pipeline.spool_batches import Entry
-from ingest.pipeline.spool_failures import FAILURES, SpoolFailed, SpoolFull, classify, describe
-from ingest.pipeline.spool_file import Parcel, SpoolFile
-from ingest.pipeline.spool_orphans import Orphans
-from ingest.pipeline.spool_room import SpoolRoom
+from ingest.pipeline.spool import database
+from ingest.pipeline.spool.batches import Entry
+from ingest.pipeline.spool.failures import FAILURES, SpoolFailed, SpoolFull, classify, describe
+from ingest.pipeline.spool.file import Parcel, SpoolFile
+from ingest.pipeline.spool.orphans import Orphans
+from ingest.pipeline.spool.room import SpoolRoom
 
 log = structlog.get_logger(__name__)
 
@@ -70,7 +70,7 @@ class SpoolDirectory:
         A full disk is no reason not to start: `has_room` tells of it.
         """
         try:
-            spool_database.make_directory(self._path)
+            database.make_directory(self._path)
         except FAILURES as error:
             raise classify(error, stored=False) from error
         self._try_out()
@@ -129,7 +129,7 @@ class SpoolDirectory:
         return parcels
 
     def remove(self, parcels: Sequence[Parcel]) -> None:
-        """Forget batches, durably but for a file that failed (see `spool_file`)."""
+        """Forget batches, durably but for a file that failed (see `file`)."""
         batches: dict[str, dict[int, int]] = {}
         for (name, id_), rows, _ in parcels:
             batches.setdefault(name, {})[id_] = len(rows)

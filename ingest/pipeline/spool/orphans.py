@@ -5,10 +5,10 @@ from pathlib import Path
 
 import structlog
 
-from ingest.pipeline import spool_database
-from ingest.pipeline.spool_failures import FAILURES, describe
-from ingest.pipeline.spool_file import SpoolFile
-from ingest.pipeline.spool_lock import FileLock
+from ingest.pipeline.spool import database
+from ingest.pipeline.spool.failures import FAILURES, describe
+from ingest.pipeline.spool.file import SpoolFile
+from ingest.pipeline.spool.lock import FileLock
 
 log = structlog.get_logger(__name__)
 
@@ -27,7 +27,7 @@ class Orphans:
     def look(self, owned: Container[str]) -> None:
         """List the files that are not among the `owned`."""
         try:
-            found = [spool_database.NAME.fullmatch(each.name) for each in self._directory.iterdir()]
+            found = [database.NAME.fullmatch(each.name) for each in self._directory.iterdir()]
         except OSError as error:
             self._complain(self._directory.name, error)
             return
@@ -55,7 +55,7 @@ class Orphans:
 def _adopt(path: Path, lock: FileLock) -> SpoolFile | None:
     try:
         if not path.exists():
-            spool_database.delete(path)  # its process ended while it deleted it
+            database.delete(path)  # its process ended while it deleted it
             lock.release()
             return None
         file = SpoolFile.adopt(path, lock)
