@@ -25,6 +25,8 @@ ANSWER_TIMEOUT_S: Final = 12.0
 _CONNECT_TIMEOUT_S: Final = 5.0
 _RECONNECT_S: Final = 0.03
 _SWEEP_S: Final = 0.25
+_OVERLOADED: Final = 503
+_RETRY_AFTER_S: Final = 1.0
 _SLOW_PAUSE_S: Final = 0.05
 _QUIT_DELAY_S: Final = 0.004
 _RESETS: Final = 0.7
@@ -98,6 +100,7 @@ class Client(asyncio.Protocol):
         self._waiting: deque[Request] = deque()
         self._waiting_since_s = 0.0
         self._rest = b""
+        self._is_told_to_wait = False
         self._ended = asyncio.Event()
         self._why_lost = LOST
 
@@ -148,11 +151,17 @@ class Client(asyncio.Protocol):
             self._leave(LOST)
         if self._transport is None or len(self._waiting) >= self._habits.depth:
             return
-        if self._crowd.is_ahead:
-            pause_s = self._random.uniform(0, 2 * _SLOW_PAUSE_S)
-            asyncio.get_running_loop().call_later(pause_s, self._fill)
+        if self._is_told_to_wait:
+            self._is_told_to_wait = False
+            self._fill_later(2 * _RETRY_AFTER_S)
+        elif self._crowd.is_ahead:
+            self._fill_later(2 * _SLOW_PAUSE_S)
         else:
             self._fill()
+
+    def _fill_later(self, pause_s_max: float) -> None:
+        pause_s = self._random.uniform(0, pause_s_max)
+        asyncio.get_running_loop().call_later(pause_s, self._fill)
 
     def _take(self) -> bool:
         """Take one answer; return whether there may be another."""
@@ -172,6 +181,7 @@ class Client(asyncio.Protocol):
             self._crowd.oracle.mixed(f"nobody-{self._number}-{time.monotonic_ns()}", body)
             return False
         self._waiting_since_s = time.monotonic()
+        self._is_told_to_wait |= head.status == _OVERLOADED
         file_answer(self._crowd.oracle, self._waiting.popleft(), head.status, body)
         return bool(self._rest)
 

@@ -14,7 +14,7 @@ from bench.audit.postgres import DATABASE, MAINTENANCE, Database
 from bench.audit.process import ServerProcess
 from bench.audit.proxy import Proxy
 
-TMPFS_BYTES: Final = 256 * 1024 * 1024
+TMPFS_BYTES: Final = 1024 * 1024 * 1024
 _BALLAST: Final = "ballast"
 _CHUNK: Final = bytes(1 << 16)
 _MOUNT_TIMEOUT_S: Final = 10.0
