@@ -17,6 +17,7 @@ from bench.audit.command import audit
 from bench.crew import Job, Run
 from bench.errors import BenchError
 from bench.load import Place, Site
+from bench.outage_command import outage
 from bench.verify import Books
 from ingest.observe import logs
 
@@ -274,6 +275,7 @@ def try_documents(*, count: int, seed: int | None, processes: int) -> None:
 
 
 command.add_command(audit)
+command.add_command(outage)
 
 
 def main() -> None:
