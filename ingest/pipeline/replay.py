@@ -17,7 +17,7 @@ import structlog
 from ingest.observe.metrics import Books
 from ingest.pipeline import rows, tuples
 from ingest.pipeline.queue import EventQueue
-from ingest.pipeline.spool import Spool, SpoolFailed
+from ingest.pipeline.spool import Parcel, Spool, SpoolFailed
 from ingest.store import rejected
 from ingest.store.failures import AlreadyStored, RowRefused, Unavailable
 from ingest.store.health import Health
@@ -97,11 +97,22 @@ class Replayer:
             await asyncio.sleep(_YIELD_S)
 
     async def _replay(self) -> None:
-        """Bring the oldest parcels to Postgres, and only then take them out of the spool."""
+        """Bring everything to Postgres, oldest first, reading ahead while Postgres writes."""
         parcels = await self._spool.oldest(self._events_max)
-        if not parcels:  # what is left may be unreadable for the moment
-            await asyncio.sleep(_IDLE_S)
-            return
+        while parcels and self._health.is_up:
+            on_their_way = {parcel.key for parcel in parcels}
+            ahead = self._spool.oldest(self._events_max, beyond=on_their_way)
+            reading = asyncio.create_task(ahead)
+            try:
+                await self._bring(parcels)
+                parcels = await reading
+            finally:
+                await _end(reading)
+            await self._give_way()
+        await asyncio.sleep(_IDLE_S)  # what is left may be unreadable for the moment
+
+    async def _bring(self, parcels: Sequence[Parcel]) -> None:
+        """Bring parcels to Postgres, and only then take them out of the spool."""
         spooled = [row for parcel in parcels for row in parcel.rows]
         refused = await self._store(spooled)
         await self._spool.remove(parcels)
@@ -159,6 +170,14 @@ class Replayer:
             async with self._postgres.session() as connection:
                 await rejected.add(connection, refused)
             log.error("events are set aside; see nonito rejected", events=len(refused))
+
+
+async def _end(reading: asyncio.Task[list[Parcel]]) -> None:
+    """Let go of what was read ahead for nothing."""
+    reading.cancel()
+    await asyncio.wait((reading,))
+    if not reading.cancelled():
+        reading.exception()  # seen; the next reading meets it again
 
 
 def _cut(part: Sequence[bytes]) -> list[Sequence[bytes]]:

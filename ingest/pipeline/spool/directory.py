@@ -8,6 +8,7 @@ left is adopted by whoever looks first, so nothing is stranded, however many pro
 import heapq
 import time
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from operator import itemgetter
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -17,7 +18,7 @@ import structlog
 from ingest.pipeline.spool import database
 from ingest.pipeline.spool.batches import Entry
 from ingest.pipeline.spool.failures import FAILURES, SpoolFailed, SpoolFull, classify, describe
-from ingest.pipeline.spool.file import Parcel, SpoolFile
+from ingest.pipeline.spool.file import Key, Parcel, SpoolFile
 from ingest.pipeline.spool.orphans import Orphans
 from ingest.pipeline.spool.room import SpoolRoom
 
@@ -108,13 +109,15 @@ class SpoolDirectory:
         finally:
             self._publish()
 
-    def oldest(self, events_max: int, bytes_max: int) -> list[Parcel]:
-        """Return the oldest batches: so many events and bytes at most, or one batch."""
+    def oldest(self, events_max: int, bytes_max: int, beyond: AbstractSet[Key]) -> list[Parcel]:
+        """Return the oldest batches but some: so many events and bytes at most, or one batch."""
         self._look_around()
         parcels: list[Parcel] = []
         events, size = 0, 0
         stop_s = time.monotonic() + STEP_S_MAX
         for file, entry in self._entries():
+            if (file.name, entry.id) in beyond:
+                continue
             events += entry.events
             size += entry.bytes
             if parcels and (events > events_max or size > bytes_max):

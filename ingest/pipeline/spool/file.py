@@ -29,10 +29,14 @@ _SKIPS_MAX: Final = 1_000
 _NAME_TRIES: Final = 10
 
 
+Key = tuple[str, int]
+"""The name of a batch's file and its number in it."""
+
+
 class Parcel(NamedTuple):
     """One batch as it was appended."""
 
-    key: tuple[str, int]
+    key: Key
     """The name of its file and its number in it."""
     rows: list[bytes]
     appended_ms: int

@@ -15,6 +15,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -24,7 +25,7 @@ import structlog
 from ingest.errors import StartupError
 from ingest.pipeline.spool.directory import SpoolDirectory
 from ingest.pipeline.spool.failures import SpoolFailed, SpoolFull
-from ingest.pipeline.spool.file import Parcel
+from ingest.pipeline.spool.file import Key, Parcel
 
 __all__ = ["Parcel", "Spool", "SpoolFailed", "SpoolFull"]
 
@@ -111,14 +112,21 @@ class Spool:
             await self._do(lambda: self._directory.append(rows))
             self._tidy()
 
-    async def oldest(self, events_max: int, bytes_max: int = OLDEST_BYTES_MAX) -> list[Parcel]:
+    async def oldest(
+        self,
+        events_max: int,
+        bytes_max: int = OLDEST_BYTES_MAX,
+        beyond: AbstractSet[Key] = frozenset(),
+    ) -> list[Parcel]:
         """Return the oldest batches, so many events and bytes at most, or one batch if it is more.
+
+        Those in `beyond` are passed over: for reading ahead while they are on their way.
 
         Every few seconds it also looks for what dead processes left, so call it when the spool is
         empty, too. None returned does not mean that the spool is empty: what is left may be
         unreadable for the moment. Raises SpoolFailed.
         """
-        return await self._do(lambda: self._directory.oldest(events_max, bytes_max))
+        return await self._do(lambda: self._directory.oldest(events_max, bytes_max, beyond))
 
     async def remove(self, parcels: Sequence[Parcel]) -> None:
         """Forget batches; that is durable when this returns. Raises SpoolFailed.
