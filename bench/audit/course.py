@@ -11,6 +11,7 @@ from typing import Final
 from bench import machine, servers
 from bench.audit import settle
 from bench.audit.clients import Client, Crowd
+from bench.audit.faults import OVERLOADED
 from bench.audit.judge import judge
 from bench.audit.oracle import Oracle
 from bench.audit.plan import OnProgress, Outcome, Plan
@@ -18,18 +19,18 @@ from bench.audit.postgres import DATABASE, Database
 from bench.audit.process import ServerProcess
 from bench.audit.proxy import Proxy
 from bench.audit.requests import POISON_INDEX, Maker
-from bench.audit.scrape import Scraper
+from bench.audit.scrape import SPOOL_FULL, Scraper
 from bench.audit.storm import FAULTS, Storm
 from bench.audit.story import read
 from bench.audit.verdicts import Observed, reach
-from bench.audit.world import TMPFS_BYTES, SpoolDisk, World
+from bench.audit.world import SPOOL_BYTES_MAX, SpoolDisk, World
 from bench.errors import BenchError
 
 SETTINGS: Final = {
     "log.level": "warning",
     "log.format": "json",
     "writer.commit_timeout_s": 1.0,  # so that six seconds of a hang see it several times
-    "spool.bytes_max": TMPFS_BYTES * 3 // 4,
+    "spool.bytes_max": SPOOL_BYTES_MAX,
     "spool.free_bytes_min": 1 << 20,
 }
 _WARM_UP_ACKED: Final = 200
@@ -43,7 +44,7 @@ async def run(plan: Plan, directory: Path, on_progress: OnProgress) -> Outcome:
     begin_s = time.monotonic()
     async with _world(plan, directory) as world:
         key = await _prepare(world, outcome)
-        scraper = Scraper(world.server)
+        scraper = Scraper(world)
         crowd = Crowd(world.server.port, key, Maker(f"{plan.seed:x}", plan.seed), world.oracle)
         outcome.timings_s["start"] = time.monotonic() - begin_s
         async with _alive(world, scraper):
@@ -100,7 +101,7 @@ async def _judge(world: World, outcome: Outcome, observed: Observed) -> None:
     """Compare; without what is stored while the spool is not empty."""
     begin_s = time.monotonic()
     story = await asyncio.to_thread(read, world.oracle.path)
-    excuses = {fault.name: fault.excuses for fault in FAULTS}
+    excuses = {fault.name: fault.excuses for fault in FAULTS} | {SPOOL_FULL: OVERLOADED}
     stored = await settle.stored(world) if observed.is_drained else None
     findings, outcome.tallies = await asyncio.to_thread(judge, story, stored, excuses)
     outcome.sent = len(story.records)

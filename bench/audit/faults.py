@@ -11,6 +11,8 @@ from bench.audit.world import World
 SERVER_GONE: Final = frozenset({LOST})
 """What clients may see when the server is killed: connections without an answer."""
 STOPPING: Final = frozenset({LOST, "shutting_down"})
+OVERLOADED: Final = frozenset({"overloaded"})
+"""What may be answered while the spool is full."""
 DISK_FAILING: Final = frozenset({"database_error", "overloaded", "internal_error"})
 """What may be answered while the spool's own disk is full or failing, with Postgres away."""
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -33,7 +34,7 @@ class ServerProcess:
         self, directory: Path, settings: Mapping[str, object], cores: frozenset[int], bug: str
     ) -> None:
         self.port = free_port()
-        self._log_path = directory / "server.log"
+        self.log_path = directory / "server.log"
         self._failpoints = directory / "failpoints"
         self._settings = {key: value for key, value in settings.items() if key in config.FIELDS}
         self._cores = cores
@@ -60,7 +61,7 @@ class ServerProcess:
     def log(self) -> str:
         """Return the end of what it logged."""
         with suppress(OSError):
-            return self._log_path.read_text(errors="replace")[-_LOG_SHOWN_CHARS:]
+            return self.log_path.read_text(errors="replace")[-_LOG_SHOWN_CHARS:]
         return ""
 
     def spawn(self) -> None:
@@ -68,7 +69,7 @@ class ServerProcess:
         self.starts += 1
         environment = servers.environment(self._settings)
         environment |= {FILE_VARIABLE: str(self._failpoints), BUG_VARIABLE: self._bug}
-        with machine.pinned(self._cores), self._log_path.open("ab") as log:
+        with machine.pinned(self._cores), self.log_path.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own program
                 [sys.executable, "-m", "bench.audit.server", "serve", "--port", str(self.port)],
                 stdin=subprocess.DEVNULL,
@@ -104,6 +105,14 @@ class ServerProcess:
         except subprocess.TimeoutExpired:
             process.kill()
             return await asyncio.to_thread(process.wait, _EXIT_TIMEOUT_S)
+
+    def limit_files(self, bytes_max: int) -> None:
+        """Have the living process's writes past this size of a file fail, the last one in parts."""
+        if self.pid is not None:
+            with suppress(ProcessLookupError):
+                resource.prlimit(
+                    self.pid, resource.RLIMIT_FSIZE, (bytes_max, resource.RLIM_INFINITY)
+                )
 
     def arm(self, failpoints: str) -> None:
         """Set the living process's failpoints; an empty text disarms all."""

@@ -13,9 +13,11 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Final
 
-from bench.audit.process import ServerProcess
+from bench.audit.world import World
 
 INTERVAL_S: Final = 0.2
+SPOOL_FULL: Final = "spool-full"
+"""No fault of the storm's: the spool may fill by itself, and then a 503 is the right answer."""
 _TIMEOUT_S: Final = 2.0
 _SHOWN_MAX: Final = 5
 _EQUATIONS: Final = (
@@ -57,15 +59,25 @@ class Books:
 class Scraper:
     """Asks again and again; a server that is away is no finding."""
 
-    def __init__(self, server: ServerProcess) -> None:
-        self._server = server
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._server = world.server
+        self._is_spool_full = False
         self.books = Books()
 
     async def watch(self) -> None:
         """Scrape for ever."""
         while True:
             await asyncio.sleep(INTERVAL_S)
+            self._look_at_spool()
             await self.scrape()
+
+    def _look_at_spool(self) -> None:
+        """Note from when to when the spool is full, by what lies on its disk."""
+        is_full = self._world.spool.is_full()
+        if is_full != self._is_spool_full:
+            self._is_spool_full = is_full
+            self._world.oracle.fault(SPOOL_FULL, "begun" if is_full else "ended")
 
     async def scrape(self) -> Samples | None:
         """Scrape once; return the samples, or None when there was no answer."""

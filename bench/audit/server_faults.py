@@ -1,6 +1,7 @@
 """Faults of the server's process, alone and together with Postgres, and its failpoints."""
 
 import asyncio
+import resource
 import time
 from random import Random
 from typing import Final
@@ -18,6 +19,7 @@ _FAILPOINT_TIMEOUT_S: Final = 2.0
 _POLL_S: Final = 0.01
 _OUTAGE_S: Final = 0.4
 _PASSAGES_MAX: Final = 40
+_ROOM_BYTES_MAX: Final = 200_000
 
 
 async def _start(world: World, random: Random) -> None:
@@ -150,6 +152,26 @@ class SpoolDiskError(Fault):
         world.server.arm("")
 
 
+class SpoolShortWrites(Fault):
+    """The spool's writes stop in the middle of a page while Postgres is away."""
+
+    name = "spool-short-writes"
+    weight = 2
+    excuses = DISK_FAILING
+
+    async def inject(self, world: World, random: Random) -> None:
+        """Limit how large the server's files may grow, a little beyond the largest there is."""
+        await world.server.wait_until_listening(LISTEN_TIMEOUT_S)
+        world.proxy.refuse()
+        await asyncio.sleep(random.uniform(0, _OUTAGE_S))
+        world.server.limit_files(world.largest_file_bytes() + random.randint(1, _ROOM_BYTES_MAX))
+        try:
+            await asyncio.sleep(random.uniform(_OUTAGE_S / 2, _OUTAGE_S))
+        finally:
+            world.server.limit_files(resource.RLIM_INFINITY)
+            world.proxy.allow()
+
+
 class SpoolDamage(Fault):
     """A bit turns in what was spooled: that batch is lost, and nothing else may be."""
 
@@ -195,6 +217,7 @@ async def outage(world: World, random: Random) -> None:
 
 
 FAULTS: Final = (
-    ServerKill(), BothKill(), ServerTerminate(), OutageKill(), SpoolDiskError(), SpoolDamage(),
-    Stall(), *(Failpoint(step) for step in failpoints.STEPS if step.needs != "disk"),
+    ServerKill(), BothKill(), ServerTerminate(), OutageKill(), SpoolDiskError(),
+    SpoolShortWrites(), SpoolDamage(), Stall(),
+    *(Failpoint(step) for step in failpoints.STEPS if step.needs != "disk"),
 )  # fmt: skip

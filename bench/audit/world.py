@@ -15,6 +15,9 @@ from bench.audit.process import ServerProcess
 from bench.audit.proxy import Proxy
 
 TMPFS_BYTES: Final = 1024 * 1024 * 1024
+SPOOL_BYTES_MAX: Final = TMPFS_BYTES * 3 // 4
+_FULL: Final = 0.9
+"""The share of its size from which a spool may call itself full: it counts what WALs may add."""
 _BALLAST: Final = "ballast"
 _CHUNK: Final = bytes(1 << 16)
 _MOUNT_TIMEOUT_S: Final = 10.0
@@ -75,6 +78,10 @@ class SpoolDisk:
                     return -1
         return events
 
+    def is_full(self) -> bool:
+        """Whether the spool itself takes as much as it is allowed to, or nearly so."""
+        return sum(map(_size, self.directory.glob("*.db*"))) > SPOOL_BYTES_MAX * _FULL
+
     def free(self) -> None:
         """Make room again."""
         (self.directory / _BALLAST).unlink(missing_ok=True)
@@ -96,6 +103,11 @@ class World:
     oracle: Oracle
     bad_exits: list[str] = field(default_factory=list)
     """Of servers that were told to stop and did not end with exit code 0."""
+
+    def largest_file_bytes(self) -> int:
+        """Return the size of the largest file that the server writes."""
+        paths = (*self.spool.directory.glob("*.db*"), self.server.log_path)
+        return max(map(_size, paths))
 
     async def terminate_server(self) -> None:
         """Stop it in good order and note when it isn't."""
@@ -125,6 +137,12 @@ class World:
                 f"ALTER DATABASE {DATABASE} RESET default_transaction_read_only"
             )
             await connection.execute("SELECT pg_reload_conf()")
+
+
+def _size(path: Path) -> int:
+    with suppress(FileNotFoundError):
+        return path.stat().st_size
+    return 0
 
 
 def _turn_bit(connection: sqlite3.Connection, batch: int, random: Random) -> bytes:

@@ -8,7 +8,7 @@ costs nothing. Rows that Postgres refuses are set aside in `rejected_events` and
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -29,6 +29,7 @@ log = structlog.get_logger(__name__)
 
 _EVENTS_MAX = 20_000
 _EVENTS_MIN = 100
+_STEP_EVENTS = 1_000
 _PART_EVENTS = 500
 _IDLE_S = 0.1
 _LOOK_S = 3.0
@@ -112,14 +113,26 @@ class Replayer:
         await asyncio.sleep(_IDLE_S)  # what is left may be unreadable for the moment
 
     async def _bring(self, parcels: Sequence[Parcel]) -> None:
-        """Bring parcels to Postgres, and only then take them out of the spool."""
-        spooled = [row for parcel in parcels for row in parcel.rows]
-        refused = await self._store(spooled)
+        """Bring parcels to Postgres, and only then take them out of the spool.
+
+        All at once; if Postgres refuses a row of them, in steps: finding the bad ones takes a
+        while, and what is done by then stays done if Postgres goes away in the middle of it.
+        """
+        if await self._send(_rows(parcels)) is None:
+            await self._forget(parcels, refused_events=0)
+        else:
+            for step in _steps(parcels):
+                refused_events = await self._store(_rows(step))
+                await self._forget(step, refused_events)
+        self._events_max = min(_EVENTS_MAX, self._events_max * 2)
+
+    async def _forget(self, parcels: Sequence[Parcel], refused_events: int) -> None:
+        """Take parcels whose events are stored, or set aside, out of the spool."""
         await self._spool.remove(parcels)
         self._count_found()
-        self._books.replayed_events += len(spooled) - refused
-        self._books.set_aside_events += refused
-        self._events_max = min(_EVENTS_MAX, self._events_max * 2)
+        events = sum(len(parcel.rows) for parcel in parcels)
+        self._books.replayed_events += events - refused_events
+        self._books.set_aside_events += refused_events
 
     async def _store(self, spooled: Sequence[bytes]) -> int:
         """Store rows; set aside those that Postgres refuses and return how many they were.
@@ -178,6 +191,24 @@ async def _end(reading: asyncio.Task[list[Parcel]]) -> None:
     await asyncio.wait((reading,))
     if not reading.cancelled():
         reading.exception()  # seen; the next reading meets it again
+
+
+def _rows(parcels: Sequence[Parcel]) -> list[bytes]:
+    return [row for parcel in parcels for row in parcel.rows]
+
+
+def _steps(parcels: Sequence[Parcel]) -> Iterator[list[Parcel]]:
+    """Yield parcels in order, so many together that they have _STEP_EVENTS or more."""
+    step: list[Parcel] = []
+    events = 0
+    for parcel in parcels:
+        step.append(parcel)
+        events += len(parcel.rows)
+        if events >= _STEP_EVENTS:
+            yield step
+            step, events = [], 0
+    if step:
+        yield step
 
 
 def _cut(part: Sequence[bytes]) -> list[Sequence[bytes]]:

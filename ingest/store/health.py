@@ -63,7 +63,7 @@ class Health:
         """Take note of a failed write: until a probe succeeds nobody else needs to try."""
         if self._failure is None:
             self._down_since_s = time.monotonic()
-        self._failure = failure
+        self._failure = failure.with_traceback(None)  # which holds a batch
         self._reported.set()
 
     async def watch(self) -> None:

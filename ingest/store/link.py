@@ -129,16 +129,21 @@ class CopyLink:
         expiry = asyncio.get_running_loop().call_at(end_s, copier.abort, TimeoutError())
         try:
             await work
-        except BaseException as error:
+        except Exception as error:  # noqa: BLE001 - of any kind: it is classified, then raised
             failure = _judge(error, rows)
-            if isinstance(failure, RowRefused):
-                raise failure from error
+        except BaseException:
             self._let_go()
-            if failure is None or failure is error:
-                raise
-            raise failure from error
+            raise
+        else:
+            return
         finally:
             expiry.cancel()
+        if not isinstance(failure, RowRefused):
+            self._let_go()
+        try:
+            raise failure
+        finally:
+            del failure  # with its traceback it holds this frame, and a document of some MiB
 
     def _let_go(self) -> None:
         connection = self._connection
@@ -152,8 +157,10 @@ def _check(tag: str, rows: int) -> None:
         raise Unavailable(f"{tag} instead of COPY {rows}", stored=None, outage=Outage.AWAY)
 
 
-def _judge(error: BaseException, rows: int) -> RowRefused | Unavailable | None:
-    """Classify a failure; None for what is no failure of Postgres's, such as cancellation."""
+def _judge(error: Exception, rows: int) -> RowRefused | Unavailable:
+    """Classify a failure; without its traceback, which would keep the document."""
     if isinstance(error, Unavailable):
-        return error
-    return while_sending(error, rows) if isinstance(error, Exception) else None
+        return error.with_traceback(None)
+    failure = while_sending(error, rows)
+    failure.__cause__ = error.with_traceback(None)
+    return failure

@@ -1,6 +1,8 @@
 """CopyLink: what it commits, and what it says of a row that Postgres refuses."""
 
+import gc
 import struct
+from contextlib import suppress
 
 import pytest
 
@@ -182,3 +184,18 @@ async def test_id_that_was_committed_before_may_be_stored(
     assert await stored_ids(database_url) == {event.id}
     await assert_works(link, database_url)
     await link.close()
+
+
+async def test_refused_row_leaves_no_cycle_that_holds_the_document(postgres: Postgres) -> None:
+    """What was raised is gone with its last reference: a collection is rare, a document large."""
+    link = make_link(postgres)
+    gc.collect()
+    gc.disable()
+    try:
+        with suppress(RowRefused):
+            await copy(link, make_event(), make_bad("22P05"))
+        held = [type(found) for found in gc.get_objects() if isinstance(found, RowRefused)]
+    finally:
+        gc.enable()
+    await link.close()
+    assert held == []
