@@ -12,13 +12,15 @@ from bench.audit.clients import Crowd
 from bench.audit.faults import Fault, draw
 from bench.audit.plan import OnProgress, Outcome, Plan, Progress
 from bench.audit.scrape import Scraper
-from bench.audit.world import World
+from bench.audit.world import SPOOL_BYTES_MAX, World
 from bench.errors import BenchError
 
 FAULTS: Final = (*server_faults.FAULTS, *postgres_faults.FAULTS, *link_faults.FAULTS)
 _PAUSE_S: Final = 0.25
 _TICK_S: Final = 0.1
 _AHEAD: Final = 0.02
+_BREATH_BYTES: Final = SPOOL_BYTES_MAX // 8
+_BREATH_S_MAX: Final = 30.0
 
 
 def choose(only: tuple[str, ...]) -> list[Fault]:
@@ -70,10 +72,19 @@ class Storm:
                 self._outcome.skipped.append(fault.name)
         order = draw(possible, self._random) if possible else iter(())
         while self._progress.faults < self._plan.faults and possible:
+            await self._let_breathe()
             await self._inject(next(order))
             await asyncio.sleep(self._random.uniform(0, _PAUSE_S))
         while (  # noqa: ASYNC110 - polling once in 100 ms costs the oracle nothing
             self._world.oracle.acked < self._plan.events
+        ):
+            await asyncio.sleep(_TICK_S)
+
+    async def _let_breathe(self) -> None:
+        """Wait while the spool holds much: at a fault a second a replay gets nowhere."""
+        end_s = time.monotonic() + _BREATH_S_MAX
+        while (  # noqa: ASYNC110 - a directory tells nobody
+            self._world.spool.used_bytes() > _BREATH_BYTES and time.monotonic() < end_s
         ):
             await asyncio.sleep(_TICK_S)
 

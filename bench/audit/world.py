@@ -17,7 +17,7 @@ from bench.audit.proxy import Proxy
 TMPFS_BYTES: Final = 1024 * 1024 * 1024
 SPOOL_BYTES_MAX: Final = TMPFS_BYTES * 3 // 4
 _FULL: Final = 0.9
-"""The share of its size from which a spool may call itself full: it counts what WALs may add."""
+"""The share of its size from which a spool may call itself full: a batch needs some room, too."""
 _BALLAST: Final = "ballast"
 _CHUNK: Final = bytes(1 << 16)
 _MOUNT_TIMEOUT_S: Final = 10.0
@@ -78,9 +78,17 @@ class SpoolDisk:
                     return -1
         return events
 
+    def used_bytes(self) -> int:
+        """Return what the spool itself takes."""
+        return sum(map(_size, self.directory.glob("*.db*")))
+
     def is_full(self) -> bool:
-        """Whether the spool itself takes as much as it is allowed to, or nearly so."""
-        return sum(map(_size, self.directory.glob("*.db*"))) > SPOOL_BYTES_MAX * _FULL
+        """Whether the spool itself takes as much as it is allowed to, or nearly so.
+
+        A log counts twice, as the server has it: a checkpoint may write it into its database.
+        """
+        logs_bytes = sum(map(_size, self.directory.glob("*.db-wal")))
+        return self.used_bytes() + logs_bytes > SPOOL_BYTES_MAX * _FULL
 
     def free(self) -> None:
         """Make room again."""
