@@ -132,7 +132,7 @@ async def examine(
     for body in bodies:
         event_id, _, received = sequence.next()
         try:
-            name, params = decode(body, NAME_CHARS_MAX)
+            name, params, _ = decode(body, NAME_CHARS_MAX)
         except Refusal as refusal:
             if is_allowed(body, NAME_CHARS_MAX):
                 differences.append(Difference(body, f"refused for nothing: {refusal.message}"))

@@ -31,6 +31,7 @@ class Server(msgspec.Struct, frozen=True):
     host: str = "127.0.0.1"
     port: Port = 8080
     fast_lane: bool = True
+    key_in_query: bool = False
     shutdown_timeout_s: Seconds = 20.0
 
 
@@ -48,6 +49,8 @@ class Limits(msgspec.Struct, frozen=True):
 
     body_bytes_max: Bytes = MIB
     bodies_bytes_max: Bytes = 64 * MIB
+    batch_events_max: Count = 10_000
+    batch_bytes_max: Bytes = 16 * MIB
     event_name_chars_max: Count = 255
     connections_max: Count = 10_000
     head_timeout_s: Seconds = 10.0
@@ -86,6 +89,8 @@ class Events(msgspec.Struct, frozen=True):
 
     partition_by: Literal["month", "week", "day"] = "month"
     partitions_ahead: Annotated[int, msgspec.Meta(ge=1, le=100)] = 3
+    timestamp_past_days_max: Annotated[int, msgspec.Meta(ge=0, le=36_525)] = 1826
+    timestamp_future_s_max: Annotated[float, msgspec.Meta(ge=0, le=31_536_000)] = 86_400.0
 
 
 class Keys(msgspec.Struct, frozen=True):

@@ -17,7 +17,13 @@ class Code(StrEnum):
     MISSING_EVENT_NAME = "missing_event_name"
     INVALID_EVENT_NAME = "invalid_event_name"
     INVALID_EVENT_PARAMS = "invalid_event_params"
+    INVALID_ID = "invalid_id"
+    INVALID_TIMESTAMP = "invalid_timestamp"
+    INVALID_IDEMPOTENCY_KEY = "invalid_idempotency_key"
     UNKNOWN_FIELD = "unknown_field"
+    INVALID_ENCODING = "invalid_encoding"
+    INVALID_BATCH = "invalid_batch"
+    EMPTY_BATCH = "empty_batch"
     REJECTED_BY_DATABASE = "rejected_by_database"
     MISSING_API_KEY = "missing_api_key"
     INVALID_API_KEY = "invalid_api_key"
@@ -41,7 +47,13 @@ STATUS: dict[Code, int] = {
     Code.MISSING_EVENT_NAME: 400,
     Code.INVALID_EVENT_NAME: 400,
     Code.INVALID_EVENT_PARAMS: 400,
+    Code.INVALID_ID: 400,
+    Code.INVALID_TIMESTAMP: 400,
+    Code.INVALID_IDEMPOTENCY_KEY: 400,
     Code.UNKNOWN_FIELD: 400,
+    Code.INVALID_ENCODING: 400,
+    Code.INVALID_BATCH: 400,
+    Code.EMPTY_BATCH: 400,
     Code.REJECTED_BY_DATABASE: 400,
     Code.MISSING_API_KEY: 401,
     Code.INVALID_API_KEY: 401,

@@ -8,8 +8,9 @@ from typing import Protocol
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 
+from ingest.app import make_partitions
 from ingest.config import Config
-from ingest.store import keys, migrations, partitions
+from ingest.store import keys, migrations
 from ingest.store.cluster import Cluster
 from ingest.store.postgres import Postgres
 from tests.support.postgres import TEMPLATE, make_postgres, new_database, running_cluster
@@ -31,8 +32,7 @@ def cluster() -> Iterator[Cluster]:
 async def prepare(postgres: Postgres) -> None:
     """Migrate a database and make its partitions."""
     await migrations.migrate(postgres)
-    events = Config().events
-    await partitions.ensure(postgres, events.partition_by, events.partitions_ahead)
+    await make_partitions(Config(), postgres).ensure()
 
 
 @pytest.fixture

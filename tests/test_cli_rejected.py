@@ -49,7 +49,7 @@ def command(nonito: Nonito, database_url: str) -> Nonito:
 
 def make(params: str = "{}", *, name: str = "test", message: str = "x") -> Rejected:
     """Return an event of app 1 that was refused."""
-    return Rejected(1, make_event().id, name, params, MOMENT, "22P05", message)
+    return Rejected(1, make_event().id, name, params, MOMENT, None, None, "22P05", message)
 
 
 def add(url: str, *events: Rejected) -> None:

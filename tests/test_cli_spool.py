@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
@@ -17,6 +18,7 @@ from tests.support.server import COMMAND, ROOT, environment
 
 NAME = "\x1b[2J\x9b\u202e\x7fÜ\U0001f600"
 PARAMS = '{ "n":123456789012345678901234567890.5,\r\n\t"text":"\x7f\x9b\u202e\U000e0001 ä日😀\\n" }'
+CREATED_US = 821_361_600_123_000  # 2026-01-10T12:00:00.123Z
 _ids = IdSequence()
 
 
@@ -97,6 +99,26 @@ def test_export_writes_every_event_as_it_was_sent(nonito: Nonito, tmp_path: Path
     assert found[0]["event_params"] == json.loads(PARAMS)
     assert [event["id"] for event in found] == sorted(event["id"] for event in found)
     assert datetime.fromisoformat(found[0]["created_at"]).tzinfo is not None
+
+
+def test_export_has_what_only_some_clients_send(nonito: Nonito, tmp_path: Path) -> None:
+    """The time of the client's, and the hash of its key."""
+    key = UUID("c5d7a1f0-9b1e-4b52-8f3e-ffffffffffff")
+    tails = [
+        rows.tail(CREATED_US, CREATED_US - 1, None),
+        rows.tail(CREATED_US, None, key.bytes),
+        rows.tail(CREATED_US, 0, key.bytes),
+    ]
+    head = rows.row_head(7)
+    made = [rows.row(head, _ids.next()[0], b"test", b"{}", tail) for tail in tails]
+    spool(tmp_path, made)
+    lines = succeed(nonito("spool", "export", settings=settings(tmp_path))).splitlines()
+    found = [dict(list(json.loads(line).items())[5:]) for line in lines]
+    assert found == [
+        {"timestamp": "2026-01-10T12:00:00.122999Z"},
+        {"idempotency_key": str(key)},
+        {"timestamp": "2000-01-01T00:00:00.000Z", "idempotency_key": str(key)},
+    ]
 
 
 def test_hostile_text_does_not_reach_the_terminal(nonito: Nonito, tmp_path: Path) -> None:

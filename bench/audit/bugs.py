@@ -7,7 +7,7 @@ nothing of them. `BUGS` says which faults bring a bug to light and which invaria
 # ruff: noqa: SLF001 - bugs are made inside
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -148,9 +148,11 @@ def refused_is_stored() -> None:
     """Refuse an unknown field, and store the event all the same."""
     original = intake.Intake.accept
 
-    def accept(self: intake.Intake, app_id: int, body: bytes, waiter: Waiter) -> bytes:
+    def accept(
+        self: intake.Intake, app_id: int, body: bytes, waiter: Waiter, key: bytes | None = None
+    ) -> bytes:
         try:
-            return original(self, app_id, body, waiter)
+            return original(self, app_id, body, waiter, key)
         except Refusal as refusal:
             if refusal.code is Code.UNKNOWN_FIELD:
                 original(self, app_id, body.replace(b"event_parms", b"event_params"), Nobody())
@@ -161,23 +163,24 @@ def refused_is_stored() -> None:
 
 def neighbour_dropped() -> None:
     """Take a bad row's neighbour out as well, and tell it that it is stored."""
-    original = Batch.refuse
+    original = Batch.answer
 
-    def refuse(self: Batch, index: int, refusal: Refusal) -> None:
-        original(self, index, refusal)
+    def answer(self: Batch, fates: Mapping[int, Fate]) -> None:
+        original(self, fates)
+        index = min(fates, default=0)
         if index < len(self.rows):
             del self.rows[index]
             _HONEST_SETTLE((self.waiters.pop(index),), Ack.COMMITTED)
 
-    replace(Batch, "refuse", refuse)
+    replace(Batch, "answer", answer)
 
 
 def payload_altered() -> None:
     """Send the parameters through a parser that knows doubles only."""
     original = rows.row
 
-    def row(head: bytes, event_id: bytes, name: bytes, params: bytes, created_at: bytes) -> bytes:
-        return original(head, event_id, name, orjson.dumps(orjson.loads(params)), created_at)
+    def row(head: bytes, event_id: bytes, name: bytes, params: bytes, times: bytes) -> bytes:
+        return original(head, event_id, name, orjson.dumps(orjson.loads(params)), times)
 
     replace(rows, "row", row)
 
@@ -186,9 +189,9 @@ def time_altered() -> None:
     """Store the time a millisecond late."""
     original = rows.row
 
-    def row(head: bytes, event_id: bytes, name: bytes, params: bytes, created_at: bytes) -> bytes:
-        late = int.from_bytes(created_at[4:], "big") + 1_000
-        return original(head, event_id, name, params, created_at[:4] + late.to_bytes(8, "big"))
+    def row(head: bytes, event_id: bytes, name: bytes, params: bytes, times: bytes) -> bytes:
+        late = (int.from_bytes(times[4:12], "big") + 1_000).to_bytes(8, "big")
+        return original(head, event_id, name, params, times[:4] + late + times[12:])
 
     replace(rows, "row", row)
 
@@ -208,7 +211,7 @@ def good_is_refused() -> None:
     """Take a backslash before u0000 for a NUL."""
     original = event.decode
 
-    def decode(body: bytes, name_chars_max: int) -> tuple[str, bytes]:
+    def decode(body: bytes, name_chars_max: int) -> tuple[str, bytes, event.Event | None]:
         if rb"\\u0000" in body:
             raise Refusal(Code.INVALID_EVENT_PARAMS, "event_params contains U+0000")
         return original(body, name_chars_max)
@@ -234,7 +237,7 @@ def memory_leaks() -> None:
     kept: list[Sequence[bytes]] = []
     original = event.decode
 
-    def decode(body: bytes, name_chars_max: int) -> tuple[str, bytes]:
+    def decode(body: bytes, name_chars_max: int) -> tuple[str, bytes, event.Event | None]:
         kept.append([bytes(bytearray(body)) for _ in range(500)])
         return original(body, name_chars_max)
 
@@ -244,7 +247,14 @@ def memory_leaks() -> None:
 def outage_is_refused() -> None:
     """Answer 500 while Postgres is away, as if there were no spool."""
 
-    async def take(self: Any, batch: Batch, reason: str, *, stored: bool | None) -> None:  # noqa: ANN401
+    async def take(
+        self: Any,  # noqa: ANN401
+        batch: Batch,
+        reason: str,
+        *,
+        stored: bool | None,
+        keys: Sequence[bytes] | None = None,  # noqa: ARG001
+    ) -> None:
         await asyncio.sleep(0)
         text = f"The event was not stored ({reason}, {stored})."
         self.refuse(batch, Refusal(Code.DATABASE_ERROR, text))

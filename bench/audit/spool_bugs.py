@@ -27,11 +27,18 @@ def ack_before_spool() -> None:
     """Answer 202 a quarter of a second before the spool's commit."""
     original = Shelter.take
 
-    async def take(self: Shelter, batch: Batch, reason: str, *, stored: bool | None) -> None:
+    async def take(
+        self: Shelter,
+        batch: Batch,
+        reason: str,
+        *,
+        stored: bool | None,
+        keys: Sequence[bytes] | None = None,
+    ) -> None:
         waiters, batch.waiters = batch.waiters, [Nobody() for _ in batch.rows]
         queue.settle(waiters, Ack.SPOOLED)
         await asyncio.sleep(_LATE_S)
-        await original(self, batch, reason, stored=stored)
+        await original(self, batch, reason, stored=stored, keys=keys)
 
     replace(Shelter, "take", take)
 
@@ -40,9 +47,11 @@ def spool_error_ignored() -> None:
     """Answer 202 also when the disk did not take it."""
     original = Spool.append
 
-    async def append(self: Spool, rows: Sequence[bytes]) -> None:
+    async def append(
+        self: Spool, rows: Sequence[bytes], keys: Sequence[bytes] | None = None
+    ) -> None:
         try:
-            await original(self, rows)
+            await original(self, rows, keys)
         except (SpoolFailed, SpoolFull):
             return
 
@@ -53,8 +62,10 @@ def new_ids_on_spooling() -> None:
     """Spool the rows under other ids than were told."""
     original = Spool.append
 
-    async def append(self: Spool, rows: Sequence[bytes]) -> None:
-        await original(self, [with_new_ids(row) for row in rows])
+    async def append(
+        self: Spool, rows: Sequence[bytes], keys: Sequence[bytes] | None = None
+    ) -> None:
+        await original(self, [with_new_ids(row) for row in rows], keys)
 
     replace(Spool, "append", append)
 
@@ -62,7 +73,7 @@ def new_ids_on_spooling() -> None:
 def replay_without_on_conflict() -> None:
     """Insert what is stored already, again and again."""
 
-    async def merge(self: CopyLink, document: bytes, count: int) -> None:
+    async def merge(self: CopyLink, document: bytes, count: int, **_: bool) -> None:
         try:
             await self.copy(document, count)
         except AlreadyStored as error:
@@ -74,7 +85,7 @@ def replay_without_on_conflict() -> None:
 def conflict_is_new_rows() -> None:
     """Take a conflict of keys for bad luck, and draw others."""
 
-    async def merge(self: CopyLink, document: bytes, count: int) -> None:
+    async def merge(self: CopyLink, document: bytes, count: int, **_: bool) -> None:
         await self.copy(with_new_ids(document), count)
 
     replace(CopyLink, "merge", merge)

@@ -61,9 +61,10 @@ def _moment(unix_ms: int) -> datetime | None:
 def export_events(context: click.Context) -> None:
     """Write the events that wait to standard output, one JSON object a line.
 
-    Each with app_id, id, event_name, event_params as it was sent, and created_at. They stay in the
-    spool, and will be in Postgres under the same ids. What is damaged is left out and told of; the
-    exit code is 1 then.
+    Each with app_id, id, event_name, event_params as it was sent, and created_at; with timestamp if
+    one was sent, and with idempotency_key, a hash, if a key was. They stay in the spool, and will
+    be in Postgres under the same ids. What is damaged is left out and told of; the exit code is 1
+    then.
     """
     output = sys.stdout.buffer  # JSON is UTF-8, whatever the terminal's encoding
     export = spool_report.export(_directory(context))
@@ -91,8 +92,14 @@ def _line(event: Stored) -> str:
     return (
         f'{{"app_id":{event["app_id"]},"id":"{event["id"]}","event_name":{name},'
         f'"event_params":{_on_one_line(event["event_params"])},'
-        f'"created_at":"{event["created_at"]}"}}\n'
+        f'"created_at":"{event["created_at"]}"{_if_sent(event)}}}\n'
     )
+
+
+def _if_sent(event: Stored) -> str:
+    """Return the fields that only some clients send."""
+    sent = (("timestamp", event["timestamp"]), ("idempotency_key", event["idempotency_key"]))
+    return "".join(f',"{name}":"{value}"' for name, value in sent if value)
 
 
 def _on_one_line(document: str) -> str:

@@ -1,8 +1,8 @@
 """Metrics: plain numbers that are counted once a batch and read at a scrape.
 
 The books balance at every scrape, because one scrape reads all of them between two turns of the
-event loop: accepted + recovered = committed + replayed + set aside + damaged + failed + in the
-spool + in the queue (waiting, or in a COPY). Labels come from closed sets only.
+event loop: accepted + recovered = committed + replayed + set aside + damaged + failed + duplicate
++ in the spool + in the queue (waiting, or in a COPY). Labels come from closed sets only.
 """
 
 from collections import Counter
@@ -56,6 +56,14 @@ class SpoolGauges(Protocol):
     def oldest_s(self) -> float:
         """The age of its oldest event."""
 
+    @property
+    def recovered_events(self) -> int:
+        """Events found there that another process had left; only ever grows."""
+
+    @property
+    def newly_damaged_events(self) -> int:
+        """Events that the disk damaged since they were appended or found; only ever grows."""
+
 
 class Books:
     """What is counted, for one process."""
@@ -69,15 +77,18 @@ class Books:
         """Refused events by code, before and after acceptance."""
         self.committed_events = 0
         self.spooled_events = 0
-        self.recovered_events = 0
-        """Found in the spool: another process left them there."""
         self.replayed_events = 0
         self.set_aside_events = 0
         """Spooled, and then refused by Postgres: in `rejected_events`."""
-        self.damaged_events = 0
-        """Spooled, and then damaged on the disk: set aside there."""
         self.failed_events = 0
         """Accepted, and then refused."""
+        self.duplicate_events = 0
+        """Accepted, and then found to have been sent before."""
+        self.async_acks = 0
+        """Requests that were answered before their event was durable, as they asked."""
+        self.async_refused_events = 0
+        """Events of theirs that were refused after all: nobody was told."""
+        self._spool: SpoolGauges | None = None
         self._batch_events = self._histogram("batch_events", "Events in a commit", _EVENTS)
         self._commit_seconds = self._histogram(
             "commit_seconds", "Time from taking a batch to its commit", _SECONDS
@@ -87,17 +98,32 @@ class Books:
         )
 
     def committed(self, events: int, commit_s: float) -> None:
-        """Count a batch that is committed; its requests are about to be answered."""
+        """Count a batch that is committed."""
         if not events:
             return
         self.committed_events += events
-        self.requests[200] += events
         self._batch_events.observe(events)
         self._commit_seconds.observe(commit_s)
 
-    def answered(self, ack_s: float) -> None:
-        """Count that the requests of a batch have their answers."""
+    def answered(self, events: int, ack_s: float) -> None:
+        """Count that the requests of a committed batch have their answers."""
+        # As late as this, so that no scrape is between it and what its waiters take back.
+        self.requests[200] += events
         self._ack_seconds.observe(ack_s)
+
+    def not_answered(self, status: int) -> None:
+        """Take back an answer that a batch counts, for an event that is no request of its own."""
+        self.requests[status] -= 1
+
+    @property
+    def recovered_events(self) -> int:
+        """Found in the spool: another process left them there."""
+        return self._spool.recovered_events if self._spool else 0
+
+    @property
+    def damaged_events(self) -> int:
+        """Spooled, and then damaged on the disk: set aside there."""
+        return self._spool.newly_damaged_events if self._spool else 0
 
     @property
     def events_in_spool(self) -> int:
@@ -124,6 +150,7 @@ class Books:
         keys: Callable[[], int],
     ) -> None:
         """Add what is read at a scrape, and the process's own figures."""
+        self._spool = spool
         self.registry.register(_Reader(self, gauges, spool, is_postgres_up, keys))
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self.registry)
@@ -169,11 +196,26 @@ class _Reader:
         yield _counter("events_accepted", "Events taken into the queue", gauges.accepted_events)
         yield _counter("events_committed", "Events committed at once", books.committed_events)
         yield _counter("events_failed", "Accepted events that were refused", books.failed_events)
+        yield _counter(
+            "events_duplicate", "Accepted events that were sent before", books.duplicate_events
+        )
+        yield from self._collect_async()
         yield from self._collect_spool()
         yield _gauge("queue_events", "Events waiting or in a COPY", gauges.unsettled_events)
         yield _gauge("queue_bytes", "The size of their rows", gauges.unsettled_bytes)
         yield _gauge("postgres_up", "Whether Postgres can be written to", self._is_postgres_up())
         yield _gauge("keys_loaded", "API keys in memory", self._keys())
+
+    def _collect_async(self) -> Iterable[Metric]:
+        books = self._books
+        yield _counter(
+            "async_acks", "Requests answered before their event was durable", books.async_acks
+        )
+        yield _counter(
+            "async_events_refused",
+            "Events refused after their early answer",
+            books.async_refused_events,
+        )
 
     def _collect_spool(self) -> Iterable[Metric]:
         books, spool = self._books, self._spool

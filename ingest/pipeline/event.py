@@ -1,4 +1,4 @@
-r"""One event as a client sends it: a JSON object with `event_name` and `event_params`.
+r"""One event as a client sends it: `event_name` and `event_params`, maybe `id` and `timestamp`.
 
 `decode` accepts exactly what Postgres stores in a `jsonb` column and gives back unharmed, so that
 one client's bad event is refused here and never costs a batch a second COPY. The parameters stay
@@ -51,14 +51,21 @@ class Event(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 
     event_name: str
     event_params: msgspec.Raw = msgspec.Raw(_EMPTY_PARAMS)
+    id: str | None = None
+    timestamp: str | None = None
 
+
+_TEXTS: Final = {"id": Code.INVALID_ID, "timestamp": Code.INVALID_TIMESTAMP}
 
 _decode = msgspec.json.Decoder(Event).decode
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
-def decode(body: bytes, name_chars_max: int) -> tuple[str, bytes]:
-    """Return the event's name and its parameters as they were sent; raise Refusal for a bad one."""
+def decode(body: bytes, name_chars_max: int) -> tuple[str, bytes, Event | None]:
+    """Return the event's name and its parameters as they were sent; raise Refusal for a bad one.
+
+    Third comes the event itself if it has an `id` or a `timestamp`, which `claims` reads.
+    """
     try:
         event = _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -68,15 +75,16 @@ def decode(body: bytes, name_chars_max: int) -> tuple[str, bytes]:
         raise _refuse_name(name_chars_max)
     if not body.isascii():
         _check_utf8(body)
+    uncommon = None if event.id is None and event.timestamp is None else event
     params = bytes(event.event_params)
     if params[0] != _OBJECT_START:
-        return name, _absent(params)
+        return name, _absent(params), uncommon
     # find, as `in` takes bytes for a number first: the exception it makes and drops costs 0.2 µs.
     if _BACKSLASH in params and params.find(_NUL_ESCAPE) >= 0:
         _check_nul(params)
     if len(params) > _DIGITS_HARMLESS or params.translate(_EXPONENT_SHAPE).find(_EXPONENT) >= 0:
         _check_numbers(params)
-    return name, params
+    return name, params, uncommon
 
 
 def _absent(params: bytes) -> bytes:
@@ -170,4 +178,14 @@ def _diagnose_fields(fields: dict[str, msgspec.Raw]) -> Refusal:
                 Code.UNKNOWN_FIELD,
                 f'"{shown}" is no field of an event; put it inside event_params.',
             )
+    for name, code in _TEXTS.items():
+        if name in fields and not _is_text(fields[name]):
+            return Refusal(code, f"{name} must be a string, or left out.")
     return Refusal(Code.INVALID_EVENT_NAME, "event_name must be a string in valid UTF-8.")
+
+
+def _is_text(field: msgspec.Raw) -> bool:
+    try:
+        return isinstance(msgspec.json.decode(field), str | None)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False

@@ -1,7 +1,7 @@
-"""What becomes of an event that was accepted: committed, spooled, or refused with a reason."""
+"""What becomes of an accepted event: committed, spooled, a duplicate, or refused with a reason."""
 
 from enum import Enum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from ingest.errors import Refusal
 
@@ -15,7 +15,16 @@ class Ack(Enum):
     """It is on this node's disk, and will be in Postgres exactly once."""
 
 
-Fate = Ack | Refusal
+class Duplicate(NamedTuple):
+    """The client sent it before: it is stored once, and this is how."""
+
+    ack: Ack
+    """Where the first one is."""
+    row: bytes
+    """The first one as JSON, as an answer has it."""
+
+
+Fate = Ack | Duplicate | Refusal
 
 
 class Waiter(Protocol):

@@ -14,6 +14,8 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import NamedTuple
 
+from ingest.pipeline import rows
+
 _COUNTER_START_BITS = 47
 _COUNTER_END = 1 << 48
 _POSTGRES_EPOCH_MS = 946_684_800_000  # 2000-01-01 in Unix milliseconds
@@ -25,9 +27,15 @@ class Moment(NamedTuple):
     """A time of receipt, in the two forms that an event needs."""
 
     row: bytes
-    """The `created_at` field of a binary COPY tuple: its length (8), then µs since 2000-01-01."""
+    """The tail of a plain event's binary COPY tuple (`rows.tail`)."""
     text: bytes
     """RFC 3339 in UTC with milliseconds, for the answer."""
+    unix_ms: int
+
+    @property
+    def micros(self) -> int:
+        """Microseconds since 2000-01-01 UTC."""
+        return (self.unix_ms - _POSTGRES_EPOCH_MS) * 1000
 
 
 class IdSequence:
@@ -39,7 +47,7 @@ class IdSequence:
         self._counter = 0
         self._prefix = b""
         self._prefix_text = b""
-        self._moment = Moment(b"", b"")
+        self._moment = moment(0)
 
     def next(self) -> tuple[bytes, bytes, Moment]:
         """Return an id as 16 bytes, the same as 36 characters, and the moment of receipt."""
@@ -77,10 +85,21 @@ class IdSequence:
 
 def moment(unix_ms: int) -> Moment:
     """Return the two forms of a Unix time in milliseconds."""
-    micros = (unix_ms - _POSTGRES_EPOCH_MS) * 1000
     seconds, millis = divmod(unix_ms, 1000)
     text = b"%b.%03dZ" % (_second_text(seconds), millis)
-    return Moment(b"\x00\x00\x00\x08" + micros.to_bytes(8, "big", signed=True), text)
+    micros = (unix_ms - _POSTGRES_EPOCH_MS) * 1000
+    return Moment(rows.tail(micros, None, None), text, unix_ms)
+
+
+def id_text(event_id: bytes) -> bytes:
+    """Return the 36 characters of an id."""
+    text = hexlify(event_id)
+    return b"-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
+
+
+def moved(event_id: bytes, unix_ms: int) -> bytes:
+    """Return an id with another time in it; it is as unique as it was."""
+    return unix_ms.to_bytes(6, "big") + event_id[6:]
 
 
 @lru_cache(maxsize=1)  # formatting it anew each millisecond took 2 % of a busy server's time

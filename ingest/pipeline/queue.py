@@ -11,7 +11,7 @@ there made 83 (`nonito_batch_events`); a Postgres that is far away still has two
 import asyncio
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import structlog
 
@@ -42,11 +42,14 @@ class Batch:
         """Whether a row of `size` fits in."""
         return len(self.rows) < self.events_max and self.bytes + size <= self.bytes_max
 
-    def refuse(self, index: int, refusal: Refusal) -> None:
-        """Take one event out and tell its sender why."""
-        waiter = self.waiters.pop(index)
-        del self.rows[index]
-        settle((waiter,), refusal)
+    def answer(self, fates: Mapping[int, Fate]) -> None:
+        """Take events out, given by index, and tell their senders what became of them."""
+        leaving = [(self.waiters[index], fate) for index, fate in fates.items()]
+        staying = [index for index in range(len(self.rows)) if index not in fates]
+        self.rows = [self.rows[index] for index in staying]
+        self.waiters = [self.waiters[index] for index in staying]
+        for waiter, fate in leaving:
+            settle((waiter,), fate)
 
     def release(self) -> list[Waiter]:
         """Empty the batch; return everybody who still waits, for the caller to settle."""
@@ -127,6 +130,15 @@ class EventQueue:
         batch.rows.append(row)
         batch.waiters.append(waiter)
         batch.bytes += size
+
+    def require(self, events: int, size: int) -> None:
+        """Raise Refusal unless so many events with rows of `size` bytes in all can be put now."""
+        if events > self._events_max or size > self._bytes_max:
+            raise Refusal(Code.PAYLOAD_TOO_LARGE, "The batch is larger than the queue; cut it up.")
+        events_left = self._events_max - self.waiting_events
+        bytes_left = self._bytes_max - self.waiting_bytes
+        if self._is_closed or events_left < events or bytes_left < size:
+            raise self._refusal()
 
     async def take(self) -> Batch:
         """Wait until a batch is worth a COPY and take it whole; hand it to `done` afterwards."""

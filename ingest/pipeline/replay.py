@@ -16,12 +16,13 @@ import structlog
 
 from ingest.observe.metrics import Books
 from ingest.pipeline import rows, tuples
-from ingest.pipeline.queue import EventQueue
+from ingest.pipeline.lanes import Lanes
 from ingest.pipeline.spool import Parcel, Spool, SpoolFailed
 from ingest.store import rejected
 from ingest.store.failures import AlreadyStored, RowRefused, Unavailable
 from ingest.store.health import Health
 from ingest.store.link import CopyLink
+from ingest.store.partitions import Partitions
 from ingest.store.postgres import Postgres
 from ingest.store.rejected import Rejected
 
@@ -42,21 +43,24 @@ _YIELDS_MAX = 40
 class Replayer:
     """One task and one connection."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it works with
         self,
         spool: Spool,
-        queue: EventQueue,
+        lanes: Lanes,
         link: CopyLink,
         postgres: Postgres,
         health: Health,
+        *,
         books: Books,
+        partitions: Partitions,
     ) -> None:
         self._spool = spool
-        self._queue = queue
+        self._lanes = lanes
         self._link = link
         self._postgres = postgres
         self._health = health
         self._books = books
+        self._partitions = partitions
         self._looked_s = -_LOOK_S
         self._events_max = _EVENTS_MAX
         """Of one transaction: less after a failure, should it be too much for the time-out."""
@@ -78,10 +82,6 @@ class Replayer:
                 log.warning("the spool can't be read", reason=failure.reason)
                 await asyncio.sleep(_RETRY_S)
 
-    def _count_found(self) -> None:
-        self._books.recovered_events = self._spool.recovered_events
-        self._books.damaged_events = self._spool.newly_damaged_events
-
     def _is_time_to_look(self) -> bool:
         """Whether something waits; now and then also when not: another process may have died."""
         now_s = time.monotonic()
@@ -93,7 +93,7 @@ class Replayer:
     async def _give_way(self) -> None:
         """Let live traffic go first, for a while."""
         for _ in range(_YIELDS_MAX):
-            if self._queue.waiting_events < _BUSY_EVENTS:
+            if self._lanes.waiting_events < _BUSY_EVENTS:
                 return
             await asyncio.sleep(_YIELD_S)
 
@@ -129,7 +129,6 @@ class Replayer:
     async def _forget(self, parcels: Sequence[Parcel], refused_events: int) -> None:
         """Take parcels whose events are stored, or set aside, out of the spool."""
         await self._spool.remove(parcels)
-        self._count_found()
         events = sum(len(parcel.rows) for parcel in parcels)
         self._books.replayed_events += events - refused_events
         self._books.set_aside_events += refused_events
@@ -164,12 +163,8 @@ class Replayer:
         """
         if not part:
             return None
-        document = rows.document(part)
         try:
-            try:
-                await self._link.copy(document, len(part))
-            except AlreadyStored:
-                await self._link.merge(document, len(part))
+            await self._copy_or_merge(part)
         except RowRefused as bad:
             return bad.with_traceback(None)  # it would keep the document
         except Unavailable as failure:
@@ -177,6 +172,19 @@ class Replayer:
                 return RowRefused(None, failure.sqlstate, failure.reason)
             raise
         return None
+
+    async def _copy_or_merge(self, part: Sequence[bytes]) -> None:
+        await self._partitions.make_for([tuples.moment_ms(row) for row in part])
+        document = rows.document(part)
+        has_keys = any(map(tuples.has_idempotency_key, part))
+        if not has_keys:
+            try:
+                await self._link.copy(document, len(part))
+            except AlreadyStored:
+                pass
+            else:
+                return
+        await self._link.merge(document, len(part), has_keys=has_keys)
 
     async def _set_aside(self, refused: Sequence[Rejected]) -> None:
         if refused:
@@ -218,12 +226,15 @@ def _cut(part: Sequence[bytes]) -> list[Sequence[bytes]]:
 
 def _describe(row: bytes, refusal: RowRefused) -> Rejected:
     event = tuples.decode(row)
+    timestamp, key = event["timestamp"], event["idempotency_key"]
     return Rejected(
         app_id=event["app_id"],
         id=UUID(event["id"]),
         event_name=event["event_name"],
         event_params=event["event_params"],
         created_at=datetime.fromisoformat(event["created_at"]),
+        timestamp=datetime.fromisoformat(timestamp) if timestamp else None,
+        idempotency_key=UUID(key) if key else None,
         sqlstate=refusal.sqlstate,
         message=refusal.message,
     )

@@ -1,5 +1,7 @@
 """Where batches go that Postgres does not take: the spool, or, if that fails too, a refusal."""
 
+from collections.abc import Sequence
+
 import structlog
 
 from ingest.errors import Code, Refusal
@@ -23,16 +25,24 @@ class Shelter:
         """Whether a batch can be expected to be taken."""
         return self._spool is not None and self._spool.has_room
 
-    async def take(self, batch: Batch, reason: str, *, stored: bool | None) -> None:
+    async def take(
+        self,
+        batch: Batch,
+        reason: str,
+        *,
+        stored: bool | None,
+        keys: Sequence[bytes] | None = None,
+    ) -> None:
         """Spool a batch: 202; or refuse it. `stored` is what is known of it so far.
 
         False: it certainly is not in Postgres; None: it may be. Spooled it is stored once even so.
+        By `keys`, one a row, a retry finds it there.
         """
         if self._spool is None:
             self.refuse(batch, _refusal(Code.DATABASE_ERROR, reason, stored=stored))
             return
         try:
-            await self._spool.append(batch.rows)
+            await self._spool.append(batch.rows, keys)
         except SpoolFull:
             why = f"{reason}; the spool is full"
             self.refuse(batch, _refusal(Code.OVERLOADED, why, stored=stored))

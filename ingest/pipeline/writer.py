@@ -7,6 +7,7 @@ is the database's or ours, never the event's: the batch is spooled, also when it
 
 import asyncio
 import time
+from collections.abc import Sequence
 
 import structlog
 
@@ -16,11 +17,9 @@ from ingest.pipeline import rows
 from ingest.pipeline.fate import Ack, Waiter
 from ingest.pipeline.queue import Batch, EventQueue, settle
 from ingest.pipeline.shelter import Shelter, unknown
-from ingest.store.failures import RowRefused, Unavailable
+from ingest.store.failures import AlreadyStored, RowRefused, Unavailable
 from ingest.store.health import Health
 from ingest.store.link import CopyLink
-
-_NO_ROOM_S = 0.5
 
 log = structlog.get_logger(__name__)
 
@@ -58,29 +57,42 @@ class Writer:
             await self._copy(batch)
         except Unavailable as failure:
             self._health.report(failure)
-            await self._shelter.take(batch, failure.reason, stored=failure.stored)
+            await self._give_up(batch, failure)
         else:
             self._acknowledge(batch, started_s)
 
+    async def _give_up(self, batch: Batch, failure: Unavailable) -> None:
+        await self._shelter.take(batch, failure.reason, stored=failure.stored)
+
     async def _copy(self, batch: Batch) -> None:
-        """COPY the batch, taking out each row that Postgres refuses."""
+        """Store the batch, taking out each row that Postgres refuses."""
         while batch.rows:
             try:
-                await self._link.copy(rows.document(batch.rows), len(batch.rows))
+                await self._send(batch)
             except RowRefused as bad:
                 index = await self._find(batch) if bad.index is None else bad.index
                 self._refuse_row(batch, index, bad)
             else:
                 return
 
+    async def _send(self, batch: Batch) -> None:
+        document = rows.document(batch.rows)
+        try:
+            await self._link.copy(document, len(batch.rows))
+        except AlreadyStored:
+            # Its client was told the id before it was stored, and has sent it again as its own.
+            await self._link.merge(document, len(batch.rows), has_keys=False)
+
+    async def _rehearse(self, part: Sequence[bytes]) -> None:
+        await self._link.rehearse(rows.document(part), len(part))
+
     async def _find(self, batch: Batch) -> int:
         """Return the index of a refused row that the error did not name, by bisection."""
         low, high = 0, len(batch.rows)
         while high - low > 1:
             middle = (low + high) // 2
-            half = batch.rows[low:middle]
             try:
-                await self._link.rehearse(rows.document(half), len(half))
+                await self._rehearse(batch.rows[low:middle])
             except RowRefused:
                 high = middle
             else:
@@ -97,30 +109,9 @@ class Writer:
 
     def _answer(self, waiters: list[Waiter], opened_s: float) -> None:
         settle(waiters, Ack.COMMITTED)
-        self._books.answered(time.monotonic() - opened_s)
+        self._books.answered(len(waiters), time.monotonic() - opened_s)
 
     def _refuse_row(self, batch: Batch, index: int, bad: RowRefused) -> None:
-        batch.refuse(index, Refusal(Code.REJECTED_BY_DATABASE, f"Postgres: {bad.message}"))
+        refusal = Refusal(Code.REJECTED_BY_DATABASE, f"Postgres: {bad.message}")
+        batch.answer({index: refusal})
         self._books.failed(Code.REJECTED_BY_DATABASE, 1)
-
-
-class Overflow:
-    """Spools the oldest batches when the queue is nearly full: Postgres is there, but too slow."""
-
-    def __init__(self, queue: EventQueue, shelter: Shelter) -> None:
-        self._queue = queue
-        self._shelter = shelter
-
-    async def run(self) -> None:
-        """Relieve the queue until cancelled. Without room in the spool it stays as it is."""
-        while True:
-            while not self._shelter.has_room:  # noqa: ASYNC110 - the disk tells nobody
-                await asyncio.sleep(_NO_ROOM_S)
-            batch = await self._queue.take_overflow()
-            try:
-                await self._shelter.take(batch, "Postgres is too slow", stored=False)
-            except Exception:
-                log.exception("a batch could not be spooled")
-            finally:
-                self._shelter.refuse(batch, unknown("the server stopped"))
-                self._queue.done(batch)

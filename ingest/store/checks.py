@@ -142,7 +142,9 @@ async def _partitions(connection: Connection) -> Finding:
 
 async def _strays(connection: Connection) -> Finding:
     if await connection.fetchval("SELECT EXISTS (SELECT FROM events_default)"):
-        return Finding(True, "events_default holds strays; they move when their partition is made")
+        return Finding(
+            True, "events_default holds events without a partition; most move within minutes"
+        )
     return Finding(True, "no strays in events_default")
 
 

@@ -17,12 +17,15 @@ if TYPE_CHECKING:
 else:
     Connection = asyncpg.Connection
 
-_MESSAGE_BYTES_MAX: Final = 1 << 20
+_MESSAGE_BYTES_MAX: Final = 2 << 20
 _HEAD_BYTES: Final = 5
 _COPY_DONE: Final = b"c\0\0\0\4"
-_COMMAND_COMPLETE, _ERROR_RESPONSE, _READY_FOR_QUERY = b"CEZ"
-# CopyInResponse, NoticeResponse, NotificationResponse, ParameterStatus
-_PASSED_OVER: Final = frozenset(b"GNAS")
+_COMMAND_COMPLETE, _ERROR_RESPONSE, _READY_FOR_QUERY, _DATA_ROW = b"CEZD"
+# CopyInResponse, NoticeResponse, NotificationResponse, ParameterStatus, RowDescription
+_PASSED_OVER: Final = frozenset(b"GNAST")
+
+Fields = list[bytes | None]
+"""One row's values as text; None is NULL."""
 
 
 class CopyConnection(Connection):
@@ -44,6 +47,7 @@ class Copier(asyncio.Protocol):
         self._owner = owner
         self._rest = b""
         self._tag = ""
+        self._found: list[Fields] = []
         self._error: asyncpg.PostgresError | None = None
         self._answer: asyncio.Future[str] | None = None
 
@@ -59,6 +63,14 @@ class Copier(asyncio.Protocol):
     async def execute(self, statement: bytes) -> str:
         """Run a statement without rows that `query` made; otherwise like `copy`."""
         return await self._run((statement,))
+
+    async def fetch(self, statement: bytes) -> list[Fields]:
+        """Run a statement and return its rows, which the caller bounds; otherwise like `copy`."""
+        try:
+            await self._run((statement,))
+            return self._found
+        finally:
+            self._found = []
 
     def abort(self, reason: Exception) -> None:
         """End the connection at once; what is on its way raises `reason`."""
@@ -106,6 +118,8 @@ class Copier(asyncio.Protocol):
             self._settle(error)
         elif kind == _ERROR_RESPONSE:
             self._error = _read_error(content)
+        elif kind == _DATA_ROW:
+            self._found.append(_read_fields(content))
         elif kind not in _PASSED_OVER:
             self.abort(ConnectionError(f"Postgres sent a message of an unexpected kind, {kind}"))
 
@@ -123,6 +137,18 @@ def query(statement: str) -> bytes:
     """Return the Query message of a statement."""
     text = statement.encode() + b"\0"
     return b"Q" + (len(text) + 4).to_bytes(4, "big") + text
+
+
+def _read_fields(content: bytes) -> Fields:
+    """Read a DataRow: a 16-bit count, then for each field its 32-bit length, -1 for NULL."""
+    fields: Fields = []
+    start = 2
+    while start < len(content):
+        size = int.from_bytes(content[start : start + 4], "big", signed=True)
+        start += 4
+        fields.append(None if size < 0 else content[start : start + size])
+        start += max(size, 0)
+    return fields
 
 
 def _read_error(content: bytes) -> asyncpg.PostgresError:

@@ -27,6 +27,7 @@ _AMBIGUOUS_CLASSES: Final = ("08", "57P")
 # Data, integrity constraints, WITH CHECK OPTION, limits, RAISE.
 _REFUSAL_CLASSES: Final = ("22", "23", "44", "54", "P0")
 _UNIQUE_VIOLATION: Final = "23505"
+_CHECK_VIOLATION: Final = "23514"
 # "COPY events, line 638, column event_params"; the words are translated, the number is not. At the
 # start of a line and the last such one: lines before it may quote what a client sent.
 _COPY_LINE: Final = re.compile(r"^COPY \S+\D+(\d+)", re.MULTILINE)
@@ -114,6 +115,10 @@ def _judge(error: asyncpg.PostgresError, rows: int) -> RowRefused | Unavailable:
         return RowRefused(_row_index(error, rows), sqlstate, _message(error))
     if not sqlstate or sqlstate.startswith(_AMBIGUOUS_CLASSES):
         return Unavailable(reason, stored=None, outage=Outage.CONNECTION_LOST)
+    if sqlstate == _CHECK_VIOLATION and not error.constraint_name:
+        # No CHECK of the operator's, which has a name: a stray's partition was attached while the
+        # stray waited for the default one. Sent again it goes there.
+        return Unavailable(reason, stored=False, outage=Outage.CONNECTION_LOST)
     if sqlstate == _UNIQUE_VIOLATION:
         return AlreadyStored(reason, stored=None, outage=Outage.AWAY)
     return Unavailable(reason, stored=False, outage=Outage.AWAY, sqlstate=sqlstate)

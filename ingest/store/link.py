@@ -1,19 +1,26 @@
 """A writer's own connection to Postgres: one COPY at a time, never longer than its time-out."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
 
 from ingest.store.copier import Copier, CopyConnection, query
-from ingest.store.failures import Outage, RowRefused, Unavailable, while_sending
+from ingest.store.failures import (
+    AlreadyStored,
+    Outage,
+    RowRefused,
+    Unavailable,
+    while_sending,
+)
+from ingest.store.merge import Earlier, Merge
 from ingest.store.postgres import Postgres, close
 
 _CLOSE_TIMEOUT_S = 2.0
 _COMMIT = query("COMMIT")
 _ROLLBACK = query("ROLLBACK")
-_STAGING = "nonito_staging"
 
 
 class CopyLink:
@@ -26,12 +33,7 @@ class CopyLink:
         self._statement = query(statement)
         self._begin = query(postgres.begin)
         self._begin_and_copy = query(f"{postgres.begin}; {statement}")
-        self._make_staging = query(f"CREATE TEMP TABLE {_STAGING} (LIKE {table}) ON COMMIT DROP")
-        self._copy_to_staging = query(f"COPY {_STAGING} ({named}) FROM STDIN (FORMAT binary)")
-        self._insert_missing = query(
-            f"INSERT INTO {table} ({named}) SELECT {named} FROM {_STAGING} ORDER BY {key}"  # noqa: S608
-            f" ON CONFLICT ({key}) DO NOTHING"
-        )
+        self._merging = Merge(postgres.begin, table, columns, key)
         self._timeout_s = postgres.commit_timeout_s
         self._connection: CopyConnection | None = None
         self._copier: Copier | None = None
@@ -52,15 +54,26 @@ class CopyLink:
         copier = await self._connected()
         await self._run(copier, self._copy_and_roll_back(copier, document, rows), rows, end_s)
 
-    async def merge(self, document: bytes, rows: int) -> None:
+    async def merge(
+        self, document: bytes, rows: int, *, has_keys: bool, wants_earlier: bool = False
+    ) -> list[Earlier]:
         """Store and commit the rows whose keys are not there yet; raise RowRefused or Unavailable.
 
-        For rows that an earlier try may have stored. Sorted, because two that insert the same keys
-        in opposite orders deadlock.
+        For rows that an earlier try may have stored. Returns what was there, if that is asked for.
+        `has_keys` tells whether any row has an idempotency key.
         """
         end_s = asyncio.get_running_loop().time() + self._timeout_s
         copier = await self._connected()
-        await self._run(copier, self._merge(copier, document, rows), rows, end_s)
+        earlier: list[Earlier] = []
+        work = self._merge(copier, document, rows, has_keys, earlier if wants_earlier else None)
+        await self._run(copier, work, rows, end_s)
+        return earlier
+
+    async def rehearse_merge(self, document: bytes, rows: int) -> None:
+        """Merge without committing, to find out whether these rows are accepted."""
+        end_s = asyncio.get_running_loop().time() + self._timeout_s
+        copier = await self._connected()
+        await self._run(copier, self._merge_and_roll_back(copier, document, rows), rows, end_s)
 
     async def open(self) -> None:
         """Connect now, so that the first batch need not; raise Unavailable."""
@@ -90,34 +103,39 @@ class CopyLink:
         PgBouncer lends it to others once Postgres has answered. After an error that is too early:
         the next client's words then follow half a message of ours, and the connection hangs.
         """
-        try:
+        async with _rolling_back(copier):
             tag = await copier.copy(self._begin_and_copy, document)
-        except asyncpg.PostgresError:
-            await copier.execute(_ROLLBACK)
-            raise
         _check(tag, rows)
         await copier.execute(_COMMIT)
 
     async def _copy_and_roll_back(self, copier: Copier, document: bytes, rows: int) -> None:
         await copier.execute(self._begin)
-        try:
+        async with _rolling_back(copier):
             await self._copy(copier, document, rows)
-        except asyncpg.PostgresError:
-            await copier.execute(_ROLLBACK)
-            raise
         await copier.execute(_ROLLBACK)
 
-    async def _merge(self, copier: Copier, document: bytes, rows: int) -> None:
-        await copier.execute(self._begin)
-        try:
-            await copier.execute(self._make_staging)
-            tag = await copier.copy(self._copy_to_staging, document)
+    async def _merge(
+        self,
+        copier: Copier,
+        document: bytes,
+        rows: int,
+        has_keys: bool,  # noqa: FBT001
+        earlier: list[Earlier] | None,
+    ) -> None:
+        async with _rolling_back(copier):
+            tag, inserted = await self._merging.run(copier, document, has_keys=has_keys)
             _check(tag, rows)
-            await copier.execute(self._insert_missing)
-        except asyncpg.PostgresError:
-            await copier.execute(_ROLLBACK)
-            raise
+            if inserted < rows:
+                _check_missing(await self._merging.count_missing(copier))
+                if earlier is not None:
+                    earlier += await self._merging.ask(copier)
         await copier.execute(_COMMIT)
+
+    async def _merge_and_roll_back(self, copier: Copier, document: bytes, rows: int) -> None:
+        async with _rolling_back(copier):
+            tag, _ = await self._merging.run(copier, document, has_keys=True)
+            _check(tag, rows)
+        await copier.execute(_ROLLBACK)
 
     async def _run(
         self, copier: Copier, work: Coroutine[Any, Any, None], rows: int, end_s: float
@@ -138,7 +156,7 @@ class CopyLink:
             return
         finally:
             expiry.cancel()
-        if not isinstance(failure, RowRefused):
+        if not isinstance(failure, RowRefused | AlreadyStored):
             self._let_go()
         try:
             raise failure
@@ -152,9 +170,24 @@ class CopyLink:
             connection.terminate()
 
 
+@asynccontextmanager
+async def _rolling_back(copier: Copier) -> AsyncIterator[None]:
+    """End the transaction when Postgres refuses something in it."""
+    try:
+        yield
+    except asyncpg.PostgresError:
+        await copier.execute(_ROLLBACK)
+        raise
+
+
 def _check(tag: str, rows: int) -> None:
     if tag != f"COPY {rows}":  # a trigger that drops rows, or a bug of ours
         raise Unavailable(f"{tag} instead of COPY {rows}", stored=None, outage=Outage.AWAY)
+
+
+def _check_missing(rows: int) -> None:
+    if rows:
+        raise Unavailable(f"{rows} rows are not there", stored=None, outage=Outage.AWAY)
 
 
 def _judge(error: Exception, rows: int) -> RowRefused | Unavailable:

@@ -1,120 +1,221 @@
-"""Partitions of the events table: ranges of id, so ranges of time, made before they are needed.
+"""Partitions of the events table: ranges of id, so ranges of time.
 
-A partition is built as a table of its own and then attached, which blocks no insert but one into
-`events_default`. Strays that the default partition caught in the meantime are moved over first.
+Those of now and of the time ahead are made before they are needed, those of the past when somebody
+sends an event of that time. What has no partition is in `events_default`, as a stray: stored like
+any other, and brought into a partition later if that holds nobody up. That a partition can't be
+made is never a reason not to take an event.
 """
 
 import asyncio
+import math
+import random
 import re
-from datetime import UTC, datetime, timedelta
-from typing import Final, Literal, NamedTuple
+import time
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Final, TypeAlias
 from uuid import UUID
 
+import asyncpg
 import structlog
 
+from ingest.store import attachment
+from ingest.store.attachment import DefaultTooLarge, Left
 from ingest.store.failures import Unavailable
+from ingest.store.periods import (
+    MOMENT_MAX,
+    Period,
+    Range,
+    moment_at,
+    moment_of,
+    name_of,
+    period_of,
+    plan,
+    uncovered,
+    unix_ms,
+)
 from ingest.store.postgres import Connection, Postgres
 
 log = structlog.get_logger(__name__)
 
-Period = Literal["month", "week", "day"]
+Attach: TypeAlias = Callable[[Connection, Range], Awaitable[list[Range]]]
+"""Makes what is missing of a range; returns all ranges there are then."""
 
-_LOCK: Final = 0x6E6F_6E69_746F_0002  # "nonito", 2
-_INTERVAL_S: Final = 3600.0
+_INTERVAL_S: Final = 300.0
 _RETRY_S: Final = 60.0
 _TIMEOUT_S: Final = 30.0
-_BOUNDS: Final = re.compile(r"FROM \('([0-9a-f-]{36})'\) TO \('([0-9a-f-]{36})'\)")
+_MAKE_MAX: Final = 8
+_MAKE_S: Final = 1.0
+_GATHER_MAX: Final = 64
+_GATHER_PAUSE_S: Final = 0.2
+_BUSY_PAUSE_S: Final = 10.0
+_SLOW_PAUSE_S: Final = 300.0
+_LEFT_PAUSE_S: Final = 3600.0
+_LEFT_MAX: Final = 4096
+_TURN_S: Final = 1.0
+_AHEAD_TURN_S: Final = 10.0
+_DAY_MS: Final = 86_400_000
+# The session ended, the server takes no writes, has no room, is stopping, or its disk fails.
+_OUTAGE_CLASSES: Final = ("08", "25", "53", "57P", "58")
+_BOUNDS: Final = re.compile(
+    r"FROM \((?:MINVALUE|'([0-9a-f-]{36})')\) TO \((?:MAXVALUE|'([0-9a-f-]{36})')\)"
+)
 
 
-class Range(NamedTuple):
-    """A half-open range of time."""
+class Partitions:
+    """What one server knows of the partitions, and what it makes of them."""
 
-    start: datetime
-    end: datetime
+    def __init__(self, postgres: Postgres, period: Period, ahead: int) -> None:
+        self._postgres = postgres
+        self._period = period
+        self._ahead = ahead
+        self._starts_ms: list[int] = []
+        self._ends_ms: list[int] = []
+        # Until the first look: what `ensure` sees to before the first COPY.
+        self._learn(plan(datetime.now(UTC), period, ahead, []))
+        self._left_until_s: dict[Range | None, float] = {}
+        """Ranges that stay with the default partition, and when to try again; None is all but now
+        and the time ahead."""
+        self._held_up_until_s = -math.inf
+        """When to try again after somebody held a lock."""
 
+    def covers(self, unix_ms: int) -> bool:
+        """Return whether a partition of its own is known for a time; if wrong, a row is a stray."""
+        at = bisect_right(self._starts_ms, unix_ms) - 1
+        return at >= 0 and unix_ms < self._ends_ms[at]
 
-def first_id(moment: datetime) -> UUID:
-    """Return the lowest UUIDv7-shaped id of a moment, as a bound between partitions."""
-    return UUID(int=int(moment.timestamp() * 1000) << 80)
+    async def ensure(self) -> None:
+        """Look what there is, and make what is missing of now and ahead; raise Unavailable.
 
+        What can't be made without holding up events is logged and left to another time.
+        """
+        async with self._postgres.session(_TIMEOUT_S) as connection:
+            with self._judging(None):
+                await attachment.drop_proofs(connection)
+            existing = await existing_ranges(connection)
+            self._learn(existing)
+            wanted = plan(datetime.now(UTC), self._period, self._ahead, existing)
+            await self._make(connection, filter(self._is_due, wanted), _attach_ahead)
 
-def moment_of(bound: UUID) -> datetime:
-    """Return the time that an id, or a bound, stands for."""
-    return datetime.fromtimestamp((bound.int >> 80) / 1000, UTC)
+    async def make_for(self, moments_ms: Collection[int]) -> None:
+        """Make the partitions that hold these times, before rows of theirs are sent.
 
+        Eight at most, those of the most moments first, and none is begun after a second: rows of
+        the rest are strays. Raises Unavailable, with `stored` false, in an outage only.
+        """
+        wanted = self._missing(moments_ms)[:_MAKE_MAX]
+        if not wanted:
+            return
+        end_s = time.monotonic() + _MAKE_S
+        try:
+            async with self._postgres.session() as connection:
+                due = filter(self._may_be_made, wanted)
+                await self._make(connection, due, _attach_on_demand, end_s)
+        except Unavailable as failure:
+            raise _before_sending(failure) from failure
 
-def period_of(moment: datetime, period: Period) -> Range:
-    """Return the calendar period (UTC; weeks start on Monday) that holds a moment."""
-    day = moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    match period:
-        case "day":
-            return Range(day, day + timedelta(days=1))
-        case "week":
-            monday = day - timedelta(days=day.weekday())
-            return Range(monday, monday + timedelta(days=7))
-        case "month":
-            first = day.replace(day=1)
-            return Range(first, (first + timedelta(days=32)).replace(day=1))
+    async def gather_strays(self) -> None:
+        """Bring strays into partitions, one range after the other; raise Unavailable."""
+        async with self._postgres.session(_TIMEOUT_S) as connection:
+            for wanted in (await self._ranges_of_strays(connection))[:_GATHER_MAX]:
+                if self._may_be_made(wanted):
+                    await self._make(connection, [wanted], _attach_on_demand)
+                    await asyncio.sleep(_GATHER_PAUSE_S)  # whoever waited goes first
 
+    async def watch(self) -> None:
+        """Make partitions ahead and gather strays, for ever; an outage only delays it."""
+        while True:
+            pause_s = _INTERVAL_S if await self._look_after() else _RETRY_S
+            await asyncio.sleep(pause_s * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
 
-def plan(now: datetime, period: Period, ahead: int, existing: list[Range]) -> list[Range]:
-    """Return the ranges to make: the period of `now` and `ahead` more, less what exists.
+    async def _look_after(self) -> bool:
+        """Do what is due; return whether nobody was in the way."""
+        try:
+            await self.ensure()
+            await self.gather_strays()
+        except Unavailable as failure:
+            log.warning("partitions could not be made ahead", reason=failure.reason)
+            return False
+        return not self._is_held_up
 
-    What exists may have been cut by another period, so a range may be a part of one.
-    """
-    wanted = []
-    current = period_of(now, period)
-    for _ in range(ahead + 1):
-        wanted += _uncovered(current, existing)
-        current = period_of(current.end, period)
-    return wanted
+    async def _ranges_of_strays(self, connection: Connection) -> list[Range]:
+        days: list[int] = []
+        if self._is_due(None):
+            with self._judging(None):
+                days = await attachment.stray_days(connection)
+        periods = dict.fromkeys(self._period_at(day * _DAY_MS) for day in days)
+        return list(filter(self._may_be_made, periods))
 
+    async def _make(
+        self,
+        connection: Connection,
+        wanted: Iterable[Range],
+        attach: Attach,
+        end_s: float = math.inf,
+    ) -> None:
+        """Make partitions until somebody is in the way or the time is over."""
+        for each in wanted:
+            if self._is_held_up or time.monotonic() >= end_s:
+                return
+            with self._judging(each):
+                self._learn(await attach(connection, each))
 
-def _uncovered(wanted: Range, existing: list[Range]) -> list[Range]:
-    gaps = []
-    start = wanted.start
-    for taken in sorted(existing):
-        if taken.end > start and taken.start < wanted.end:
-            if taken.start > start:
-                gaps.append(Range(start, taken.start))
-            start = taken.end
-    if start < wanted.end:
-        gaps.append(Range(start, wanted.end))
-    return gaps
+    @contextmanager
+    def _judging(self, wanted: Range | None) -> Iterator[None]:
+        """Note why something was not done, and when to try it again; raise what is an outage."""
+        try:
+            yield
+        except DefaultTooLarge as left:
+            self._leave(None, _LEFT_PAUSE_S, str(left))
+        except Left as left:
+            self._leave(wanted, _LEFT_PAUSE_S, str(left))
+        except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError) as error:
+            self._held_up_until_s = time.monotonic() + _BUSY_PAUSE_S
+            log.warning(
+                "no partition is made for a while: somebody holds a lock", reason=_reason(error)
+            )
+        except asyncpg.QueryCanceledError as error:
+            self._leave(wanted, _SLOW_PAUSE_S, _reason(error))
+        except asyncpg.PostgresError as error:
+            if (error.sqlstate or "08").startswith(_OUTAGE_CLASSES):
+                raise
+            self._leave(wanted, _LEFT_PAUSE_S, _reason(error))
 
+    def _leave(self, wanted: Range | None, pause_s: float, reason: str) -> None:
+        if len(self._left_until_s) >= _LEFT_MAX:
+            self._left_until_s.clear()
+        self._left_until_s[wanted] = time.monotonic() + pause_s
+        period = name_of(wanted) if wanted else "the past"
+        log.warning("events stay in events_default", period=period, reason=reason)
 
-def name_of(wanted: Range) -> str:
-    """Return a partition's table name: its first and last day."""
-    return f"events_{wanted.start:%Y%m%d}_{wanted.end - timedelta(days=1):%Y%m%d}"
+    def _is_due(self, wanted: Range | None) -> bool:
+        return time.monotonic() >= self._left_until_s.get(wanted, -math.inf)
 
+    def _may_be_made(self, wanted: Range) -> bool:
+        return not self._is_held_up and self._is_due(None) and self._is_due(wanted)
 
-async def ensure(postgres: Postgres, period: Period, ahead: int) -> None:
-    """Make what is missing; servers that do so at once take turns. Raises Unavailable."""
-    async with postgres.session(_TIMEOUT_S) as connection, connection.transaction():
-        await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
-        existing = await existing_ranges(connection)
-        missing = plan(datetime.now(UTC), period, ahead, existing)
-        if missing:
-            # No stray may come in between being moved and attaching, which would then fail.
-            await connection.execute("LOCK TABLE events_default IN ACCESS EXCLUSIVE MODE")
-        for wanted in missing:
-            await _make(connection, wanted)
+    @property
+    def _is_held_up(self) -> bool:
+        return time.monotonic() < self._held_up_until_s
 
+    def _missing(self, moments_ms: Collection[int]) -> list[Range]:
+        """Return the periods of moments without a partition, those of the most moments first."""
+        days = Counter(ms // _DAY_MS for ms in moments_ms if not self.covers(ms))
+        periods: Counter[Range] = Counter()
+        for day, count in days.items():
+            periods[self._period_at(day * _DAY_MS)] += count
+        return [each for each, _ in periods.most_common() if self._may_be_made(each)]
 
-async def watch(postgres: Postgres, period: Period, ahead: int) -> None:
-    """Make partitions ahead of time, for ever; an outage only delays it."""
-    while True:
-        made = await _try_ensure(postgres, period, ahead)
-        await asyncio.sleep(_INTERVAL_S if made else _RETRY_S)
+    def _period_at(self, ms: int) -> Range:
+        return period_of(moment_at(ms), self._period)
 
-
-async def _try_ensure(postgres: Postgres, period: Period, ahead: int) -> bool:
-    try:
-        await ensure(postgres, period, ahead)
-    except Unavailable as failure:
-        log.warning("partitions could not be made ahead", reason=failure.reason)
-        return False
-    return True
+    def _learn(self, existing: list[Range]) -> None:
+        existing = sorted(existing)
+        self._starts_ms = [unix_ms(each.start) for each in existing]
+        self._ends_ms = [unix_ms(each.end) for each in existing]
 
 
 async def existing_ranges(connection: Connection) -> list[Range]:
@@ -125,20 +226,59 @@ async def existing_ranges(connection: Connection) -> list[Range]:
         " WHERE inhparent = 'events'::regclass"
     )
     found = (_BOUNDS.search(str(row["bounds"])) for row in rows)
-    return [
-        Range(*(moment_of(UUID(bound)) for bound in match.groups())) for match in found if match
-    ]
+    return [_range_between(*match.groups()) for match in found if match]
 
 
-async def _make(connection: Connection, wanted: Range) -> None:
-    # Names and bounds are ours, made of digits: no parameter can stand in their place.
-    name, low, high = name_of(wanted), first_id(wanted.start), first_id(wanted.end)
-    await connection.execute(f"CREATE TABLE {name} (LIKE events INCLUDING ALL)")
-    strays = await connection.execute(
-        f"WITH strays AS (DELETE FROM events_default WHERE id >= '{low}' AND id < '{high}'"  # noqa: S608
-        f" RETURNING *) INSERT INTO {name} SELECT * FROM strays"
+def _range_between(low: str | None, high: str | None) -> Range:
+    """Return the range between two bounds as Postgres writes them; None is no bound."""
+    return Range(
+        moment_of(UUID(low)) if low else moment_at(0),
+        moment_of(UUID(high)) if high else MOMENT_MAX,
     )
-    await connection.execute(
-        f"ALTER TABLE events ATTACH PARTITION {name} FOR VALUES FROM ('{low}') TO ('{high}')"
+
+
+async def _attach_on_demand(connection: Connection, wanted: Range) -> list[Range]:
+    """Make what is missing of a range, unless it holds up events; raise Left or PostgresError."""
+    return await _attach(connection, wanted, _TURN_S)
+
+
+async def _attach(connection: Connection, wanted: Range, wait_s: float) -> list[Range]:
+    async with attachment.turn(connection, wait_s):
+        existing = await existing_ranges(connection)
+        gaps = uncovered(wanted, existing)
+        for gap in gaps:
+            await attachment.attach(connection, gap)
+    return _made(existing, gaps)
+
+
+async def _attach_ahead(connection: Connection, wanted: Range) -> list[Range]:
+    """Do so, however large the default partition is, for a range that will soon hold all events."""
+    try:
+        return await _attach(connection, wanted, _AHEAD_TURN_S)
+    except DefaultTooLarge:
+        existing = await existing_ranges(connection)
+        gaps = uncovered(wanted, existing)
+        for gap in gaps:
+            await attachment.attach_beside_large_default(connection, gap)
+        return _made(existing, gaps)
+
+
+def _made(existing: list[Range], gaps: list[Range]) -> list[Range]:
+    for gap in gaps:
+        log.info("partition made", partition=name_of(gap))
+    return existing + gaps
+
+
+def _before_sending(failure: Unavailable) -> Unavailable:
+    """Say of a failure that none of the caller's rows was sent."""
+    return Unavailable(
+        failure.reason,
+        stored=False,
+        outage=failure.outage,
+        is_lasting=failure.is_lasting,
+        sqlstate=failure.sqlstate,
     )
-    log.info("partition made", partition=name, strays=int(strays.rsplit(" ", 1)[-1]))
+
+
+def _reason(error: asyncpg.PostgresError) -> str:
+    return f"{type(error).__name__}, SQLSTATE {error.sqlstate}"

@@ -52,7 +52,8 @@ class Postgres:
         They end with the transaction. Through a pooler there is no other way to have them.
         """
         limits = _limits(self.commit_timeout_s)
-        return "; ".join(["BEGIN", *(f"SET LOCAL {name} = {ms}" for name, ms in limits.items())])
+        begin = "BEGIN ISOLATION LEVEL READ COMMITTED"
+        return "; ".join([begin, *(f"SET LOCAL {name} = {ms}" for name, ms in limits.items())])
 
     async def connect(self, statement_timeout_s: float | None = None) -> CopyConnection:
         """Open a connection whose statements end after `statement_timeout_s`; raise Unavailable.

@@ -31,6 +31,8 @@ class Rejected(NamedTuple):
     event_params: str
     """Meant to be a JSON object; it need not be even JSON."""
     created_at: datetime
+    timestamp: datetime | None
+    idempotency_key: UUID | None
     sqlstate: str
     message: str
 
@@ -73,8 +75,8 @@ async def add(connection: Connection, events: Sequence[Rejected]) -> None:
     ordered = sorted(map(_storable, events), key=lambda event: (event.app_id, event.id))
     await connection.executemany(
         "INSERT INTO rejected_events"
-        " (app_id, id, event_name, event_params, created_at, sqlstate, message)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (app_id, id) DO NOTHING",
+        " (app_id, id, event_name, event_params, created_at, timestamp, idempotency_key, sqlstate,"
+        " message) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (app_id, id) DO NOTHING",
         ordered,
     )
 
@@ -104,8 +106,8 @@ async def list_all(connection: Connection, limit: int) -> list[Listed]:
     """Return `limit` rejected events at most, the last rejected first."""
     rows = await connection.fetch(
         "SELECT app_id, rejected_events.id, event_name, event_params, rejected_events.created_at,"
-        " sqlstate, message, coalesce(apps.name, '-') AS app, rejected_at"
-        " FROM rejected_events LEFT JOIN apps ON apps.id = app_id"
+        " timestamp, idempotency_key, sqlstate, message, coalesce(apps.name, '-') AS app,"
+        " rejected_at FROM rejected_events LEFT JOIN apps ON apps.id = app_id"
         " ORDER BY rejected_at DESC, app_id, rejected_events.id LIMIT $1",
         limit,
     )
@@ -168,7 +170,8 @@ async def _move(connection: Connection, app_id: int, event_id: UUID) -> Outcome:
     """Move an event into `events`, within a transaction; raise what Postgres says of it."""
     key = (app_id, event_id)
     row = await connection.fetchrow(
-        "SELECT event_name, event_params, created_at FROM rejected_events"
+        "SELECT event_name, event_params, created_at, timestamp, idempotency_key"
+        " FROM rejected_events"
         " WHERE app_id = $1 AND id = $2 FOR UPDATE",
         *key,
     )
@@ -184,12 +187,15 @@ async def _store(connection: Connection, key: tuple[int, UUID], row: asyncpg.Rec
     if await connection.fetchval("SELECT jsonb_typeof($1::text::jsonb)", params) != "object":
         raise RowRefused(None, *_NO_OBJECT)
     done = await connection.execute(
-        "INSERT INTO events (app_id, id, event_name, event_params, created_at)"
-        " VALUES ($1, $2, $3, $4::text::jsonb, $5) ON CONFLICT (app_id, id) DO NOTHING",
+        "INSERT INTO events"
+        " (app_id, id, event_name, event_params, created_at, timestamp, idempotency_key)"
+        " VALUES ($1, $2, $3, $4::text::jsonb, $5, $6, $7) ON CONFLICT (app_id, id) DO NOTHING",
         *key,
         row["event_name"],
         params,
         row["created_at"],
+        row["timestamp"],
+        row["idempotency_key"],
     )
     if done == "INSERT 0 1":
         return Outcome.STORED

@@ -41,7 +41,7 @@ def test_requests_are_what_they_are_meant_to_be() -> None:
     random, codes = Random(1), set()
     for number in range(2_000):
         good = MAKER.good(1, number, random)
-        name, params = event.decode(good.body, 255)
+        name, params, _ = event.decode(good.body, 255)
         assert json.loads(params)["audit"] == good.token
         assert params.decode() in good.echo.decode()
         assert json.loads(good.body)["event_name"] == name

@@ -96,7 +96,7 @@ def test_event_that_comes_back_another_is_found(
     examine: Examine, monkeypatch: pytest.MonkeyPatch, *, stored: bytes, is_equal: bool
 ) -> None:
     """Compared as JSON, and every digit counts."""
-    monkeypatch.setattr(agreement, "decode", lambda *_: ("a", stored))
+    monkeypatch.setattr(agreement, "decode", lambda *_: ("a", stored, None))
     _, differences = examine([b'{"event_name":"a","event_params":{"a":1}}'])
     assert (differences == []) is is_equal
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.errors import Code, Refusal
-from ingest.pipeline.fate import Ack, Fate
+from ingest.pipeline.fate import Ack, Duplicate, Fate
 from ingest.pipeline.queue import Batch, EventQueue, settle
 
 
@@ -212,3 +212,90 @@ async def test_everybody_is_told_once_when_the_process_ends() -> None:
     queue.put(b"c", waiting)
     queue.refuse_all(refusal)
     assert [settled.told, in_flight.told, waiting.told] == [[Ack.COMMITTED], [refusal], [refusal]]
+
+
+def test_events_that_are_answered_leave_the_batch_and_the_others_stay() -> None:
+    """By their index, whichever; each is told its own fate and nobody else's."""
+    batch = Batch(10, 1000)
+    waiters = [Recorder() for _ in range(5)]
+    for number, waiter in enumerate(waiters):
+        batch.rows.append(b"%d" % number)
+        batch.waiters.append(waiter)
+    refusal = Refusal(Code.REJECTED_BY_DATABASE, "no")
+    duplicate = Duplicate(Ack.COMMITTED, b"{}")
+    batch.answer({4: refusal, 0: duplicate})
+    assert batch.rows == [b"1", b"2", b"3"]
+    assert batch.waiters == waiters[1:4]
+    batch.answer({1: refusal})
+    assert batch.rows == [b"1", b"3"]
+    batch.answer({})
+    settle(batch.release(), Ack.COMMITTED)
+    assert [each.told for each in waiters] == [
+        [duplicate],
+        [Ack.COMMITTED],
+        [refusal],
+        [Ack.COMMITTED],
+        [refusal],
+    ]
+
+
+def test_client_that_is_gone_is_no_reason_not_to_answer_the_others() -> None:
+    """And its event has left the batch all the same."""
+    batch = Batch(10, 1000)
+    other = Recorder()
+    batch.rows, batch.waiters = [b"a", b"b", b"c"], [Gone(), other, Recorder()]
+    batch.answer(dict.fromkeys((0, 1), Ack.SPOOLED))
+    assert (batch.rows, other.told) == ([b"c"], [Ack.SPOOLED])
+
+
+def required_code(queue: EventQueue, events: int, size: int) -> Code | None:
+    """Ask for room; return the code of the refusal, if there was one."""
+    try:
+        queue.require(events, size)
+    except Refusal as refusal:
+        return refusal.code
+    return None
+
+
+async def test_room_for_a_batch_is_required_before_it_is_put() -> None:
+    """In events and bytes; what is in flight does not count, and asking takes nothing."""
+    queue = make_queue(events_max=10, bytes_max=100, batch_events=4, batch_bytes=40)
+    assert required_code(queue, 10, 100) is None
+    assert required_code(queue, 11, 1) is Code.PAYLOAD_TOO_LARGE
+    assert required_code(queue, 1, 101) is Code.PAYLOAD_TOO_LARGE
+    for _ in range(6):
+        queue.put(b"x" * 10, Recorder())
+    assert required_code(queue, 4, 40) is None
+    assert required_code(queue, 5, 1) is Code.OVERLOADED
+    assert required_code(queue, 1, 41) is Code.OVERLOADED
+    assert required_code(queue, 11, 1) is Code.PAYLOAD_TOO_LARGE
+    await queue.take()
+    assert required_code(queue, 8, 80) is None
+    assert queue.accepted_events == 6
+    queue.close()
+    assert required_code(queue, 1, 1) is Code.SHUTTING_DOWN
+
+
+@given(
+    before=st.lists(st.integers(1, 60), max_size=12),
+    batch=st.lists(st.integers(1, 90), min_size=1, max_size=12),
+)
+def test_batch_for_which_there_is_room_can_be_put_to_its_end(
+    before: list[int], batch: list[int]
+) -> None:
+    """Whatever lies there, however it was cut: all or none depends on it."""
+
+    async def work() -> None:
+        queue = make_queue(events_max=20, bytes_max=500, batch_events=4, batch_bytes=90)
+        for size in before:
+            if refused_code(queue, b"x" * size):
+                break
+        waiting = queue.waiting_events
+        code = required_code(queue, len(batch), sum(batch))
+        if code is None:
+            assert [refused_code(queue, b"x" * size) for size in batch] == [None] * len(batch)
+            assert queue.waiting_events == waiting + len(batch)
+        else:
+            assert waiting + len(batch) > 20 or queue.waiting_bytes + sum(batch) > 500
+
+    asyncio.run(work())

@@ -1,10 +1,11 @@
 """Tuples read back: what was made comes back, and what was damaged is refused and nothing worse."""
 
 from datetime import UTC, datetime
+from itertools import product
 from uuid import UUID
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.pipeline import rows, tuples
@@ -12,27 +13,60 @@ from ingest.pipeline.ids import moment
 
 ID = UUID("01a20775-3827-7f9a-a84b-77c69c54c242")
 PARAMS = b'{"a":123456789012345678901234567890,"b":0.1234567890123456789}'
-ROW = rows.row(rows.row_head(7), ID.bytes, "é".encode(), PARAMS, moment(1_768_046_400_123).row)
+CREATED_US = 821_361_600_123_000  # 2026-01-10T12:00:00.123Z
+KEY = UUID("c5d7a1f0-9b1e-4b52-8f3e-ffffffffffff")
+END_YEAR_9999_US = 252_455_615_999_999_999
+patient = settings(deadline=None)
+
+
+def make_row(timestamp_us: int | None, key: bytes | None, created_us: int = CREATED_US) -> bytes:
+    """Return a row of app 7."""
+    tail = rows.tail(created_us, timestamp_us, key)
+    return rows.row(rows.row_head(7), ID.bytes, "é".encode(), PARAMS, tail)
+
+
+ROW = make_row(None, None)
+FULL = make_row(CREATED_US - 1, KEY.bytes)
 
 
 @st.composite
 def made_rows(draw: st.DrawFn) -> bytes:
     """Return a row as the intake may make it."""
+    micros = st.integers(0, END_YEAR_9999_US)
+    sixteen = st.binary(min_size=16, max_size=16)
     return rows.row(
         rows.row_head(draw(st.integers(1, 2**31 - 1))),
-        draw(st.binary(min_size=16, max_size=16)),
+        draw(sixteen),
         draw(st.binary(max_size=30)),
         draw(st.binary(max_size=60)),
-        moment(draw(st.integers(0, 253_402_300_799_999))).row,
+        rows.tail(draw(micros), draw(st.none() | micros), draw(st.none() | sixteen)),
     )
 
 
+def of_five_fields(row: bytes) -> bytes:
+    """Return a plain row as the version before made it."""
+    assert row.endswith(rows.PLAIN)
+    return b"\0\5" + row[2 : -len(rows.PLAIN)]
+
+
+@patient
 @given(made=st.lists(made_rows(), max_size=20))
 def test_rows_that_were_joined_come_back_one_by_one(made: list[bytes]) -> None:
     """Byte for byte, in order."""
     assert tuples.split(b"".join(made), len(made)) == made
 
 
+@patient
+@given(made=st.lists(made_rows(), max_size=20), data=st.data())
+def test_rows_of_five_fields_become_plain_ones(made: list[bytes], data: st.DataObject) -> None:
+    """Also between rows of today."""
+    plain = [row for row in made if row.endswith(rows.PLAIN)]
+    are_old = [row in plain and data.draw(st.booleans()) for row in made]
+    left = [of_five_fields(row) if old else row for row, old in zip(made, are_old, strict=True)]
+    assert tuples.split(b"".join(left), len(made)) == made
+
+
+@patient
 @given(made=st.lists(made_rows(), max_size=5), count=st.integers(-1, 10))
 def test_wrong_count_is_refused(made: list[bytes], count: int) -> None:
     """One too many, one too few, or none at all."""
@@ -41,9 +75,12 @@ def test_wrong_count_is_refused(made: list[bytes], count: int) -> None:
             tuples.split(b"".join(made), count)
 
 
+@patient
 @given(made=st.lists(made_rows(), min_size=1, max_size=5), data=st.data())
 def test_corrupted_blob_is_refused_or_read_as_it_is(made: list[bytes], data: st.DataObject) -> None:
     """Bytes overwritten, inserted or cut off: no other exception, and no byte is invented."""
+    if data.draw(st.booleans()):
+        made = [of_five_fields(row) if row.endswith(rows.PLAIN) else row for row in made]
     blob = b"".join(made)
     start = data.draw(st.integers(0, len(blob)))
     length = data.draw(st.integers(0, 40))
@@ -52,7 +89,7 @@ def test_corrupted_blob_is_refused_or_read_as_it_is(made: list[bytes], data: st.
         found = tuples.split(blob, len(made))
     except ValueError:
         return
-    assert b"".join(found) == blob
+    assert any(b"".join(way) == blob for way in product(*map(as_it_may_have_been, found)))
     for row in found:
         try:
             tuples.decode(row)
@@ -60,6 +97,12 @@ def test_corrupted_blob_is_refused_or_read_as_it_is(made: list[bytes], data: st.
             continue
 
 
+def as_it_may_have_been(row: bytes) -> list[bytes]:
+    """Return the tuples that `split` makes a row of."""
+    return [row, of_five_fields(row)] if row.endswith(rows.PLAIN) else [row]
+
+
+@patient
 @given(blob=st.binary(max_size=200), count=st.integers(0, 3))
 def test_garbage_is_refused(blob: bytes, count: int) -> None:
     """No tuples ever come out of it."""
@@ -70,11 +113,11 @@ def test_garbage_is_refused(blob: bytes, count: int) -> None:
 
 
 @pytest.mark.parametrize("size", [-1, -2, -34, -(2**31), 2**31 - 1])
-@pytest.mark.parametrize("at", [30, 36, len(ROW) - 12])
+@pytest.mark.parametrize("at", [30, 36, len(FULL) - 44, len(FULL) - 32, len(FULL) - 20])
 def test_size_that_points_elsewhere_is_refused(at: int, size: int) -> None:
-    """Of the name, of the parameters, of the time; before the tuple or far behind it."""
-    blob = ROW[:at] + size.to_bytes(4, "big", signed=True) + ROW[at + 4 :]
-    with pytest.raises(ValueError, match="byte 0"):
+    """Of the name, of the parameters, of a time, of the key; before the tuple or far behind it."""
+    blob = FULL[:at] + size.to_bytes(4, "big", signed=True) + FULL[at + 4 :]
+    with pytest.raises(ValueError, match="at byte"):
         tuples.split(blob, 1)
 
 
@@ -86,9 +129,45 @@ def test_tuple_is_decoded_for_a_person() -> None:
         "event_name": "é",
         "event_params": PARAMS.decode(),
         "created_at": "2026-01-10T12:00:00.123Z",
+        "timestamp": None,
+        "idempotency_key": None,
     }
+    assert tuples.decode(of_five_fields(ROW)) == tuples.decode(ROW)
 
 
+def test_time_and_key_of_the_client_are_decoded() -> None:
+    """Each of them alone, and both."""
+    sent = {"timestamp": "2026-01-10T12:00:00.122999Z", "idempotency_key": str(KEY)}
+    plain = tuples.decode(ROW)
+    assert tuples.decode(FULL) == plain | sent
+    for name, row in (
+        ("timestamp", make_row(CREATED_US - 1, None)),
+        ("idempotency_key", make_row(None, KEY.bytes)),
+    ):
+        assert tuples.decode(row) == plain | {name: sent[name]}
+
+
+@patient
+@given(
+    row=made_rows(), app_id=st.integers(1, 2**31 - 1), event_id=st.binary(min_size=16, max_size=16)
+)
+def test_identity_is_the_app_and_the_id(row: bytes, app_id: int, event_id: bytes) -> None:
+    """As the primary key has it."""
+    row = rows.row_head(app_id) + event_id + row[30:]
+    assert tuples.identity(row) == app_id.to_bytes(4, "big") + event_id
+
+
+@pytest.mark.parametrize("created_us", [CREATED_US, 16, (191_238 << 32) + 16, -1])
+@pytest.mark.parametrize("timestamp_us", [None, CREATED_US, 16, -1])
+@pytest.mark.parametrize("key", [None, KEY.bytes, bytes(16), b"\xff" * 16])
+def test_key_is_found_exactly(created_us: int, timestamp_us: int | None, key: bytes | None) -> None:
+    """Also where a time looks like the length of a key, or a key ends like a NULL."""
+    row = make_row(timestamp_us, key, created_us)
+    assert tuples.idempotency_key(row) == key
+    assert tuples.has_idempotency_key(row) == (key is not None)
+
+
+@patient
 @given(unix_ms=st.integers(0, 253_402_300_799_999))
 def test_decoded_time_is_the_time_of_receipt(unix_ms: int) -> None:
     """The same text as in the answer."""
@@ -103,8 +182,9 @@ def test_time_to_the_microsecond_is_decoded() -> None:
         2000, 1, 1, tzinfo=UTC
     )
     micros = (since_2000.days * 86_400 + since_2000.seconds) * 10**6 + since_2000.microseconds
-    row = ROW[:-8] + micros.to_bytes(8, "big", signed=True)
-    assert tuples.decode(row)["created_at"] == "2026-01-10T12:00:00.123456Z"
+    assert (
+        tuples.decode(make_row(None, None, micros))["created_at"] == "2026-01-10T12:00:00.123456Z"
+    )
 
 
 @pytest.mark.parametrize(
@@ -113,11 +193,15 @@ def test_time_to_the_microsecond_is_decoded() -> None:
         ROW + b"\0",
         ROW[:-1],
         b"",
-        ROW[:-8] + b"\x7f" + bytes(7),
+        of_five_fields(ROW)[:-1],
+        FULL[:-1],
+        ROW + ROW,
+        make_row(None, None, 2**63 - 1),
+        make_row(-(2**63), None),
         ROW.replace("é".encode(), b"\xff\xff"),
     ],
 )
 def test_what_is_no_single_tuple_is_not_decoded(row: bytes) -> None:
-    """Too long, too short, a time past the year 9999, a name that is no UTF-8."""
+    """Too long, too short, a time that no calendar has, a name that is no UTF-8."""
     with pytest.raises(ValueError, match=r"."):
         tuples.decode(row)

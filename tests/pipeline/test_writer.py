@@ -179,3 +179,19 @@ async def test_writer_that_is_cancelled_in_a_commit_answers_its_senders(
     assert isinstance(refusal, Refusal)
     assert refusal.code is Code.DATABASE_ERROR
     assert "may or may not" in refusal.message
+
+
+async def test_id_that_is_stored_already_costs_no_neighbour_anything(
+    pipeline: Pipeline, database_url: str
+) -> None:
+    """A client that was told its id before the commit may have sent it again as its own."""
+    event_id, _, received = ids.next()
+    row = rows.row(rows.row_head(1), event_id, b"name", GOOD, received.row)
+    await pipeline.link.copy(rows.document([row]), 1)
+    known = Sender()
+    pipeline.queue.put(row, known)
+    neighbours = [pipeline.put(GOOD) for _ in range(10)]
+    async with pipeline.running():
+        assert await codes_of([known, *neighbours]) == [None] * 11
+    assert pipeline.health.is_up
+    assert await count(database_url) == 11

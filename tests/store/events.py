@@ -27,7 +27,7 @@ class Event(NamedTuple):
 def make_event(
     *, params: bytes = b"{}", name: bytes = b"test", created_at: bytes | None = None
 ) -> Event:
-    """Return an event of app 1; `created_at` comes with its length before it."""
+    """Return an event of app 1; `created_at` is the whole tail of its row."""
     raw_id, _, moment = _ids.next()
     row = rows.row(rows.row_head(1), raw_id, name, params, created_at or moment.row)
     return Event(UUID(bytes=raw_id), row)

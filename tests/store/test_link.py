@@ -1,7 +1,6 @@
 """CopyLink: what it commits, and what it says of a row that Postgres refuses."""
 
 import gc
-import struct
 from contextlib import suppress
 
 import pytest
@@ -33,7 +32,7 @@ def make_bad(sqlstate: str) -> Event:
         case "22003":
             return make_event(params=b'{"a":1e200000}')
         case "22008":
-            return make_event(created_at=struct.pack("!iq", 8, (1 << 63) - 2))
+            return make_event(created_at=rows.tail((1 << 63) - 2, None, None))
         case "54001":
             return make_event(params=b"[" * 100_000 + b"]" * 100_000)
     raise AssertionError(sqlstate)
@@ -166,6 +165,10 @@ async def test_trigger_that_drops_rows_is_not_taken_for_success(own_url: str) ->
         await copy(link, make_event())
     assert failed.value.outage is Outage.AWAY
     assert "COPY 0 instead of COPY 1" in failed.value.reason
+    event = make_event()
+    for has_keys in (False, True):
+        with pytest.raises(Unavailable, match="1 rows are not there"):
+            await link.merge(rows.document([event.row]), 1, has_keys=has_keys)
     await fetch(own_url, "DROP TRIGGER test_trigger ON events")
     await assert_works(link, own_url)
     await link.close()

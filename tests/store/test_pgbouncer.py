@@ -235,7 +235,7 @@ async def test_rows_are_merged_through_any_of_its_connections(
     await copy(links[0], *events[:50])
     document = rows.document([event.row for event in events])
     for _ in range(3):
-        await asyncio.gather(*(link.merge(document, len(events)) for link in links))
+        await asyncio.gather(*(link.merge(document, len(events), has_keys=False) for link in links))
     assert await stored_ids(database_url) == {event.id for event in events}
     assert await leavings(pooled_url) == {"0"}
     for link in links:

@@ -29,7 +29,7 @@ def make(
     params: str = "{}", *, name: str = "test", app_id: int = 1, message: str = "x"
 ) -> Rejected:
     """Return an event that was refused."""
-    return Rejected(app_id, make_event().id, name, params, MOMENT, "22P05", message)
+    return Rejected(app_id, make_event().id, name, params, MOMENT, None, None, "22P05", message)
 
 
 async def add(postgres: Postgres, *events: Rejected) -> None:

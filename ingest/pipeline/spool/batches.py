@@ -7,15 +7,16 @@ it was appended is damaged: it stays where it is, and its id goes to a table of 
 import sqlite3
 import time
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from itertools import pairwise
 from typing import Final, NamedTuple
 
 from ingest.pipeline import tuples
+from ingest.pipeline.spool.failures import FAILURES, corrupt
 
 # The index answers what is asked when a file is adopted without a look at its batches.
 SCHEMA: Final = """
-BEGIN;
 CREATE TABLE batches (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     appended_ms INTEGER NOT NULL,
@@ -25,7 +26,6 @@ CREATE TABLE batches (
 );
 CREATE INDEX batches_events ON batches (events);
 CREATE TABLE damaged (id INTEGER PRIMARY KEY, events INTEGER NOT NULL, reason TEXT NOT NULL);
-COMMIT;
 """
 # By `rowid`, which `id` is another name of as long as the table's definition is undamaged.
 _INSERT: Final = "INSERT INTO batches (appended_ms, events, crc32, tuples) VALUES (?, ?, ?, ?)"
@@ -48,11 +48,38 @@ class Entry(NamedTuple):
     bytes: int
 
 
-def insert(connection: sqlite3.Connection, blob: bytes, events: int) -> int:
-    """Store a batch in a transaction of its own; return the Unix time in ms that it got."""
+Key = tuple[str, int]
+"""The name of a batch's file and its number in it."""
+
+
+class Parcel(NamedTuple):
+    """One batch as it was appended."""
+
+    key: Key
+    """The name of its file and its number in it."""
+    rows: list[bytes]
+    appended_ms: int
+    """Unix time."""
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """Commit what is done meanwhile, or nothing of it."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        with suppress(*FAILURES):
+            connection.execute("ROLLBACK")
+        raise
+
+
+def insert(connection: sqlite3.Connection, blob: bytes, events: int) -> Entry:
+    """Store a batch, in a transaction of its own if none was begun."""
     now_ms = time.time_ns() // 1_000_000
-    connection.execute(_INSERT, (now_ms, events, zlib.crc32(blob), blob))
-    return now_ms
+    stored = connection.execute(_INSERT, (now_ms, events, zlib.crc32(blob), blob))
+    return Entry(stored.lastrowid or 0, now_ms, events, len(blob))
 
 
 def page(connection: sqlite3.Connection, after_id: int, count_max: int) -> list[Entry]:
@@ -60,17 +87,22 @@ def page(connection: sqlite3.Connection, after_id: int, count_max: int) -> list[
     found = connection.execute(_PAGE, (after_id, count_max)).fetchall()
     ids = [after_id, *(row[0] for row in found)]
     if any(before >= after for before, after in pairwise(ids)):
-        raise _corrupt("the ids are out of order")  # or whoever walks along them might not arrive
+        raise corrupt("the ids are out of order")  # or whoever walks along them might not arrive
     return [Entry(*(value if isinstance(value, int) else 0 for value in row)) for row in found]
 
 
 def read(connection: sqlite3.Connection, entry: Entry) -> list[bytes]:
     """Return a batch's tuples; raise ValueError if they are not what was appended."""
+    return tuples.split(read_whole(connection, entry), entry.events)
+
+
+def read_whole(connection: sqlite3.Connection, entry: Entry) -> bytes:
+    """Return the same without telling the tuples apart, which takes most of the time."""
     query = "SELECT tuples, crc32 FROM batches WHERE rowid = ?"
     blob, crc32 = connection.execute(query, (entry.id,)).fetchone() or (b"", -1)
     if not isinstance(blob, bytes) or zlib.crc32(blob) != crc32:
         raise ValueError("its CRC-32 differs")
-    return tuples.split(blob, entry.events)
+    return blob
 
 
 def delete(connection: sqlite3.Connection, ids: Iterable[int]) -> set[int]:
@@ -98,10 +130,3 @@ def is_unborn(connection: sqlite3.Connection) -> bool:
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     (pages,) = connection.execute("PRAGMA page_count").fetchone()
     return not tables and pages <= 1
-
-
-def _corrupt(text: str) -> sqlite3.DatabaseError:
-    error = sqlite3.DatabaseError(text)
-    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-    error.sqlite_errorname = "SQLITE_CORRUPT"
-    return error

@@ -1,8 +1,9 @@
 """The SQLite databases that the spool consists of: how they are named, made, opened and deleted.
 
-A file is `events-v1-<Unix ms of its making>-<random>.db`, beside it SQLite's `-wal` and `-shm` and
+A file is `events-v2-<Unix ms of its making>-<random>.db`, beside it SQLite's `-wal` and `-shm` and
 the `.lock` of its owner. A name is never used twice. `*.db.damaged` is kept for a person to look
-at; renamed back to `*.db` it is read once more.
+at; renamed back to `*.db` it is read once more. `events-v1-*` is what the version before left, with
+tuples of five fields and without keys; it would take ours for damaged, but passes them over.
 """
 
 import errno
@@ -14,9 +15,9 @@ import time
 from pathlib import Path
 from typing import Final
 
-from ingest.pipeline.spool.batches import SCHEMA
+from ingest.pipeline.spool import batches, index
 
-NAME: Final = re.compile(r"(events-v1-[0-9]{13}-[0-9a-f]{8}\.db)(-wal|-shm|-journal|\.lock)?")
+NAME: Final = re.compile(r"(events-v[12]-[0-9]{13}-[0-9a-f]{8}\.db)(-wal|-shm|-journal|\.lock)?")
 """A file and what stands beside it; the first group is the file."""
 DAMAGED_SUFFIX: Final = ".damaged"
 EMPTY_BYTES: Final = 160 * 1024
@@ -38,7 +39,7 @@ _SYNCHRONOUS_FULL: Final = 2
 
 def new_name() -> str:
     """Return a name that no file had before."""
-    return f"events-v1-{time.time_ns() // 1_000_000:013d}-{secrets.token_hex(4)}.db"
+    return f"events-v2-{time.time_ns() // 1_000_000:013d}-{secrets.token_hex(4)}.db"
 
 
 def create(path: Path) -> sqlite3.Connection:
@@ -51,7 +52,7 @@ def create(path: Path) -> sqlite3.Connection:
         os.close(descriptor)
     connection = open_for_writing(path)
     try:
-        connection.executescript(SCHEMA)
+        connection.executescript(f"BEGIN;{batches.SCHEMA}{index.SCHEMA}COMMIT;")
         sync_directory(path.parent)
     except BaseException:
         connection.close()

@@ -5,32 +5,34 @@ that a drain gives room back in steps. Which file is whose, `lock` says: what a 
 left is adopted by whoever looks first, so nothing is stranded, however many processes run next.
 """
 
-import heapq
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
-from operator import itemgetter
+from itertools import accumulate
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import structlog
 
 from ingest.pipeline.spool import database
-from ingest.pipeline.spool.batches import Entry
-from ingest.pipeline.spool.failures import FAILURES, SpoolFailed, SpoolFull, classify, describe
-from ingest.pipeline.spool.file import Key, Parcel, SpoolFile
+from ingest.pipeline.spool.batches import Entry, Key, Parcel
+from ingest.pipeline.spool.database import PAGE_BYTES
+from ingest.pipeline.spool.failures import FAILURES, SpoolFailed, SpoolFull, classify
+from ingest.pipeline.spool.file import SpoolFile
+from ingest.pipeline.spool.held import HeldFiles
+from ingest.pipeline.spool.index import KeyIndex, PlacedKey
 from ingest.pipeline.spool.orphans import Orphans
 from ingest.pipeline.spool.room import SpoolRoom
+from ingest.pipeline.spool.search import Search
 
 log = structlog.get_logger(__name__)
 
 FILES_MAX: Final = 64
 """So many files are held at once; what is beyond that is adopted when some of them are drained."""
-OPEN_FILES_MAX: Final = 4
-"""So many of them, besides the newest, keep three descriptors; the others keep their lock's."""
 LOOK_INTERVAL_S: Final = 3.0
 STEP_S_MAX: Final = 0.25
-"""Adopting and reading end after so long, to go on at the next call: an append may be waiting."""
+"""Adopting, reading and searching end after so long, to go on at the next call: an append may be
+waiting."""
 
 
 class Figures(NamedTuple):
@@ -43,6 +45,8 @@ class Figures(NamedTuple):
     recovered_events: int = 0
     newly_damaged_events: int = 0
     has_room: bool = True
+    has_keys: bool = False
+    """Whether a client's key may be in one of the files."""
     is_overdue: bool = False
     """Whether `tidy` has something to do."""
 
@@ -54,15 +58,12 @@ class SpoolDirectory:
         self._path = path
         self._room = SpoolRoom(path, bytes_max=bytes_max, free_bytes_min=free_bytes_min)
         self._orphans = Orphans(path)
-        self._files: dict[str, SpoolFile] = {}
-        self._newest: SpoolFile | None = None
+        self._files = HeldFiles()
         self._looked_s = 0.0
-        self._lost_events = 0
         self._recovered_events = 0
         self._damaged_before_events = 0
         self._trouble: SpoolFull | SpoolFailed | None = None
         self._refused_bytes = 1
-        self._complaints: set[str] = set()
         self.figures = Figures()
 
     def open(self) -> None:
@@ -85,21 +86,26 @@ class SpoolDirectory:
         stop_s = time.monotonic() + STEP_S_MAX
         while self._may_adopt() and time.monotonic() < stop_s:
             if file := self._orphans.adopt_oldest():
-                self._files[file.name] = file
+                self._files.add(file)
                 self._recovered_events += file.events
                 self._damaged_before_events += file.damaged_events
-            self._finish_files()
-            self._rest_files()
+            self._files.finish()
+            self._files.rest()
         self._publish()
         return self._may_adopt()
 
-    def append(self, rows: Sequence[bytes]) -> None:
-        """Store a batch; it is on the disk when this returns. Raises SpoolFull or SpoolFailed."""
+    def append(self, rows: Sequence[bytes], keys: Sequence[bytes]) -> None:
+        """Store a batch, with a key for each row or without any; it is on the disk then.
+
+        Raises SpoolFull or SpoolFailed.
+        """
         blob = b"".join(rows)
+        size = len(blob) + self._pages_max(len(keys)) * PAGE_BYTES
         try:
-            self._append(blob, len(rows))
+            file = self._prepare(size)
+            self._append(file, blob, len(rows), _place(keys, rows))
         except (SpoolFull, SpoolFailed) as trouble:
-            self._refused_bytes = len(blob)
+            self._refused_bytes = size
             self._note(trouble)
             raise
         else:
@@ -115,7 +121,7 @@ class SpoolDirectory:
         parcels: list[Parcel] = []
         events, size = 0, 0
         stop_s = time.monotonic() + STEP_S_MAX
-        for file, entry in self._entries():
+        for file, entry in self._files.entries():
             if (file.name, entry.id) in beyond:
                 continue
             events += entry.events
@@ -126,53 +132,58 @@ class SpoolDirectory:
                 parcels.append(parcel)
             if time.monotonic() > stop_s:
                 break
-        self._finish_files()
-        self._rest_files()
+        self._files.finish()
+        self._files.rest()
         self._publish()
         return parcels
+
+    def search(self, keys: Sequence[bytes]) -> Search:
+        """Return a search for `find`. May be called from any thread."""
+        return Search(self._files, keys)
+
+    def find(self, search: Search) -> bool:
+        """Go on with a search for a while; return whether there is more to do."""
+        is_unfinished = search.go_on(time.monotonic() + STEP_S_MAX)
+        self._files.finish()
+        self._files.rest()
+        self._publish()
+        return is_unfinished
 
     def remove(self, parcels: Sequence[Parcel]) -> None:
         """Forget batches, durably but for a file that failed (see `file`)."""
         batches: dict[str, dict[int, int]] = {}
         for (name, id_), rows, _ in parcels:
             batches.setdefault(name, {})[id_] = len(rows)
-        for name in batches.keys() & self._files.keys():
-            try:
-                self._files[name].remove(batches[name])
-            except FAILURES as error:
-                self._complain(name, error)
-        self._finish_files()
+        self._files.remove(batches)
+        self._files.finish()
         self._recheck_room()
         self._publish()
 
     def tidy(self) -> None:
         """Do what nobody should have to wait for: checkpoints."""
-        for file in self._files.values():
+        for file in self._files:
             if file.is_overdue:
                 try:
                     file.checkpoint()
                 except FAILURES as error:
-                    self._retire(file, error)
+                    self._files.retire(file, error)
         self._publish()
 
     def close(self) -> None:
         """Leave the files to whoever comes next."""
-        for file in self._files.values():
-            try:
-                file.release()
-            except FAILURES as error:
-                self._complain(file.name, error)
-        self._files.clear()
-        self._newest = None
+        self._files.release()
 
-    def _append(self, blob: bytes, events: int) -> None:
-        file = self._prepare(len(blob))
+    def _append(self, file: SpoolFile, blob: bytes, events: int, keys: Sequence[PlacedKey]) -> None:
         try:
-            file.append(blob, events)
+            file.append(blob, events, keys)
         except FAILURES as error:
-            self._retire(file, error)
-            self._finish_files()
+            self._files.retire(file, error)
+            self._files.finish()
             raise classify(error, stored=None) from error
+
+    def _pages_max(self, keys: int) -> int:
+        newest = self._files.newest
+        return (newest.index if newest else KeyIndex()).pages_max(keys)
 
     def _prepare(self, size: int) -> SpoolFile:
         """Return a file that `size` bytes may be appended to; raise SpoolFull or SpoolFailed."""
@@ -181,15 +192,15 @@ class SpoolDirectory:
             self._room.require(size, files=file is None)
             if file is None:
                 file = SpoolFile.create(self._path)
-                self._files[file.name] = file
+                self._files.add(file)
         except FAILURES as error:
             raise classify(error, stored=False) from error
-        self._newest = file
+        self._files.newest = file
         return file
 
     def _usable(self) -> SpoolFile | None:
         """Return the newest file, if it may be appended to further."""
-        file = self._newest
+        file = self._files.newest
         if file is not None and not file.is_in_place:
             # What is written to it would be gone with this process; what is in it is still read.
             log.error("a file of the spool was deleted by somebody else", file=file.name)
@@ -207,7 +218,7 @@ class SpoolDirectory:
             self._note(trouble)
         else:
             self._note(None)
-        self._finish_files()
+        self._files.finish()
 
     def _recheck_room(self) -> None:
         """See whether what was refused last would fit now."""
@@ -237,69 +248,21 @@ class SpoolDirectory:
     def _may_adopt(self) -> bool:
         return bool(self._orphans) and len(self._files) < FILES_MAX
 
-    def _entries(self) -> Iterator[tuple[SpoolFile, Entry]]:
-        """Yield the batches of all files, the oldest first."""
-        queues = [self._entries_of(file) for file in self._files.values()]
-        for _, file, entry in heapq.merge(*queues, key=itemgetter(0)):
-            if entry is not None:
-                yield file, entry
-
-    def _entries_of(self, file: SpoolFile) -> Iterator[tuple[int, SpoolFile, Entry | None]]:
-        if file.oldest_ms is None:
-            return
-        yield file.oldest_ms, file, None  # a file is opened when its turn comes, not before
-        try:
-            for entry in file.entries():
-                yield entry.appended_ms, file, entry
-            file.refresh()
-        except FAILURES as error:
-            self._complain(file.name, error)
-
     def _read(self, file: SpoolFile, entry: Entry) -> Parcel | None:
         try:
             return file.read(entry)
         except FAILURES as error:
-            self._complain(file.name, error)
+            self._files.complain(file.name, error)
             return None
 
-    def _retire(self, file: SpoolFile, error: BaseException) -> None:
-        file.fail(error)
-        if file is self._newest:
-            self._newest = None
-
-    def _finish_files(self) -> None:
-        """Be rid of files in which nothing is left."""
-        for file in [each for each in self._files.values() if each.oldest_ms is None]:
-            if file is self._newest:
-                self._newest = None
-            try:
-                self._lost_events += file.finish()
-                del self._files[file.name]
-            except FAILURES as error:
-                self._complain(file.name, error)
-
-    def _rest_files(self) -> None:
-        """Keep descriptors for the newest file and those that are read next."""
-        opened = [file for file in self._files.values() if file.is_open]
-        opened.sort(key=lambda file: (file is not self._newest, file.oldest_ms or 0))
-        for file in opened[OPEN_FILES_MAX + 1 :]:
-            file.rest()
-
-    def _complain(self, name: str, error: BaseException) -> None:
-        """Log what will be tried again, once for each of the files that are held."""
-        self._complaints &= self._files.keys()
-        if name not in self._complaints:
-            self._complaints.add(name)
-            log.error("a file of the spool can't be used now", file=name, reason=describe(error))
-
     def _publish(self) -> None:
-        files = self._files.values()
+        files = self._files
         try:
             used_bytes = self._room.used_bytes
         except OSError:
             used_bytes = self.figures.bytes
         oldest_ms = [file.oldest_ms for file in files if file.oldest_ms is not None]
-        damaged_events = self._lost_events + sum(file.damaged_events for file in files)
+        damaged_events = files.lost_events + sum(file.damaged_events for file in files)
         self.figures = Figures(
             events=sum(file.events for file in files),
             bytes=used_bytes,
@@ -308,5 +271,11 @@ class SpoolDirectory:
             recovered_events=self._recovered_events,
             newly_damaged_events=damaged_events - self._damaged_before_events,
             has_room=self._trouble is None,
+            has_keys=any(not file.index.is_empty for file in files),
             is_overdue=any(file.is_overdue for file in files),
         )
+
+
+def _place(keys: Sequence[bytes], rows: Sequence[bytes]) -> list[PlacedKey]:
+    """Return where the rows of the keys will begin; without keys, nothing at no cost."""
+    return list(zip(keys, accumulate(map(len, rows), initial=0), strict=False))

@@ -59,6 +59,14 @@ def is_damage(error: BaseException) -> bool:
     return code & _PRIMARY in _DAMAGE or code in _UNREADABLE
 
 
+def corrupt(text: str) -> sqlite3.DatabaseError:
+    """Return what SQLite would raise had it seen the damage itself."""
+    error = sqlite3.DatabaseError(text)
+    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    error.sqlite_errorname = "SQLITE_CORRUPT"
+    return error
+
+
 def describe(error: BaseException) -> str:
     """Name the failure without its text, which may quote a path."""
     code = error.errno if isinstance(error, OSError) else None

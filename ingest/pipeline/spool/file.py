@@ -8,39 +8,27 @@ their ids make harmless.
 """
 
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, NamedTuple, Self
+from typing import Final, Self, TypeVar
 
 import structlog
 
 from ingest.pipeline.spool import batches, database
-from ingest.pipeline.spool.batches import Entry
+from ingest.pipeline.spool.batches import Entry, Parcel
 from ingest.pipeline.spool.database import PAGE_BYTES, WAL_BYTES_MAX
 from ingest.pipeline.spool.failures import FAILURES, describe, is_damage
-from ingest.pipeline.spool.lock import FileLock
+from ingest.pipeline.spool.index import KeyIndex, Place, PlacedKey
+from ingest.pipeline.spool.lock import FileLock, lock_new_name
 
 log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
 
 _PAGE_ENTRIES: Final = 32
 _SKIPS_MAX: Final = 1_000
 """How many ids are tried behind one that can't be read; a page holds some dozens of batches."""
-_NAME_TRIES: Final = 10
-
-
-Key = tuple[str, int]
-"""The name of a batch's file and its number in it."""
-
-
-class Parcel(NamedTuple):
-    """One batch as it was appended."""
-
-    key: Key
-    """The name of its file and its number in it."""
-    rows: list[bytes]
-    appended_ms: int
-    """Unix time."""
 
 
 class SpoolFile:
@@ -56,6 +44,7 @@ class SpoolFile:
         self._start_id = 0
         self._pending_bytes = 0
         self._is_damaged = False
+        self.index = KeyIndex()
         self.is_writable = True
         self.events = 0
         """In batches that are neither removed nor set aside."""
@@ -66,7 +55,7 @@ class SpoolFile:
     @classmethod
     def create(cls, directory: Path) -> Self:
         """Make a new file, durably; leave nothing behind if that fails."""
-        path, lock = _lock_new_name(directory)
+        path, lock = lock_new_name(directory)
         try:
             return cls(path, lock, database.create(path))
         except BaseException:
@@ -119,13 +108,29 @@ class SpoolFile:
         """What the database and its WAL take on the disk."""
         return database.size(self._path) + database.wal_size(self._path)
 
-    def append(self, blob: bytes, events: int) -> None:
-        """Store a batch; it is on the disk when this returns."""
-        appended_ms = batches.insert(self._connect(), blob, events)
+    def append(self, blob: bytes, events: int, keys: Sequence[PlacedKey] = ()) -> None:
+        """Store a batch, and its keys with it; it is on the disk when this returns."""
+        if keys:
+            entry = self._append_with_keys(blob, events, keys)
+        else:
+            entry = batches.insert(self._connect(), blob, events)
         self._pending_bytes += len(blob) + 3 * PAGE_BYTES
         self.events += events
         if self.oldest_ms is None:
-            self.oldest_ms = appended_ms
+            self.oldest_ms = entry.appended_ms
+
+    def places(self, keys: Sequence[bytes]) -> Iterator[list[Place]]:
+        """Yield where the rows of keys are, or were; see `KeyIndex.places`."""
+        return self.index.places(self._connect, keys)
+
+    def read_whole(self, id_: int) -> bytes:
+        """Return a batch's tuples by its number; nothing if it was removed or is damaged."""
+        if id_ in self._hidden:
+            return b""
+        for entry in batches.page(self._connect(), id_ - 1, 1):
+            if entry.id == id_:
+                return self._read(entry, batches.read_whole) or b""
+        return b""
 
     def entries(self) -> Iterator[Entry]:
         """Yield the batches that are left in the order of appending; skip what can't be read."""
@@ -147,17 +152,8 @@ class SpoolFile:
 
     def read(self, entry: Entry) -> Parcel | None:
         """Return a batch; None if it is damaged, and then it has been set aside."""
-        try:
-            rows = batches.read(self._connect(), entry)
-            return Parcel((self.name, entry.id), rows, entry.appended_ms)
-        except ValueError as error:
-            reason = str(error)
-        except sqlite3.Error as error:
-            self._note_damage(error)
-            reason = describe(error)
-        self._set_aside(entry, reason)
-        self.refresh()
-        return None
+        rows = self._read(entry, batches.read)
+        return Parcel((self.name, entry.id), rows, entry.appended_ms) if rows else None
 
     def remove(self, gone: Mapping[int, int]) -> None:
         """Forget batches, given by their ids with how many events each has."""
@@ -196,13 +192,15 @@ class SpoolFile:
         with suppress(*FAILURES):
             self._connect()
         if failed is not None:
-            _close(failed)
+            with suppress(*FAILURES):
+                failed.close()
 
     def rest(self) -> None:
         """Let go of all descriptors but the lock's; the next use opens the file again."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            _close(connection)
+            with suppress(*FAILURES):
+                connection.close()
         self._pending_bytes = 0
 
     def release(self) -> None:
@@ -226,6 +224,26 @@ class SpoolFile:
         self._lock.release()
         return lost
 
+    def _append_with_keys(self, blob: bytes, events: int, keys: Sequence[PlacedKey]) -> Entry:
+        connection = self._connect()
+        with batches.transaction(connection):
+            entry = batches.insert(connection, blob, events)
+            pages = self.index.insert(connection, entry.id, keys)
+        self._pending_bytes += pages * PAGE_BYTES
+        return entry
+
+    def _read(self, entry: Entry, read: Callable[[sqlite3.Connection, Entry], T]) -> T | None:
+        try:
+            return read(self._connect(), entry)
+        except ValueError as error:
+            reason = str(error)
+        except sqlite3.Error as error:
+            self._note_damage(error)
+            reason = describe(error)
+        self._set_aside(entry, reason)
+        self.refresh()
+        return None
+
     def _connect(self) -> sqlite3.Connection:
         if self._connection is None:
             connect = database.open_for_writing if self.is_writable else database.open_for_reading
@@ -234,6 +252,8 @@ class SpoolFile:
 
     def _load(self) -> None:
         """Count what is in the file."""
+        with suppress(sqlite3.Error):  # which is told of when somebody looks for a key
+            self.index.load(self._connect())
         try:
             events, damaged = batches.count(self._connect())
         except sqlite3.Error as error:
@@ -276,17 +296,3 @@ class SpoolFile:
             if id_ not in self._hidden:
                 self._hidden.add(id_)
                 self.events = max(0, self.events - events)
-
-
-def _lock_new_name(directory: Path) -> tuple[Path, FileLock]:
-    """Return a new path and its lock; somebody who tidies up may hold the first one's."""
-    for _ in range(_NAME_TRIES):
-        path = directory / database.new_name()
-        if lock := FileLock.acquire(path):
-            return path, lock
-    raise BlockingIOError
-
-
-def _close(connection: sqlite3.Connection) -> None:
-    with suppress(*FAILURES):
-        connection.close()

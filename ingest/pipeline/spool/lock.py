@@ -8,10 +8,13 @@ has on it, SQLite's too.
 import fcntl
 import os
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
-SUFFIX = ".lock"
-_MODE = 0o600
+from ingest.pipeline.spool.database import new_name
+
+SUFFIX: Final = ".lock"
+_MODE: Final = 0o600
+_NAME_TRIES: Final = 10
 
 
 class FileLock:
@@ -43,6 +46,15 @@ class FileLock:
             self._path.unlink(missing_ok=True)  # while it is held: nobody else's goes
         finally:
             os.close(self._descriptor)
+
+
+def lock_new_name(directory: Path) -> tuple[Path, FileLock]:
+    """Return a new path and its lock; somebody who tidies up may hold the first one's."""
+    for _ in range(_NAME_TRIES):
+        path = directory / new_name()
+        if lock := FileLock.acquire(path):
+            return path, lock
+    raise BlockingIOError
 
 
 def _lock(descriptor: int) -> bool:

@@ -40,7 +40,10 @@ class SpoolRoom:
         return file.disk_bytes < self._file_bytes_max
 
     def require(self, size: int, *, files: int = 0) -> None:
-        """Raise SpoolFull unless `size` bytes may be appended, and so many files made for it."""
+        """Raise SpoolFull unless `size` bytes may be appended, and so many files made for it.
+
+        The pages that the keys of a batch may dirty count towards its size.
+        """
         other_bytes, wal_bytes = _sizes(self._directory)
         pages = size // (PAGE_BYTES - _CHAIN_BYTES) + _BATCH_PAGES
         needed = wal_bytes + 2 * pages * (PAGE_BYTES + _FRAME_HEAD_BYTES) + files * EMPTY_BYTES

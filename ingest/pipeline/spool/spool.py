@@ -6,8 +6,9 @@ after a crash. `file.py` and `directory.py` say how.
 
 All disk work is done in one thread of the spool's own; the event loop only waits for it, and never
 for longer than `timeout_s`. What becomes of work that was begun and took longer is unknown: a batch
-whose sender was told that it may or may not be stored may yet get into the spool. While the disk
-does not answer at all, everything further is refused at once, and certainly not stored.
+whose sender was told that it may or may not be stored may yet get into the spool, and counts as
+recovered then. While the disk does not answer at all, everything further is refused at once, and
+certainly not stored.
 """
 
 import asyncio
@@ -17,15 +18,16 @@ import time
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import structlog
 
 from ingest.errors import StartupError
+from ingest.pipeline.spool.batches import Key, Parcel
 from ingest.pipeline.spool.directory import SpoolDirectory
 from ingest.pipeline.spool.failures import SpoolFailed, SpoolFull
-from ingest.pipeline.spool.file import Key, Parcel
 
 __all__ = ["Parcel", "Spool", "SpoolFailed", "SpoolFull"]
 
@@ -33,6 +35,7 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 Row = bytes  # a COPY tuple, as `rows.row` makes it
+ClientKey = bytes  # of the form that `index` describes
 
 OLDEST_BYTES_MAX: Final = 8 * 1024 * 1024
 
@@ -50,6 +53,7 @@ class Spool:
         self._timeout_s = timeout_s
         self._thread: _Thread | None = None
         self._overdue: Future[Any] | None = None
+        self._late_events = 0
 
     @property
     def events(self) -> int:
@@ -77,8 +81,12 @@ class Spool:
 
     @property
     def recovered_events(self) -> int:
-        """How many were found in files that other processes left; only ever grows."""
-        return self._directory.figures.recovered_events
+        """How many were found that no `append` has told of; only ever grows.
+
+        In files that other processes left, or appended after their caller had been told that this
+        is unknown.
+        """
+        return self._directory.figures.recovered_events + self._late_events
 
     @property
     def newly_damaged_events(self) -> int:
@@ -89,6 +97,11 @@ class Spool:
     def has_room(self) -> bool:
         """Whether the last append succeeded, or would by what has been seen since."""
         return self._directory.figures.has_room and not self._is_hung
+
+    @property
+    def has_keys(self) -> bool:
+        """Whether `find` may find anything."""
+        return self._directory.figures.has_keys
 
     @property
     def bytes(self) -> int:
@@ -106,11 +119,33 @@ class Spool:
             await self.close()
             raise StartupError(self._explain(failed)) from failed
 
-    async def append(self, rows: Sequence[Row]) -> None:
-        """Store a batch; it is on the disk when this returns. Raises SpoolFull or SpoolFailed."""
+    async def append(self, rows: Sequence[Row], keys: Sequence[ClientKey] | None = None) -> None:
+        """Store a batch; it is on the disk when this returns. Raises SpoolFull or SpoolFailed.
+
+        With `keys`, one for each row, the rows are there for `find` from the same moment on. A key
+        that is in the spool already leads to its first row.
+        """
+        if keys and len(keys) != len(rows):
+            raise ValueError(f"{len(keys)} keys for {len(rows)} rows")
         if rows:
-            await self._do(lambda: self._directory.append(rows))
+            await self._do(lambda: self._directory.append(rows, keys or ()), events=len(rows))
             self._tidy()
+
+    async def find(self, keys: Sequence[ClientKey]) -> dict[ClientKey, Row]:
+        """Return the rows of those keys whose batches wait in this process's files.
+
+        A file that can't be read for the moment is logged and passed over, so that it stops nobody:
+        a row that is missed is stored once all the same, by the merge at its replay. Raises
+        SpoolFailed, also when it takes longer than `timeout_s` in all.
+        """
+        if not keys or not self.has_keys:
+            return {}
+        search = self._directory.search(keys)
+        stop_s = time.monotonic() + self._timeout_s
+        while await self._do(lambda: self._directory.find(search)):
+            if time.monotonic() > stop_s:
+                raise SpoolFailed("the search took too long", stored=False)
+        return search.found
 
     async def oldest(
         self,
@@ -157,8 +192,11 @@ class Spool:
         if self._thread is not None and self._directory.figures.is_overdue:
             self._thread.submit(self._directory.tidy).add_done_callback(_report)
 
-    async def _do(self, work: Callable[[], T]) -> T:
-        """Have work done in the thread and return its result; raise SpoolFailed in time."""
+    async def _do(self, work: Callable[[], T], *, events: int = 0) -> T:
+        """Have work done in the thread and return its result; raise SpoolFailed in time.
+
+        Should it succeed when nobody waits for it any more, so many `events` are recovered.
+        """
         if self._thread is None:
             raise SpoolFailed("the spool is closed", stored=False)
         if self._is_hung:
@@ -166,13 +204,23 @@ class Spool:
         job = self._thread.submit(work)
         outcome = asyncio.wrap_future(job)
         outcome.add_done_callback(_look_at)
-        await asyncio.wait((outcome,), timeout=self._timeout_s)
+        late = partial(self._count_late, events)
+        try:
+            await asyncio.wait((outcome,), timeout=self._timeout_s)
+        except asyncio.CancelledError:
+            outcome.add_done_callback(late)
+            raise
         if outcome.done():
             return outcome.result()
         if job.cancel():
             raise SpoolFailed("the disk was busy for too long", stored=False)
         self._overdue = job
+        outcome.add_done_callback(late)
         raise SpoolFailed("the disk did not answer in time", stored=None)
+
+    def _count_late(self, events: int, outcome: asyncio.Future[Any]) -> None:
+        if not outcome.cancelled() and outcome.exception() is None:
+            self._late_events += events
 
     def _explain(self, failed: SpoolFailed) -> str:
         why = failed.reason

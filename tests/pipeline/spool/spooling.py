@@ -1,7 +1,8 @@
 """What the spool's tests share: batches that can be told apart, disks, and a process to kill.
 
 Run as a program it appends numbered batches to the directory that it is given until it is killed,
-takes some of them out again, and says so only after each was done: `+1`, `+2`, `-1`, …
+takes some of them out again, and says so only after each was done: `+1`, `+2`, `-1`, … Those of an
+odd number have keys.
 """
 
 import asyncio
@@ -14,11 +15,12 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
-from ingest.pipeline import rows
+from ingest.pipeline import rows, tuples
 from ingest.pipeline.ids import moment
 from ingest.pipeline.spool import Parcel, Spool, SpoolFull
 from tests.support.server import ROOT
@@ -28,6 +30,7 @@ MANY = 10**9
 NO_FLOOR = -(1 << 60)
 """So that the disk itself says that it is full."""
 TIMEOUT_S = 20.0
+KEY_LENGTH = (16).to_bytes(4, "big")
 MOMENT = moment(1_768_046_400_123)
 
 
@@ -45,6 +48,42 @@ def make_batch(number: int, events: int = 3, params: bytes = b'{"a": 1}') -> lis
 def make_large_batch(number: int, size: int = 100_000) -> list[bytes]:
     """Return a batch of two events that takes about so many bytes."""
     return make_batch(number, 2, b'{"a": "%s"}' % (b"x" * (size // 2)))
+
+
+def keys_of(batch: Iterable[bytes]) -> list[bytes]:
+    """Return the keys of rows: by the client's key where they have one, else by the id."""
+    return [
+        b"k" + row[6:10] + key
+        if (key := tuples.idempotency_key(row))
+        else b"i" + tuples.identity(row)
+        for row in batch
+    ]
+
+
+def with_keys(batch: Iterable[bytes]) -> list[bytes]:
+    """Return the same rows with idempotency keys, which are in no order."""
+    return [
+        row.removesuffix(rows.PLAIN) + rows.PLAIN[:4] + KEY_LENGTH + sha256(row).digest()[:16]
+        for row in batch
+    ]
+
+
+def scattered(row: bytes) -> bytes:
+    """Return a row with a random key of its client's."""
+    (row,) = with_keys([row])
+    return row[:-16] + os.urandom(16)
+
+
+async def append_with_keys(spool: Spool, *batches: list[bytes]) -> dict[bytes, bytes]:
+    """Append batches with their keys; return what `find` has to find."""
+    for batch in batches:
+        await spool.append(batch, keys_of(batch))
+    return rows_by_key(*batches)
+
+
+def rows_by_key(*batches: Iterable[bytes]) -> dict[bytes, bytes]:
+    """Return the rows of batches by their keys."""
+    return {key: row for batch in batches for key, row in zip(keys_of(batch), batch, strict=True)}
 
 
 def number_of(parcel: Parcel) -> int:
@@ -238,7 +277,8 @@ async def _append_for_ever(directory: Path, first: int) -> None:
     await spool.open()
     number = first
     while True:
-        await spool.append(make_batch(number, 1 + number % 200))
+        batch = make_batch(number, 1 + number % 200)
+        await spool.append(batch, keys_of(batch) if number % 2 else None)
         _say(f"+{number}")
         if number % 5 == 0:
             parcels = [each for each in await spool.oldest(50) if number_of(each) >= first]

@@ -73,6 +73,8 @@ async def test_export_yields_every_event_with_every_digit(tmp_path: Path) -> Non
         "event_name": "test",
         "event_params": PARAMS.decode(),
         "created_at": "2026-01-10T12:00:00.123Z",
+        "timestamp": None,
+        "idempotency_key": None,
     }
     numbers = {int(id_[:18].replace("-", ""), 16) for id_ in found}
     process.assert_kept(numbers - {1})

@@ -1,0 +1,142 @@
+"""Merging: rows are stored once by their keys, and those that were there before are told.
+
+The rows go into a temporary table by COPY. An Idempotency-Key stands for the id under which it was
+first seen, for `idempotency.KEPT`. What is inserted is sorted, because two that insert the same
+keys in opposite orders deadlock. Everything is one transaction.
+"""
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from ingest.store.copier import Copier, Fields, query
+from ingest.store.idempotency import KEPT
+
+EARLIER_PARAMS_BYTES_MAX: Final = 1 << 20
+"""Parameters of rows that were there before are told up to this size in all, printed or not: jsonb
+may print many times longer than it was sent, and a batch may ask for thousands of long ones."""
+
+_STAGING: Final = "nonito_staging"
+_KEPT: Final = f"interval '{KEPT.total_seconds():.0f} seconds'"
+_TIME: Final = "to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US')"
+
+# A key that is older than KEPT is as good as none; of two new ones the first counts.
+_RESERVE: Final = f"""
+INSERT INTO idempotency_keys AS kept (app_id, key, event_id, created_at)
+SELECT DISTINCT ON (app_id, idempotency_key) app_id, idempotency_key, id, created_at
+FROM {_STAGING} WHERE idempotency_key IS NOT NULL ORDER BY app_id, idempotency_key, created_at
+ON CONFLICT (app_id, key)
+DO UPDATE SET event_id = excluded.event_id, created_at = excluded.created_at
+WHERE kept.created_at <= excluded.created_at - {_KEPT};
+UPDATE {_STAGING} AS staged SET id = coalesce((
+    SELECT event_id FROM idempotency_keys AS kept
+    WHERE kept.app_id = staged.app_id AND kept.key = staged.idempotency_key
+    AND kept.created_at > staged.created_at - {_KEPT}
+    AND kept.created_at < staged.created_at + {_KEPT}), id)
+WHERE idempotency_key IS NOT NULL;
+"""  # noqa: S608 - constants of ours
+# LATERAL with a LIMIT: one look into the index for each row, whatever the planner believes of a
+# table that was never analyzed. What this transaction has inserted itself is told by its xmin.
+# Parameters are bounded as they are kept, then unpacked, then printed, and past a bound not even
+# looked at: 100 small retries of 1 MiB of 1e299 would unpack 250 MB and print 5 GB.
+_EARLIER: Final = f"""
+SELECT app_id, key, is_retry, id, event_name, created_at, happened_at,
+    CASE WHEN sum(octet_length(printed)) OVER told <= {EARLIER_PARAMS_BYTES_MAX} THEN printed END
+FROM (
+    SELECT *, CASE WHEN unpacked_bytes IS NOT NULL
+        AND sum(unpacked_bytes) OVER told <= {EARLIER_PARAMS_BYTES_MAX}
+        THEN params::text END AS printed
+    FROM (
+        SELECT *, CASE WHEN sum(pg_column_size(params)) OVER told <= {EARLIER_PARAMS_BYTES_MAX}
+            THEN pg_column_size(params || '{{}}') END AS unpacked_bytes
+        FROM (
+            SELECT staged.app_id, coalesce(staged.idempotency_key, staged.id) AS key,
+                staged.idempotency_key IS NOT NULL AS is_retry, found.*
+            FROM {_STAGING} AS staged CROSS JOIN LATERAL (
+                SELECT id, event_name, event_params AS params,
+                    {_TIME.format("created_at")} AS created_at,
+                    {_TIME.format('"timestamp"')} AS happened_at
+                FROM events WHERE events.app_id = staged.app_id AND events.id = staged.id
+                AND events.xmin <> pg_current_xact_id()::xid LIMIT 1
+            ) AS found
+        ) AS earlier WINDOW told AS (ORDER BY app_id, key)
+    ) AS kept WINDOW told AS (ORDER BY app_id, key)
+) AS unpacked WINDOW told AS (ORDER BY app_id, key)
+"""  # noqa: S608 - constants of ours
+# A subquery with a LIMIT for the same reason.
+_COUNT_MISSING: Final = f"""
+SELECT count(*) FROM {_STAGING} AS staged WHERE (
+    SELECT true FROM events WHERE events.app_id = staged.app_id AND events.id = staged.id LIMIT 1
+) IS NULL
+"""  # noqa: S608 - constants of ours
+
+
+class Earlier(NamedTuple):
+    """An event that was stored before; texts as an answer has them."""
+
+    key: bytes
+    """What it is known by, as `tuples.retry_key` has it."""
+    id: bytes
+    name: str
+    params: bytes | None
+    """None past EARLIER_PARAMS_BYTES_MAX."""
+    created_at: bytes
+    timestamp: bytes | None
+
+
+class Merge:
+    """The statements of one table, and how they follow each other."""
+
+    def __init__(self, begin: str, table: str, columns: Sequence[str], key: str) -> None:
+        named = ", ".join(columns)
+        self._copy = query(
+            # Not LIKE, which would want values for columns of the operator's that are NOT NULL.
+            f"{begin}; CREATE TEMP TABLE {_STAGING} ON COMMIT DROP AS"  # noqa: S608
+            f" SELECT {named} FROM {table} WITH NO DATA;"
+            f" COPY {_STAGING} ({named}) FROM STDIN (FORMAT binary)"
+        )
+        # By time, too: of two tries in one document the first is stored.
+        insert = (
+            f"INSERT INTO {table} ({named}) SELECT {named} FROM {_STAGING}"  # noqa: S608
+            f" ORDER BY {key}, created_at ON CONFLICT ({key}) DO NOTHING"
+        )
+        self._insert = query(insert)
+        self._reserve_and_insert = query(_RESERVE + insert)
+        self._ask = query(_EARLIER)
+        self._count_missing = query(_COUNT_MISSING)
+
+    async def run(self, copier: Copier, document: bytes, *, has_keys: bool) -> tuple[str, int]:
+        """Insert what is missing, in a transaction that is left open.
+
+        Returns the COPY's command tag and how many rows were inserted.
+        """
+        tag = await copier.copy(self._copy, document)
+        done = await copier.execute(self._reserve_and_insert if has_keys else self._insert)
+        return tag, int(done.rpartition(" ")[2])
+
+    async def count_missing(self, copier: Copier) -> int:
+        """Return how many rows are not there behind `run`: a trigger has dropped them."""
+        ((count,),) = await copier.fetch(self._count_missing)
+        return int(count or b"")
+
+    async def ask(self, copier: Copier) -> list[Earlier]:
+        """Return the rows that `run` found there."""
+        return [_read(fields) for fields in await copier.fetch(self._ask)]
+
+
+def _read(fields: Fields) -> Earlier:
+    app_id, key, is_retry, event_id, name, created_at, happened_at, params = fields
+    kind = b"k" if is_retry == b"t" else b"i"
+    number = int(app_id or b"").to_bytes(4, "big", signed=True)
+    return Earlier(
+        key=kind + number + bytes.fromhex((key or b"").replace(b"-", b"").decode()),
+        id=event_id or b"",
+        name=(name or b"").decode(),
+        params=params,
+        created_at=_shown(created_at or b""),
+        timestamp=None if happened_at is None else _shown(happened_at),
+    )
+
+
+def _shown(time: bytes) -> bytes:
+    """Return a time with microseconds as an answer has it: to the millisecond, if that is exact."""
+    return time.removesuffix(b"000") + b"Z"

@@ -1,0 +1,44 @@
+"""What the tests of documents share: ways to split one, whole or in pieces of any length."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from ingest.errors import Code, Refusal
+from ingest.pipeline import document
+from ingest.pipeline.document import bounds
+
+MIB = 1024 * 1024
+EVENT = b'{"event_name": "page_view", "event_params": {"page": "/home"}}'
+
+
+@contextmanager
+def in_pieces(piece_bytes: int = bounds.PIECE_BYTES) -> Iterator[pytest.MonkeyPatch]:
+    """Split documents of any length as if they were long."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bounds, "WHOLE_BYTES_MAX", -1)
+        patch.setattr(bounds, "PIECE_BYTES", piece_bytes)
+        yield patch
+
+
+def split(
+    body: bytes, *, is_ndjson: bool = False, events_max: int = 1000, event_bytes_max: int = MIB
+) -> list[bytes] | Code:
+    """Return the events, or the code of the refusal."""
+    try:
+        return asyncio.run(
+            document.split(
+                body, is_ndjson=is_ndjson, events_max=events_max, event_bytes_max=event_bytes_max
+            )
+        )
+    except Refusal as refusal:
+        return refusal.code
+
+
+def refused(body: bytes) -> str:
+    """Return the message of the refusal."""
+    with pytest.raises(Refusal) as caught:
+        asyncio.run(document.split(body, is_ndjson=False, events_max=9, event_bytes_max=MIB))
+    return caught.value.message

@@ -1,0 +1,405 @@
+"""The careful lane against a real Postgres and spool: each event is stored once, however sent."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+from uuid import UUID
+
+import asyncpg
+import orjson
+import pytest
+from structlog.testing import capture_logs
+
+from ingest.errors import Code, Refusal
+from ingest.observe.metrics import Books
+from ingest.pipeline import rows
+from ingest.pipeline.careful import _MERGES, CarefulWriter
+from ingest.pipeline.fate import Ack, Duplicate, Fate
+from ingest.pipeline.ids import IdSequence, moved
+from ingest.pipeline.overflow import Overflow
+from ingest.pipeline.queue import EventQueue
+from ingest.pipeline.retries import Retries
+from ingest.pipeline.shelter import Shelter
+from ingest.pipeline.spool import Spool
+from ingest.store import failures
+from ingest.store.failures import Outage, Unavailable
+from ingest.store.health import Health
+from ingest.store.link import CopyLink
+from ingest.store.merge import Earlier
+from ingest.store.partitions import Partitions
+from ingest.store.postgres import Postgres
+from tests.pipeline.test_writer import BAD, GOOD, Sender, count
+from tests.store.events import until_true
+from tests.support.postgres import fetch
+
+EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+INSERT = (
+    "INSERT INTO events (app_id, id, event_name, event_params, created_at)"
+    " VALUES (1, $1, 'a', '{}', now())"
+)
+TWO_WAIT = (
+    "SELECT count(*) = 2 FROM pg_stat_activity"
+    " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+)
+ids = IdSequence()
+
+
+class CountingLink(CopyLink):
+    """A real link that counts what it does."""
+
+    copies = 0
+    merges = 0
+
+    async def copy(self, document: bytes, rows: int) -> None:
+        """Count, and copy."""
+        self.copies += 1
+        await super().copy(document, rows)
+
+    async def merge(self, document: bytes, rows: int, **options: bool) -> list[Earlier]:
+        """Count, and merge."""
+        self.merges += 1
+        return await super().merge(document, rows, **options)
+
+
+class Lane:
+    """A queue, the writer, and the link that it writes through."""
+
+    def __init__(self, postgres: Postgres, spool: Spool | None = None) -> None:
+        self.books = Books()
+        self.queue = EventQueue(
+            events_max=10_000, bytes_max=10**8, batch_events_max=5000, batch_bytes_max=10**7
+        )
+        self.link = CountingLink(postgres, rows.TABLE, rows.COLUMNS, rows.KEY)
+        self.health = Health(self.link, rows.document([]))
+        shelter, retries = Shelter(spool, self.books), Retries(spool, self.books)
+        self.overflow = Overflow(self.queue, shelter, retries)
+        self.writer = CarefulWriter(
+            self.queue,
+            self.link,
+            self.health,
+            shelter,
+            self.books,
+            retries=retries,
+            partitions=Partitions(postgres, "month", 1),
+        )
+
+    def put(
+        self,
+        event_id: bytes | None = None,
+        *,
+        name: bytes = b"name",
+        params: bytes = GOOD,
+        key: bytes | None = None,
+        created_at: datetime | None = None,
+    ) -> Sender:
+        """Queue an event; return who waits for it."""
+        sender = Sender()
+        moment = created_at or datetime.now(UTC)
+        tail = rows.tail((moment - EPOCH) // timedelta(microseconds=1), None, key)
+        row = rows.row(rows.row_head(1), event_id or ids.next()[0], name, params, tail)
+        self.queue.put(row, sender)
+        return sender
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Run the writer."""
+        task = asyncio.create_task(self.writer.run())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await self.link.close()
+
+    @property
+    def balance(self) -> int:
+        """Return what came in less what became of it."""
+        books = self.books
+        gone = books.committed_events + books.failed_events + books.duplicate_events
+        return self.queue.accepted_events - gone - books.spooled_events
+
+
+@pytest.fixture
+def lane(postgres: Postgres) -> Lane:
+    """A lane without a spool on the test's database."""
+    return Lane(postgres)
+
+
+@pytest.fixture
+async def spool(tmp_path: Path) -> AsyncIterator[Spool]:
+    """A spool of the test's own."""
+    opened = Spool(tmp_path, bytes_max=10**8, free_bytes_min=0, timeout_s=10)
+    await opened.open()
+    yield opened
+    await opened.close()
+
+
+async def fates_of(senders: Sequence[Sender]) -> list[Fate]:
+    """Return what each sender was told."""
+    return list(await asyncio.wait_for(asyncio.gather(*(each.fate for each in senders)), 20))
+
+
+async def fate_of(sender: Sender) -> Fate:
+    """Return what one sender was told."""
+    return (await fates_of([sender]))[0]
+
+
+def row_of(fate: Fate) -> Any:  # noqa: ANN401 - any JSON value
+    """Return the row that a duplicate is told."""
+    assert isinstance(fate, Duplicate)
+    return orjson.loads(fate.row)
+
+
+async def test_new_events_cost_one_copy(lane: Lane, database_url: str) -> None:
+    """As in the other lane: nothing is merged before something was stored."""
+    senders = [lane.put() for _ in range(500)]
+    async with lane.running():
+        assert await fates_of(senders) == [Ack.COMMITTED] * 500
+    assert (lane.link.copies, lane.link.merges) == (1, 0)
+    assert (await count(database_url), lane.balance) == (500, 0)
+
+
+async def test_batches_behind_a_retry_are_merged_for_a_while(lane: Lane) -> None:
+    """Retries come in swarms; then new events go by COPY again."""
+    event_id = ids.next()[0]
+    async with lane.running():
+        assert await fate_of(lane.put(event_id)) is Ack.COMMITTED
+        assert isinstance(await fate_of(lane.put(event_id)), Duplicate)
+        assert (lane.link.copies, lane.link.merges) == (2, 1)
+        for _ in range(_MERGES + 3):
+            assert await fate_of(lane.put()) is Ack.COMMITTED
+    assert (lane.link.copies, lane.link.merges) == (2 + 3, 1 + _MERGES)
+    assert lane.balance == 0
+
+
+async def test_batch_with_a_key_is_merged(lane: Lane, database_url: str) -> None:
+    """It has to be looked up; the event is stored under the id that it came with first."""
+    key = b"k" * 16
+    async with lane.running():
+        first = ids.next()[0]
+        assert await fate_of(lane.put(first, key=key)) is Ack.COMMITTED
+        assert row_of(await fate_of(lane.put(key=key)))["id"].replace("-", "") == first.hex()
+        assert await fate_of(lane.put()) is Ack.COMMITTED
+    assert lane.link.copies == 0
+    assert (await count(database_url), lane.balance) == (2, 0)
+
+
+async def test_same_event_twice_in_a_batch_is_the_first_of_them(
+    lane: Lane, database_url: str
+) -> None:
+    """Three of them, in a batch with others, by id and by key; each is told once."""
+    event_id, key = ids.next()[0], b"y" * 16
+    senders = [
+        sender
+        for name in (b"first", b"second", b"third")
+        for sender in (lane.put(event_id, name=name), lane.put(name=name, key=key), lane.put())
+    ]
+    async with lane.running():
+        fates = await fates_of(senders)
+    assert [fates[at] for at in (0, 1, 2, 5, 8)] == [Ack.COMMITTED] * 5
+    for at in (3, 4, 6, 7):
+        assert row_of(fates[at])["event_name"] == "first"
+    assert row_of(fates[3])["id"].replace("-", "") == event_id.hex()
+    assert await count(database_url) == 5
+    assert (lane.books.duplicate_events, lane.balance) == (4, 0)
+
+
+async def test_all_of_one_event_share_the_fate_of_its_first(lane: Lane, database_url: str) -> None:
+    """Refused, or stored before the batch: then all of them are retries."""
+    bad, known = ids.next()[0], ids.next()[0]
+    async with lane.running():
+        assert await fate_of(lane.put(known, name=b"known")) is Ack.COMMITTED
+        refused = [lane.put(bad, params=BAD), lane.put(bad), lane.put(bad)]
+        retries = [lane.put(known) for _ in range(3)]
+        for fate in await fates_of(refused):
+            assert isinstance(fate, Refusal)
+            assert fate.code is Code.REJECTED_BY_DATABASE
+        assert [row_of(fate)["event_name"] for fate in await fates_of(retries)] == ["known"] * 3
+        assert await fate_of(lane.put(bad)) is Ack.COMMITTED
+    assert (await count(database_url), lane.balance) == (2, 0)
+
+
+@pytest.mark.parametrize("place", [0, 1, 7, 15, 16])
+async def test_bad_row_that_the_error_does_not_name_is_found_among_retries(
+    lane: Lane, database_url: str, place: int
+) -> None:
+    """By merging halves without committing; retries stay retries, and none is stored twice."""
+    known = sorted(ids.next()[0] for _ in range(17))
+    async with lane.running():
+        assert await fates_of([lane.put(each) for each in known[::2]]) == [Ack.COMMITTED] * 9
+        senders = [lane.put(each) for each in known]
+        senders.insert(place, lane.put(params=BAD))
+        with patch.object(failures, "_row_index", lambda *_: None):
+            fates = await fates_of(senders)
+    refused = fates.pop(place)
+    assert isinstance(refused, Refusal)
+    assert [isinstance(fate, Duplicate) for fate in fates] == [n % 2 == 0 for n in range(17)]
+    assert (await count(database_url), lane.balance) == (17, 0)
+
+
+async def test_lanes_of_two_servers_do_not_deadlock(
+    postgres: Postgres, lane: Lane, database_url: str
+) -> None:
+    """They get the same events in opposite orders; somebody holds both up in the middle."""
+    other = Lane(postgres)
+    sent = [ids.next()[0] for _ in range(301)]
+    holder = await asyncpg.connect(database_url, timeout=10)
+    holding = holder.transaction()
+    await holding.start()
+    await holder.execute(INSERT, UUID(bytes=sent[150]))
+    async with lane.running(), other.running():
+        here = [lane.put(each) for each in sent]
+        there = [other.put(each) for each in reversed(sent)]
+        await until_true(database_url, TWO_WAIT)
+        await holding.rollback()
+        fates = zip(await fates_of(here), (await fates_of(there))[::-1], strict=True)
+        assert all({type(one), type(two)} == {Ack, Duplicate} for one, two in fates)
+    await holder.close()
+    assert await count(database_url) == 301
+    assert (lane.balance, other.balance) == (0, 0)
+
+
+async def test_event_of_the_past_has_its_partition_made(lane: Lane, database_url: str) -> None:
+    """Before its row is sent."""
+    event_id = moved(ids.next()[0], 1_600_000_000_000)
+    async with lane.running():
+        assert await fate_of(lane.put(event_id)) is Ack.COMMITTED
+    (row,) = await fetch(database_url, "SELECT tableoid::regclass::text AS name FROM events")
+    assert row["name"] == "events_20200901_20200930"
+
+
+def lose(lane: Lane) -> None:
+    """Let it be known that Postgres is away."""
+    lane.health.report(Unavailable("away", stored=False, outage=Outage.AWAY))
+
+
+async def test_retry_of_a_spooled_event_is_told_its_first_row(
+    postgres: Postgres, spool: Spool
+) -> None:
+    """In the batches behind it, also through the overflow, and when Postgres is back."""
+    lane = Lane(postgres, spool)
+    event_id, key = ids.next()[0], b"z" * 16
+    lose(lane)
+    async with lane.running():
+        first = [lane.put(event_id, name=b"first"), lane.put(name=b"first", key=key)]
+        assert await fates_of(first) == [Ack.SPOOLED] * 2
+        lane.health._recover()
+        again = [lane.put(event_id), lane.put(key=key), lane.put()]
+        fates = await fates_of(again)
+    for fate in fates[:2]:
+        assert isinstance(fate, Duplicate)
+        assert (fate.ack, row_of(fate)["event_name"]) == (Ack.SPOOLED, "first")
+    assert fates[2] is Ack.COMMITTED
+    assert (spool.events, lane.balance) == (2, 0)
+
+
+async def test_retry_in_a_batch_that_overflows_is_told_its_first_row(
+    postgres: Postgres, spool: Spool
+) -> None:
+    """And is not spooled again; the others of its batch are, with their keys."""
+    lane = Lane(postgres, spool)
+    event_id, other = ids.next()[0], ids.next()[0]
+    lose(lane)
+    async with lane.running():
+        assert await fate_of(lane.put(event_id, name=b"first")) is Ack.SPOOLED
+    retry, twice = lane.put(event_id), [lane.put(other, name=b"twice") for _ in range(2)]
+    senders = [retry, *twice, *(lane.put() for _ in range(7500))]
+    overflowing = asyncio.create_task(lane.overflow.run())
+    fates = await fates_of(senders[:5000])
+    overflowing.cancel()
+    await asyncio.gather(overflowing, return_exceptions=True)
+    assert [row_of(fate)["event_name"] for fate in (fates[0], fates[2])] == ["first", "twice"]
+    assert fates[1] is Ack.SPOOLED
+    assert set(fates[3:]) == {Ack.SPOOLED}
+    assert spool.events == 1 + 4998
+
+
+@pytest.mark.parametrize(("hours", "is_retry"), [(0, True), (23, True), (25, False)])
+async def test_key_in_the_spool_stands_for_another_event_the_next_day(
+    postgres: Postgres,
+    spool: Spool,
+    hours: int,
+    is_retry: bool,  # noqa: FBT001
+) -> None:
+    """Or a long outage would swallow what a client sends daily."""
+    lane = Lane(postgres, spool)
+    key, now = b"d" * 16, datetime.now(UTC)
+    lose(lane)
+    async with lane.running():
+        first = lane.put(key=key, created_at=now - timedelta(hours=hours))
+        assert await fate_of(first) is Ack.SPOOLED
+        fate = await fate_of(lane.put(key=key, created_at=now))
+    assert isinstance(fate, Duplicate) is is_retry
+    assert (spool.events, lane.balance) == (1 if is_retry else 2, 0)
+
+
+async def test_spool_that_cannot_be_searched_holds_nobody_up(
+    postgres: Postgres, spool: Spool, database_url: str
+) -> None:
+    """The event is stored; the replay of its first try finds it there."""
+    lane = Lane(postgres, spool)
+    event_id = ids.next()[0]
+    lose(lane)
+    async with lane.running():
+        assert await fate_of(lane.put(event_id)) is Ack.SPOOLED
+        lane.health._recover()
+        await spool.close()
+        assert spool.has_keys
+        with capture_logs() as logs:
+            assert await fate_of(lane.put(event_id)) is Ack.COMMITTED
+    assert [each["log_level"] for each in logs] == ["warning"]
+    assert await count(database_url) == 1
+
+
+class SlowSpool(Spool):
+    """A spool whose search waits to be let go on."""
+
+    going_on: asyncio.Event
+    has_begun: asyncio.Event
+
+    async def find(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+        """Say so, wait, and search."""
+        self.has_begun.set()
+        await self.going_on.wait()
+        return await super().find(keys)
+
+
+async def test_process_may_end_while_the_spool_is_searched(
+    postgres: Postgres, tmp_path: Path
+) -> None:
+    """Everybody is told once, that it is unknown; nothing fails over what was released."""
+    spool = SlowSpool(tmp_path, bytes_max=10**8, free_bytes_min=0, timeout_s=10)
+    spool.going_on, spool.has_begun = asyncio.Event(), asyncio.Event()
+    await spool.open()
+    lane = Lane(postgres, spool)
+    event_id = ids.next()[0]
+    lose(lane)
+    refusal = Refusal(Code.DATABASE_ERROR, "stopped")
+    async with lane.running():
+        assert await fate_of(lane.put(event_id)) is Ack.SPOOLED
+        senders = [lane.put(event_id), lane.put()]
+        await asyncio.wait_for(spool.has_begun.wait(), 10)
+        lane.queue.refuse_all(refusal)
+        with capture_logs() as logs:
+            spool.going_on.set()
+            await asyncio.wait_for(lane.queue.drain(), 10)
+    assert await fates_of(senders) == [refusal] * 2
+    assert logs == []
+    await spool.close()
+
+
+async def test_writer_that_is_cancelled_in_a_merge_answers_its_senders(lane: Lane) -> None:
+    """First ones and those who follow them; it is not said that nothing was stored."""
+    event_id = ids.next()[0]
+    async with lane.running():
+        senders = [lane.put(event_id, key=b"c" * 16) for _ in range(3)]
+        for _ in range(3):
+            await asyncio.sleep(0)
+    for fate in await fates_of(senders):
+        assert isinstance(fate, Refusal)
+        assert fate.code is Code.DATABASE_ERROR
+        assert "may or may not" in fate.message

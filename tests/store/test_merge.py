@@ -1,0 +1,400 @@
+"""Merging: whatever was sent before is stored once, and told as it is stored."""
+
+import asyncio
+import random
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+
+from ingest.pipeline import rows, tuples
+from ingest.pipeline.ids import IdSequence
+from ingest.store import merge
+from ingest.store.cluster import Cluster
+from ingest.store.failures import RowRefused
+from ingest.store.link import CopyLink
+from ingest.store.merge import Earlier
+from ingest.store.postgres import Postgres
+from tests.store.events import assert_works, make_link, until_true
+from tests.support.pgbouncer import PROGRAM, running_pgbouncer
+from tests.support.postgres import fetch, make_postgres
+
+EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+NOON = datetime(2026, 1, 10, 12, tzinfo=UTC)
+RESERVE = "INSERT INTO idempotency_keys VALUES (1, $1, gen_random_uuid(), $2)"
+INSERT = (
+    "INSERT INTO events (app_id, id, event_name, event_params, created_at)"
+    " VALUES (1, $1, 'a', '{}', $2)"
+)
+ALL_WAIT = (
+    "SELECT count(*) = 3 FROM pg_stat_activity"
+    " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+)
+BAD = rb'{"a":"\u0000"}'
+ids = IdSequence()
+
+
+class Sent(NamedTuple):
+    """One event on its way."""
+
+    id: UUID
+    row: bytes
+
+    @property
+    def key(self) -> bytes:
+        """Return what it is known by."""
+        return tuples.retry_key(self.row)
+
+
+def make(  # noqa: PLR0913 - whatever an event may have
+    name: str = "new",
+    *,
+    app_id: int = 1,
+    event_id: UUID | None = None,
+    key: UUID | None = None,
+    params: bytes = b"{}",
+    created_at: datetime = NOON,
+    timestamp: datetime | None = None,
+) -> Sent:
+    """Return an event; its id is new if none is given."""
+    event_id = event_id or UUID(bytes=ids.next()[0])
+    tail = rows.tail(
+        _us(created_at), _us(timestamp) if timestamp else None, key.bytes if key else None
+    )
+    return Sent(
+        event_id,
+        rows.row(rows.row_head(app_id), event_id.bytes, name.encode(), params, tail),
+    )
+
+
+def _us(moment: datetime) -> int:
+    return (moment - EPOCH) // timedelta(microseconds=1)
+
+
+def again(event: Sent) -> Sent:
+    """Return another try: by the same key under an id of its own, or by the same id."""
+    is_by_key = tuples.has_idempotency_key(event.row)
+    return make(key=UUID(bytes=event.key[-16:])) if is_by_key else event
+
+
+async def run(link: CopyLink, *sent: Sent) -> dict[bytes, Earlier]:
+    """Merge events; return what was there before, by key."""
+    found = await link.merge(
+        rows.document([each.row for each in sent]),
+        len(sent),
+        has_keys=any(tuples.has_idempotency_key(each.row) for each in sent),
+        wants_earlier=True,
+    )
+    assert len({each.key for each in found}) == len(found)
+    return {each.key: each for each in found}
+
+
+async def stored(url: str) -> dict[UUID, str]:
+    """Return the names of all events by their ids."""
+    found = await fetch(url, "SELECT id, event_name FROM events")
+    assert len({row["id"] for row in found}) == len(found)
+    return {UUID(str(row["id"])): row["event_name"] for row in found}
+
+
+async def clear(url: str) -> None:
+    """Forget all keys: the module's database is shared."""
+    await fetch(url, "DELETE FROM idempotency_keys")
+
+
+async def test_rows_that_are_there_are_told_and_the_others_inserted(
+    postgres: Postgres, database_url: str
+) -> None:
+    """Every second of 200, in any order, each told by its own key and with its own content."""
+    link = make_link(postgres)
+    first = [make(f"first {number}", params=b'{"n":%d}' % number) for number in range(200)]
+    assert await run(link, *first[::2]) == {}
+    again = [make(f"again {number}", event_id=each.id) for number, each in enumerate(first)]
+    random.Random(1).shuffle(again)
+    found = await run(link, *again)
+    await link.close()
+    assert found.keys() == {each.key for each in first[::2]}
+    for number, each in enumerate(first):
+        if number % 2 == 0:
+            earlier = found[each.key]
+            assert earlier.id.decode() == str(each.id)
+            assert earlier.name == f"first {number}"
+            assert earlier.params == b'{"n": %d}' % number
+            assert earlier.created_at == b"2026-01-10T12:00:00.000Z"
+            assert earlier.timestamp is None
+    names = await stored(database_url)
+    assert [names[each.id] for each in first] == [
+        f"{'again' if number % 2 else 'first'} {number}" for number in range(200)
+    ]
+
+
+async def test_key_stands_for_the_event_that_it_first_came_with(
+    postgres: Postgres, database_url: str
+) -> None:
+    """Whatever id and body it comes with later; and keys, ids and both go together in a batch."""
+    await clear(database_url)
+    link = make_link(postgres)
+    first = [make(f"first {number}", key=uuid4()) for number in range(50)]
+    known = make("known")
+    assert await run(link, *first, known) == {}
+    retries = map(again, first)
+    fresh = [make("fresh", key=uuid4()), make("fresh")]
+    found = await run(link, *fresh, *retries, make("again", event_id=known.id))
+    await link.close()
+    assert {key: earlier.id.decode() for key, earlier in found.items()} == {
+        each.key: str(each.id) for each in (*first, known)
+    }
+    assert (await stored(database_url)).keys() == {each.id for each in (*first, known, *fresh)}
+
+
+async def test_id_that_a_key_made_is_known_as_well(postgres: Postgres, database_url: str) -> None:
+    """A client that sends it by its key and by its id in one batch is told of both."""
+    await clear(database_url)
+    link = make_link(postgres)
+    key = uuid4()
+    first = make("first", key=key)
+    await run(link, first)
+    found = await run(link, make("by id", event_id=first.id), make("by key", key=key))
+    await link.close()
+    assert [earlier.id.decode() for earlier in found.values()] == [str(first.id)] * 2
+    assert {key[:1] for key in found} == {b"i", b"k"}
+    assert await stored(database_url) == {first.id: "first"}
+
+
+async def test_keys_and_ids_belong_to_their_app(postgres: Postgres, database_url: str) -> None:
+    """The same ones of another app are other events; also in one batch."""
+    await clear(database_url)
+    link = make_link(postgres)
+    key = uuid4()
+    mine = [make("mine", key=key), make("mine")]
+    theirs = [make("theirs", app_id=2, key=key), make("theirs", app_id=2, event_id=mine[1].id)]
+    assert await run(link, *mine) == {}
+    assert await run(link, *theirs) == {}
+    assert await run(link, *mine, *theirs) != {}
+    await link.close()
+    found = await fetch(database_url, "SELECT app_id, event_name FROM events ORDER BY app_id")
+    assert [(row["app_id"], row["event_name"]) for row in found] == [
+        (1, "mine"),
+        (1, "mine"),
+        (2, "theirs"),
+        (2, "theirs"),
+    ]
+
+
+@pytest.mark.parametrize("by", ["key", "id"])
+@pytest.mark.parametrize("first_is", [0, 1, 199])
+async def test_first_of_several_in_one_batch_is_stored(
+    postgres: Postgres, database_url: str, by: str, first_is: int
+) -> None:
+    """A replay brings two tries together, the later one may come first, and none is told of."""
+    await clear(database_url)
+    link = make_link(postgres)
+    key = uuid4() if by == "key" else None
+    event_id = None if by == "key" else UUID(bytes=ids.next()[0])
+    tries = [
+        make(
+            "first" if number == first_is else "later",
+            key=key,
+            event_id=event_id,
+            created_at=NOON
+            + timedelta(seconds=number - first_is) * (number > first_is)
+            + timedelta(seconds=300 - number) * (number < first_is),
+        )
+        for number in range(200)
+    ]
+    assert await run(link, *tries) == {}
+    found = await run(link, make("again", key=key, event_id=event_id))
+    await link.close()
+    assert list((await stored(database_url)).values()) == ["first"]
+    assert [earlier.name for earlier in found.values()] == ["first"]
+
+
+@pytest.mark.parametrize("hours", [-25, -24, -23, 0, 23, 24, 25])
+async def test_key_counts_for_24_hours_both_ways(
+    postgres: Postgres, database_url: str, hours: int
+) -> None:
+    """What was spooled for long is merged behind what was sent after it, and is another event."""
+    await clear(database_url)
+    link = make_link(postgres)
+    key = uuid4()
+    await run(link, make("one", key=key))
+    found = await run(link, make("other", key=key, created_at=NOON + timedelta(hours=hours)))
+    await link.close()
+    is_same = abs(hours) < 24
+    assert [earlier.name for earlier in found.values()] == ["one"] * is_same
+    assert sorted((await stored(database_url)).values()) == (
+        ["one"] if is_same else ["one", "other"]
+    )
+
+
+async def test_tries_in_one_batch_that_are_days_apart_are_two_events(
+    postgres: Postgres, database_url: str
+) -> None:
+    """As they would be in two."""
+    await clear(database_url)
+    link = make_link(postgres)
+    key = uuid4()
+    days = [make(f"day {day}", key=key, created_at=NOON + timedelta(days=day)) for day in (1, 0)]
+    assert await run(link, *days) == {}
+    await link.close()
+    assert sorted((await stored(database_url)).values()) == ["day 0", "day 1"]
+
+
+async def test_times_are_told_as_an_answer_has_them(postgres: Postgres) -> None:
+    """In UTC, to the millisecond, or to the microsecond where that is needed."""
+    link = make_link(postgres)
+    sent = [
+        make(created_at=NOON + timedelta(milliseconds=7), timestamp=NOON),
+        make(timestamp=NOON + timedelta(milliseconds=120)),
+        make(timestamp=NOON + timedelta(microseconds=100_001)),
+    ]
+    await run(link, *sent)
+    found = await run(link, *sent)
+    await link.close()
+    assert found[sent[0].key].created_at == b"2026-01-10T12:00:00.007Z"
+    assert [found[each.key].timestamp for each in sent] == [
+        b"2026-01-10T12:00:00.000Z",
+        b"2026-01-10T12:00:00.120Z",
+        b"2026-01-10T12:00:00.100001Z",
+    ]
+
+
+async def test_long_parameters_are_told_up_to_a_size_in_all(postgres: Postgres) -> None:
+    """The rows past it are told without them; one that is longer alone is, too."""
+    link = make_link(postgres)
+    each_bytes = merge.EARLIER_PARAMS_BYTES_MAX // 4 - 20  # jsonb's own are a few more
+    texts = [random.Random(number).randbytes(each_bytes // 2).hex() for number in range(6)]
+    short = [make(params=b'{"a":"%b"}' % text.encode()) for text in texts]
+    long = make(params=b'{"a":[%b]}' % b",".join([b"1e299"] * 4000))
+    await run(link, *short, long)
+    found = await run(link, *short)
+    told = [found[each.key].params for each in short]
+    assert [params is not None for params in told] == [True] * 4 + [False] * 2
+    assert told[:4] == [b'{"a": "%b"}' % text.encode() for text in texts[:4]]
+    assert (await run(link, long))[long.key].params is None
+    await assert_told(link, make(params=b'{"a": 1}'))
+    await link.close()
+
+
+async def test_retries_of_rows_that_would_print_gigabytes_are_told_in_time(
+    postgres: Postgres, database_url: str
+) -> None:
+    """Or whoever has stored some could, with a small batch, make Postgres look away."""
+    link = make_link(postgres)
+    first = make("heavy", params=b'{"a":[%b]}' % b",".join([b"1e299"] * 170_000))
+    await run(link, first)
+    await fetch(
+        database_url,
+        "INSERT INTO events (app_id, id, event_name, event_params, created_at)"
+        " SELECT app_id, overlay(id::text PLACING to_char(n, 'FM0000') FROM 33)::uuid, event_name,"
+        " event_params, created_at FROM events, generate_series(1, 200) AS n WHERE id = $1",
+        first.id,
+    )
+    found = await run(link, *(make(event_id=each) for each in await stored(database_url)))
+    assert len(found) == 201
+    assert {earlier.name for earlier in found.values()} == {"heavy"}
+    assert not any(earlier.params for earlier in found.values())
+    await assert_told(link, make(params=b'{"a": 1}'))
+    await link.close()
+
+
+async def assert_told(link: CopyLink, event: Sent) -> None:
+    """Assert that a link still stores an event, and tells of it."""
+    assert await run(link, event) == {}
+    assert [earlier.params for earlier in (await run(link, event)).values()] == [b'{"a": 1}']
+
+
+@pytest.mark.parametrize("held_up_at", ["key", "id"])
+async def test_merges_of_the_same_in_opposite_orders_do_not_deadlock(
+    postgres: Postgres, database_url: str, held_up_at: str
+) -> None:
+    """Three at once, all held up in the middle: each event is stored once, told to all but one."""
+    await clear(database_url)
+    links = [make_link(postgres) for _ in range(3)]
+    keys = sorted(uuid4() for _ in range(151))
+    # Not in one batch with the keys, on which all would wait for the first.
+    sent = [make(key=key) for key in keys] if held_up_at == "key" else [make() for _ in keys]
+    tries = [list(map(again, sent)) for _ in links]
+    holder = await asyncpg.connect(database_url, timeout=10)
+    holding = holder.transaction()
+    await holding.start()
+    if held_up_at == "key":
+        await holder.execute(RESERVE, keys[75], NOON)
+    else:
+        await holder.execute(INSERT, sent[75].id, NOON)
+    orders = (tries[0], tries[1][::-1], random.Random(1).sample(tries[2], 151))
+    merging = asyncio.gather(
+        *(run(link, *order) for link, order in zip(links, orders, strict=True))
+    )
+    await until_true(database_url, ALL_WAIT)
+    await holding.rollback()
+    told = await merging
+    await holder.close()
+    for each in sent:
+        assert sum(each.key in found for found in told) == len(links) - 1
+    for link in links:
+        await link.close()
+    assert len(await stored(database_url)) == len(sent)
+
+
+async def test_refused_row_leaves_neither_rows_nor_keys(
+    postgres: Postgres, database_url: str
+) -> None:
+    """Its neighbours can be sent again, under the same keys, on the same link."""
+    await clear(database_url)
+    link = make_link(postgres)
+    good = [make("good", key=uuid4()) for _ in range(10)]
+    with pytest.raises(RowRefused) as refused:
+        await run(link, *good[:5], make(key=uuid4(), params=BAD), *good[5:])
+    assert (refused.value.index, refused.value.sqlstate) == (5, "22P05")
+    assert await stored(database_url) == {}
+    assert await fetch(database_url, "SELECT FROM idempotency_keys") == []
+    assert await run(link, *good) == {}
+    await link.close()
+    assert (await stored(database_url)).keys() == {each.id for each in good}
+
+
+async def test_rehearsal_stores_neither_rows_nor_keys(
+    postgres: Postgres, database_url: str
+) -> None:
+    """And names what would be refused."""
+    await clear(database_url)
+    link = make_link(postgres)
+    event = make(key=uuid4())
+    await link.rehearse_merge(rows.document([event.row]), 1)
+    with pytest.raises(RowRefused):
+        await link.rehearse_merge(rows.document([event.row, make(params=BAD).row]), 2)
+    assert await stored(database_url) == {}
+    assert await run(link, event) == {}
+    await assert_works(link, database_url)
+    await link.close()
+
+
+async def test_table_may_have_columns_of_the_operator_s(own_url: str) -> None:
+    """Filled by their defaults, as with COPY."""
+    await fetch(own_url, "ALTER TABLE events ADD region text NOT NULL DEFAULT 'eu'")
+    link = make_link(make_postgres(own_url))
+    event = make("first", key=uuid4())
+    assert await run(link, event) == {}
+    assert len(await run(link, event)) == 1
+    await link.close()
+    assert [row["region"] for row in await fetch(own_url, "SELECT region FROM events")] == ["eu"]
+
+
+@pytest.mark.skipif(PROGRAM is None, reason="pgbouncer is not installed")
+async def test_merges_through_a_pooler_tell_the_same(cluster: Cluster, database_url: str) -> None:
+    """More links than connections, the same keys at once, and nothing is left on a connection."""
+    await clear(database_url)
+    with running_pgbouncer(cluster, default_pool_size=2) as bouncer:
+        postgres = make_postgres(bouncer.through(database_url))
+        links = [make_link(postgres) for _ in range(4)]
+        sent = [make(key=uuid4()) for _ in range(50)] + [make() for _ in range(50)]
+        for turn in range(5):
+            told = await asyncio.gather(
+                *(run(link, *random.Random(turn).sample(sent, 100)) for link in links)
+            )
+            assert sum(map(len, told)) == (300 if turn == 0 else 400)
+        for link in links:
+            await link.close()
+    assert (await stored(database_url)).keys() == {each.id for each in sent}

@@ -1,0 +1,301 @@
+"""Retries that are safe: an id or Idempotency-Key again is stored once, and answered alike."""
+
+import asyncio
+import time
+import uuid
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from ingest.store.cluster import Cluster
+from tests.conftest import OWN_DATABASE, StartServer, make_key
+from tests.support.postgres import fetch, kill
+from tests.support.server import Server, books_balance, wait_for, wait_until_drained
+
+DUPLICATE = "Nonito-Duplicate"
+KEY = "Idempotency-Key"
+
+
+def make_id(unix_ms: int | None = None) -> str:
+    """Return a UUIDv7 as a client makes it, of now if no time is given."""
+    moment = unix_ms if unix_ms is not None else time.time_ns() // 1_000_000
+    number = moment << 80 | 0x7 << 76 | 0b10 << 62 | uuid.uuid4().int & (1 << 62) - 1
+    return str(uuid.UUID(int=number))
+
+
+def post(server: Server, event: Mapping[str, Any], **headers: str) -> requests.Response:
+    """Post an event."""
+    return server.post(event, **{name.replace("_", "-"): value for name, value in headers.items()})
+
+
+def row_of(answer: requests.Response) -> dict[str, Any]:
+    """Return the row that an answer tells."""
+    (row,) = answer.json()["data"]
+    assert isinstance(row, dict)
+    return row
+
+
+def stored(url: str) -> int:
+    """Return how many events are stored."""
+    return int(asyncio.run(fetch(url, "SELECT count(*) AS n FROM events"))[0]["n"])
+
+
+Identify = Any
+"""Makes an event and headers that identify it, from a name."""
+
+
+def by_id(name: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """Identify an event by an id of the client's."""
+    return {"event_name": name, "event_params": {"n": 1.50}, "id": make_id()}, {}
+
+
+def by_key(name: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """Identify an event by a header."""
+    return {"event_name": name, "event_params": {"n": 1.50}}, {KEY: f"order {uuid.uuid4()}"}
+
+
+both_ways = pytest.mark.parametrize("identify", [by_id, by_key])
+
+
+@both_ways
+def test_retry_is_stored_once_and_answered_with_the_first_row(
+    database_url: str, server: Server, identify: Identify
+) -> None:
+    """Also when its body is another one by now, and also the third time."""
+    event, headers = identify("first")
+    answers = [post(server, event, **headers)]
+    answers += [post(server, event | {"event_name": "other"}, **headers) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [200, 200, 200]
+    assert [answer.headers.get(DUPLICATE) for answer in answers] == [None, "true", "true"]
+    rows = [row_of(answer) for answer in answers]
+    assert rows[1] == rows[0] == rows[2]
+    assert rows[0]["event_name"] == "first"
+    assert list(rows[1]) == list(rows[0])
+    assert stored(database_url) == 1
+    metrics = server.metrics()
+    assert metrics["nonito_events_duplicate_total"] == 2
+    assert metrics["nonito_requests_total{200}"] >= 3
+    assert books_balance(metrics) == 0
+
+
+@both_ways
+def test_retries_at_the_same_time_and_at_several_servers_are_stored_once(
+    database_url: str, start_server: StartServer, identify: Identify
+) -> None:
+    """Whoever is first: all get one row, and all but one are told that theirs is a duplicate."""
+    key = make_key(database_url)
+    servers = [start_server(database_url, key=key) for _ in range(2)]
+    for _ in range(10):
+        event, headers = identify("once")
+        with ThreadPoolExecutor(16) as pool:
+            tries = [
+                pool.submit(post, servers[number % 2], event, **headers) for number in range(16)
+            ]
+            answers = [each.result() for each in tries]
+        assert {answer.status_code for answer in answers} == {200}
+        assert len({str(row_of(answer)) for answer in answers}) == 1
+        assert [answer.headers.get(DUPLICATE) for answer in answers].count(None) == 1
+    assert stored(database_url) == 10
+    for server in servers:
+        assert books_balance(server.metrics()) == 0
+
+
+@both_ways
+def test_identity_belongs_to_the_app(
+    database_url: str, start_server: StartServer, identify: Identify
+) -> None:
+    """Nobody swallows another app's event by guessing its id or key."""
+    ours = start_server(database_url)
+    theirs = make_key(database_url, "another app")
+    event, headers = identify("mine")
+    wait_for(lambda: post(ours, {}, **{"X-API-Key": theirs}).status_code == 400)
+    first = post(ours, event, **headers)
+    second = post(ours, event | {"event_name": "theirs"}, **headers, **{"X-API-Key": theirs})
+    assert (first.status_code, second.status_code) == (200, 200)
+    assert DUPLICATE not in second.headers
+    assert row_of(second)["event_name"] == "theirs"
+    assert stored(database_url) == 2
+
+
+@both_ways
+def test_retry_after_a_restart_is_a_duplicate(
+    database_url: str, start_server: StartServer, identify: Identify
+) -> None:
+    """What tells is in Postgres."""
+    key = make_key(database_url)
+    event, headers = identify("before")
+    server = start_server(database_url, key=key)
+    first = post(server, event, **headers)
+    server.stop()
+    again = post(start_server(database_url, key=key), event, **headers)
+    assert (again.headers.get(DUPLICATE), row_of(again)) == ("true", row_of(first))
+
+
+def test_key_counts_for_24_hours(database_url: str, server: Server) -> None:
+    """After that it stands for a new event."""
+    event, headers = by_key("daily")
+    first = row_of(post(server, event, **headers))
+    for hours, is_new in ((23, False), (2, True)):
+        query = f"UPDATE idempotency_keys SET created_at = created_at - interval '{hours} hours'"
+        asyncio.run(fetch(database_url, query))
+        answer = post(server, event, **headers)
+        assert (DUPLICATE not in answer.headers) is is_new
+        assert (row_of(answer)["id"] != first["id"]) is is_new
+    assert stored(database_url) == 2
+
+
+def test_event_with_an_id_needs_no_key(database_url: str, server: Server) -> None:
+    """The header is left out of account then: the id is as good, and for ever."""
+    event, _ = by_id("twice identified")
+    assert post(server, event, **{KEY: "one"}).status_code == 200
+    again = post(server, event, **{KEY: "another"})
+    assert again.headers.get(DUPLICATE) == "true"
+    assert DUPLICATE not in post(server, by_id("new")[0], **{KEY: "one"}).headers
+    assert stored(database_url) == 2
+
+
+@both_ways
+def test_retry_of_an_event_in_the_spool_gets_its_row(
+    own_cluster: Cluster, start_server: StartServer, tmp_path: Path, identify: Identify
+) -> None:
+    """During an outage, behind a restart in it, and when Postgres has it at last."""
+    url = own_cluster.url(OWN_DATABASE)
+    key = make_key(url)
+    server = start_server(url, key=key, spool__path=tmp_path)
+    assert post(server, {"event_name": "before"}).status_code == 200
+    kill(own_cluster)
+    event, headers = identify("during")
+    first = post(server, event, **headers)
+    again = post(server, event | {"event_name": "other"}, **headers)
+    server.stop()
+    server = start_server(url, key=key, spool__path=tmp_path)
+    restarted = post(server, event, **headers)
+    own_cluster.start()
+    wait_until_drained(server)
+    wait_for(lambda: post(server, {"event_name": "after"}).status_code == 200)
+    replayed = post(server, event, **headers)
+    answers = (first, again, restarted, replayed)
+    assert [answer.status_code for answer in answers] == [202, 202, 202, 200]
+    assert [answer.headers.get(DUPLICATE) for answer in answers] == [None, "true", "true", "true"]
+    assert all(row_of(answer) == row_of(first) for answer in answers)
+    names = asyncio.run(fetch(url, "SELECT event_name FROM events"))
+    assert [row["event_name"] for row in names].count("during") == 1
+    assert books_balance(server.metrics()) == 0
+
+
+@both_ways
+def test_one_that_was_stored_elsewhere_meanwhile_is_not_stored_again_by_the_replay(
+    own_cluster: Cluster, start_server: StartServer, identify: Identify
+) -> None:
+    """The first try waits in one server's spool, the retry reaches Postgres through another."""
+    url = own_cluster.url(OWN_DATABASE)
+    key = make_key(url)
+    cut_off = start_server(url, key=key, writer__commit_timeout_s=1)
+    assert post(cut_off, {"event_name": "before"}).status_code == 200
+    kill(own_cluster)
+    event, headers = identify("twice")
+    assert post(cut_off, event, **headers).status_code == 202
+    cut_off.process.send_signal(19)  # SIGSTOP: it sees nothing of what happens next
+    own_cluster.start()
+    other = start_server(url, key=key)
+    assert post(other, event, **headers).status_code == 200
+    cut_off.process.send_signal(18)
+    wait_until_drained(cut_off)
+    rows = asyncio.run(fetch(url, "SELECT event_name FROM events"))
+    assert [row["event_name"] for row in rows].count("twice") == 1
+
+
+def test_bad_row_among_events_with_ids_costs_only_its_sender(
+    own_url: str, start_server: StartServer
+) -> None:
+    """Also where retries make the batch be merged."""
+    index = (
+        "CREATE INDEX ON events (((event_params->>'poison')::int)) WHERE event_params ? 'poison'"
+    )
+    asyncio.run(fetch(own_url, index))
+    server = start_server(own_url)
+    known = [by_id("known")[0] for _ in range(20)]
+    for event in known:
+        assert post(server, event).status_code == 200
+    bad = {"event_name": "bad", "event_params": {"poison": "yes"}, "id": make_id()}
+    mixed = [*known, *(by_id("new")[0] for _ in range(20)), bad]
+    with ThreadPoolExecutor(len(mixed)) as pool:
+        answers = list(pool.map(lambda event: post(server, event), mixed))
+    assert [answer.status_code for answer in answers] == [200] * 40 + [400]
+    assert answers[-1].json()["error"]["code"] == "rejected_by_database"
+    assert [DUPLICATE in answer.headers for answer in answers] == [True] * 20 + [False] * 21
+    assert stored(own_url) == 40
+
+
+@pytest.mark.parametrize(
+    "event_id",
+    [
+        "",
+        "01a20775-3827-7f9a-a84b-77c69c54c24",
+        "01a20775-3827-4f9a-a84b-77c69c54c242",
+        "01a20775-3827-7f9a-c84b-77c69c54c242",
+        "01a2077538277f9aa84b77c69c54c242",
+        "{01a20775-3827-7f9a-a84b-77c69c54c242}",
+        "00000000-0000-7000-8000-000000000000",
+        "80000000-0000-7000-8000-000000000000",
+        7,
+        {"id": 1},
+    ],
+)
+def test_bad_id_is_refused(shared_server: Server, event_id: object) -> None:
+    """No UUIDv7 in its usual form, or one of a time that can't be."""
+    answer = post(shared_server, {"event_name": "a", "id": event_id})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_id")
+
+
+def test_id_in_capitals_is_the_same_id(shared_server: Server) -> None:
+    """And it is told in small letters."""
+    event_id = make_id()
+    first = post(shared_server, {"event_name": "a", "id": event_id.upper()})
+    again = post(shared_server, {"event_name": "a", "id": event_id})
+    assert row_of(first)["id"] == event_id
+    assert again.headers.get(DUPLICATE) == "true"
+
+
+@pytest.mark.parametrize("key", ["x" * 256, "é", "a\tb"])
+def test_bad_key_is_refused(shared_server: Server, key: str) -> None:
+    """1 to 255 printable ASCII characters."""
+    answer = requests.post(
+        f"{shared_server.url}/event",
+        data=b'{"event_name":"a"}',
+        headers={
+            "X-API-Key": shared_server.key,
+            "Content-Type": "application/json",
+            KEY: key.encode(),
+        },
+        timeout=30,
+    )
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_idempotency_key")
+
+
+def test_long_row_is_answered_with_the_retry_s_own_parameters(
+    database_url: str, server: Server
+) -> None:
+    """Postgres prints 1e299 in 300 digits: 10,000 of them are not read back for a retry."""
+    event = {"event_name": "long", "id": make_id()}
+    numbers = b"[" + b",".join([b"1e299"] * 10_000) + b"]"
+    body = b'{"event_name":"long","id":"%b","event_params":{"a":%b}}' % (
+        event["id"].encode(),
+        numbers,
+    )
+    answers = [
+        requests.post(
+            f"{server.url}/event",
+            data=body,
+            headers={"X-API-Key": server.key, "Content-Type": "application/json"},
+            timeout=30,
+        )
+        for _ in range(2)
+    ]
+    assert [answer.headers.get(DUPLICATE) for answer in answers] == [None, "true"]
+    assert answers[0].content == answers[1].content
+    assert stored(database_url) == 1
