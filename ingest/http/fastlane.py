@@ -23,10 +23,12 @@ import structlog
 
 from ingest.config import Limits
 from ingest.errors import Refusal
+from ingest.http import cors
 from ingest.http.head import END_OF_HEAD, REQUEST_BYTES_MAX, REQUEST_LINE, Head, parse
-from ingest.http.responses import head_raw, refuse_raw
+from ingest.http.responses import CLOSING, DUPLICATE, NONE, head_raw, refuse_raw
 from ingest.observe.metrics import Books
-from ingest.pipeline.fate import Ack, Fate
+from ingest.pipeline.answer import alone
+from ingest.pipeline.fate import Ack, Duplicate, Fate
 from ingest.pipeline.intake import Intake
 from ingest.store.keyring import Keyring
 
@@ -68,7 +70,7 @@ class FastLane:
     def sweep(self) -> None:
         """Once a second: set the clock, close what is idle, hand over what is slow."""
         last_s, self.now_s = self.now_s, time.monotonic()
-        self.success_head = head_raw(200, {})
+        self.success_head = head_raw(200, cors.ANY_ORIGIN)
         if self.keyring.has_expiring:
             self.heads.clear()
         for connection in list(self.connections):
@@ -276,10 +278,15 @@ class FastConnection(asyncio.Protocol):
         lane = self._lane
         is_last = lane.is_stopping or (self._is_half_closed and not self._buffer)
         if isinstance(fate, Refusal):
-            transport.write(refuse_raw(fate, is_last=is_last))
+            transport.write(refuse_raw(fate, cors.headers_for(fate.headers), is_last=is_last))
             lane.books.requests[fate.status] += 1
         else:
-            head = head_raw(fate.value, {"Connection": "close"} if is_last else {})
+            headers = CLOSING if is_last else NONE
+            if isinstance(fate, Duplicate):
+                answer, headers = alone(fate.row), {**headers, **DUPLICATE}
+                lane.books.requests[fate.ack.value] += 1
+            status = fate.ack.value if isinstance(fate, Duplicate) else fate.value
+            head = head_raw(status, {**cors.headers_for(headers), **headers})
             transport.write(b"%b%d\r\n\r\n%b" % (head, len(answer), answer))
         if is_last:
             self._buffer = b""

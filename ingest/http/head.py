@@ -7,7 +7,7 @@ What is accepted::
     value   = 1*( %x20-7E ), without spaces at its ends
 
 with these headers, in any order, and any others but those that would change how the request is
-read (DEFERRED)::
+read or answered (DEFERRED)::
 
     Host            1*( ALPHA / DIGIT / "." / "-" / "_" / ":" / "[" / "]" )
     Content-Length  1*9DIGIT, head and body together at most REQUEST_BYTES_MAX
@@ -28,6 +28,8 @@ DEFERRED: Final = frozenset(
         b"transfer-encoding",
         b"content-encoding",
         b"expect",
+        b"prefer",
+        b"idempotency-key",
         b"upgrade",
         b"trailer",
         b"te",

@@ -1,8 +1,9 @@
-"""The two shapes of an answer: a success's JSON, and a refusal's."""
+"""The two shapes of an answer: a success's JSON, and a refusal's. Both take further headers."""
 
 from collections.abc import Mapping
 from email.utils import formatdate
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Final
 
 from aiohttp import hdrs, web
@@ -11,35 +12,39 @@ from ingest.errors import Refusal
 
 JSON: Final = "application/json"
 SERVER: Final = "nonito"
+CLOSING: Final[Mapping[str, str]] = MappingProxyType({hdrs.CONNECTION: "close"})
+"""Headers of a connection's last answer."""
+DUPLICATE: Final[Mapping[str, str]] = MappingProxyType({"Nonito-Duplicate": "true"})
+"""Headers of a retry's answer, which has the first one's row."""
+NONE: Final[Mapping[str, str]] = MappingProxyType({})
+"""No further headers."""
+
+_FIXED: Final[Mapping[str, str]] = {hdrs.CONTENT_TYPE: JSON, hdrs.SERVER: SERVER}
 
 
-def succeed(body: bytes, status: int = 200) -> web.Response:
+def succeed(body: bytes, status: int = 200, headers: Mapping[str, str] = NONE) -> web.Response:
     """Return a success with a JSON body."""
-    return web.Response(
-        status=status, body=body, headers={hdrs.CONTENT_TYPE: JSON, hdrs.SERVER: SERVER}
-    )
+    return web.Response(status=status, body=body, headers={**_FIXED, **headers})
 
 
-def refuse(refusal: Refusal) -> web.Response:
+def refuse(refusal: Refusal, headers: Mapping[str, str] = NONE) -> web.Response:
     """Return a refusal in the one JSON shape."""
-    return web.Response(
-        status=refusal.status,
-        body=refusal.body(),
-        headers={hdrs.CONTENT_TYPE: JSON, hdrs.SERVER: SERVER, **refusal.headers},
-    )
+    fixed = {**_FIXED, **refusal.headers, **headers}
+    return web.Response(status=refusal.status, body=refusal.body(), headers=fixed)
 
 
-def refuse_raw(refusal: Refusal, *, is_last: bool) -> bytes:
+def refuse_raw(refusal: Refusal, headers: Mapping[str, str] = NONE, *, is_last: bool) -> bytes:
     """Return the same as bytes, for a request that aiohttp does not answer."""
-    closing: dict[str, str] = {hdrs.CONNECTION: "close"} if is_last else {}
-    headers = refusal.headers | closing
     body = refusal.body()
-    return head_raw(refusal.status, headers) + b"%d\r\n\r\n%b" % (len(body), body)
+    head = head_raw(
+        refusal.status, {**refusal.headers, **headers, **(CLOSING if is_last else NONE)}
+    )
+    return head + b"%d\r\n\r\n%b" % (len(body), body)
 
 
-def head_raw(status: int, headers: Mapping[str, str]) -> bytes:
+def head_raw(status: int, headers: Mapping[str, str] = NONE) -> bytes:
     """Return a head as aiohttp would write it, up to the value of Content-Length, its last."""
-    fixed = {hdrs.CONTENT_TYPE: JSON, hdrs.SERVER: SERVER, hdrs.DATE: formatdate(usegmt=True)}
+    fixed = {**_FIXED, hdrs.DATE: formatdate(usegmt=True), **headers}
     lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}"]
-    lines += [f"{name}: {value}" for name, value in (*fixed.items(), *headers.items())]
+    lines += [f"{name}: {value}" for name, value in fixed.items()]
     return "\r\n".join([*lines, f"{hdrs.CONTENT_LENGTH}: "]).encode()

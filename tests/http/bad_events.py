@@ -97,7 +97,7 @@ FIELDS = [
     _body("no name", "missing_event_name", b'{"event_params":{}}'),
     _body("a name in capitals", "missing_event_name", b'{"Event_Name":"a"}'),
     _body("a misspelt field", "unknown_field", b'{"event_name":"a","event_parms":{}}'),
-    _body("a client's own id", "unknown_field", b'{"id":"1","event_name":"a"}'),
+    _body("an id that is no UUID", "invalid_id", b'{"id":"1","event_name":"a"}'),
     _body("an empty field", "unknown_field", b'{"event_name":"a","":1}'),
     _body("an unknown field with a NUL", "unknown_field", b'{"event_name":"a","\\u0000":1}'),
     _name("null", b"null"),

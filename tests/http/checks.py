@@ -10,6 +10,7 @@ import asyncpg
 from tests.support.postgres import fetch
 from tests.support.raw import Answer
 
+EXPOSED = "Nonito-Duplicate, Preference-Applied, Retry-After"
 NEVER_SHOWN = (b"Traceback", b"<html", b"<!DOCTYPE", b"<h1", b'File "', b"Error(")
 
 
@@ -30,14 +31,23 @@ def assert_refusal(answer: Answer, status: int, code: str) -> str:
     return message
 
 
-def assert_success(answer: Answer) -> dict[str, Any]:
-    """Check that an answer is a 200 with one row; return the row."""
-    assert answer.status == 200, answer
+def assert_success(answer: Answer, status: int = 200) -> dict[str, Any]:
+    """Check that an answer is a success with one row; return the row."""
+    assert answer.status == status, answer
     assert answer.headers["content-type"] == "application/json"
     assert answer.json()["status"] == "success"
     (row,) = answer.json()["data"]
     assert isinstance(row, dict)
     return row
+
+
+def assert_open_to_browsers(answer: Answer) -> None:
+    """Check that the script of any page may read an answer, and those headers that it needs."""
+    assert answer.headers["access-control-allow-origin"] == "*"
+    assert "access-control-allow-credentials" not in answer.headers
+    needed = EXPOSED.lower().split(", ")
+    exposed = EXPOSED if any(name in answer.headers for name in needed) else None
+    assert answer.headers.get("access-control-expose-headers") == exposed
 
 
 def query(url: str, sql: str, *arguments: object) -> list[Any]:

@@ -48,7 +48,7 @@ def test_exactly_what_postgres_stores_unharmed_is_accepted(
 ) -> None:
     """Accepted by the contract's own rule or refused; and what is accepted survives jsonb."""
     try:
-        name, taken = decode(b'{"event_name":"a","event_params":%b}' % params, 255)
+        name, taken, _ = decode(b'{"event_name":"a","event_params":%b}' % params, 255)
     except Refusal:
         assert not is_storable(params)
         return

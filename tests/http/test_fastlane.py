@@ -54,6 +54,7 @@ def test_plain_head_says_whose_event_follows_and_where_it_ends() -> None:
         (*PLAIN, b"Connection: Keep-Alive"),
         (*PLAIN, b"User-Agent: curl/8.1 (x; y) ~", b"Accept: */*", b"Accept-Encoding: gzip"),
         (*PLAIN, b"!#$%&'*+-.^_`|~: x"),
+        (*PLAIN, b"Origin: https://shop.example", b"Sec-Fetch-Mode: cors"),
         without(LENGTH, b"Content-Length: 0"),
         without(LENGTH, b"Content-Length: 000000041"),
         (*PLAIN, *(b"X-%d: a" % number for number in range(HEADERS_MAX - 4))),
@@ -105,6 +106,9 @@ def test_required_header_that_is_missing_or_doubled_is_deferred(line: bytes) -> 
         b"transfer-encoding: identity",
         b"Content-Encoding: gzip",
         b"Expect: 100-continue",
+        b"Prefer: respond-async",
+        b"Prefer: a",
+        b"Idempotency-Key: a",
         b"Upgrade: h2c",
         b"Trailer: X",
         b"TE: trailers",
@@ -117,7 +121,7 @@ def test_required_header_that_is_missing_or_doubled_is_deferred(line: bytes) -> 
         b"Connection:",
     ],
 )
-def test_header_that_changes_how_a_request_is_read_is_deferred(line: bytes) -> None:
+def test_header_that_changes_how_a_request_is_read_or_answered_is_deferred(line: bytes) -> None:
     """Every one of them, whatever its value."""
     assert parsed(*PLAIN, line) is None
     assert parsed(LINE, line, *PLAIN[1:]) is None

@@ -9,13 +9,14 @@ import re
 import socket
 import struct
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import NamedTuple
 
 import pytest
 
 from ingest.store.cluster import Cluster
 from tests.conftest import make_key
+from tests.http.browsers import BEACONS
 from tests.http.cases import Case
 from tests.http.corpus import CASES, SLOW
 from tests.support.postgres import new_database
@@ -43,16 +44,33 @@ class Lanes(NamedTuple):
     aiohttp: Server
 
 
+@contextmanager
+def running_lanes(cluster: Cluster, *, key_in_query: bool) -> Iterator[Lanes]:
+    """Run one server with the fast lane, and one without."""
+    with new_database(cluster) as url, ExitStack() as stack:
+        key, arguments = make_key(url), ("--database-url", url)
+        settings = {"server.key_in_query": key_in_query}
+        fast, plain = (
+            stack.enter_context(
+                running_server(arguments, key, {"server.fast_lane": on, **settings})
+            )
+            for on in (True, False)
+        )
+        yield Lanes(fast, plain)
+
+
 @pytest.fixture(scope="module")
 def lanes(cluster: Cluster) -> Iterator[Lanes]:
-    """One server with the fast lane, one without."""
-    with new_database(cluster) as url:
-        key, arguments = make_key(url), ("--database-url", url)
-        with (
-            running_server(arguments, key, {"server.fast_lane": "true"}) as fast,
-            running_server(arguments, key, {"server.fast_lane": "false"}) as plain,
-        ):
-            yield Lanes(fast, plain)
+    """Two servers as they are by default."""
+    with running_lanes(cluster, key_in_query=False) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def beacon_lanes(cluster: Cluster) -> Iterator[Lanes]:
+    """Two servers that take keys in the query."""
+    with running_lanes(cluster, key_in_query=True) as running:
+        yield running
 
 
 class Answer(NamedTuple):
@@ -135,6 +153,17 @@ async def test_both_lanes_answer_alike_however_the_bytes_are_split(
     lanes: Lanes, case: Case
 ) -> None:
     """The same status, headers and body, but for id and time, and as many answers."""
+    await compare_lanes(lanes, case)
+
+
+@pytest.mark.parametrize("case", BEACONS, ids=lambda case: case.name)
+async def test_both_lanes_answer_beacons_alike(beacon_lanes: Lanes, case: Case) -> None:
+    """Those whose query is read, too."""
+    await compare_lanes(beacon_lanes, case)
+
+
+async def compare_lanes(lanes: Lanes, case: Case) -> None:
+    """Send a request to both lanes, cut in every way; check that they answer alike."""
     gate = asyncio.Semaphore(AT_ONCE)
 
     async def compare(pieces: list[bytes]) -> None:

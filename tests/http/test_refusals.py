@@ -90,7 +90,8 @@ def test_message_names_what_is_wrong(
 
 
 @pytest.mark.parametrize(
-    ("path", "allow"), [("/event", "POST"), ("/healthz", "GET, HEAD"), ("/metrics", "GET, HEAD")]
+    ("path", "allow"),
+    [("/event", "POST, OPTIONS"), ("/healthz", "GET, HEAD"), ("/metrics", "GET, HEAD")],
 )
 def test_405_lists_the_methods_allowed(http_server: Server, path: str, allow: str) -> None:
     """`Allow` has every method that the path takes, and no other."""
@@ -226,6 +227,7 @@ def test_failure_of_the_server_is_a_500_without_a_trace() -> None:
     answer = Answer("HTTP/1.1", response.status, headers, response.body)
     assert_refusal(answer, 500, "internal_error")
     assert b"secret" not in response.body
+    assert response.headers["Access-Control-Allow-Origin"] == "*"
     assert books.requests == {500: 1}
 
 

@@ -1,0 +1,208 @@
+"""Inflating a request's body: gzip (RFC 1952) or zstd (RFC 8878), in steps, with bounds.
+
+A step makes STEP_BYTES at most. A small body's first INLINE_STEPS are made on the event loop, in
+0.7 ms at most, and mostly that is all. The others are made in one of two threads, where zlib and
+zstd let go of the GIL. After each step the size is checked, after a few whether anybody waits.
+
+What this never does: hold more memory for a body than `bytes_max`, an eighth of that, and zstd's
+window of 8 MiB (RFC 9659); or take a body that is cut off, or has anything behind its end, for a
+whole one.
+"""
+
+import asyncio
+import io
+import time
+import zlib
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+import zstandard
+
+from ingest.errors import Code, Refusal
+
+RATIO_MAX: Final = 1_000
+"""Deflate can reach 1,032 and zstd 30,000. One event sent 10,000 times reaches 330 and 4,800, but
+less than RATIO_FREE_BYTES."""
+
+RATIO_FREE_BYTES: Final = 1024 * 1024
+STEP_BYTES: Final = 64 * 1024
+INPUT_BYTES: Final = 16 * 1024
+"""What zlib is fed at once: the rest of it is copied behind each member of gzip."""
+
+INLINE_BYTES_MAX: Final = 16 * 1024
+INLINE_STEPS: Final = 5
+STEPS_IN_TURN: Final = 4
+"""Then a thread sleeps for no time. With many short steps the event loop waits for the GIL else:
+half of its turns were 4 ms late, now 0.3. Behind every step that would triple what members take."""
+
+MEMBERS_MAX: Final = 1_000
+"""Members of gzip, or frames of zstd, that a body may have."""
+
+BLOCKS_MAX: Final = 20_000
+"""Of zstd, 0.5 µs each to walk. One is 128 KiB, or what was sent before an encoder was flushed."""
+
+BLOCKS_IN_STEP: Final = 500
+WINDOW_BYTES_MAX: Final = 8 * 1024 * 1024
+THREADS: Final = 2
+
+_FRAME_HEADER_BYTES_MAX: Final = 18
+_BLOCK_HEADER_BYTES: Final = 3
+_CHECKSUM_BYTES: Final = 4
+_SKIPPABLE: Final = range(0x184D2A50, 0x184D2A60)
+_threads: Final = ThreadPoolExecutor(THREADS, thread_name_prefix="inflate")
+
+
+async def inflate(body: bytes, encoding: str, *, bytes_max: int) -> bytes:
+    """Return an encoded body as it was; `encoding` is a Content-Encoding but `identity`.
+
+    Raise Refusal for an encoding that is none of ENCODINGS, a body that is malformed, and one that
+    inflates to more than `bytes_max`, or to RATIO_MAX times itself and more than RATIO_FREE_BYTES.
+    At most as many bodies wait for a thread as the caller lets in.
+    """
+    inflation = _Inflation(body, encoding.lower(), bytes_max)
+    if len(body) <= INLINE_BYTES_MAX and inflation.advance(INLINE_STEPS):
+        return inflation.result()
+    try:
+        return await asyncio.get_running_loop().run_in_executor(_threads, inflation.finish)
+    finally:
+        inflation.is_abandoned = True
+
+
+class _Inflation:
+    """One body on its way; it may change threads between two steps."""
+
+    def __init__(self, body: bytes, encoding: str, bytes_max: int) -> None:
+        if encoding not in ENCODINGS:
+            names = ", ".join(ENCODINGS)
+            raise Refusal(
+                Code.UNSUPPORTED_MEDIA_TYPE, f"Content-Encoding must be one of {names}, identity."
+            )
+        self.is_abandoned = False
+        self._encoding = encoding
+        self._steps = ENCODINGS[encoding](body)
+        self._bytes_max = bytes_max
+        self._ratio_bytes_max = max(RATIO_FREE_BYTES, RATIO_MAX * len(body))
+        self._inflated = io.BytesIO()
+
+    def finish(self) -> bytes:
+        """Make all steps that are left, unless nobody waits any longer; return the result."""
+        while not self.is_abandoned and not self.advance(STEPS_IN_TURN):
+            time.sleep(0)
+        return self.result()
+
+    def advance(self, steps: int) -> bool:
+        """Make some steps; return whether the body is done."""
+        try:
+            for _ in range(steps):
+                inflated = next(self._steps, None)
+                if inflated is None:
+                    return True
+                self._take(inflated)
+        except (zlib.error, zstandard.ZstdError) as error:
+            raise _malformed(f"it is not valid {self._encoding} ({error})") from None
+        return False
+
+    def result(self) -> bytes:
+        """Return what was inflated; not a copy."""
+        return self._inflated.getvalue()
+
+    def _take(self, inflated: bytes) -> None:
+        size = self._inflated.tell() + len(inflated)
+        if size > self._bytes_max:
+            raise _too_large(f"may have {self._bytes_max} bytes at most when it is inflated")
+        if size > self._ratio_bytes_max:
+            raise _too_large(f"inflates to more than {RATIO_MAX} times its size")
+        self._inflated.write(inflated)
+
+
+def _gunzip(body: bytes) -> Iterator[bytes]:
+    end = 0
+    for _ in range(MEMBERS_MAX):
+        end = yield from _gunzip_member(body, end)
+        if end == len(body):
+            return
+    raise _too_large(f"may have {MEMBERS_MAX} members at most")
+
+
+def _gunzip_member(body: bytes, start: int) -> Generator[bytes, None, int]:
+    """Yield what comes out, which may be nothing; return where the member ends."""
+    member = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+    fed = b""
+    while not member.eof:
+        if not fed:
+            fed = body[start : start + INPUT_BYTES]
+            start += len(fed)
+        inflated = member.decompress(fed, STEP_BYTES)
+        if not (fed or inflated or member.eof):
+            raise _cut_off()
+        fed = member.unconsumed_tail
+        yield inflated
+    return start - len(member.unused_data)
+
+
+def _unzstd(body: bytes) -> Iterator[bytes]:
+    # The reader ends without a word where a body is cut off: so that is looked at first.
+    yield from _walk_frames(body)
+    decompressor = zstandard.ZstdDecompressor(max_window_size=WINDOW_BYTES_MAX)
+    reader = decompressor.stream_reader(body, read_across_frames=True)
+    while inflated := reader.read(STEP_BYTES):
+        yield inflated
+
+
+def _walk_frames(body: bytes) -> Iterator[bytes]:
+    """Go from frame to frame; raise Refusal unless the last one ends where the body does."""
+    end = blocks = 0
+    for _ in range(MEMBERS_MAX):
+        header = body[end : end + _FRAME_HEADER_BYTES_MAX]
+        if int.from_bytes(header[:4], "little") in _SKIPPABLE:
+            end += 8 + int.from_bytes(header[4:8], "little")
+        else:
+            end, blocks = yield from _walk_frame(body, end, header, blocks)
+        if end > len(body):
+            raise _cut_off()
+        if end == len(body):
+            return
+        yield b""
+    raise _too_large(f"may have {MEMBERS_MAX} frames at most")
+
+
+def _walk_frame(
+    body: bytes, start: int, header: bytes, blocks: int
+) -> Generator[bytes, None, tuple[int, int]]:
+    """Return where a frame ends, and `blocks` and how many it has; raise ZstdError."""
+    end = start + zstandard.frame_header_size(header)
+    is_last = False
+    while not is_last:
+        block = int.from_bytes(body[end : end + _BLOCK_HEADER_BYTES], "little")
+        is_last = bool(block & 1)
+        is_repeated_byte = block >> 1 & 3 == 1
+        end += _BLOCK_HEADER_BYTES + (1 if is_repeated_byte else block >> 3)
+        blocks += 1
+        if end > len(body):
+            raise _cut_off()
+        if blocks > BLOCKS_MAX:
+            raise _too_large(f"may have {BLOCKS_MAX} blocks at most")
+        if blocks % BLOCKS_IN_STEP == 0:
+            yield b""
+    has_checksum = zstandard.get_frame_parameters(header).has_checksum
+    return end + _CHECKSUM_BYTES * has_checksum, blocks
+
+
+def _cut_off() -> Refusal:
+    return _malformed("it is cut off")
+
+
+def _malformed(what: str) -> Refusal:
+    return Refusal(Code.INVALID_ENCODING, f"The body can't be inflated: {what}.")
+
+
+def _too_large(what: str) -> Refusal:
+    return Refusal(Code.PAYLOAD_TOO_LARGE, f"The body {what}.")
+
+
+ENCODINGS: Final[dict[str, Callable[[bytes], Iterator[bytes]]]] = {
+    "gzip": _gunzip,
+    "x-gzip": _gunzip,  # the same, says RFC 9110
+    "zstd": _unzstd,
+}
