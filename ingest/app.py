@@ -20,20 +20,20 @@ from ingest.http.handlers import Handlers
 from ingest.http.server import Connections
 from ingest.observe.metrics import Books
 from ingest.pipeline import rows
+from ingest.pipeline.claims import Span
 from ingest.pipeline.intake import Intake
-from ingest.pipeline.queue import EventQueue
-from ingest.pipeline.replay import Replayer
-from ingest.pipeline.shelter import Shelter
 from ingest.pipeline.spool import Spool
-from ingest.pipeline.writer import Overflow, Writer
-from ingest.store import migrations, partitions
+from ingest.pipeline.works import Works, make_link
+from ingest.store import idempotency, migrations
 from ingest.store.embedded import EmbeddedPostgres
 from ingest.store.failures import Outage, Unavailable
 from ingest.store.health import Health
 from ingest.store.key_snapshot import KeySnapshot
 from ingest.store.keyring import Keyring
-from ingest.store.link import CopyLink
+from ingest.store.partitions import Partitions
 from ingest.store.postgres import Postgres
+from ingest.web import pages
+from ingest.web.figures import Figures
 
 log = structlog.get_logger(__name__)
 
@@ -62,18 +62,42 @@ def _make_spool(spool: settings.Spool) -> Spool | None:
     )
 
 
+def make_partitions(config: Config, postgres: Postgres) -> Partitions:
+    """Return the partitions that a configuration asks for."""
+    return Partitions(postgres, config.events.partition_by, config.events.partitions_ahead)
+
+
 async def prepare(postgres: Postgres, config: Config) -> None:
     """Bring the database to where the server can use it; raise StartupError."""
-    await postgres.wait_until_up(config.database.start_timeout_s)
+    await _prepare(postgres, make_partitions(config, postgres), config.database.start_timeout_s)
+
+
+async def _prepare(postgres: Postgres, partitions: Partitions, timeout_s: float) -> None:
+    await postgres.wait_until_up(timeout_s)
     try:
         await migrations.migrate(postgres)
-        await partitions.ensure(
-            postgres, config.events.partition_by, config.events.partitions_ahead
-        )
+        await partitions.ensure()
     except Unavailable as failure:
         raise StartupError(
             f"the database can't be prepared: {failure.__cause__ or failure}"
         ) from failure
+
+
+def _make_span(events: settings.Events) -> Span:
+    past_ms = events.timestamp_past_days_max * 86_400_000
+    return Span(past_ms, int(events.timestamp_future_s_max * 1000))
+
+
+def _make_figures(config: Config) -> Figures:
+    return Figures(
+        event_name_chars_max=config.limits.event_name_chars_max,
+        body_bytes_max=config.limits.body_bytes_max,
+        batch_events_max=config.limits.batch_events_max,
+        batch_bytes_max=config.limits.batch_bytes_max,
+        timestamp_past_days_max=config.events.timestamp_past_days_max,
+        timestamp_future_s_max=config.events.timestamp_future_s_max,
+        key_in_query=config.server.key_in_query,
+    )
 
 
 class App:
@@ -86,25 +110,39 @@ class App:
         self._postgres = postgres
         self._embedded = embedded
         self._books = Books()
-        self._queue = EventQueue(
-            events_max=config.queue.events_max,
-            bytes_max=config.queue.bytes_max,
-            batch_events_max=config.writer.batch_events_max,
-            batch_bytes_max=config.writer.batch_bytes_max,
-        )
         self._spool = _make_spool(config.spool)
-        self._shelter = Shelter(self._spool, self._books)
+        self._partitions = make_partitions(config, postgres)
         self._keyring = Keyring(
             postgres,
             poll_interval_s=config.keys.poll_interval_s,
             snapshot=KeySnapshot(Path(config.spool.path)) if self._spool else None,
         )
-        self._probe_link, self._replay_link = self._make_link(), self._make_link()
-        self._links = [self._make_link() for _ in range(config.writer.connections)]
+        self._probe_link = make_link(postgres)
         self._health = Health(self._probe_link, rows.document([]), self._prepare_late)
-        intake = Intake(self._queue, event_name_chars_max=config.limits.event_name_chars_max)
+        self._works = Works(
+            postgres,
+            self._health,
+            self._partitions,
+            self._spool,
+            self._books,
+            queue=config.queue,
+            writer=config.writer,
+        )
+        intake = Intake(
+            self._works.lanes,
+            event_name_chars_max=config.limits.event_name_chars_max,
+            span=_make_span(config.events),
+            has_partition=self._partitions.covers,
+        )
         self._handlers = Handlers(
-            intake, self._keyring, self._health, self._shelter, self._books, config.limits
+            intake,
+            self._keyring,
+            self._health,
+            self._works.shelter,
+            self._books,
+            config.limits,
+            key_in_query=config.server.key_in_query,
+            pages=pages.routes(_make_figures(config)),
         )
         self._connections = Connections(
             web.Server(self._handlers.dispatch), config.limits, self._books
@@ -152,12 +190,13 @@ class App:
         """Get Postgres ready; without it, begin with the keys known last and spool."""
         if not await self._keyring.recall():
             # Never seen: more likely a mistake in the configuration than an outage.
-            await prepare(self._postgres, self._config)
+            timeout_s = self._config.database.start_timeout_s
+            await _prepare(self._postgres, self._partitions, timeout_s)
             self._is_prepared = True
             await self._connect()
             return
         try:
-            await self._prepare()
+            await self._migrate()
             await self._connect()
         except Unavailable as failure:
             if failure.is_lasting:
@@ -165,11 +204,10 @@ class App:
             self._health.report(failure)
             log.warning("starting without Postgres: events are spooled", reason=failure.reason)
 
-    async def _prepare(self) -> None:
+    async def _migrate(self) -> None:
         """Bring the database to where the server can use it; raise Unavailable or StartupError."""
         await migrations.migrate(self._postgres)
-        events = self._config.events
-        await partitions.ensure(self._postgres, events.partition_by, events.partitions_ahead)
+        await self._partitions.ensure()
         self._is_prepared = True
 
     async def _prepare_late(self) -> None:
@@ -177,44 +215,29 @@ class App:
         if self._is_prepared:
             return
         try:
-            await self._prepare()
+            await self._migrate()
         except StartupError as error:  # such as a newer schema: an operator's to mend, and spooled
             raise Unavailable(str(error), stored=False, outage=Outage.AWAY) from error
 
     async def _connect(self) -> None:
         await self._keyring.load()
-        for link in (self._probe_link, self._replay_link, *self._links):
-            await link.open()
-
-    def _make_link(self) -> CopyLink:
-        return CopyLink(self._postgres, rows.TABLE, rows.COLUMNS, rows.KEY)
-
-    def _make_replayer(self, spool: Spool) -> Replayer:
-        return Replayer(
-            spool, self._queue, self._replay_link, self._postgres, self._health, self._books
-        )
+        await self._probe_link.open()
+        await self._works.open()
 
     def _start_tasks(self) -> None:
         self._books.watch(
-            self._queue,
+            self._works.lanes,
             self._spool,
             is_postgres_up=lambda: self._health.is_up,
             keys=lambda: len(self._keyring),
         )
-        for link in self._links:
-            writer = Writer(self._queue, link, self._health, self._shelter, self._books)
-            self._own("writer", writer.run())
-        if self._spool is not None:
-            self._own("overflow", Overflow(self._queue, self._shelter).run())
-            self._own("replayer", self._make_replayer(self._spool).run())
+        for name, work in self._works.tasks():
+            self._own(name, work)
         self._own("health", self._health.watch())
         self._own("keyring", self._keyring.watch())
         self._own("sweep", self._connections.sweep())
-        events = self._config.events
-        self._own(
-            "partitions",
-            partitions.watch(self._postgres, events.partition_by, events.partitions_ahead),
-        )
+        self._own("partitions", self._partitions.watch())
+        self._own("idempotency keys", idempotency.watch(self._postgres))
         if self._embedded is not None:
             self._own("embedded", self._keep_embedded(self._embedded))
 
@@ -244,17 +267,17 @@ class App:
 
     async def _shut_down(self, server: asyncio.Server) -> None:
         """Stop accepting, settle what is queued, answer everybody, and let go of everything."""
-        log.info("stopping", events=self._queue.unsettled_events)
+        log.info("stopping", events=self._works.lanes.unsettled_events)
         self._handlers.stop()
         if self._fast_lane is not None:
             self._fast_lane.stop()
-        self._queue.close()
+        self._works.lanes.close()
         server.close()
         with suppress(TimeoutError):
             async with asyncio.timeout(self._config.server.shutdown_timeout_s):
-                await self._queue.drain()
+                await self._works.lanes.drain()
                 await self._connections.finish()
-        self._queue.refuse_all(
+        self._works.lanes.refuse_all(
             Refusal(
                 Code.DATABASE_ERROR,
                 "The server stopped before the database confirmed the event; "
@@ -266,8 +289,7 @@ class App:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._connections.close()
-        links = (self._probe_link, self._replay_link, *self._links)
-        await asyncio.gather(*(link.close() for link in links))
+        await asyncio.gather(self._probe_link.close(), self._works.close())
         if self._spool is not None:
             await self._spool.close()
         log.info("stopped", committed=self._books.committed_events)

@@ -83,6 +83,7 @@ def test_every_setting_can_be_set_by_its_environment_variable(key: str) -> None:
         "log.level": "debug",
         "log.format": "json",
         "server.fast_lane": "False",
+        "server.key_in_query": "True",
         "spool.enabled": "False",
     }.get(key, "7" if isinstance(default, int | float) else "text")
     # Limits that depend on each other are kept in order.

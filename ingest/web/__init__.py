@@ -1,0 +1,1 @@
+"""What people and tools look at: the documentation page and the OpenAPI document."""
