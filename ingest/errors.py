@@ -89,6 +89,10 @@ class Refusal(Exception):  # noqa: N818 - it is an answer, not a failure of ours
         if allow is not None:
             self.headers["Allow"] = allow
 
+    def anew(self) -> "Refusal":
+        """Return the same without a traceback: that holds whatever its frames hold, in cycles."""
+        return Refusal(self.code, self.message)
+
     def body(self) -> bytes:
         """Return the error in the one JSON shape that every route answers with."""
         error = {"code": self.code, "message": self.message}

@@ -43,8 +43,8 @@ SPOOL_BYTES_MAX: Final = 8_000_000
 """So small that the spool begins another file, of 1 MiB, during a run."""
 STATUS: Final = b"HTTP/1.1 "
 ID: Final = re.compile(rb'"id":"([0-9a-f-]{36})"')
-ROW: Final = re.compile(rb"\0\x05\0\0\0\x04.{4}\0\0\0\x10(.{16})", re.DOTALL)
-"""A COPY tuple's beginning: five fields, `app_id` in 4 bytes, the id in 16."""
+ROW: Final = re.compile(rb"\0\x07\0\0\0\x04.{4}\0\0\0\x10(.{16})", re.DOTALL)
+"""A COPY tuple's beginning: seven fields, `app_id` in 4 bytes, the id in 16."""
 WAL_HEAD_BYTES: Final = 32
 FRAME_HEAD: Final = struct.Struct(">II16x")
 """The page's number; the size of the database in pages if the frame commits, else 0."""
@@ -227,7 +227,7 @@ def hexed(data: bytes) -> str:
 
 
 SPOOL, WAL = hexed(b"/spool"), hexed(b"/spool/a.db-wal")
-A_ROW = b"\0\x05\0\0\0\x04\0\0\0\x01\0\0\0\x10" + UUID(int=7).bytes
+A_ROW = b"\0\x07\0\0\0\x04\0\0\0\x01\0\0\0\x10" + UUID(int=7).bytes
 ANSWER = b'HTTP/1.1 202 Accepted\r\n\r\n{"id":"%s"}' % str(UUID(int=7)).encode()
 LINES: Final = {
     "wal": f'7 pwrite64(5<{WAL}>, "{hexed(bytes(WAL_HEAD_BYTES))}", 32, 0) = 32',

@@ -5,7 +5,7 @@ leaves no trace, and they are queued all or none.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from aiohttp import hdrs, web
@@ -66,7 +66,7 @@ class BatchRoute:
             with self._bodies.holding(len(body)):
                 events = await self._split(body, is_ndjson=is_ndjson)
                 del body
-                return await self._take(request, events, preferred)
+                return await self._take(request, events, preferred, is_ndjson=is_ndjson)
         except Refusal as refusal:
             self._books.refused[refusal.code] += 1
             raise
@@ -81,10 +81,15 @@ class BatchRoute:
         )
 
     async def _take(
-        self, request: web.BaseRequest, events: Sequence[bytes], preferred: Preferences
+        self,
+        request: web.BaseRequest,
+        events: Sequence[bytes],
+        preferred: Preferences,
+        *,
+        is_ndjson: bool,
     ) -> web.Response:
         app_id = self._authenticator.app_of(request)  # it may have been revoked meanwhile
-        drafts, errors = await self._draft(app_id, events)
+        drafts, errors = await self._draft(app_id, events, is_ndjson=is_ndjson)
         if preferred.is_async:
             self._intake.accept_all(list(drafts.values()), [self._early_acks] * len(drafts))
             self._books.async_acks += bool(drafts)
@@ -95,30 +100,49 @@ class BatchRoute:
         fates = await answer.settled
         return describe(drafts, fates, errors, preferred)
 
-    async def _draft(self, app_id: int, events: Sequence[bytes]) -> tuple[dict[int, Draft], Errors]:
+    async def _draft(
+        self, app_id: int, events: Sequence[bytes], *, is_ndjson: bool
+    ) -> tuple[dict[int, Draft], Errors]:
         """Understand each event; return those that are good, and the others' errors, by index."""
+        # A line may be anything: two halves of an event, and two events in another line, say.
+        draft = self._draft_each if is_ndjson else self._draft_turn
         drafts: dict[int, Draft] = {}
         errors: Errors = {}
-        turn_events, turn_bytes = 0, 0
-        for index, event in enumerate(events):
-            try:
-                drafts[index] = self._draft_one(app_id, event)
-            except Refusal as refusal:
-                # A new one: the traceback leads here, in a cycle that would hold the whole batch.
-                errors[index] = Refusal(refusal.code, refusal.message)
-                self._books.refused[refusal.code] += 1
-            turn_events += 1
-            turn_bytes += len(event)
-            if turn_events >= _TURN_EVENTS or turn_bytes >= _TURN_BYTES:
-                turn_events, turn_bytes = 0, 0
-                await asyncio.sleep(0)
+        for start, turn in _turns(events):
+            for index, drafted in enumerate(draft(app_id, turn), start):
+                if isinstance(drafted, Refusal):
+                    errors[index] = drafted
+                    self._books.refused[drafted.code] += 1
+                else:
+                    drafts[index] = drafted
+            await asyncio.sleep(0)
         return drafts, errors
 
-    def _draft_one(self, app_id: int, event: bytes) -> Draft:
+    def _draft_turn(self, app_id: int, turn: Sequence[bytes]) -> list[Draft | Refusal]:
+        if max(map(len, turn)) <= self._limits.body_bytes_max:
+            return self._intake.draft_all(app_id, turn)
+        return self._draft_each(app_id, turn)
+
+    def _draft_each(self, app_id: int, turn: Sequence[bytes]) -> list[Draft | Refusal]:
+        return [self._draft_one(app_id, event) for event in turn]
+
+    def _draft_one(self, app_id: int, event: bytes) -> Draft | Refusal:
         bytes_max = self._limits.body_bytes_max
         if len(event) > bytes_max:
-            raise Refusal(Code.PAYLOAD_TOO_LARGE, f"An event may have {bytes_max} bytes at most.")
-        return self._intake.draft(app_id, event)
+            return Refusal(Code.PAYLOAD_TOO_LARGE, f"An event may have {bytes_max} bytes at most.")
+        return self._intake.draft_or_refuse(app_id, event)
+
+
+def _turns(events: Sequence[bytes]) -> Iterator[tuple[int, Sequence[bytes]]]:
+    """Yield events, with the index of the first, so many as may be drafted at once."""
+    start, size = 0, 0
+    for index, event in enumerate(events):
+        size += len(event)
+        if index + 1 - start >= _TURN_EVENTS or size >= _TURN_BYTES:
+            yield start, events[start : index + 1]
+            start, size = index + 1, 0
+    if start < len(events):
+        yield start, events[start:]
 
 
 def _content_of(request: web.BaseRequest) -> tuple[bool, str]:

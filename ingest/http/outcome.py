@@ -30,8 +30,7 @@ def describe(
     """Return the answer; `fates` has those that are not simply committed, None is "not yet"."""
     uncommon = fates or {}
     errors |= {index: fate for index, fate in uncommon.items() if isinstance(fate, Refusal)}
-    stored = [_row(draft, uncommon.get(index)) for index, draft in drafts.items()]
-    rows = [row for row in stored if row]
+    rows = _rows(drafts, uncommon) if uncommon else [row for _, row, _ in drafts.values()]
     if not rows:
         return _refuse_all(errors)
     headers = _applied(preferred)
@@ -45,6 +44,12 @@ def describe(
     if is_minimal:
         return succeed(b'{"status":"success","count":%d}' % len(rows), status, headers)
     return succeed(b"%b%b%b" % (OPEN, b",".join(rows), CLOSE), status, headers)
+
+
+def _rows(drafts: Mapping[int, Draft], fates: Mapping[int, Fate]) -> list[bytes]:
+    """Return what is stored as JSON."""
+    stored = (_row(draft, fates.get(index)) for index, draft in drafts.items())
+    return [row for row in stored if row]
 
 
 def _row(draft: Draft, fate: Fate | None) -> bytes:

@@ -18,6 +18,7 @@ from ingest.pipeline.fate import Ack, Fate, Waiter
 log = structlog.get_logger(__name__)
 
 LOG_INTERVAL_S: Final = 10.0
+_COMMITTED_STATUS: Final = Ack.COMMITTED.value
 
 
 class Answer:
@@ -45,8 +46,8 @@ class BatchAnswer:
     """
 
     def __init__(self, books: Books, events: int) -> None:
-        self._books = books
-        self._unsettled = events
+        self.books = books
+        self.unsettled = events
         self._fates: dict[int, Fate] = {}
         self.settled: asyncio.Future[dict[int, Fate]] = asyncio.get_running_loop().create_future()
         """The fates that are not simply "committed", by index."""
@@ -57,14 +58,15 @@ class BatchAnswer:
         """Return who waits for each of the events."""
         return [_Item(self, index) for index in indices]
 
-    def settle(self, index: int, fate: Fate) -> None:
-        """Note one; wake the request behind the last."""
+    def note(self, index: int, fate: Fate) -> None:
+        """Keep a fate that is not simply "committed"."""
         if isinstance(fate, Ack):
-            self._books.not_answered(fate.value)
-        if fate is not Ack.COMMITTED:
-            self._fates[index] = fate
-        self._unsettled -= 1
-        if not self._unsettled and not self.settled.done():
+            self.books.not_answered(fate.value)
+        self._fates[index] = fate
+
+    def finish(self) -> None:
+        """Wake the request."""
+        if not self.settled.done():
             self.settled.set_result(self._fates)
 
 
@@ -78,8 +80,15 @@ class _Item:
         self._index = index
 
     def settle(self, fate: Fate) -> None:
-        """Tell the batch."""
-        self._answer.settle(self._index, fate)
+        """Tell the batch. What is common is done here: a second call doubles its 0.2 µs."""
+        answer = self._answer
+        if fate is Ack.COMMITTED:
+            answer.books.requests[_COMMITTED_STATUS] -= 1
+        else:
+            answer.note(self._index, fate)
+        answer.unsettled -= 1
+        if not answer.unsettled:
+            answer.finish()
 
 
 class EarlyAcks:

@@ -11,7 +11,8 @@ the parser's limit (about 1,000). The parser refuses lone surrogates and all mal
 """
 
 import re
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -58,7 +59,52 @@ class Event(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 _TEXTS: Final = {"id": Code.INVALID_ID, "timestamp": Code.INVALID_TIMESTAMP}
 
 _decode = msgspec.json.Decoder(Event).decode
+_decode_all = msgspec.json.Decoder(list[Event]).decode
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+class Events(NamedTuple):
+    """Many events, and what none of them needs to be searched for."""
+
+    events: list[Event]
+    may_escape: bool
+    """Whether any has a backslash."""
+    may_exceed: bool
+    """Whether any has a number with an exponent worth a look."""
+
+
+def decode_all(bodies: Sequence[bytes]) -> Events | None:
+    """Return the events of bodies that are well-formed JSON, each alone.
+
+    Parsed and searched as one, for a third of what `decode` costs. None if any is no event: then
+    `decode` tells which. Whatever is returned is to be read with `params_of`.
+    """
+    joined = b"[%b]" % b",".join(bodies)
+    try:
+        events = _decode_all(joined)
+        joined.isascii() or joined.decode()
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    may_exceed = joined.translate(_EXPONENT_SHAPE).find(_EXPONENT) >= 0
+    return Events(events, _BACKSLASH in joined, may_exceed)
+
+
+def params_of(event: Event, name_chars_max: int, *, may_escape: bool, may_exceed: bool) -> bytes:
+    """Return the parameters of an event in valid UTF-8, as they were sent; raise Refusal."""
+    name = event.event_name
+    if not 0 < len(name) <= name_chars_max or "\0" in name:
+        raise _refuse_name(name_chars_max)
+    params = bytes(event.event_params)
+    if params[0] != _OBJECT_START:
+        return _absent(params)
+    # find, as `in` takes bytes for a number first: the exception it makes and drops costs 0.2 µs.
+    if may_escape and _BACKSLASH in params and params.find(_NUL_ESCAPE) >= 0:
+        _check_nul(params)
+    if len(params) > _DIGITS_HARMLESS or (
+        may_exceed and params.translate(_EXPONENT_SHAPE).find(_EXPONENT) >= 0
+    ):
+        _check_numbers(params)
+    return params
 
 
 def decode(body: bytes, name_chars_max: int) -> tuple[str, bytes, Event | None]:
@@ -70,21 +116,11 @@ def decode(body: bytes, name_chars_max: int) -> tuple[str, bytes, Event | None]:
         event = _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise _diagnose(body) from None
-    name = event.event_name
-    if not 0 < len(name) <= name_chars_max or "\0" in name:
-        raise _refuse_name(name_chars_max)
     if not body.isascii():
         _check_utf8(body)
+    params = params_of(event, name_chars_max, may_escape=True, may_exceed=True)
     uncommon = None if event.id is None and event.timestamp is None else event
-    params = bytes(event.event_params)
-    if params[0] != _OBJECT_START:
-        return name, _absent(params), uncommon
-    # find, as `in` takes bytes for a number first: the exception it makes and drops costs 0.2 µs.
-    if _BACKSLASH in params and params.find(_NUL_ESCAPE) >= 0:
-        _check_nul(params)
-    if len(params) > _DIGITS_HARMLESS or params.translate(_EXPONENT_SHAPE).find(_EXPONENT) >= 0:
-        _check_numbers(params)
-    return name, params, uncommon
+    return event.event_name, params, uncommon
 
 
 def _absent(params: bytes) -> bytes:

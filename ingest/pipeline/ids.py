@@ -10,6 +10,7 @@ millisecond collide with a chance of about 1 in 2**73.
 import os
 import time
 from binascii import hexlify
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import NamedTuple
@@ -60,6 +61,22 @@ class IdSequence:
             counter = self._counter
         low = counter.to_bytes(6, "big")
         return self._prefix + low, self._prefix_text + hexlify(low), self._moment
+
+    def take(self, count: int) -> tuple[Iterator[tuple[bytes, bytes]], Moment]:
+        """Return `count` ids, in both forms that `next` has, and one moment of receipt for all.
+
+        A third of what `next` costs: one look at the clock, one hexlify.
+        """
+        self.next()
+        if self._counter + count >= _COUNTER_END:
+            self._draw(self._id_ms + 1)
+        first = self._counter + 1
+        self._counter += count
+        lows = [counter.to_bytes(6, "big") for counter in range(first, first + count)]
+        texts = hexlify(b"".join(lows), b",", 6).split(b",")
+        prefix, prefix_text = self._prefix, self._prefix_text
+        pairs = ((prefix + low, prefix_text + text) for low, text in zip(lows, texts, strict=True))
+        return pairs, self._moment
 
     def _turn(self, now_ms: int) -> None:
         self._now_ms = now_ms

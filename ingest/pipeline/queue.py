@@ -11,7 +11,7 @@ there made 83 (`nonito_batch_events`); a Postgres that is far away still has two
 import asyncio
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import structlog
 
@@ -129,6 +129,25 @@ class EventQueue:
             batch = self._make_room(size)
         batch.rows.append(row)
         batch.waiters.append(waiter)
+        batch.bytes += size
+
+    def put_all(self, rows: Sequence[bytes], waiters: Sequence[Waiter]) -> None:
+        """File events that `require` has let in; at once if they fit into the batch that gathers.
+
+        Otherwise one by one: 0.2 µs each, where at once it is 0.05.
+        """
+        batch = self._gathering
+        size = sum(map(len, rows))
+        if (
+            batch is None
+            or len(batch.rows) + len(rows) >= batch.events_ripe
+            or batch.bytes + size > batch.bytes_max
+        ):
+            for row, waiter in zip(rows, waiters, strict=True):
+                self.put(row, waiter)
+            return
+        batch.rows += rows
+        batch.waiters += waiters
         batch.bytes += size
 
     def require(self, events: int, size: int) -> None:

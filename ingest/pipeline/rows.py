@@ -66,6 +66,17 @@ def row(head: bytes, event_id: bytes, name: bytes, params: bytes, times: bytes) 
     )
 
 
+def name_field(name: bytes) -> bytes:
+    """Return `event_name` with its length before it."""
+    return _length(len(name)) + name
+
+
+def row_of(head: bytes, event_id: bytes, name_field: bytes, params: bytes, times: bytes) -> bytes:
+    """Return the same as `row`, for many events of one name."""
+    head_of_params = _jsonb_head(len(params) + 1, 1)
+    return b"".join((head, event_id, name_field, head_of_params, params, times))
+
+
 def document(rows: Sequence[bytes]) -> bytes:
     """Return a whole COPY document."""
     return b"".join((_SIGNATURE, *rows, _TRAILER))

@@ -261,7 +261,9 @@ def without_collections() -> Iterator[None]:
 async def test_refused_events_leave_no_cycle_that_holds_their_batch() -> None:
     """Collections are rare, and one bad event in each of 200 batches would keep 3 GB."""
     before = sum(isinstance(found, Refusal) for found in gc.get_objects())
-    drafts, errors = await make_route()._draft(1, [b"{}", b'{"event_name":"a"}', b"[" * 5000])
+    drafts, errors = await make_route()._draft(
+        1, [b"{}", b'{"event_name":"a"}', b"[" * 5000], is_ndjson=False
+    )
     assert (list(drafts), list(errors)) == ([1], [0, 2])
     del drafts, errors
     assert sum(isinstance(found, Refusal) for found in gc.get_objects()) == before

@@ -53,7 +53,7 @@ MESSAGES = [
     (post(b"Content-Encoding: gzip"), ["Content-Encoding"]),
     (TOO_LARGE_HEADS[0], [str(BODY_BYTES_MAX)]),
     (join(b"GET /event HTTP/1.1", HOST), ["POST"]),
-    (join(b"GET /events HTTP/1.1", HOST), ["/event"]),
+    (join(b"GET /evnts HTTP/1.1", HOST), ["/event", "/events"]),
 ]
 
 
