@@ -15,8 +15,8 @@ _OURS, _OTHERS = ("#0b6e4f", "#5fbf95"), ("#6b7280", "#b6bcc6")
 
 
 def save(measured: Sequence[Measured], path: Path) -> None:
-    """Draw into a PNG file; raise OSError. COPY alone has no clients and is left out."""
-    served = [each for each in measured if each.connections != ONCE]
+    """Draw single POSTs into a PNG file; raise OSError. Batches and COPY alone are left out."""
+    served = [each for each in measured if each.connections != ONCE and each.events == 1]
     groups = sorted({each.connections for each in served})
     labels = list(dict.fromkeys(_label(each) for each in served))
     figure = Figure(figsize=(10, 1.4 + 0.75 * len(labels)), layout="constrained")

@@ -117,7 +117,8 @@ def compare(
 ) -> None:
     """Run our server, its peers and its ceilings against each other, on this machine.
 
-    Entries: ours-fast, ours-aiohttp, obvious, fastapi, aiohttp-fixed, uvloop-fixed, copy.
+    Entries: ours-fast, ours-aiohttp, obvious, fastapi, aiohttp-fixed, uvloop-fixed, ours-batch,
+    ours-batch-minimal, copy; and ours-batch-ndjson, by name only.
     """
     from bench import charts  # noqa: PLC0415 - matplotlib takes half a second
     from bench import compare as comparing  # noqa: PLC0415 - so that the client loads less
@@ -205,7 +206,7 @@ def hostile(*, seconds: float, only: tuple[str, ...], json_path: Path | None) ->
     """Let misbehaving peers loose, and say what they cost a bystander.
 
     Kinds: nobody, slow-heads, slow-bodies, idle, half-open, never-reading, resetters, half-closers,
-    garbage, big-heads, large-bodies.
+    garbage, big-heads, large-bodies, gzip-bombs, large-batches.
     """
     from bench import hostile as besieging  # noqa: PLC0415 - so that the client loads less
 

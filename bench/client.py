@@ -9,6 +9,7 @@ from when it was due, so that a stall shows in every request that it delayed.
 import asyncio
 import time
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from itertools import cycle
 from typing import cast
@@ -18,8 +19,8 @@ from bench.plan import is_success
 from bench.tally import Tally, Usual
 from bench.ticker import Ticker
 
-_ID_MARK = b'"id":"'
-_ID_CHARS = 36
+ID_MARK = b'"id":"'
+ID_CHARS = 36
 _EMPTY_LINE_BYTES = 4
 _OK = 200
 _CONNECT_TIMEOUT_S = 30.0
@@ -132,9 +133,9 @@ class Connection(asyncio.Protocol):
         self.load.reconnect(self)
 
     def _keep_id(self, data: bytes, end: int) -> None:
-        at = data.find(_ID_MARK, end) + len(_ID_MARK)
+        at = data.find(ID_MARK, end) + len(ID_MARK)
         # An answer without an id leaves something that is none, which the audit reports.
-        self.tally.ids += data[at : at + _ID_CHARS].ljust(_ID_CHARS)
+        self.tally.ids += data[at : at + ID_CHARS].ljust(ID_CHARS)
         self.tally.payloads.append(self.index)
 
     def _take_other(self, status: int, data: bytes, end: int) -> None:
@@ -189,8 +190,14 @@ class Load:
     """All connections of one process and the time at which each request is due."""
 
     def __init__(
-        self, address: tuple[str, int], requests: list[bytes], rate: float, tally: Tally
+        self,
+        address: tuple[str, int],
+        requests: list[bytes],
+        rate: float,
+        tally: Tally,
+        closed: Callable[["Load"], Connection] = Connection,
     ) -> None:
+        self._kind = OpenConnection if rate else closed
         self.requests = requests
         self.order = cycle(range(len(requests)))
         """Which request is sent next, on whichever connection."""
@@ -213,8 +220,7 @@ class Load:
 
     async def connect(self, connections: int) -> None:
         """Open all connections; raise OSError or TimeoutError."""
-        kind = OpenConnection if self._rate else Connection
-        self.connections = [kind(self) for _ in range(connections)]
+        self.connections = [self._kind(self) for _ in range(connections)]
         async with asyncio.timeout(_CONNECT_TIMEOUT_S):
             for connection in self.connections:
                 await self._connect(connection)

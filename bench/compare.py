@@ -13,15 +13,19 @@ import msgspec
 from rich.console import Console
 from rich.progress import Progress
 
-from bench import database, machine, servers
+from bench import database, forms, machine, servers
 from bench.contest import Arena, Contest, CopyAlone, Result, Served, Start
 from bench.errors import BenchError
 from bench.servers import Target
 
 FAST = "ours-fast"
 AIOHTTP = "ours-aiohttp"
+BATCH = "ours-batch"
+COPY = "copy"
 ONCE = 1
 """The connections of an entry that has no clients."""
+BATCH_CONNECTIONS = 4
+"""Enough that two COPYs are under way while two more batches are on the wire."""
 
 
 class Entry(NamedTuple):
@@ -32,7 +36,12 @@ class Entry(NamedTuple):
     promise: str
     """What its 200 means."""
     contest: Contest
-    has_clients: bool = True
+    connections: int = 0
+    """How many it always has; 0 for as many as are asked for."""
+    events: int = 1
+    """In a request."""
+    is_named_only: bool = False
+    """Whether it takes part only when it is asked for by name."""
 
 
 class Measured(msgspec.Struct):
@@ -43,6 +52,7 @@ class Measured(msgspec.Struct):
     promise: str
     connections: int
     runs: list[Result]
+    events: int = 1
 
     @property
     def good(self) -> list[Result]:
@@ -79,7 +89,8 @@ def entries() -> list[Entry]:
             nothing,
             Served(_peer("uvloop_fixed"), stores=False),
         ),
-        Entry("copy", "COPY alone, 1,000 rows each", committed, CopyAlone(), has_clients=False),
+        *_batches(),
+        Entry(COPY, "COPY alone, 1,000 rows each", committed, CopyAlone(), ONCE),
     ]
 
 
@@ -90,7 +101,9 @@ def choose(names: Sequence[str]) -> list[Entry]:
     for name in names:
         if name not in known:
             raise BenchError(f"--only {name}: takes no part; choose from {', '.join(known)}")
-    return [entry for entry in everybody if not names or entry.name in names]
+    if not names:
+        return [entry for entry in everybody if not entry.is_named_only]
+    return [entry for entry in everybody if entry.name in names]
 
 
 def plan(
@@ -98,10 +111,10 @@ def plan(
 ) -> list[tuple[Entry, int]]:
     """Return every run in order: round by round, each entry with each number of connections."""
     one_round = [
-        (entry, number if entry.has_clients else ONCE)
+        (entry, entry.connections or number)
         for number in connections
         for entry in chosen
-        if entry.has_clients or number == connections[0]
+        if not entry.connections or number == connections[0]
     ]
     return one_round * rounds
 
@@ -115,7 +128,7 @@ def measure(arena: Arena, planned: Sequence[tuple[Entry, int]], console: Console
             progress.update(task, description=f"{entry.label}, {connections} connections")
             measured = found.setdefault(
                 (entry.name, connections),
-                Measured(entry.name, entry.label, entry.promise, connections, []),
+                Measured(entry.name, entry.label, entry.promise, connections, [], entry.events),
             )
             measured.runs.append(entry.contest(arena, connections))
             progress.advance(task)
@@ -145,6 +158,27 @@ def _ours() -> list[Entry]:
     return [
         Entry(FAST, "ours, fast lane", committed, Served(_our(fast))),
         Entry(AIOHTTP, "ours, aiohttp lane", committed, Served(_our(slow))),
+    ]
+
+
+def _batches() -> list[Entry]:
+    """Return our server with batches of 1,000, each way that they can be sent and answered."""
+    kinds = (
+        (BATCH, "ours, batches", forms.BATCH, False),
+        (f"{BATCH}-minimal", "ours, batches, return=minimal", forms.MINIMAL_BATCH, False),
+        (f"{BATCH}-ndjson", "ours, batches of NDJSON", forms.NDJSON_BATCH, True),
+    )
+    return [
+        Entry(
+            name,
+            label,
+            "committed",
+            Served(_our({}), form=form),
+            BATCH_CONNECTIONS,
+            form.events,
+            is_named_only,
+        )
+        for name, label, form, is_named_only in kinds
     ]
 
 

@@ -14,6 +14,7 @@ import msgspec
 from bench import crew, database, machine, payloads, servers, verify
 from bench.crew import Job, Run
 from bench.errors import BenchError
+from bench.forms import SINGLE, Form
 from bench.machine import Cores
 from bench.peers.copy import Copied
 from bench.report import client_us, latency_ms
@@ -43,7 +44,7 @@ class Result(msgspec.Struct, frozen=True):
     """For the COPY alone: the client's, which stands in the server's place."""
     postgres_cpu_s_per_100k: float
     latency_ms: dict[str, float]
-    """p50, p90, p99, p99.9, max; empty for the COPY alone."""
+    """p50, p90, p99, p99.9, max of a request; empty for the COPY alone."""
     server_rss_bytes: int
     client_cpu_us_per_request: float
     void: list[str]
@@ -66,6 +67,7 @@ class Served:
 
     start: Start
     stores: bool = True
+    form: Form = SINGLE
 
     def __call__(self, arena: Arena, connections: int) -> Result:
         """Load it in a closed loop; a run whose rows don't match its 200s is void."""
@@ -81,16 +83,20 @@ class Served:
                 cores=arena.cores.others,
                 postgres_pid=arena.postgres_pid,
                 acknowledged=Path(directory) if self.stores else None,
+                form=self.form,
             )
             run = crew.run(job, lambda *_: None)
             faults = self._audit(arena, run) if self.stores else []
         return _result(run, faults + _bad_answers(run))
 
     def _audit(self, arena: Arena, run: Run) -> list[str]:
-        faults = [
-            f"{name}: {n}" for name, n in verify.audit(arena.database_url, run).faults.items()
-        ]
-        stored, answered = database.count(arena.database_url), run.outcome.successes
+        url, form = arena.database_url, self.form
+        faults = []
+        if form.ids_kept:
+            faults += [f"{name}: {n}" for name, n in verify.audit(url, run).faults.items()]
+        if form.events > 1 and (others := database.count_others(url, payloads.example())):
+            faults.append(f"{others} rows are not what was sent")
+        stored, answered = database.count(url), run.outcome.successes * form.events
         if stored != answered:
             faults.append(f"{answered} acknowledged, {stored} rows")
         return faults
@@ -143,11 +149,12 @@ class CopyAlone:
 
 
 def _result(run: Run, void: list[str]) -> Result:
-    answers = run.outcome.answers
+    each = run.job.form.events
+    events = run.outcome.answers * each
     return Result(
-        events_per_s=run.outcome.events_per_s,
-        server_cpu_s_per_100k=run.server.cpu_s_per_100k(answers) if run.server else 0.0,
-        postgres_cpu_s_per_100k=run.postgres.cpu_s_per_100k(answers) if run.postgres else 0.0,
+        events_per_s=run.outcome.events_per_s * each,
+        server_cpu_s_per_100k=run.server.cpu_s_per_100k(events) if run.server else 0.0,
+        postgres_cpu_s_per_100k=run.postgres.cpu_s_per_100k(events) if run.postgres else 0.0,
         latency_ms=latency_ms(run.outcome.latencies),
         server_rss_bytes=run.server.rss_bytes if run.server else 0,
         client_cpu_us_per_request=client_us(run.outcome),
@@ -161,6 +168,8 @@ def _bad_answers(run: Run) -> list[str]:
     ]
     if run.outcome.lost:
         found.append(f"{run.outcome.lost} requests without an answer")
+    if run.outcome.miscounted:
+        found.append(f"{run.outcome.miscounted} batches with more rows or fewer")
     if not run.outcome.answers:
         found.append("no answers")
     return found

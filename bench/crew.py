@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from bench import http, machine
 from bench.errors import BenchError
+from bench.forms import SINGLE, Form
 from bench.machine import Usage
 from bench.payloads import Payload
 from bench.plan import Outcome, Plan, Progress
@@ -46,6 +47,8 @@ class Job:
     postgres_pid: int | None = None
     acknowledged: Path | None = None
     """A directory, where each process keeps what was acknowledged in one of its own."""
+    form: Form = SINGLE
+    """Of each request; a payload is sent as often as it has events."""
 
     @property
     def slice_s(self) -> float:
@@ -95,7 +98,11 @@ def _plans(job: Job) -> list[Plan]:
     """Divide a job among its processes."""
     target = job.target
     host = f"[{target.host}]" if ":" in target.host else target.host
-    requests = [http.request(f"{host}:{target.port}", job.key, each.body) for each in job.payloads]
+    address, form = f"{host}:{target.port}", job.form
+    requests = [
+        http.request(address, job.key, form.document(each.body), form.path, form.headers)
+        for each in job.payloads
+    ]
     whole = Plan(
         host=target.host,
         port=target.port,
@@ -107,6 +114,7 @@ def _plans(job: Job) -> list[Plan]:
         slice_s=job.slice_s,
         drain_s=job.drain_s,
         cores=job.cores,
+        form=form,
     )
     few, more = divmod(job.connections, job.processes)
     return [

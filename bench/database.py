@@ -8,6 +8,7 @@ import asyncpg
 
 from bench import machine
 from bench.errors import BenchError
+from bench.payloads import Payload
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 T = TypeVar("T")
@@ -58,6 +59,21 @@ def count(database_url: str) -> int:
 
     async def work(connection: Connection) -> int:
         return int(await connection.fetchval("SELECT count(*) FROM events"))
+
+    return _run(database_url, work)
+
+
+def count_others(database_url: str, payload: Payload) -> int:
+    """Return how many of the stored events are not this one."""
+
+    async def work(connection: Connection) -> int:
+        found = await connection.fetchval(
+            "SELECT count(*) FROM events WHERE (event_name, event_params)"
+            " IS DISTINCT FROM ($1, $2::jsonb)",
+            payload.name,
+            payload.params,
+        )
+        return int(found)
 
     return _run(database_url, work)
 

@@ -61,7 +61,9 @@ class Found(msgspec.Struct, frozen=True):
     peers: int
     deeds: Deeds
     bystander_ms: dict[str, float]
-    """Latencies: p50, p90, p99, p99.9, max."""
+    """Latencies of `/healthz`: p50, p90, p99, p99.9, max."""
+    sender_ms: dict[str, float]
+    """The same of single events, which also wait for Postgres."""
     bystander_statuses: dict[int, int]
     sender_statuses: dict[int, int]
     unanswered: int
@@ -171,6 +173,7 @@ def _watch(kind: str, target: Target, seconds: float, started: list[Pipe]) -> Fo
         KINDS[kind].peers,
         deeds,
         latency_ms(watched.latencies),
+        latency_ms(served.latencies),
         dict(watched.totals),
         dict(served.totals),
         watched.lost + watched.unsent + served.lost + served.unsent,
@@ -240,12 +243,12 @@ def as_json(found: Sequence[Found], seconds: float) -> dict[str, Any]:
 
 
 def show(console: Console, found: Sequence[Found]) -> None:
-    """Print a line for each kind, and what missed its target."""
+    """Print a line for each kind, and what missed its target; latencies of `/healthz`."""
     table = Table(title="healthz beside misbehaving peers", box=SIMPLE)
     table.add_column("kind")
-    for name in ("peers", "connections", "p50 ms", "p99 ms", "max ms", "MB", "grows"):
+    for name in ("peers", "connections", "p50 ms", "p99 ms", "max ms", "sender's", "MB", "grows"):
         table.add_column(name, justify="right")
-    for name in ("sender's answers", ""):
+    for name in ("its answers", "the peers'", ""):
         table.add_column(name)
     for each in found:
         table.add_row(*_cells(each))
@@ -266,9 +269,11 @@ def _cells(each: Found) -> list[str]:
         f"{each.peers:,}",
         f"{each.deeds.connections:,}",
         *(f"{each.bystander_ms[name]:.2f}" for name in ("p50", "p99", "max")),
+        f"{each.sender_ms['p99']:.2f}",
         f"{each.rss_before_bytes / 1e6:.0f}",
         f"{each.rss_growth_bytes / 1e6:+.1f}",
         _shown(each.sender_statuses),
+        _shown(each.deeds.statuses),
         "[green]passed" if is_passed else "[red]missed",
     ]
 

@@ -22,6 +22,9 @@ from typing import NamedTuple
 
 import uvloop
 
+from bench import hostile_batches
+from bench.http import Heads
+
 _DRIP_S = 1.0
 _PATIENCE_S = 0.2
 _PAUSE_S = 0.01
@@ -49,7 +52,7 @@ class Deeds:
     connections: int = 0
     failed_connects: int = 0
     statuses: Counter[int] = field(default_factory=Counter)
-    """The first answer that each connection read, where it read any."""
+    """The first answer that each connection read, where it read any; all, of those that `ask`."""
     half_closed: int = 0
     """Whole requests behind which a peer closed its sending side."""
     half_closed_answered: int = 0
@@ -86,6 +89,19 @@ class Peer:
                 self.deeds.statuses[status] += 1
         return status
 
+    async def ask(self, request: bytes) -> None:
+        """Send a whole request and read all of its answer; raise OSError if none comes."""
+        await self.send(request)
+        answer = b""
+        while _END_OF_HEAD not in answer:
+            answer += await self._receive()
+        head_bytes = answer.index(_END_OF_HEAD) + len(_END_OF_HEAD)
+        head = Heads().parse(answer[:head_bytes])
+        missing_bytes = head_bytes + head.body_bytes - len(answer)
+        while missing_bytes > 0:
+            missing_bytes -= len(await self._receive())
+        self.deeds.statuses[head.status] += 1
+
     async def lingers(self, seconds: float) -> bool:
         """Wait for so long at most; return whether the server left the connection open."""
         try:
@@ -94,6 +110,12 @@ class Peer:
         except TimeoutError:
             return True
         return False
+
+    async def _receive(self) -> bytes:
+        data = await self._loop.sock_recv(self._socket, _READ_BYTES)
+        if not data:
+            raise ConnectionResetError("the server closed")
+        return data
 
     def half_close(self) -> None:
         """Say that nothing more will be sent."""
@@ -164,6 +186,14 @@ async def _send_large_body(peer: Peer) -> None:
     await peer.lingers(_PATIENCE_S)
 
 
+def _keep_asking(make: Callable[[bytes], bytes]) -> Callable[[Peer], Awaitable[None]]:
+    async def live(peer: Peer) -> None:
+        while True:
+            await peer.ask(make(peer.request))
+
+    return live
+
+
 @cache
 def _big_heads(request: bytes) -> tuple[bytes, ...]:
     """Return a head with one endless header, and one with headers without end."""
@@ -205,6 +235,8 @@ KINDS = {
     "garbage": Kind(20, _send_garbage),
     "big-heads": Kind(20, _send_big_head),
     "large-bodies": Kind(20, _send_large_body),
+    "gzip-bombs": Kind(3, _keep_asking(hostile_batches.bomb)),
+    "large-batches": Kind(1, _keep_asking(hostile_batches.largest)),
 }
 
 
@@ -239,7 +271,7 @@ def raise_file_limit() -> None:
 
 
 async def _run(order: Order) -> Deeds:
-    """Run all peers; those that wait for an answer at the end may do so for a little longer."""
+    """Run all peers; half-closers that wait for an answer at the end may do so a little longer."""
     deeds, end_s = Deeds(), time.monotonic() + order.seconds
     kind = KINDS[order.kind]
     tasks = [asyncio.create_task(_repeat(order, deeds, end_s)) for _ in range(kind.peers)]

@@ -1,7 +1,10 @@
 """As much HTTP as the load client needs: building requests, and framing answers by their length."""
 
 import re
+from collections.abc import Mapping
 from typing import NamedTuple
+
+from bench.forms import SINGLE
 
 _STATUS = re.compile(rb"HTTP/1\.[01] ([0-9]{3})[ \r]")
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,9})[ \t]*\r\n", re.IGNORECASE)
@@ -44,10 +47,17 @@ def check_unfinished(head: bytes) -> None:
         raise AnswerError("an answer's head without an end")
 
 
-def request(host: str, key: str, body: bytes) -> bytes:
-    """Return one whole `POST /event`, as HTTP libraries send it."""
+def request(
+    host: str,
+    key: str,
+    body: bytes,
+    path: str = SINGLE.path,
+    headers: Mapping[str, str] = SINGLE.headers,
+) -> bytes:
+    """Return one whole POST, as HTTP libraries send it."""
+    given = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     head = (
-        f"POST /event HTTP/1.1\r\nHost: {host}\r\nUser-Agent: nonito-bench\r\nAccept: */*\r\n"
-        f"X-API-Key: {key}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        f"POST {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: nonito-bench\r\nAccept: */*\r\n"
+        f"X-API-Key: {key}\r\n{given}Content-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body

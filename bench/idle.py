@@ -32,7 +32,7 @@ RATIO_MAX = 1.5
 _WARM_UP_S = 0.2
 _COMMIT_TIMEOUT_S = 30.0
 _PLACEHOLDER = b"\xee" * 16
-_NO_TIME = b"\0\0\0\x08" + bytes(8)
+_NO_TIME = rows.tail(0, None, None)
 _VARIANT = 2 << 62
 _OK = 200
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from bench.forms import SINGLE, Form
 from bench.histogram import Histogram, Sparse
 
 
@@ -31,6 +32,8 @@ class Plan:
     """Where to run; empty for anywhere."""
     delay_s: float = 0.0
     """Open loop: how long after the common start its first request is due."""
+    form: Form = SINGLE
+    """Of the requests; batches go in a closed loop only."""
 
 
 class Progress(NamedTuple):
@@ -51,6 +54,8 @@ class Outcome:
     """All answers from the first to the last, those to the warm-up included."""
     lost: int = 0
     """Requests that never got an answer: broken connections, and answers not waited for."""
+    miscounted: int = 0
+    """Acknowledged batches whose answer has more rows or fewer."""
     unsent: int = 0
     """Open loop: requests that were due but that no connection was free to send."""
     latencies: Histogram = field(default_factory=Histogram)
@@ -67,12 +72,12 @@ class Outcome:
 
     @property
     def events_per_s(self) -> float:
-        """Return acknowledged events a second."""
+        """Return acknowledged requests a second: events, unless a request is a batch."""
         return _good(self.statuses) / self.window_s if self.window_s else 0.0
 
     @property
     def successes(self) -> int:
-        """Return all acknowledged events, warm-up included."""
+        """Return all acknowledged requests, warm-up included."""
         return _good(self.totals)
 
     def add(self, other: "Outcome") -> None:
@@ -81,6 +86,7 @@ class Outcome:
         self.statuses += other.statuses
         self.totals += other.totals
         self.lost += other.lost
+        self.miscounted += other.miscounted
         self.unsent += other.unsent
         self.latencies.add(other.latencies.sparse())
         for number, sparse in other.slices.items():

@@ -19,6 +19,8 @@ class Tally:
         """At the same index, which request each answered."""
         self.other_statuses: list[int] = []
         """Of the answers that were no 200."""
+        self.miscounted = 0
+        """Acknowledged batches whose answer has more rows or fewer."""
         self.lost = 0
         self.broken = ""
         """Why the run can't go on."""

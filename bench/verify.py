@@ -69,7 +69,7 @@ class Books:
     """What the audit counted; all but `acknowledged` are 0 when the books balance."""
 
     acknowledged: int
-    """Answers of 200 or 202."""
+    """Ids that came with a 200 or 202: one an answer, of a batch the first and the last."""
     without_id: int = 0
     """Of these, answers whose id is none."""
     acknowledged_twice: int = 0
@@ -119,7 +119,7 @@ async def _audit(database_url: str, run: Run) -> Books:
     finally:
         await connection.close(timeout=_CONNECT_TIMEOUT_S)
     acknowledged = counts.pop("acknowledged") + without_id
-    uncounted = abs(run.outcome.successes - acknowledged)
+    uncounted = abs(run.outcome.successes * run.job.form.ids_kept - acknowledged)
     return Books(acknowledged, without_id=without_id, uncounted=uncounted, **counts)
 
 

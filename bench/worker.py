@@ -6,13 +6,15 @@ import os
 import time
 from collections import Counter
 from contextlib import ExitStack
+from functools import partial
 from multiprocessing.connection import Connection as Pipe
 
 import numpy as np
 import uvloop
 from numpy.typing import NDArray
 
-from bench.client import Load, clock
+from bench.bulk import BulkConnection
+from bench.client import Connection, Load, clock
 from bench.histogram import Histogram, Sparse
 from bench.ledger import Ledger
 from bench.plan import Outcome, Plan, Progress
@@ -90,7 +92,9 @@ class _Worker:
     async def run(self) -> Outcome:
         """Return what was measured; raise OSError if the server can't be reached."""
         plan = self._plan
-        self._load = Load((plan.host, plan.port), plan.requests, plan.rate, self._tally)
+        is_batch = plan.form.events > 1
+        closed = partial(BulkConnection, form=plan.form) if is_batch else Connection
+        self._load = Load((plan.host, plan.port), plan.requests, plan.rate, self._tally, closed)
         await self._load.connect(plan.connections)
         self._pipe.send(Progress(0))
         outcome = await self._measure(await self._when_to_start())
@@ -120,6 +124,7 @@ class _Worker:
         self._flush()
         outcome.totals = self._statuses()
         outcome.latencies, outcome.slices = self._recorder.finish()
+        outcome.miscounted = self._tally.miscounted
         outcome.failure = self._tally.broken
         return outcome
 

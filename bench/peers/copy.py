@@ -27,14 +27,15 @@ class Document:
     """A COPY document of 1,000 rows whose ids can be renewed."""
 
     def __init__(self, app_id: int, payload: Payload) -> None:
-        head, created_at = rows.row_head(app_id), b"\0\0\0\x08" + bytes(8)
-        one = rows.row(head, bytes(16), payload.name.encode(), payload.params.encode(), created_at)
+        head, times = rows.row_head(app_id), rows.tail(0, None, None)
+        one = rows.row(head, bytes(16), payload.name.encode(), payload.params.encode(), times)
         whole = bytes(rows.document([one] * BATCH_EVENTS))
         self._bytes = np.frombuffer(bytearray(whole), dtype=np.uint8)
         before = whole.index(one)
         table = self._bytes[before : before + len(one) * BATCH_EVENTS].reshape(BATCH_EVENTS, -1)
         self._ids = table[:, _ID_PLACE : _ID_PLACE + 16]
-        self._times = table[:, -8:]
+        times_end = len(one) - len(rows.PLAIN)
+        self._times = table[:, times_end - 8 : times_end]
         self._batch = 0
 
     def renew(self) -> memoryview:

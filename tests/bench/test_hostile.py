@@ -1,16 +1,18 @@
 """The `hostile` command: every kind does its worst, is counted, and is held to the targets."""
 
 import json
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+import requests
 from click.testing import CliRunner
 
-from bench import hostile, servers
+from bench import hostile, hostile_batches, http, payloads, servers
 from bench.cli import command
 from bench.errors import BenchError
 from bench.hostile import Found
@@ -26,6 +28,7 @@ FOUND = Found(
     peers=1,
     deeds=Deeds(connections=5, half_closed=5, half_closed_answered=5),
     bystander_ms={"p50": 1.0, "p99": 49.0, "max": 900.0},
+    sender_ms={"p50": 2.0, "p99": 900.0, "max": 900.0},
     bystander_statuses={200: 10},
     sender_statuses={200: 10},
     unanswered=0,
@@ -52,9 +55,54 @@ def test_every_kind_connects_and_is_watched(shared_server: Server, kind: str) ->
     assert found.sender_statuses[200] in ASKED
     assert found.bystander_statuses[200] in ASKED
     assert 0 < found.bystander_ms["p50"] <= found.bystander_ms["p99"] <= found.bystander_ms["max"]
+    assert 0 < found.sender_ms["p50"] <= found.sender_ms["p99"]
     assert found.rss_before_bytes > 0
     assert (found.deeds.half_closed > 0) is (kind == "half-closers")
     assert found.deeds.half_closed_answered == found.deeds.half_closed
+
+
+@pytest.mark.parametrize(
+    ("make", "status", "bytes_min", "bytes_max"),
+    [
+        (hostile_batches.bomb, 413, 1_000_000, 1_100_000),
+        (hostile_batches.largest, 200, 16_760_000, 16 << 20),
+    ],
+)
+def test_bomb_is_refused_and_the_largest_batch_is_taken(
+    shared_server: Server,
+    make: Callable[[bytes], bytes],
+    status: int,
+    bytes_min: int,
+    bytes_max: int,
+) -> None:
+    """A bomb is small, and the largest batch is just inside the limits of bytes and of events."""
+    head, _, body = make(http.request("h", shared_server.key, payloads.example().body)).partition(
+        b"\r\n\r\n"
+    )
+    headers = dict(line.split(": ") for line in head.decode().split("\r\n")[1:])
+    answer = requests.post(f"{shared_server.url}/events", body, headers=headers, timeout=30)
+    assert answer.status_code == status
+    assert bytes_min < len(body) <= bytes_max
+    if status == 200:
+        assert len(answer.json()["data"]) == 10_000
+
+
+def test_bomb_is_a_gibibyte() -> None:
+    """Of well-formed gzip, but for the sum at its end."""
+    request = http.request("h", "nk", payloads.example().body)
+    squeezed = hostile_batches.bomb(request).partition(b"\r\n\r\n")[2]
+    assert squeezed.startswith(b"\x1f\x8b\x08")
+    assert sum(map(len, inflated(squeezed))) == 1 << 30
+
+
+def inflated(squeezed: bytes) -> Iterator[bytes]:
+    """Yield what gzip makes of it, in pieces, without looking at the sum behind it."""
+    stream = zlib.decompressobj(-zlib.MAX_WBITS)
+    rest = squeezed[10:-8]
+    while rest:
+        yield stream.decompress(rest, 1 << 20)
+        rest = stream.unconsumed_tail
+    yield stream.flush()
 
 
 def test_command_prints_a_line_for_each_kind_and_saves(

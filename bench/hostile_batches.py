@@ -1,0 +1,45 @@
+"""Batches that cost a server the most: a gzip bomb, and one as large as the limits let it be."""
+
+import re
+import zlib
+from functools import cache
+from typing import Final
+
+from ingest.config import Limits
+
+_BOMB_BYTES: Final = 1 << 30
+_BLOCK_BYTES: Final = 1 << 20
+_GZIP_HEAD: Final = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"
+_LIMITS: Final = Limits()
+_EVENT: Final = b'{"event_name": "page_view", "event_params": {"text": "%b"}}'
+_END_OF_HEAD: Final = b"\r\n\r\n"
+_LENGTH: Final = re.compile(rb"Content-Length: [0-9]+")
+
+
+@cache
+def bomb(request: bytes) -> bytes:
+    """Return a batch of 1 GiB of zeros in 1 MB; `request` is a whole `POST /event`."""
+    return _batch(request, _zeros(), b"Content-Encoding: gzip\r\n")
+
+
+@cache
+def largest(request: bytes) -> bytes:
+    """Return a good batch of as many events and bytes as the server takes."""
+    events, bytes_max = _LIMITS.batch_events_max, _LIMITS.batch_bytes_max
+    event_bytes = (bytes_max - len(b"[]")) // events - len(b",")
+    text = b"x" * (event_bytes - len(_EVENT % b""))
+    return _batch(request, b"[%b]" % b",".join([_EVENT % text] * events))
+
+
+def _batch(request: bytes, body: bytes, header: bytes = b"") -> bytes:
+    head, _, _ = request.partition(_END_OF_HEAD)
+    head = head.replace(b"POST /event ", b"POST /events ", 1)
+    return _LENGTH.sub(b"%bContent-Length: %d" % (header, len(body)), head) + _END_OF_HEAD + body
+
+
+def _zeros() -> bytes:
+    """Return the gzip; without the sum at its end, which would take seconds and is never read."""
+    squeezer = zlib.compressobj(9, wbits=-zlib.MAX_WBITS)
+    block = squeezer.compress(bytes(_BLOCK_BYTES)) + squeezer.flush(zlib.Z_FULL_FLUSH)
+    blocks = _BOMB_BYTES // _BLOCK_BYTES  # alike, as each begins anew
+    return _GZIP_HEAD + block * blocks + squeezer.flush() + bytes(8)
