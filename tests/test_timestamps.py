@@ -197,7 +197,7 @@ def test_window_can_be_configured(database_url: str, start_server: StartServer) 
         database_url,
         key=key,
         events__timestamp_past_days_max=36_525,
-        events__timestamp_future_s_max=31_536_000,
+        events__timestamp_future_s_max=604_800,
     )
     narrow = start_server(
         database_url,
@@ -207,9 +207,9 @@ def test_window_can_be_configured(database_url: str, start_server: StartServer) 
     )
     for moment, is_in in (
         (datetime(1970, 1, 1, tzinfo=UTC), True),
-        (now() + 364 * DAY, True),
+        (now() + 6.9 * DAY, True),
         (datetime(1969, 12, 31, tzinfo=UTC), False),
-        (now() + 366 * DAY, False),
+        (now() + 7.1 * DAY, False),
     ):
         for way in ("alone", "in a batch"):
             event = {"event_name": "t", "timestamp": moment.isoformat()}
