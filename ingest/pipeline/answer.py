@@ -1,6 +1,5 @@
 """Stored rows as JSON, the way that clients get them, and what is put around them."""
 
-from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import orjson
@@ -10,8 +9,6 @@ from ingest.pipeline import tuples
 OPEN: Final = b'{"status":"success","data":['
 CLOSE: Final = b"]}"
 
-_EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
-
 
 def alone(row: bytes) -> bytes:
     """Return the body of an answer with one row."""
@@ -19,7 +16,7 @@ def alone(row: bytes) -> bytes:
 
 
 def alone_of(event_id: bytes, name: str, params: bytes, created_at: bytes) -> bytes:
-    """Return the same for a plain event, whose row is not needed by itself: 0.15 µs less."""
+    """Return the same for a plain event, in one piece: most events are answered with this."""
     return b"".join(
         (
             b'{"status":"success","data":[{"id":"',
@@ -39,23 +36,7 @@ def row_json(
     event_id: bytes, name: str, params: bytes, created_at: bytes, timestamp: bytes | None
 ) -> bytes:
     """Return one row; all but the name is JSON already, or needs no escaping."""
-    happened = b"" if timestamp is None else b',"timestamp":"%b"' % timestamp
-    # Joined by hand: the params are sent back as they came, and nothing is encoded twice.
-    return b"".join(
-        (
-            b'{"id":"',
-            event_id,
-            b'","event_name":',
-            orjson.dumps(name),
-            b',"event_params":',
-            params,
-            b',"created_at":"',
-            created_at,
-            b'"',
-            happened,
-            b"}",
-        )
-    )
+    return row_of(event_id, name_part(name), params, end_part(created_at, timestamp))
 
 
 def name_part(name: str) -> bytes:
@@ -63,13 +44,15 @@ def name_part(name: str) -> bytes:
     return b'","event_name":%b,"event_params":' % orjson.dumps(name)
 
 
-def end_part(created_at: bytes) -> bytes:
-    """Return what stands behind the parameters of a plain event."""
-    return b',"created_at":"%b"}' % created_at
+def end_part(created_at: bytes, timestamp: bytes | None = None) -> bytes:
+    """Return what stands behind the parameters."""
+    happened = b"" if timestamp is None else b',"timestamp":"%b"' % timestamp
+    return b',"created_at":"%b"%b}' % (created_at, happened)
 
 
 def row_of(event_id: bytes, name_part: bytes, params: bytes, end_part: bytes) -> bytes:
-    """Return the same as `row_json`, for many plain events of one name and time."""
+    """Return the same as `row_json`; many events may share the parts."""
+    # Joined by hand: the params are sent back as they came, and nothing is encoded twice.
     return b"".join((b'{"id":"', event_id, name_part, params, end_part))
 
 
@@ -84,10 +67,3 @@ def of_tuple(row: bytes) -> bytes:
         stored["created_at"].encode(),
         timestamp.encode() if timestamp else None,
     )
-
-
-def rfc3339(micros: int) -> bytes:
-    """Return microseconds since 2000-01-01 UTC as text: to the millisecond, if that is exact."""
-    precision = "microseconds" if micros % 1000 else "milliseconds"
-    moment = _EPOCH + timedelta(microseconds=micros)
-    return moment.isoformat(timespec=precision).replace("+00:00", "Z").encode()

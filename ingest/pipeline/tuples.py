@@ -98,8 +98,8 @@ def decode(row: bytes) -> Stored:
         id=str(UUID(bytes=row[_ID_AT : _ID_AT + _ID_SIZE])),
         event_name=row[_NAME_AT : params_at - _JSONB_HEAD_SIZE].decode(),
         event_params=row[params_at:tail_at].decode(),
-        created_at=_rfc3339(created_at),
-        timestamp=_rfc3339(timestamp) if timestamp else None,
+        created_at=_read_time(created_at),
+        timestamp=_read_time(timestamp) if timestamp else None,
         idempotency_key=str(UUID(bytes=key)) if key else None,
     )
 
@@ -181,12 +181,18 @@ def _fields(row: bytes, at: int) -> Iterator[bytes]:
         at += max(size, 0)
 
 
-def _rfc3339(time: bytes) -> str:
-    """Return microseconds since 2000 as the answer to the sender had it, to the millisecond."""
-    micros = int.from_bytes(time, "big", signed=True)
+def rfc3339(micros: int) -> str:
+    """Return microseconds since 2000 as an answer has it: to the millisecond, if that is exact.
+
+    Raises ValueError for a time past the year 9999.
+    """
     try:
         moment = _EPOCH + timedelta(microseconds=micros)
     except OverflowError:
         raise ValueError("a time out of range") from None
     precision = "microseconds" if micros % 1000 else "milliseconds"
     return moment.isoformat(timespec=precision).replace("+00:00", "Z")
+
+
+def _read_time(time: bytes) -> str:
+    return rfc3339(int.from_bytes(time, "big", signed=True))

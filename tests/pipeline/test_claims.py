@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ingest.errors import Code, Refusal
-from ingest.pipeline import answer, claims
+from ingest.pipeline import claims, tuples
 from ingest.pipeline.claims import Claims, Span
 from ingest.pipeline.event import Event
 from ingest.pipeline.ids import moved
@@ -31,7 +31,7 @@ def told(timestamp: str) -> str:
     """Return a time as it is answered."""
     micros = read(timestamp).timestamp_us
     assert micros is not None
-    return answer.rfc3339(micros).decode()
+    return tuples.rfc3339(micros)
 
 
 def refused(timestamp: str | None = None, event_id: str | None = None, span: Span = SPAN) -> Code:

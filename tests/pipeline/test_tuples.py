@@ -50,8 +50,9 @@ def of_five_fields(row: bytes) -> bytes:
 
 
 def is_plain(row: bytes) -> bool:
-    """Return whether a row ends with two NULLs, and not with a key that looks like them."""
-    return row.endswith(rows.PLAIN) and not tuples.has_idempotency_key(row)
+    """Return whether a row ends with two NULLs, and not with a time or key that looks like them."""
+    _, tail_at, end = tuples._measure(row, 0)
+    return end - tail_at == len(rows.tail(0, None, None))
 
 
 @patient
