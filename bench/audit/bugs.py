@@ -107,11 +107,11 @@ def read_only_is_a_bad_row() -> None:
 def acks_stop_at_a_dead_client() -> None:
     """Answer nobody behind a client that has gone."""
 
-    def settle(waiters: Iterable[Waiter], fate: Fate) -> None:
+    def settle(waiters: Iterable[Waiter], fate: Fate, row: bytes = b"") -> None:
         for waiter in waiters:
             if isinstance(waiter, FastConnection) and waiter._transport is None:
                 return
-            waiter.settle(fate)
+            waiter.settle(fate, row)
 
     _replace_settle(settle)
 
@@ -119,12 +119,12 @@ def acks_stop_at_a_dead_client() -> None:
 def answers_swapped() -> None:
     """Give the first two of a batch each other's answer."""
 
-    def settle(waiters: Iterable[Waiter], fate: Fate) -> None:
+    def settle(waiters: Iterable[Waiter], fate: Fate, row: bytes = b"") -> None:
         waiting = list(waiters)
         fast = [each for each in waiting if isinstance(each, FastConnection)]
         if len(fast) > 1 and isinstance(fate, Ack):
             fast[0]._answer, fast[1]._answer = fast[1]._answer, fast[0]._answer
-        _HONEST_SETTLE(waiting, fate)
+        _HONEST_SETTLE(waiting, fate, row)
 
     _replace_settle(settle)
 
@@ -133,13 +133,13 @@ def sender_forgotten() -> None:
     """Forget one sender in a thousand."""
     settled = [0]
 
-    def settle(waiters: Iterable[Waiter], fate: Fate) -> None:
+    def settle(waiters: Iterable[Waiter], fate: Fate, row: bytes = b"") -> None:
         waiting = list(waiters)
         settled[0] += len(waiting)
         if settled[0] > _FORGETS_ONE_IN:
             settled[0] = 0
             waiting.pop()
-        _HONEST_SETTLE(waiting, fate)
+        _HONEST_SETTLE(waiting, fate, row)
 
     _replace_settle(settle)
 

@@ -15,7 +15,7 @@ _ROW_START: Final = re.compile(
 class Nobody:
     """A waiter for whom nobody waits."""
 
-    def settle(self, fate: Fate) -> None:
+    def settle(self, fate: Fate, row: bytes = b"") -> None:
         """Hear nothing."""
 
 

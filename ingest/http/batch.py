@@ -5,7 +5,7 @@ leaves no trace, and they are queued all or none.
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Final
 
 from aiohttp import hdrs, web
@@ -17,16 +17,20 @@ from ingest.http.authentication import Authenticator
 from ingest.http.bodies import BodyReader
 from ingest.http.idempotency import IDEMPOTENCY_KEY
 from ingest.http.inflate import ENCODINGS, inflate
-from ingest.http.outcome import Errors, describe
+from ingest.http.outcome import NOT_YET, describe
 from ingest.http.preferences import PREFER, Preferences
 from ingest.http.responses import JSON
 from ingest.http.waiters import BatchAnswer, EarlyAcks
 from ingest.observe.metrics import Books
 from ingest.pipeline import document
-from ingest.pipeline.intake import Draft, Intake
+from ingest.pipeline.document import Part
+from ingest.pipeline.drafts import Draft, Drafts
+from ingest.pipeline.event import Events
+from ingest.pipeline.intake import Intake
 
 NDJSON: Final = "application/x-ndjson"
 _IDENTITY: Final = "identity"
+_TURN_DECODED: Final = 1_000
 _TURN_EVENTS: Final = 500
 _TURN_BYTES: Final = 256 * 1024
 """So much is drafted, in about a millisecond, before others have a turn."""
@@ -64,14 +68,14 @@ class BatchRoute:
                 # At most two are inflated at a time: so many may be larger than what is held.
                 body = await inflate(body, encoding, bytes_max=bytes_max) if encoding else body
             with self._bodies.holding(len(body)):
-                events = await self._split(body, is_ndjson=is_ndjson)
+                parts = await self._split(body, is_ndjson=is_ndjson)
                 del body
-                return await self._take(request, events, preferred, is_ndjson=is_ndjson)
+                return await self._take(request, parts, preferred)
         except Refusal as refusal:
             self._books.refused[refusal.code] += 1
             raise
 
-    async def _split(self, body: bytes, *, is_ndjson: bool) -> list[bytes]:
+    async def _split(self, body: bytes, *, is_ndjson: bool) -> list[Part]:
         limits = self._limits
         return await document.split(
             body,
@@ -81,68 +85,54 @@ class BatchRoute:
         )
 
     async def _take(
-        self,
-        request: web.BaseRequest,
-        events: Sequence[bytes],
-        preferred: Preferences,
-        *,
-        is_ndjson: bool,
+        self, request: web.BaseRequest, parts: list[Part], preferred: Preferences
     ) -> web.Response:
         app_id = self._authenticator.app_of(request)  # it may have been revoked meanwhile
-        drafts, errors = await self._draft(app_id, events, is_ndjson=is_ndjson)
+        drafts = Drafts(wants_stored=not preferred.is_minimal)
+        await self._draft(app_id, parts, drafts)
         if preferred.is_async:
-            self._intake.accept_all(list(drafts.values()), [self._early_acks] * len(drafts))
-            self._books.async_acks += bool(drafts)
-            return describe(drafts, None, errors, preferred)
-        answer = BatchAnswer(self._books, len(drafts))
-        self._intake.accept_all(list(drafts.values()), answer.waiters(drafts))
+            self._intake.accept_all(drafts, self._early_acks)
+            self._books.async_acks += bool(drafts.events)
+            return describe(drafts, NOT_YET, preferred)
+        answer = BatchAnswer(self._books, drafts.rows, drafts.events)
+        self._intake.accept_all(drafts, answer)
         # Not cancelled when the client goes away: its events are on their way.
-        fates = await answer.settled
-        return describe(drafts, fates, errors, preferred)
+        return describe(drafts, await answer.settled, preferred)
 
-    async def _draft(
-        self, app_id: int, events: Sequence[bytes], *, is_ndjson: bool
-    ) -> tuple[dict[int, Draft], Errors]:
-        """Understand each event; return those that are good, and the others' errors, by index."""
-        # A line may be anything: two halves of an event, and two events in another line, say.
-        draft = self._draft_each if is_ndjson else self._draft_turn
-        drafts: dict[int, Draft] = {}
-        errors: Errors = {}
-        for start, turn in _turns(events):
-            for index, drafted in enumerate(draft(app_id, turn), start):
-                if isinstance(drafted, Refusal):
-                    errors[index] = drafted
-                    self._books.refused[drafted.code] += 1
+    async def _draft(self, app_id: int, parts: list[Part], drafts: Drafts) -> None:
+        """Understand each event; what it was read from is dropped as soon as that is done."""
+        parts.reverse()
+        while parts:
+            for turn in _turns(parts.pop()):
+                if isinstance(turn, Events):
+                    self._intake.draft_all(app_id, turn, drafts)
                 else:
-                    drafts[index] = drafted
-            await asyncio.sleep(0)
-        return drafts, errors
-
-    def _draft_turn(self, app_id: int, turn: Sequence[bytes]) -> list[Draft | Refusal]:
-        if max(map(len, turn)) <= self._limits.body_bytes_max:
-            return self._intake.draft_all(app_id, turn)
-        return self._draft_each(app_id, turn)
-
-    def _draft_each(self, app_id: int, turn: Sequence[bytes]) -> list[Draft | Refusal]:
-        return [self._draft_one(app_id, event) for event in turn]
+                    for event in turn:
+                        drafts.add(self._draft_one(app_id, event))
+                await asyncio.sleep(0)
+        for refusal in drafts.refusals.values():
+            self._books.refused[refusal.code] += 1
 
     def _draft_one(self, app_id: int, event: bytes) -> Draft | Refusal:
         bytes_max = self._limits.body_bytes_max
         if len(event) > bytes_max:
             return Refusal(Code.PAYLOAD_TOO_LARGE, f"An event may have {bytes_max} bytes at most.")
-        return self._intake.draft_or_refuse(app_id, event)
+        return self._intake.draft(app_id, event)
 
 
-def _turns(events: Sequence[bytes]) -> Iterator[tuple[int, Sequence[bytes]]]:
-    """Yield events, with the index of the first, so many as may be drafted at once."""
+def _turns(part: Part) -> Iterator[Part]:
+    """Yield a part's events, so many as may be drafted at once."""
+    if isinstance(part, Events):
+        yield from part.cut(_TURN_DECODED)
+        return
     start, size = 0, 0
-    for index, event in enumerate(events):
+    for end, event in enumerate(part, 1):
         size += len(event)
-        if index + 1 - start >= _TURN_EVENTS or size >= _TURN_BYTES:
-            yield start, events[start : index + 1]
-            start, size = index + 1, 0
-    if start < len(events):
-        yield start, events[start:]
+        if end - start >= _TURN_EVENTS or size >= _TURN_BYTES:
+            yield part[start:end]
+            start, size = end, 0
+    if start < len(part):
+        yield part[start:]
 
 
 def _content_of(request: web.BaseRequest) -> tuple[bool, str]:

@@ -28,7 +28,7 @@ from ingest.http.head import END_OF_HEAD, REQUEST_BYTES_MAX, REQUEST_LINE, Head,
 from ingest.http.responses import CLOSING, DUPLICATE, NONE, head_raw, refuse_raw
 from ingest.observe.metrics import Books
 from ingest.pipeline.answer import alone
-from ingest.pipeline.fate import Ack, Duplicate, Fate
+from ingest.pipeline.fate import COMMITTED, Duplicate, Fate
 from ingest.pipeline.intake import Intake
 from ingest.store.keyring import Keyring
 
@@ -157,7 +157,7 @@ class FastConnection(asyncio.Protocol):
         self._is_writing_paused = False
         self._go_on()
 
-    def settle(self, fate: Fate) -> None:
+    def settle(self, fate: Fate, row: bytes = b"") -> None:  # noqa: ARG002 - has one event only
         """Answer; called by the writer once the event's fate is known."""
         answer, self._answer = self._answer, None
         transport = self._transport
@@ -165,7 +165,7 @@ class FastConnection(asyncio.Protocol):
             return
         lane = self._lane
         self._since_s = lane.now_s
-        if fate is Ack.COMMITTED and not lane.is_stopping and not self._is_half_closed:
+        if fate is COMMITTED and not lane.is_stopping and not self._is_half_closed:
             transport.write(b"%b%d\r\n\r\n%b" % (lane.success_head, len(answer), answer))
         else:
             self._write_uncommon(transport, answer, fate)

@@ -9,60 +9,57 @@ from aiohttp import web
 from ingest.errors import Code, Refusal
 from ingest.http.preferences import APPLIED, RESPOND_ASYNC, Preferences
 from ingest.http.responses import refuse, succeed
+from ingest.http.waiters import Fates
 from ingest.pipeline.answer import CLOSE, OPEN
-from ingest.pipeline.fate import Ack, Duplicate, Fate
-from ingest.pipeline.intake import Draft
-
-Errors = dict[int, Refusal]
-"""Refused events by their index in the document."""
+from ingest.pipeline.drafts import Drafts
+from ingest.pipeline.fate import Ack, Duplicate
 
 _PARTIAL: Final = 207
 _SERVER_ERRORS: Final = 500
 _DUPLICATE: Final = b',"duplicate":true}'
 
+Errors = Mapping[int, Refusal]
+"""Refused events by their index in the document."""
 
-def describe(
-    drafts: Mapping[int, Draft],
-    fates: Mapping[int, Fate] | None,
-    errors: Errors,
-    preferred: Preferences,
-) -> web.Response:
-    """Return the answer; `fates` has those that are not simply committed, None is "not yet"."""
-    uncommon = fates or {}
-    errors |= {index: fate for index, fate in uncommon.items() if isinstance(fate, Refusal)}
-    rows = _rows(drafts, uncommon) if uncommon else [row for _, row, _ in drafts.values()]
-    if not rows:
+NOT_YET: Final = Fates({}, is_spooled=True)
+"""For an answer before anything is known."""
+
+
+def describe(drafts: Drafts, fates: Fates, preferred: Preferences) -> web.Response:
+    """Return the answer to a batch."""
+    refused = {index: fate for index, fate in fates.uncommon.items() if isinstance(fate, Refusal)}
+    errors = drafts.refusals | refused
+    count = len(drafts.rows) - len(errors)
+    if not count:
         return _refuse_all(errors)
     headers = _applied(preferred)
-    is_minimal = preferred.content == "minimal"
     if errors:
-        content = {"count": len(rows)} if is_minimal else {"data": orjson.Fragment(_array(rows))}
-        body = {"status": "partial", **content, "errors": _listed(errors)}
-        return succeed(orjson.dumps(body), _PARTIAL, headers)
-    is_spooled = fates is None or any(map(_is_spooled, uncommon.values()))
-    status = Ack.SPOOLED.value if is_spooled else Ack.COMMITTED.value
-    if is_minimal:
-        return succeed(b'{"status":"success","count":%d}' % len(rows), status, headers)
+        content = _content(drafts, fates, count) | {"errors": _listed(errors)}
+        return succeed(orjson.dumps({"status": "partial", **content}), _PARTIAL, headers)
+    status = Ack.SPOOLED.value if _is_spooled(fates) else Ack.COMMITTED.value
+    if not drafts.wants_stored:
+        return succeed(b'{"status":"success","count":%d}' % count, status, headers)
+    rows = _rows(drafts, fates) if fates.uncommon else drafts.stored
     return succeed(b"%b%b%b" % (OPEN, b",".join(rows), CLOSE), status, headers)
 
 
-def _rows(drafts: Mapping[int, Draft], fates: Mapping[int, Fate]) -> list[bytes]:
+def _content(drafts: Drafts, fates: Fates, count: int) -> dict[str, Any]:
+    if not drafts.wants_stored:
+        return {"count": count}
+    return {"data": orjson.Fragment(_array(_rows(drafts, fates)))}
+
+
+def _rows(drafts: Drafts, fates: Fates) -> list[bytes]:
     """Return what is stored as JSON."""
-    stored = (_row(draft, fates.get(index)) for index, draft in drafts.items())
+    stored = drafts.stored.copy()
+    for index, fate in fates.uncommon.items():
+        stored[index] = fate.row[:-1] + _DUPLICATE if isinstance(fate, Duplicate) else b""
     return [row for row in stored if row]
 
 
-def _row(draft: Draft, fate: Fate | None) -> bytes:
-    """Return a stored event as JSON; nothing for one that was refused after all."""
-    if isinstance(fate, Refusal):
-        return b""
-    if isinstance(fate, Duplicate):
-        return fate.row[:-1] + _DUPLICATE
-    return draft[1]
-
-
-def _is_spooled(fate: Fate) -> bool:
-    return fate is Ack.SPOOLED or (isinstance(fate, Duplicate) and fate.ack is Ack.SPOOLED)
+def _is_spooled(fates: Fates) -> bool:
+    duplicates = (fate for fate in fates.uncommon.values() if isinstance(fate, Duplicate))
+    return fates.is_spooled or any(fate.ack is Ack.SPOOLED for fate in duplicates)
 
 
 def _array(rows: list[bytes]) -> bytes:
@@ -91,6 +88,6 @@ def _refuse_all(errors: Errors) -> web.Response:
 
 def _applied(preferred: Preferences) -> dict[str, str]:
     applied = [RESPOND_ASYNC] if preferred.is_async else []
-    if preferred.content == "minimal":
+    if preferred.is_minimal:
         applied.append("return=minimal")
     return {APPLIED: ", ".join(applied)} if applied else {}

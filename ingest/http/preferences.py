@@ -38,6 +38,11 @@ class Preferences(NamedTuple):
     content: str | None = None
     """`return=…`: MINIMAL, REPRESENTATION, or None for whatever is usual."""
 
+    @property
+    def is_minimal(self) -> bool:
+        """Whether a count is to be returned instead of rows."""
+        return self.content == MINIMAL
+
 
 def parse(fields: Iterable[str]) -> Preferences:
     """Return what the values of all `Prefer` headers ask for; never fails."""

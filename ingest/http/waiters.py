@@ -1,24 +1,32 @@
 """Who waits for an event's fate on behalf of aiohttp's lane: a request, or nobody any more.
 
 The requests of this lane are counted when they are answered. So that none is counted twice, each
-waiter takes its event back out of the answers that its batch has counted.
+waiter has its event left out of the answers that its batch counts.
 """
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
 
 import structlog
 
 from ingest.errors import Code, Refusal
 from ingest.observe.metrics import Books
-from ingest.pipeline.fate import Ack, Fate, Waiter
+from ingest.pipeline.fate import COMMITTED, Ack, Duplicate, Fate, Waiter
 
 log = structlog.get_logger(__name__)
 
 LOG_INTERVAL_S: Final = 10.0
-_COMMITTED_STATUS: Final = Ack.COMMITTED.value
+
+
+class Fates(NamedTuple):
+    """What became of the events of a batch."""
+
+    uncommon: Mapping[int, Refusal | Duplicate]
+    """By index: those that were refused after all, and those that had been sent before."""
+    is_spooled: bool
+    """Whether any of the others is in the spool, or not yet even there."""
 
 
 class Answer:
@@ -30,44 +38,67 @@ class Answer:
         self._books = books
         self.settled: asyncio.Future[Fate] = asyncio.get_running_loop().create_future()
 
-    def settle(self, fate: Fate) -> None:
+    def settle(self, fate: Fate, row: bytes = b"") -> None:  # noqa: ARG002 - has one event only
         """Wake the request; one that was cancelled in the meantime needs no answer."""
         if isinstance(fate, Ack):
-            self._books.not_answered(fate.value)
+            self._books.uncounted_events += 1
         if not self.settled.done():
             self.settled.set_result(fate)
 
 
 class BatchAnswer:
-    """A request that waits for the fates of many events.
+    """A request that waits for the fates of many events, and the waiter of most of them.
 
-    It knows none of its waiters: in a cycle with them the fates, with rows of some MiB, would stay
-    until a collection, and those are rare.
+    It knows none of the other waiters: in a cycle with them the fates, with rows of some MiB, would
+    stay until a collection, and those are rare.
     """
 
-    def __init__(self, books: Books, events: int) -> None:
-        self.books = books
-        self.unsettled = events
-        self._fates: dict[int, Fate] = {}
-        self.settled: asyncio.Future[dict[int, Fate]] = asyncio.get_running_loop().create_future()
-        """The fates that are not simply "committed", by index."""
+    def __init__(self, books: Books, rows: Sequence[bytes], events: int) -> None:
+        self._books = books
+        self._rows = rows
+        """The COPY tuple of each event, by index; no two that wait here are alike."""
+        self._indices: dict[bytes, int] = {}
+        """The other way round, once anybody asks."""
+        self._unsettled = events
+        self._fates: dict[int, Refusal | Duplicate] = {}
+        self._is_spooled = False
+        self.settled: asyncio.Future[Fates] = asyncio.get_running_loop().create_future()
         if not events:
-            self.settled.set_result(self._fates)
+            self._finish()
 
-    def waiters(self, indices: Iterable[int]) -> list[Waiter]:
-        """Return who waits for each of the events."""
-        return [_Item(self, index) for index in indices]
+    def of(self, index: int) -> Waiter:
+        """Return who waits for one of the events alone."""
+        return _Item(self, index)
+
+    def settle(self, fate: Fate, row: bytes = b"") -> None:
+        """Note the fate of one event, whichever that is if it is durable."""
+        if fate is COMMITTED:  # 0.1 µs like this, 0.2 by way of `note`
+            self._books.uncounted_events += 1
+            self._unsettled -= 1
+            if not self._unsettled:
+                self._finish()
+        else:
+            self.note(-1 if isinstance(fate, Ack) else self._index_of(row), fate)
 
     def note(self, index: int, fate: Fate) -> None:
-        """Keep a fate that is not simply "committed"."""
+        """Note the fate of the event at `index`."""
         if isinstance(fate, Ack):
-            self.books.not_answered(fate.value)
-        self._fates[index] = fate
+            self._books.uncounted_events += 1
+            self._is_spooled |= fate is Ack.SPOOLED
+        else:
+            self._fates[index] = fate
+        self._unsettled -= 1
+        if not self._unsettled:
+            self._finish()
 
-    def finish(self) -> None:
-        """Wake the request."""
+    def _index_of(self, row: bytes) -> int:
+        if not self._indices:
+            self._indices = {row: index for index, row in enumerate(self._rows)}
+        return self._indices[row]
+
+    def _finish(self) -> None:
         if not self.settled.done():
-            self.settled.set_result(self._fates)
+            self.settled.set_result(Fates(self._fates, is_spooled=self._is_spooled))
 
 
 class _Item:
@@ -79,16 +110,9 @@ class _Item:
         self._answer = answer
         self._index = index
 
-    def settle(self, fate: Fate) -> None:
-        """Tell the batch. What is common is done here: a second call doubles its 0.2 µs."""
-        answer = self._answer
-        if fate is Ack.COMMITTED:
-            answer.books.requests[_COMMITTED_STATUS] -= 1
-        else:
-            answer.note(self._index, fate)
-        answer.unsettled -= 1
-        if not answer.unsettled:
-            answer.finish()
+    def settle(self, fate: Fate, row: bytes = b"") -> None:  # noqa: ARG002 - has one event only
+        """Tell the batch."""
+        self._answer.note(self._index, fate)
 
 
 class EarlyAcks:
@@ -104,10 +128,14 @@ class EarlyAcks:
         self._interval_s = LOG_INTERVAL_S
         self._next_line: asyncio.Handle | None = None
 
-    def settle(self, fate: Fate) -> None:
+    def of(self, index: int) -> Waiter:  # noqa: ARG002 - all are alike
+        """Return who waits for one event."""
+        return self
+
+    def settle(self, fate: Fate, row: bytes = b"") -> None:  # noqa: ARG002 - tells nobody
         """Note an event that is lost to its sender; of any other there is nobody to tell."""
         if isinstance(fate, Ack):
-            self._books.not_answered(fate.value)
+            self._books.uncounted_events += 1
         if not isinstance(fate, Refusal):
             return
         self._books.async_refused_events += 1

@@ -73,6 +73,9 @@ class Books:
         self.registry = CollectorRegistry()
         self.requests: Counter[int] = Counter()
         """Answers by status."""
+        self.uncounted_events = 0
+        """Of the batch that is being answered: those that are no requests of the fast lane, which
+        are counted elsewhere. Their waiters count them here; a Counter would cost 0.1 µs more."""
         self.refused: Counter[Code] = Counter()
         """Refused events by code, before and after acceptance."""
         self.committed_events = 0
@@ -107,13 +110,12 @@ class Books:
 
     def answered(self, events: int, ack_s: float) -> None:
         """Count that the requests of a committed batch have their answers."""
-        # As late as this, so that no scrape is between it and what its waiters take back.
-        self.requests[200] += events
+        self._answered(200, events)
         self._ack_seconds.observe(ack_s)
 
-    def not_answered(self, status: int) -> None:
-        """Take back an answer that a batch counts, for an event that is no request of its own."""
-        self.requests[status] -= 1
+    def _answered(self, status: int, events: int) -> None:
+        self.requests[status] += events - self.uncounted_events
+        self.uncounted_events = 0
 
     @property
     def recovered_events(self) -> int:
@@ -132,9 +134,9 @@ class Books:
         return come - self.replayed_events - self.set_aside_events - self.damaged_events
 
     def spooled(self, events: int) -> None:
-        """Count a batch that is in the spool; its requests are about to be answered."""
+        """Count a batch that is in the spool, and that its requests have their answers."""
         self.spooled_events += events
-        self.requests[202] += events
+        self._answered(202, events)
 
     def failed(self, code: Code, events: int) -> None:
         """Count events that were accepted and then had to be refused."""

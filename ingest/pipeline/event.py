@@ -11,7 +11,7 @@ the parser's limit (about 1,000). The parser refuses lone surrogates and all mal
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -56,71 +56,96 @@ class Event(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     timestamp: str | None = None
 
 
+Decoded = tuple[str, bytes, Event | None]
+"""A good event: its name, its parameters as they were sent, and the event itself if it has an `id`
+or a `timestamp`, which `claims` reads."""
+
 _TEXTS: Final = {"id": Code.INVALID_ID, "timestamp": Code.INVALID_TIMESTAMP}
 
 _decode = msgspec.json.Decoder(Event).decode
-_decode_all = msgspec.json.Decoder(list[Event]).decode
+_decode_array = msgspec.json.Decoder(list[Event]).decode
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 class Events(NamedTuple):
-    """Many events, and what none of them needs to be searched for."""
+    """Events that were decoded together, and what each of them has to be searched for."""
 
-    events: list[Event]
+    events: Sequence[Event]
     may_escape: bool
     """Whether any has a backslash."""
     may_exceed: bool
     """Whether any has a number with an exponent worth a look."""
 
+    def cut(self, events_max: int) -> Iterator["Events"]:
+        """Yield the same, so many at a time."""
+        for start in range(0, len(self.events), events_max):
+            yield self._replace(events=self.events[start : start + events_max])
 
-def decode_all(bodies: Sequence[bytes]) -> Events | None:
-    """Return the events of bodies that are well-formed JSON, each alone.
 
-    Parsed and searched as one, for a third of what `decode` costs. None if any is no event: then
-    `decode` tells which. Whatever is returned is to be read with `params_of`.
+def decode_array(array: bytes) -> Events | None:
+    """Return the events of a JSON array; None if any is no event, or the array malformed.
+
+    Parsed and searched as one, for a tenth of what `decode` costs for each. What is returned holds
+    the array; `unusual` tells which events may yet be bad ones.
     """
-    joined = b"[%b]" % b",".join(bodies)
     try:
-        events = _decode_all(joined)
-        joined.isascii() or joined.decode()
+        events = _decode_array(array)
+        array.isascii() or array.decode()
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    may_exceed = joined.translate(_EXPONENT_SHAPE).find(_EXPONENT) >= 0
-    return Events(events, _BACKSLASH in joined, may_exceed)
+    may_exceed = array.translate(_EXPONENT_SHAPE).find(_EXPONENT) >= 0
+    return Events(events, _BACKSLASH in array, may_exceed)
 
 
-def params_of(event: Event, name_chars_max: int, *, may_escape: bool, may_exceed: bool) -> bytes:
-    """Return the parameters of an event in valid UTF-8, as they were sent; raise Refusal."""
-    name = event.event_name
-    if not 0 < len(name) <= name_chars_max or "\0" in name:
-        raise _refuse_name(name_chars_max)
-    params = bytes(event.event_params)
-    if params[0] != _OBJECT_START:
-        return _absent(params)
-    # find, as `in` takes bytes for a number first: the exception it makes and drops costs 0.2 µs.
-    if may_escape and _BACKSLASH in params and params.find(_NUL_ESCAPE) >= 0:
-        _check_nul(params)
-    if len(params) > _DIGITS_HARMLESS or (
-        may_exceed and params.translate(_EXPONENT_SHAPE).find(_EXPONENT) >= 0
-    ):
-        _check_numbers(params)
-    return params
+def unusual(
+    found: Events, names: Sequence[str], params: Sequence[bytes], name_chars_max: int
+) -> Sequence[int]:
+    """Return the indices of all events that have more than a name and harmless parameters.
 
-
-def decode(body: bytes, name_chars_max: int) -> tuple[str, bytes, Event | None]:
-    """Return the event's name and its parameters as they were sent; raise Refusal for a bad one.
-
-    Third comes the event itself if it has an `id` or a `timestamp`, which `claims` reads.
+    Those that are left are as `check` would return them.
     """
+    are_good = all(_is_good(name, name_chars_max) for name in set(names))
+    claiming = [each for each in found.events if each.id is not None or each.timestamp is not None]
+    if found.may_exceed or claiming or not are_good:
+        return range(len(params))
+    return [
+        index
+        for index, each in enumerate(params)
+        if each[0] != _OBJECT_START
+        or len(each) > _DIGITS_HARMLESS
+        or (found.may_escape and _BACKSLASH in each)
+    ]
+
+
+def decode(body: bytes, name_chars_max: int) -> Decoded:
+    """Return an event; raise Refusal for a bad one."""
     try:
         event = _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise _diagnose(body) from None
     if not body.isascii():
         _check_utf8(body)
-    params = params_of(event, name_chars_max, may_escape=True, may_exceed=True)
+    return check(event, bytes(event.event_params), name_chars_max)
+
+
+def check(event: Event, params: bytes, name_chars_max: int) -> Decoded:
+    """Return an event in valid UTF-8 that was parsed and has these parameters; raise Refusal."""
+    name = event.event_name
+    if not _is_good(name, name_chars_max):
+        raise _refuse_name(name_chars_max)
     uncommon = None if event.id is None and event.timestamp is None else event
-    return event.event_name, params, uncommon
+    if params[0] != _OBJECT_START:
+        return name, _absent(params), uncommon
+    # find, as `in` takes bytes for a number first: the exception it makes and drops costs 0.2 µs.
+    if _BACKSLASH in params and params.find(_NUL_ESCAPE) >= 0:
+        _check_nul(params)
+    if len(params) > _DIGITS_HARMLESS or params.translate(_EXPONENT_SHAPE).find(_EXPONENT) >= 0:
+        _check_numbers(params)
+    return name, params, uncommon
+
+
+def _is_good(name: str, chars_max: int) -> bool:
+    return 0 < len(name) <= chars_max and "\0" not in name
 
 
 def _absent(params: bytes) -> bytes:

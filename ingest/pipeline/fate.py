@@ -1,7 +1,7 @@
 """What becomes of an accepted event: committed, spooled, a duplicate, or refused with a reason."""
 
 from enum import Enum
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from ingest.errors import Refusal
 
@@ -13,6 +13,10 @@ class Ack(Enum):
     """It is in Postgres."""
     SPOOLED = 202
     """It is on this node's disk, and will be in Postgres exactly once."""
+
+
+COMMITTED: Final = Ack.COMMITTED
+"""For the hot path: to look it up in its Enum takes 0.07 µs."""
 
 
 class Duplicate(NamedTuple):
@@ -28,7 +32,7 @@ Fate = Ack | Duplicate | Refusal
 
 
 class Waiter(Protocol):
-    """Who waits for an event's fate, and is told exactly once."""
+    """Who waits for the fate of an event, or of several, and is told exactly once of each."""
 
-    def settle(self, fate: Fate) -> None:
-        """Answer the sender; must not block."""
+    def settle(self, fate: Fate, row: bytes = b"") -> None:
+        """Answer the sender; must not block. `row` is the event's, unless the fate is an Ack."""

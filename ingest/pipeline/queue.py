@@ -38,18 +38,23 @@ class Batch:
         self.bytes = 0
         self.opened_s = time.monotonic()
 
-    def has_room(self, size: int) -> bool:
-        """Whether a row of `size` fits in."""
-        return len(self.rows) < self.events_max and self.bytes + size <= self.bytes_max
+    def has_room(self, size: int, events: int = 1) -> bool:
+        """Whether so many more rows fit in, of `size` bytes in all."""
+        is_room = len(self.rows) + events <= self.events_max
+        return is_room and self.bytes + size <= self.bytes_max
 
     def answer(self, fates: Mapping[int, Fate]) -> None:
         """Take events out, given by index, and tell their senders what became of them."""
-        leaving = [(self.waiters[index], fate) for index, fate in fates.items()]
+        leaving = [(self.waiters[index], fate, self.rows[index]) for index, fate in fates.items()]
         staying = [index for index in range(len(self.rows)) if index not in fates]
         self.rows = [self.rows[index] for index in staying]
         self.waiters = [self.waiters[index] for index in staying]
-        for waiter, fate in leaving:
-            settle((waiter,), fate)
+        for waiter, fate, row in leaving:
+            settle((waiter,), fate, row)
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Take all events out and tell their senders so."""
+        self.answer(dict.fromkeys(range(len(self.rows)), refusal))
 
     def release(self) -> list[Waiter]:
         """Empty the batch; return everybody who still waits, for the caller to settle."""
@@ -58,11 +63,11 @@ class Batch:
         return waiters
 
 
-def settle(waiters: Iterable[Waiter], fate: Fate) -> None:
-    """Tell each what became of its event."""
+def settle(waiters: Iterable[Waiter], fate: Fate, row: bytes = b"") -> None:
+    """Tell each what became of its event; `row` is the event's, unless the fate is an Ack."""
     for waiter in waiters:
         try:
-            waiter.settle(fate)
+            waiter.settle(fate, row)
         except Exception:
             # uvloop raises on a transport that is gone; the others must have their answers.
             log.exception("answering a client failed")
@@ -132,26 +137,36 @@ class EventQueue:
         batch.bytes += size
 
     def put_all(self, rows: Sequence[bytes], waiters: Sequence[Waiter]) -> None:
-        """File events that `require` has let in; at once if they fit into the batch that gathers.
+        """File events that `require` has let in, at once if they fit into the batch that gathers.
 
-        Otherwise one by one: 0.2 µs each, where at once it is 0.05.
+        Otherwise the first one by itself, which may open another: 0.2 µs, where at once each of
+        them takes 0.05.
         """
-        batch = self._gathering
-        size = sum(map(len, rows))
-        if (
-            batch is None
-            or len(batch.rows) + len(rows) >= batch.events_ripe
-            or batch.bytes + size > batch.bytes_max
-        ):
-            for row, waiter in zip(rows, waiters, strict=True):
-                self.put(row, waiter)
-            return
+        start, size = 0, sum(map(len, rows))
+        while start < len(rows):
+            batch = self._gathering
+            if batch is not None and batch.has_room(size, len(rows) - start):
+                self._extend(batch, rows[start:], waiters[start:], size)
+                return
+            self.put(rows[start], waiters[start])
+            size -= len(rows[start])
+            start += 1
+
+    def _extend(
+        self, batch: Batch, rows: Sequence[bytes], waiters: Sequence[Waiter], size: int
+    ) -> None:
         batch.rows += rows
         batch.waiters += waiters
         batch.bytes += size
+        if len(batch.rows) > batch.events_ripe:
+            batch.events_ripe = batch.events_max
+            self._wake()
 
-    def require(self, events: int, size: int) -> None:
-        """Raise Refusal unless so many events with rows of `size` bytes in all can be put now."""
+    def require(self, rows: Sequence[bytes]) -> None:
+        """Raise Refusal unless all of these can be put now."""
+        events, size = len(rows), sum(map(len, rows))
+        if not events:
+            return
         if events > self._events_max or size > self._bytes_max:
             raise Refusal(Code.PAYLOAD_TOO_LARGE, "The batch is larger than the queue; cut it up.")
         events_left = self._events_max - self.waiting_events
@@ -214,7 +229,7 @@ class EventQueue:
     def refuse_all(self, refusal: Refusal) -> None:
         """Answer everybody who still waits, in flight or not; for the end of the process."""
         for batch in (*self._in_flight, *self._batches):
-            settle(batch.release(), refusal)
+            batch.refuse(refusal)
 
     def _make_room(self, size: int) -> Batch:
         """Return a batch with room for a row of `size`, and wake a writer that waits for one."""

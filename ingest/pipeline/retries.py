@@ -101,9 +101,9 @@ class _Followed:
         self._waiter = waiter
         self.followers: list[Waiter] = []
 
-    def settle(self, fate: Fate) -> None:
+    def settle(self, fate: Fate, row: bytes = b"") -> None:
         """Answer all of them: a retry gets what the first one has got."""
-        settle((self._waiter,), fate)
+        settle((self._waiter,), fate, row)
         if isinstance(fate, Ack):
             fate = Duplicate(fate, answer.of_tuple(self._row))
-        settle(self.followers, fate)
+        settle(self.followers, fate, row)

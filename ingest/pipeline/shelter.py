@@ -51,14 +51,15 @@ class Shelter:
             why = f"{reason}; the spool failed: {failure.reason}"
             self.refuse(batch, _refusal(Code.OVERLOADED, why, stored=known))
         else:
-            self._books.spooled(len(batch.rows))
-            settle(batch.release(), Ack.SPOOLED)
+            waiters = batch.release()
+            settle(waiters, Ack.SPOOLED)
+            self._books.spooled(len(waiters))
 
     def refuse(self, batch: Batch, refusal: Refusal) -> None:
         """Answer everybody who still waits."""
         if events := len(batch.rows):
             self._books.failed(refusal.code, events)
-            settle(batch.release(), refusal)
+            batch.refuse(refusal)
 
 
 def unknown(reason: str) -> Refusal:

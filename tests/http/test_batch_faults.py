@@ -10,13 +10,15 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from ingest.config import Limits
-from ingest.errors import Refusal
+from ingest.errors import Code, Refusal
 from ingest.http.authentication import Authenticator
 from ingest.http.batch import BatchRoute
 from ingest.http.bodies import BodyReader
 from ingest.http.waiters import BatchAnswer, EarlyAcks
 from ingest.observe.metrics import Books
 from ingest.pipeline.claims import Span
+from ingest.pipeline.drafts import Drafts
+from ingest.pipeline.event import decode_array
 from ingest.pipeline.fate import Ack, Duplicate
 from ingest.pipeline.intake import Intake
 from ingest.pipeline.lanes import Lanes
@@ -236,6 +238,9 @@ def test_batches_of_an_outage_are_stored_once(
     assert books_balance(server.metrics()) == 0
 
 
+NOT_STORED = Refusal(Code.OVERLOADED, "The event was not stored.")
+
+
 def make_route() -> BatchRoute:
     """Return the route with everything that it needs to understand a batch."""
     books, limits = Books(), Limits()
@@ -261,26 +266,29 @@ def without_collections() -> Iterator[None]:
 async def test_refused_events_leave_no_cycle_that_holds_their_batch() -> None:
     """Collections are rare, and one bad event in each of 200 batches would keep 3 GB."""
     before = sum(isinstance(found, Refusal) for found in gc.get_objects())
-    drafts, errors = await make_route()._draft(
-        1, [b"{}", b'{"event_name":"a"}', b"[" * 5000], is_ndjson=False
-    )
-    assert (list(drafts), list(errors)) == ([1], [0, 2])
-    del drafts, errors
+    drafts = Drafts()
+    decoded = decode_array(b'[{"event_name":"b"},{"event_name":""}]')
+    assert decoded is not None
+    await make_route()._draft(1, [[b"{}", b'{"event_name":"a"}', b"[" * 5000], decoded], drafts)
+    assert (len(drafts.rows), sorted(drafts.refusals)) == (5, [0, 2, 4])
+    del drafts
     assert sum(isinstance(found, Refusal) for found in gc.get_objects()) == before
 
 
 @pytest.mark.usefixtures("without_collections")
 async def test_answered_batch_leaves_no_cycle_that_holds_its_fates() -> None:
     """They are rows of some MiB if it was sent before."""
-    answer = BatchAnswer(Books(), 2)
-    waiters = answer.waiters([3, 5])
-    waiters[0].settle(Duplicate(Ack.SPOOLED, b"{}"))
-    waiters[1].settle(Ack.COMMITTED)
-    assert await answer.settled == {3: Duplicate(Ack.SPOOLED, b"{}")}
-    del waiters, answer
+    answer = BatchAnswer(Books(), [b"a", b"b", b"c"], 3)
+    waiter = answer.of(1)
+    waiter.settle(Duplicate(Ack.SPOOLED, b"{}"))
+    answer.settle(Ack.COMMITTED)
+    answer.settle(NOT_STORED, b"c")
+    assert (await answer.settled).uncommon == {1: Duplicate(Ack.SPOOLED, b"{}"), 2: NOT_STORED}
+    del waiter, answer
     assert [found for found in gc.get_objects() if isinstance(found, BatchAnswer)] == []
 
 
 async def test_batch_without_a_good_event_is_settled_at_once() -> None:
     """Nobody would ever settle it."""
-    assert await asyncio.wait_for(BatchAnswer(Books(), 0).settled, 1) == {}
+    fates = await asyncio.wait_for(BatchAnswer(Books(), [b""], 0).settled, 1)
+    assert (fates.uncommon, fates.is_spooled) == ({}, False)

@@ -17,7 +17,7 @@ class Recorder:
     def __init__(self) -> None:
         self.told: list[Fate] = []
 
-    def settle(self, fate: Fate) -> None:
+    def settle(self, fate: Fate, row: bytes = b"") -> None:  # noqa: ARG002
         """Note the outcome."""
         self.told.append(fate)
 
@@ -25,7 +25,7 @@ class Recorder:
 class Gone:
     """A waiter whose client went away: telling it raises, as uvloop does."""
 
-    def settle(self, fate: Fate) -> None:  # noqa: ARG002
+    def settle(self, fate: Fate, row: bytes = b"") -> None:  # noqa: ARG002
         """Fail."""
         raise RuntimeError("unable to perform operation on <TCPTransport closed=True>")
 
@@ -251,7 +251,7 @@ def test_client_that_is_gone_is_no_reason_not_to_answer_the_others() -> None:
 def required_code(queue: EventQueue, events: int, size: int) -> Code | None:
     """Ask for room; return the code of the refusal, if there was one."""
     try:
-        queue.require(events, size)
+        queue.require([b"x" * (size - events + 1), *[b"x"] * (events - 1)])
     except Refusal as refusal:
         return refusal.code
     return None
@@ -276,6 +276,36 @@ async def test_room_for_a_batch_is_required_before_it_is_put() -> None:
     assert required_code(queue, 1, 1) is Code.SHUTTING_DOWN
 
 
+async def waiting_rows(queue: EventQueue) -> list[bytes]:
+    """Take everything that waits; return its rows."""
+    rows: list[bytes] = []
+    while queue.waiting_events:
+        batch = await queue.take()
+        assert len(batch.rows) == len(batch.waiters)
+        assert batch.has_room(0, 0)
+        assert batch.bytes == sum(map(len, batch.rows))
+        rows += batch.rows
+        queue.done(batch)
+    return rows
+
+
+async def test_writer_that_waits_is_woken_by_many_events_put_at_once() -> None:
+    """When they are more than are in flight, wherever they are filed."""
+    queue = make_queue(events_max=100, bytes_max=10_000, batch_events=10, batch_bytes=1000)
+    queue.put_all([b"a"] * 3, [Recorder()] * 3)
+    first = await asyncio.wait_for(queue.take(), 1)
+    second = asyncio.create_task(queue.take())
+    await asyncio.sleep(0)
+    queue.put(b"b", Recorder())
+    await asyncio.sleep(0)
+    assert (len(first.rows), second.done()) == (3, False)
+    queue.put_all([b"c"] * 2, [Recorder()] * 2)
+    assert (await asyncio.wait_for(second, 1)).rows == [b"b", b"c", b"c"]
+    queue.put_all([b"d"] * 25, [Recorder()] * 25)
+    sizes = [len((await asyncio.wait_for(queue.take(), 1)).rows) for _ in range(2)]
+    assert sizes == [10, 10]
+
+
 @given(
     before=st.lists(st.integers(1, 60), max_size=12),
     batch=st.lists(st.integers(1, 90), min_size=1, max_size=12),
@@ -291,10 +321,12 @@ def test_batch_for_which_there_is_room_can_be_put_to_its_end(
             if refused_code(queue, b"x" * size):
                 break
         waiting = queue.waiting_events
+        already = [b"x" * size for size in before[:waiting]]
         code = required_code(queue, len(batch), sum(batch))
         if code is None:
-            assert [refused_code(queue, b"x" * size) for size in batch] == [None] * len(batch)
-            assert queue.waiting_events == waiting + len(batch)
+            rows = [b"%d" % (index % 10) * size for index, size in enumerate(batch)]
+            queue.put_all(rows, [Recorder() for _ in rows])
+            assert await waiting_rows(queue) == [*already, *rows]
         else:
             assert waiting + len(batch) > 20 or queue.waiting_bytes + sum(batch) > 500
 

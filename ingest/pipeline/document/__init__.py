@@ -15,6 +15,7 @@ of `event_bytes_max`; return a view that keeps the document alive; make a list o
 `events_max` and what one piece may hold.
 """
 
+from ingest.pipeline.document.body import Part
 from ingest.pipeline.document.document import split
 
-__all__ = ["split"]
+__all__ = ["Part", "split"]

@@ -20,6 +20,8 @@ def split_at_once(body: Body) -> bool:
     """Take the values of a short array; return whether it is one that parses."""
     if len(body.text) > bounds.WHOLE_BYTES_MAX or body.text.count(b",") > bounds.WHOLE_COMMAS_MAX:
         return False
+    if body.take_decoded(body.text):
+        return True
     try:
         values = parse(body.text, 1)
     except Refusal:
@@ -61,8 +63,11 @@ class Array:
         end = self._guess_comma(mark, start)
         if end < 0:
             return 0
+        piece = b"[%b]" % self._text[start:end]
+        if await self._body.add_decoded(piece):
+            return end
         try:
-            values = parse(b"[%b]" % self._text[start:end], start)
+            values = parse(piece, start)
         except Refusal:
             self._wrong_guesses += 1
             return 0
@@ -88,7 +93,7 @@ class Array:
         if not run:
             return await self._add_long(start)
         end = run.end() - 1
-        await self._body.add(await self._parse(start, end))
+        await self._add(start, end)
         return end
 
     async def _add_long(self, start: int) -> int:
@@ -98,12 +103,16 @@ class Array:
         if last - start > self._body.event_bytes_max:
             await self._body.add([self._body.cut(start, last)])
         else:
-            await self._body.add(await self._parse(start, last))
+            await self._add(start, last)
         return end
 
-    async def _parse(self, start: int, end: int) -> Sequence[bytes]:
-        """Return the values between commas; at least one, or the document is malformed."""
+    async def _add(self, start: int, end: int) -> None:
+        """Add the values between commas; at least one, or the document is malformed."""
         piece = b"[%b]" % self._text[start:end]
+        if not await self._body.add_decoded(piece):
+            await self._body.add(await self._parse(piece, start))
+
+    async def _parse(self, piece: bytes, start: int) -> Sequence[bytes]:
         try:
             values: Sequence[bytes] = parse(piece, start)
         except Refusal:

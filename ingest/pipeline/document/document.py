@@ -2,14 +2,14 @@
 
 from ingest.errors import Code, Refusal
 from ingest.pipeline.document.array import Array, split_at_once
-from ingest.pipeline.document.body import Body
+from ingest.pipeline.document.body import Body, Part
 from ingest.pipeline.document.lines import split_lines
 
 
 async def split(
     body: bytes, *, is_ndjson: bool, events_max: int, event_bytes_max: int
-) -> list[bytes]:
-    """Return the bytes of 1 to `events_max` events, without the space around them.
+) -> list[Part]:
+    """Return 1 to `events_max` events; those that are given as bytes without space around them.
 
     One that is larger than `event_bytes_max` is cut behind one byte more than that: whoever gets it
     refuses it by its length. In a long array it may be malformed if its strings and brackets end.
@@ -23,4 +23,4 @@ async def split(
         await Array(found).split()
     if not found.events:
         raise Refusal(Code.EMPTY_BATCH, "There is no event in the body.")
-    return found.events
+    return found.parts

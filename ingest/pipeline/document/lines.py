@@ -1,7 +1,9 @@
 """The lines of NDJSON: each that is not blank is an event, whatever it holds."""
 
+from ingest.errors import Refusal
 from ingest.pipeline.document import bounds
 from ingest.pipeline.document.body import WHITE_SPACE, Body
+from ingest.pipeline.document.parser import parse
 
 
 async def split_lines(body: Body) -> None:
@@ -12,13 +14,24 @@ async def split_lines(body: Body) -> None:
         if end < 0:
             end = await _add_long(body, start)
         else:
-            await body.add(_split_piece(body.text[start:end]))
+            await _add_piece(body, body.text[start:end])
         start = await body.skip_space(end)
 
 
-def _split_piece(piece: bytes) -> list[bytes]:
+async def _add_piece(body: Body, piece: bytes) -> None:
     stripped = (line.strip(WHITE_SPACE) for line in piece.split(b"\n") if line)
-    return [line for line in stripped if line]
+    lines = [line for line in stripped if line]
+    array = b"[%b]" % b",".join(lines)
+    if not (_are_values(lines, array) and await body.add_decoded(array)):
+        await body.add(lines)
+
+
+def _are_values(lines: list[bytes], array: bytes) -> bool:
+    """Whether each line is one value: two might be the halves of one, and another one two."""
+    try:
+        return list(map(bytes, parse(array, 0))) == lines
+    except Refusal:
+        return False
 
 
 async def _add_long(body: Body, start: int) -> int:

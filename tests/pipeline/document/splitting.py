@@ -8,7 +8,9 @@ import pytest
 
 from ingest.errors import Code, Refusal
 from ingest.pipeline import document
+from ingest.pipeline.document import body as module
 from ingest.pipeline.document import bounds
+from ingest.pipeline.event import Events
 
 MIB = 1024 * 1024
 EVENT = b'{"event_name": "page_view", "event_params": {"page": "/home"}}'
@@ -26,15 +28,21 @@ def in_pieces(piece_bytes: int = bounds.PIECE_BYTES) -> Iterator[pytest.MonkeyPa
 def split(
     body: bytes, *, is_ndjson: bool = False, events_max: int = 1000, event_bytes_max: int = MIB
 ) -> list[bytes] | Code:
-    """Return the events, or the code of the refusal."""
-    try:
-        return asyncio.run(
-            document.split(
-                body, is_ndjson=is_ndjson, events_max=events_max, event_bytes_max=event_bytes_max
+    """Return the bytes of all events, or the code of the refusal."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "decode_array", lambda _: None)  # as if each piece had a bad one
+        try:
+            parts = asyncio.run(
+                document.split(
+                    body,
+                    is_ndjson=is_ndjson,
+                    events_max=events_max,
+                    event_bytes_max=event_bytes_max,
+                )
             )
-        )
-    except Refusal as refusal:
-        return refusal.code
+        except Refusal as refusal:
+            return refusal.code
+    return [each for part in parts if not isinstance(part, Events) for each in part]
 
 
 def refused(body: bytes) -> str:

@@ -1,0 +1,77 @@
+"""Drafts: the events of a batch that are understood and stamped, and not yet accepted."""
+
+from typing import NamedTuple, Protocol
+
+from ingest.errors import Refusal
+from ingest.pipeline.fate import Waiter
+
+
+class Draft(NamedTuple):
+    """One event."""
+
+    row: bytes
+    """Its COPY tuple."""
+    stored: bytes
+    """What is stored, as JSON."""
+    is_careful: bool
+    """Whether it takes the careful lane."""
+
+
+_NOTHING = Draft(b"", b"", is_careful=False)
+
+
+class Drafts:
+    """Many, by column, with an entry for each event of the document.
+
+    Not an object for each: that costs time when it is made, and again when the batch is answered
+    and it has left the caches. Batches of 1,000 took 3.9 µs an event so, and 2.2 by column.
+    """
+
+    def __init__(self, *, wants_stored: bool = True) -> None:
+        self.rows: list[bytes] = []
+        """COPY tuples; empty for an event that is refused."""
+        self.stored: list[bytes] = []
+        """What is stored, as JSON; empty likewise, and none at all if nobody wants it."""
+        self.careful: set[int] = set()
+        """The indices of those that take the careful lane."""
+        self.refusals: dict[int, Refusal] = {}
+        """By index."""
+        self.wants_stored = wants_stored
+
+    @property
+    def events(self) -> int:
+        """Those that are not refused."""
+        return len(self.rows) - len(self.refusals)
+
+    def add(self, drafted: Draft | Refusal) -> None:
+        """Add one event."""
+        self.rows.append(b"")
+        if self.wants_stored:
+            self.stored.append(b"")
+        self.replace(len(self.rows) - 1, drafted)
+
+    def replace(self, index: int, drafted: Draft | Refusal) -> None:
+        """Put one event in the place of another."""
+        if isinstance(drafted, Refusal):
+            self.refusals[index] = drafted
+            drafted = _NOTHING
+        self.rows[index] = drafted.row
+        if self.wants_stored:
+            self.stored[index] = drafted.stored
+        if drafted.is_careful:
+            self.careful.add(index)
+
+    @property
+    def plain(self) -> list[bytes]:
+        """The rows that take the plain lane."""
+        if not self.careful and not self.refusals:
+            return self.rows
+        careful = self.careful
+        return [row for index, row in enumerate(self.rows) if row and index not in careful]
+
+
+class BatchWaiter(Waiter, Protocol):
+    """Who waits for the fates of many events."""
+
+    def of(self, index: int) -> Waiter:
+        """Return who waits for one of them alone."""
