@@ -248,6 +248,19 @@ def batch(*, copies: int) -> None:
     copying.show(console, found)
 
 
+@command.command()
+@click.option("--repeats", default=50, type=click.IntRange(1), help="Of each step, each round.")
+def stages(*, repeats: int) -> None:
+    """Measure what each step of an event costs the server, alone and as one of a batch."""
+    from bench import stages as steps  # noqa: PLC0415 - so that the client loads less
+
+    console = _console()
+    with Progress(console=console, transient=True) as progress:
+        bar = progress.add_task("timing", total=steps.ROUNDS)
+        found = steps.measure(repeats, lambda: progress.advance(bar))
+    steps.show(console, found)
+
+
 @command.command("documents")
 @click.option("--documents", "count", default=300_000, type=click.IntRange(1), help="How many.")
 @click.option("--seed", default=None, type=int, help="Repeat a run. Default: a new one.")

@@ -6,9 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psutil
+
+if TYPE_CHECKING:
+    from ingest.store.cluster import Cluster
 
 PACKAGES = (
     "aiohttp",
@@ -105,6 +108,13 @@ def describe() -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": {name: found for name in PACKAGES if (found := _version(name))},
     }
+
+
+def processes_of(cluster: "Cluster") -> list[psutil.Process]:
+    """Return a cluster's processes, the postmaster first; none if it does not run."""
+    with suppress(OSError, ValueError, IndexError):
+        return _family(cluster.postmaster_pid)
+    return []
 
 
 def _family(pid: int) -> list[psutil.Process]:

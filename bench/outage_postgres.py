@@ -51,7 +51,7 @@ class Postgres:
 
     def kill(self) -> float:
         """Kill every process of it (SIGKILL); return when that began."""
-        self._victims = self._processes()
+        self._victims = machine.processes_of(self._cluster)
         return _signal(self._victims, signal.SIGKILL)
 
     def wait_until_gone(self) -> None:
@@ -60,18 +60,11 @@ class Postgres:
 
     def hang(self) -> float:
         """Stop every process of it (SIGSTOP), the postmaster first; return when that began."""
-        return _signal(self._processes(), signal.SIGSTOP)
+        return _signal(machine.processes_of(self._cluster), signal.SIGSTOP)
 
     def resume(self) -> float:
         """Let it go on after it hung; return when that began."""
-        return _signal(self._processes(), signal.SIGCONT)
-
-    def _processes(self) -> list[psutil.Process]:
-        try:
-            postmaster = psutil.Process(self._cluster.postmaster_pid)
-            return [postmaster, *postmaster.children(recursive=True)]
-        except (OSError, ValueError, IndexError, psutil.NoSuchProcess):
-            return []
+        return _signal(machine.processes_of(self._cluster), signal.SIGCONT)
 
 
 @contextmanager

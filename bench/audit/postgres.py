@@ -64,13 +64,13 @@ class Database:
 
     async def kill(self) -> None:
         """Kill every process of it at once (SIGKILL) and wait until all are gone."""
-        victims = self._processes()
+        victims = machine.processes_of(self._cluster)
         self.signal(signal.SIGKILL)
         await asyncio.to_thread(psutil.wait_procs, victims, _GONE_TIMEOUT_S)
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to every process of it."""
-        for process in self._processes():
+        for process in machine.processes_of(self._cluster):
             with suppress(psutil.NoSuchProcess):
                 process.send_signal(number)
 
@@ -101,10 +101,3 @@ class Database:
     async def terminate_sessions(self) -> None:
         """End every session of the server's."""
         await self.execute(END_SESSIONS, DATABASE, database=MAINTENANCE)
-
-    def _processes(self) -> list[psutil.Process]:
-        try:
-            postmaster = psutil.Process(self._cluster.postmaster_pid)
-            return [postmaster, *postmaster.children(recursive=True)]
-        except (OSError, ValueError, IndexError, psutil.NoSuchProcess):
-            return []

@@ -53,7 +53,7 @@ def many(
     """Return many plain rows, by column; an id is the head and its own low part."""
     parts = {name: _name_part(name) for name in set(names)}
     start, end = repeat(_START + id_head), repeat(_end_part(created_at))
-    # By map, as nothing of a row is computed: 0.15 µs, where a comprehension takes 0.2.
+    # By map, as nothing of a row is computed: a quarter less than a comprehension takes.
     middle = map(parts.__getitem__, names)
     return list(map(b"".join, zip(start, id_lows, middle, params, end, strict=False)))
 

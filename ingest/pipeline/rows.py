@@ -69,10 +69,7 @@ def row(head: bytes, event_id: bytes, name: bytes, params: bytes, times: bytes) 
 def many(
     head: bytes, lows: Sequence[bytes], names: Sequence[str], params: Sequence[bytes], times: bytes
 ) -> list[bytes]:
-    """Return many tuples, by column: `head` goes on into the ids, up to what is in `lows`.
-
-    0.3 µs each, where `row` takes 0.5.
-    """
+    """Return many tuples, by column: `head` goes on into the ids, up to what is in `lows`."""
     fields = {name: _name_field(name.encode()) for name in set(names)}
     return [
         b"".join((head, low, fields[name], _jsonb_head(len(each) + 1, 1), each, times))

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,24 +14,19 @@ import pytest
 from structlog.testing import capture_logs
 
 from ingest.errors import Code, Refusal
-from ingest.observe.metrics import Books
 from ingest.pipeline import rows
 from ingest.pipeline.careful import _MERGES, CarefulWriter
 from ingest.pipeline.fate import Ack, Duplicate, Fate
-from ingest.pipeline.ids import IdSequence, moved
+from ingest.pipeline.ids import moved
 from ingest.pipeline.overflow import Overflow
-from ingest.pipeline.queue import EventQueue
 from ingest.pipeline.retries import Retries
 from ingest.pipeline.shelter import Shelter
 from ingest.pipeline.spool import Spool
 from ingest.store import failures
 from ingest.store.failures import Outage, Unavailable
-from ingest.store.health import Health
-from ingest.store.link import CopyLink
-from ingest.store.merge import Earlier
 from ingest.store.partitions import Partitions
 from ingest.store.postgres import Postgres
-from tests.pipeline.test_writer import BAD, GOOD, Sender, count
+from tests.pipeline.surroundings import BAD, GOOD, Sender, Surroundings, count, fates_of, ids
 from tests.store.events import until_true
 from tests.support.postgres import fetch
 
@@ -45,36 +39,13 @@ TWO_WAIT = (
     "SELECT count(*) = 2 FROM pg_stat_activity"
     " WHERE datname = current_database() AND wait_event_type = 'Lock'"
 )
-ids = IdSequence()
 
 
-class CountingLink(CopyLink):
-    """A real link that counts what it does."""
-
-    copies = 0
-    merges = 0
-
-    async def copy(self, document: bytes, rows: int) -> None:
-        """Count, and copy."""
-        self.copies += 1
-        await super().copy(document, rows)
-
-    async def merge(self, document: bytes, rows: int, **options: bool) -> list[Earlier]:
-        """Count, and merge."""
-        self.merges += 1
-        return await super().merge(document, rows, **options)
-
-
-class Lane:
-    """A queue, the writer, and the link that it writes through."""
+class Lane(Surroundings):
+    """With the careful lane's writer."""
 
     def __init__(self, postgres: Postgres, spool: Spool | None = None) -> None:
-        self.books = Books()
-        self.queue = EventQueue(
-            events_max=10_000, bytes_max=10**8, batch_events_max=5000, batch_bytes_max=10**7
-        )
-        self.link = CountingLink(postgres, rows.TABLE, rows.COLUMNS, rows.KEY)
-        self.health = Health(self.link, rows.document([]))
+        super().__init__(postgres)
         shelter, retries = Shelter(spool, self.books), Retries(spool, self.books)
         self.overflow = Overflow(self.queue, shelter, retries)
         self.writer = CarefulWriter(
@@ -97,23 +68,9 @@ class Lane:
         created_at: datetime | None = None,
     ) -> Sender:
         """Queue an event; return who waits for it."""
-        sender = Sender()
         moment = created_at or datetime.now(UTC)
         tail = rows.tail((moment - EPOCH) // timedelta(microseconds=1), None, key)
-        row = rows.row(rows.row_head(1), event_id or ids.next()[0], name, params, tail)
-        self.queue.put(row, sender)
-        return sender
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Run the writer."""
-        task = asyncio.create_task(self.writer.run())
-        try:
-            yield
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-            await self.link.close()
+        return self.put_row(event_id or ids.next()[0], name, params, tail)
 
     @property
     def balance(self) -> int:
@@ -136,11 +93,6 @@ async def spool(tmp_path: Path) -> AsyncIterator[Spool]:
     await opened.open()
     yield opened
     await opened.close()
-
-
-async def fates_of(senders: Sequence[Sender]) -> list[Fate]:
-    """Return what each sender was told."""
-    return list(await asyncio.wait_for(asyncio.gather(*(each.fate for each in senders)), 20))
 
 
 async def fate_of(sender: Sender) -> Fate:

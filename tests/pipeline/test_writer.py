@@ -2,63 +2,25 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from unittest.mock import patch
 
 import pytest
 
 from ingest.errors import Code, Refusal
-from ingest.observe.metrics import Books
 from ingest.pipeline import rows
-from ingest.pipeline.fate import Fate
-from ingest.pipeline.ids import IdSequence
-from ingest.pipeline.queue import EventQueue
 from ingest.pipeline.shelter import Shelter
 from ingest.pipeline.writer import Writer
 from ingest.store import failures
-from ingest.store.health import Health
-from ingest.store.link import CopyLink
 from ingest.store.postgres import Postgres
+from tests.pipeline.surroundings import BAD, GOOD, Sender, Surroundings, count, fates_of, ids
 from tests.support.postgres import fetch
 
-GOOD = b'{"a": 1}'
-BAD = b'{"a": "\\u0000"}'  # no event with this gets past the intake
-ids = IdSequence()
 
-
-class Sender:
-    """Waits for one event's fate."""
-
-    def __init__(self) -> None:
-        self.fate: asyncio.Future[Fate] = asyncio.get_running_loop().create_future()
-
-    def settle(self, fate: Fate, row: bytes = b"") -> None:  # noqa: ARG002
-        """Take the answer; a second one would raise InvalidStateError."""
-        self.fate.set_result(fate)
-
-
-class CountingLink(CopyLink):
-    """A real link that counts its COPYs."""
-
-    copies = 0
-
-    async def copy(self, document: bytes, rows: int) -> None:
-        """Count, and copy."""
-        self.copies += 1
-        await super().copy(document, rows)
-
-
-class Pipeline:
-    """A queue, one writer, and the link that it writes through."""
+class Pipeline(Surroundings):
+    """With one writer."""
 
     def __init__(self, postgres: Postgres) -> None:
-        self.books = Books()
-        self.queue = EventQueue(
-            events_max=10_000, bytes_max=10**8, batch_events_max=5000, batch_bytes_max=10**7
-        )
-        self.link = CountingLink(postgres, rows.TABLE, rows.COLUMNS, rows.KEY)
-        self.health = Health(self.link, rows.document([]))
+        super().__init__(postgres)
         self.writer = Writer(
             self.queue, self.link, self.health, Shelter(None, self.books), self.books
         )
@@ -66,21 +28,7 @@ class Pipeline:
     def put(self, params: bytes) -> Sender:
         """Queue an event."""
         event_id, _, received = ids.next()
-        sender = Sender()
-        row = rows.row(rows.row_head(1), event_id, b"name", params, received.row)
-        self.queue.put(row, sender)
-        return sender
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Run the writer."""
-        task = asyncio.create_task(self.writer.run())
-        try:
-            yield
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-            await self.link.close()
+        return self.put_row(event_id, b"name", params, received.row)
 
 
 @pytest.fixture
@@ -91,13 +39,8 @@ def pipeline(postgres: Postgres) -> Pipeline:
 
 async def codes_of(senders: list[Sender]) -> list[Code | None]:
     """Return what each sender was told."""
-    told = await asyncio.wait_for(asyncio.gather(*(sender.fate for sender in senders)), 20)
-    return [fate.code if isinstance(fate, Refusal) else None for fate in told]
-
-
-async def count(url: str) -> int:
-    """Return how many events are stored."""
-    return int((await fetch(url, "SELECT count(*) FROM events"))[0]["count"])
+    fates = await fates_of(senders)
+    return [fate.code if isinstance(fate, Refusal) else None for fate in fates]
 
 
 @pytest.mark.parametrize("bad", [0, 1, 2, 5, 10])

@@ -1,6 +1,7 @@
 """Databases of the store's tests: a shared one for rows, an own one for changes of its schema.
 
-And a second Postgres, to be stopped, hung and killed by one test after the other.
+And a second Postgres, to be stopped, hung and killed by one test after the other; and the way
+through a PgBouncer, for modules that have one as their fixture `bouncer`.
 """
 
 import asyncio
@@ -9,8 +10,10 @@ from collections.abc import Iterator
 import pytest
 
 from ingest.store.cluster import Cluster
+from ingest.store.postgres import Postgres
 from tests.conftest import prepare
 from tests.store.events import empty
+from tests.support.pgbouncer import PgBouncer
 from tests.support.postgres import make_postgres, resume, running_cluster
 
 _DATABASE = "spare"
@@ -43,3 +46,15 @@ def spare_cluster(_spare_for_all: Cluster) -> Iterator[Cluster]:
 def spare_url(spare_cluster: Cluster) -> str:
     """A migrated database in it, which other tests leave events and keys in."""
     return spare_cluster.url(_DATABASE)
+
+
+@pytest.fixture
+def pooled_url(bouncer: PgBouncer, database_url: str) -> str:
+    """The test's database through the pooler; `database_url` is the way past it."""
+    return bouncer.through(database_url)
+
+
+@pytest.fixture
+def pooled(pooled_url: str) -> Postgres:
+    """The store's view of it."""
+    return make_postgres(pooled_url)

@@ -39,18 +39,6 @@ def bouncer(cluster: Cluster) -> Iterator[PgBouncer]:
         yield running
 
 
-@pytest.fixture
-def pooled_url(bouncer: PgBouncer, database_url: str) -> str:
-    """The test's database through the pooler; `database_url` is the way past it."""
-    return bouncer.through(database_url)
-
-
-@pytest.fixture
-def pooled(pooled_url: str) -> Postgres:
-    """The store's view of it."""
-    return make_postgres(pooled_url)
-
-
 async def leavings(url: str) -> set[str]:
     """Return what other clients find on each of the pooler's connections: limits and statements."""
     clients = [

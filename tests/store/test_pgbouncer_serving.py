@@ -27,18 +27,6 @@ def bouncer(cluster: Cluster) -> Iterator[PgBouncer]:
         yield running
 
 
-@pytest.fixture
-def pooled_url(bouncer: PgBouncer, database_url: str) -> str:
-    """The test's database through the pooler; `database_url` is the way past it."""
-    return bouncer.through(database_url)
-
-
-@pytest.fixture
-def pooled(pooled_url: str) -> Postgres:
-    """The store's view of it."""
-    return make_postgres(pooled_url)
-
-
 async def test_check_says_what_works_and_what_to_set(pooled: Postgres) -> None:
     """In words: nothing is wrong, keys are polled for, and where time-outs are to be set."""
     async with pooled.session() as connection:

@@ -1,0 +1,213 @@
+"""What each step of an event costs the server's core, alone and as one of a batch.
+
+In memory: no sockets, no Postgres. What is missing to `bench compare` is HTTP, the kernel, asyncpg,
+and that an event under load is met again only when it has left the caches.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from statistics import median
+from typing import Final, NamedTuple
+
+from rich.console import Console
+from rich.table import Table
+
+from bench import machine, payloads
+from bench.errors import BenchError
+from bench.payloads import Payload
+from ingest.pipeline import answer, event, rows, tuples
+from ingest.pipeline.claims import Span
+from ingest.pipeline.drafts import Drafts
+from ingest.pipeline.fate import Ack, Fate, Waiter
+from ingest.pipeline.ids import IdSequence
+from ingest.pipeline.intake import Intake
+from ingest.pipeline.lanes import Lanes
+from ingest.pipeline.queue import EventQueue, settle
+
+EVENTS: Final = 1_000
+ROUNDS: Final = 5
+_NAME_CHARS_MAX: Final = 255
+_APP_ID: Final = 1
+_ALL_STEPS: Final = "intake, all of it"
+
+Step = Callable[[], object]
+
+
+class Cost(NamedTuple):
+    """Microseconds for one event; None where there is no such step."""
+
+    alone_us: float | None
+    batched_us: float | None
+
+
+class Everybody:
+    """Waits for every event, as cheaply as a batch's answer does."""
+
+    def __init__(self) -> None:
+        self.settled = 0
+
+    def of(self, index: int) -> Waiter:  # noqa: ARG002 - all are alike
+        """Return who waits for one event."""
+        return self
+
+    def settle(self, fate: Fate, row: bytes = b"") -> None:  # noqa: ARG002 - counts only
+        """Count an answer."""
+        self.settled += 1
+
+
+class Bench:
+    """The steps, each for EVENTS events."""
+
+    def __init__(self, payload: Payload) -> None:
+        self._payload = payload
+        self._body = payload.body
+        self._array = b"[%b]" % b",".join([payload.body] * EVENTS)
+        self._params = [payload.params.encode()] * EVENTS
+        self._names = [payload.name] * EVENTS
+        found = event.decode_array(self._array)
+        if found is None:
+            raise BenchError("the example is no event")
+        self._found = found
+        self._ids = IdSequence()
+        self._stamps = self._ids.take(EVENTS)
+        self._head = rows.row_head(_APP_ID)
+        self._waiter = Everybody()
+
+    @property
+    def steps(self) -> dict[str, tuple[Step | None, Step | None]]:
+        """Return each step in order: for events that come alone, and for a batch."""
+        return {
+            "decode": (self._decode, self._decode_array),
+            "find the unusual": (None, self._find_unusual),
+            "stamp": (self._stamp, lambda: self._ids.take(EVENTS)),
+            "make rows": (self._make_rows, self._make_many_rows),
+            "make answers": (self._make_answers, self._make_many_answers),
+            _ALL_STEPS: (self._accept, self._accept_batch),
+            "tell that they are stored": (None, self._settle),
+        }
+
+    def check(self) -> None:
+        """Raise BenchError unless both ways make the rows that are to be stored."""
+        for accept in (self._accept, self._accept_batch):
+            batch = asyncio.run(accept().plain.take())
+            stored = [tuples.decode(row) for row in batch.rows]
+            names = [each["event_name"] for each in stored]
+            params = {each["event_params"] for each in stored}
+            if names != self._names or params != {self._payload.params}:
+                raise BenchError("the rows are not those of the events")
+
+    def _decode(self) -> None:
+        for _ in range(EVENTS):
+            event.decode(self._body, _NAME_CHARS_MAX)
+
+    def _decode_array(self) -> object:
+        found = event.decode_array(self._array)
+        return found and [bytes(each.event_params) for each in found.events]
+
+    def _find_unusual(self) -> object:
+        return event.unusual(self._found, self._names, self._params, _NAME_CHARS_MAX)
+
+    def _stamp(self) -> None:
+        for _ in range(EVENTS):
+            self._ids.next()
+
+    def _make_rows(self) -> None:
+        event_id, _, received = self._ids.next()
+        name = self._payload.name
+        for params in self._params:
+            rows.row(self._head, event_id, name.encode(), params, received.row)
+
+    def _make_many_rows(self) -> object:
+        stamps = self._stamps
+        head = self._head + stamps.head
+        return rows.many(head, stamps.lows, self._names, self._params, stamps.received.row)
+
+    def _make_answers(self) -> None:
+        _, event_id, received = self._ids.next()
+        name = self._payload.name
+        for params in self._params:
+            answer.alone_of(event_id, name, params, received.text)
+
+    def _make_many_answers(self) -> object:
+        stamps = self._stamps
+        texts = stamps.low_texts
+        return answer.many(stamps.head_text, texts, self._names, self._params, stamps.received.text)
+
+    def _accept(self) -> Lanes:
+        lanes = _make_lanes()
+        intake = _make_intake(lanes)
+        for _ in range(EVENTS):
+            intake.accept(_APP_ID, self._body, self._waiter)
+        return lanes
+
+    def _accept_batch(self) -> Lanes:
+        lanes, drafts = _make_lanes(), Drafts()
+        intake = _make_intake(lanes)
+        found = event.decode_array(self._array)
+        if found is not None:
+            intake.draft_all(_APP_ID, found, drafts)
+        intake.accept_all(drafts, self._waiter)
+        return lanes
+
+    def _settle(self) -> None:
+        settle([self._waiter] * EVENTS, Ack.COMMITTED)
+
+
+def measure(repeats: int, on_round: Callable[[], None]) -> dict[str, Cost]:
+    """Return what each step costs, medians over rounds of so many repeats."""
+    bench = Bench(payloads.example())
+    with machine.pinned(machine.split_cores().server):
+        bench.check()
+        rounds = []
+        for _ in range(ROUNDS):
+            rounds.append([_time(ways, repeats) for ways in bench.steps.values()])
+            on_round()
+    middles = [Cost(*map(_middle, zip(*step, strict=True))) for step in zip(*rounds, strict=True)]
+    return dict(zip(bench.steps, middles, strict=True))
+
+
+def _time(ways: tuple[Step | None, Step | None], repeats: int) -> Cost:
+    alone, batched = ways
+    return Cost(alone and _time_way(alone, repeats), batched and _time_way(batched, repeats))
+
+
+def _time_way(way: Step, repeats: int) -> float:
+    started_s = time.perf_counter()
+    for _ in range(repeats):
+        way()
+    return (time.perf_counter() - started_s) / (repeats * EVENTS) * 1e6
+
+
+def _middle(costs_us: Sequence[float | None]) -> float | None:
+    known = [cost_us for cost_us in costs_us if cost_us is not None]
+    return median(known) if known else None
+
+
+def _make_lanes() -> Lanes:
+    size = 1 << 30
+    return Lanes(
+        lambda: EventQueue(
+            events_max=EVENTS, bytes_max=size, batch_events_max=EVENTS, batch_bytes_max=size
+        )
+    )
+
+
+def _make_intake(lanes: Lanes) -> Intake:
+    return Intake(
+        lanes,
+        event_name_chars_max=_NAME_CHARS_MAX,
+        span=Span(0, 0),
+        has_partition=lambda _: True,
+    )
+
+
+def show(console: Console, found: dict[str, Cost]) -> None:
+    """Print a line for each step."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("µs of CPU for each event")
+    for column in ("alone", f"of {EVENTS:,}"):
+        table.add_column(column, justify="right")
+    for name, cost in found.items():
+        table.add_row(name, *("" if each is None else f"{each:.2f}" for each in cost))
+    console.print(table)
