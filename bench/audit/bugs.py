@@ -16,6 +16,7 @@ from bench.audit import spool_bugs
 from bench.audit.patch import Nobody, replace, with_new_ids
 from ingest.errors import Code, Refusal
 from ingest.http.fastlane import FastConnection
+from ingest.http.waiters import BatchAnswer
 from ingest.observe.metrics import Books
 from ingest.pipeline import event, intake, queue, rows, shelter, writer
 from ingest.pipeline.fate import Ack, Fate, Waiter
@@ -142,6 +143,17 @@ def sender_forgotten() -> None:
         _HONEST_SETTLE(waiting, fate, row)
 
     _replace_settle(settle)
+
+
+def neighbour_is_told() -> None:
+    """Tell the event behind it in its batch that Postgres has refused an event."""
+    original = BatchAnswer.note
+
+    def note(self: BatchAnswer, index: int, fate: Fate) -> None:
+        is_refused = isinstance(fate, Refusal)
+        original(self, (index + 1) % len(self._rows) if is_refused else index, fate)
+
+    replace(BatchAnswer, "note", note)
 
 
 def refused_is_stored() -> None:
@@ -284,6 +296,7 @@ BUGS: Final[dict[str, Bug]] = {
     "acks-stop-at-a-dead-client": Bug(acks_stop_at_a_dead_client, (), ("always-answered",)),
     "answers-swapped": Bug(answers_swapped, (), ("answers-belong",)),
     "sender-forgotten": Bug(sender_forgotten, (), ("always-answered",)),
+    "neighbour-is-told": Bug(neighbour_is_told, (), ("good-never-refused",)),
     "refused-is-stored": Bug(refused_is_stored, (), ("refused-absent",)),
     "neighbour-dropped": Bug(neighbour_dropped, (), ("stored-once",)),
     "payload-altered": Bug(payload_altered, (), ("as-sent",)),

@@ -1,19 +1,20 @@
 """The clients: raw HTTP over keep-alive connections, each with habits of its own.
 
 Some send one request at a time, some pipeline up to four; some leave before their answer; some mix
-bad events and poison among good ones; some send in chunks, which is aiohttp's lane. When the server
-dies they connect again. A request is in the oracle's history before its first byte leaves.
+bad events and poison among good ones; some send in chunks, which is aiohttp's lane; some send
+batches. When the server dies they connect again. An event is in the oracle's history before its
+first byte leaves.
 """
 
 import asyncio
 import time
 from collections import deque
 from contextlib import suppress
+from itertools import chain
 from random import Random
 from typing import Final, NamedTuple, cast
 
-import orjson
-
+from bench.audit.answers import Parcel, file_answer
 from bench.audit.oracle import Oracle
 from bench.audit.requests import Maker, Request
 from bench.audit.sockets import reset_on_close
@@ -31,13 +32,9 @@ _SLOW_PAUSE_S: Final = 0.05
 _QUIT_DELAY_S: Final = 0.004
 _RESETS: Final = 0.7
 """The share of those who leave that say so with an RST; the others look half-closed at first."""
-_PIPELINERS, _QUITTERS, _SPOILERS, _POISONERS, _CHUNKERS = {1, 5}, {2}, {3}, {3, 5}, {4}
-_SUCCESSES: Final = frozenset({200, 202})
-_START: Final = b'{"status":"success","data":[{"id":"'
-_ID: Final = slice(len(_START), len(_START) + 36)
-_END: Final = b'"}]}'
-_CREATED_AT_CHARS: Final = len("2026-01-10T12:00:00.123Z")
-_UNKNOWN_WORDS: Final = "may or may not"
+_PIPELINERS, _QUITTERS, _SPOILERS, _POISONERS = {1, 5}, {2, 7}, {3, 6}, {3, 5, 6}
+_CHUNKERS, _BATCHERS = {4}, {6, 7}
+_BATCH_EVENTS_MAX: Final = 40
 
 
 class Habits(NamedTuple):
@@ -48,6 +45,8 @@ class Habits(NamedTuple):
     bad: float
     poison: float
     is_chunked: bool
+    events_max: int
+    """In a request; more than one makes it a batch."""
 
 
 class Crowd:
@@ -61,18 +60,23 @@ class Crowd:
         self.is_stopping = False
         self.is_ahead = False
         """Whether more is acknowledged than the faults so far are worth: then go slowly."""
-        common = f"POST /event HTTP/1.1\r\nHost: 127.0.0.1\r\nX-API-Key: {key}\r\n"
-        self._plain = f"{common}Content-Type: application/json\r\nContent-Length: ".encode()
-        self._chunked = (
-            f"{common}Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
-        )
+        common = f" HTTP/1.1\r\nHost: 127.0.0.1\r\nX-API-Key: {key}\r\nContent-Type: ".encode()
+        self._event = b"POST /event%bapplication/json\r\n" % common
+        self._array = b"POST /events%bapplication/json\r\n" % common
+        self._lines = b"POST /events%bapplication/x-ndjson\r\n" % common
 
-    def encode(self, request: Request, *, is_chunked: bool) -> bytes:
+    def encode(self, parcel: Parcel, *, is_chunked: bool) -> bytes:
         """Return a request's bytes."""
-        body = request.body
+        head, body = self._event, parcel[0].body
+        if len(parcel) > 1:
+            is_array = len(parcel) % 2 and all(each.is_json for each in parcel)
+            bodies = [each.body for each in parcel]
+            head = self._array if is_array else self._lines
+            body = b"[%b]" % b",".join(bodies) if is_array else b"\n".join(bodies)
         if is_chunked:
-            return b"%b%x\r\n%b\r\n0\r\n\r\n" % (self._chunked, len(body), body)
-        return b"%b%d\r\n\r\n%b" % (self._plain, len(body), body)
+            chunked = b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n"
+            return head + chunked % (len(body), body)
+        return b"%bContent-Length: %d\r\n\r\n%b" % (head, len(body), body)
 
 
 def habits(number: int, random: Random) -> Habits:
@@ -84,6 +88,7 @@ def habits(number: int, random: Random) -> Habits:
         bad=random.uniform(0.05, 0.4) if kind in _SPOILERS else 0.0,
         poison=random.uniform(0.001, 0.01) if kind in _POISONERS else 0.0,
         is_chunked=kind in _CHUNKERS,
+        events_max=_BATCH_EVENTS_MAX if kind in _BATCHERS else 1,
     )
 
 
@@ -97,7 +102,7 @@ class Client(asyncio.Protocol):
         self._habits = habits(number, random)
         self._sent = 0
         self._transport: asyncio.Transport | None = None
-        self._waiting: deque[Request] = deque()
+        self._waiting: deque[Parcel] = deque()
         self._waiting_since_s = 0.0
         self._rest = b""
         self._is_told_to_wait = False
@@ -137,7 +142,8 @@ class Client(asyncio.Protocol):
         """End; what has no answer by now is unknown."""
         self._transport = None
         while self._waiting:
-            self._crowd.oracle.unknown(self._waiting.popleft().token, self._why_lost)
+            for request in self._waiting.popleft():
+                self._crowd.oracle.unknown(request.token, self._why_lost)
         self._ended.set()
 
     def data_received(self, data: bytes) -> None:
@@ -194,15 +200,20 @@ class Client(asyncio.Protocol):
             return
         if not self._waiting:
             self._waiting_since_s = time.monotonic()
-        requests = [self._next() for _ in range(wanted)]
-        for request in requests:
+        parcels = [self._next_parcel() for _ in range(wanted)]
+        for request in chain(*parcels):
             self._crowd.oracle.sent(request)
-        self._waiting.extend(requests)
+        self._waiting.extend(parcels)
         encode, is_chunked = self._crowd.encode, self._habits.is_chunked
-        transport.write(b"".join(encode(each, is_chunked=is_chunked) for each in requests))
+        transport.write(b"".join(encode(each, is_chunked=is_chunked) for each in parcels))
         if self._random.random() < self._habits.quits:
             delay_s = self._random.uniform(0, _QUIT_DELAY_S)
             asyncio.get_running_loop().call_later(delay_s, self._leave, QUIT, transport)
+
+    def _next_parcel(self) -> Parcel:
+        events_max = self._habits.events_max
+        events = self._random.randint(2, events_max) if events_max > 1 else 1
+        return tuple(self._next() for _ in range(events))
 
     def _next(self) -> Request:
         self._sent += 1
@@ -220,34 +231,3 @@ class Client(asyncio.Protocol):
             if why == QUIT and self._random.random() < _RESETS:
                 reset_on_close(self._transport)
             self._transport.abort()
-
-
-def file_answer(oracle: Oracle, request: Request, status: int, body: bytes) -> str | None:
-    """Note what a request was answered with; return the id of one that was acknowledged.
-
-    An answer that is not its own is noted as mixed.
-    """
-    if status in _SUCCESSES:
-        created_at = body[-len(_END) - _CREATED_AT_CHARS : -len(_END)]
-        middle = body[_ID.stop : -len(_END) - _CREATED_AT_CHARS]
-        if body.startswith(_START) and body.endswith(_END) and middle == request.echo:
-            event_id = body[_ID].decode()
-            oracle.answered(request.token, status, event_id, created_at.decode())
-            return event_id
-        oracle.mixed(request.token, body)
-        return None
-    _file_refusal(oracle, request, status, body)
-    return None
-
-
-def _file_refusal(oracle: Oracle, request: Request, status: int, body: bytes) -> None:
-    try:
-        error = orjson.loads(body)["error"]
-        code, message = str(error["code"]), str(error["message"])
-    except (orjson.JSONDecodeError, KeyError, TypeError):
-        oracle.mixed(request.token, body)
-        return
-    if status >= 500 and _UNKNOWN_WORDS in message:  # noqa: PLR2004 - the class of server errors
-        oracle.unknown(request.token, f"{status} {code}")
-    else:
-        oracle.refused(request.token, status, code)

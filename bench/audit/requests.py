@@ -54,6 +54,11 @@ class Request(NamedTuple):
     echo: bytes
     """What a success must say between the id and `created_at`; empty for a bad event."""
 
+    @property
+    def is_json(self) -> bool:
+        """Whether it may stand in an array without spoiling the others."""
+        return self.expected != "invalid_json"
+
 
 class Maker:
     """Makes the requests of a run; the same for the same seed."""

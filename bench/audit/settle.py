@@ -8,7 +8,8 @@ from typing import Final
 
 import asyncpg
 
-from bench.audit.clients import Crowd, file_answer
+from bench.audit.answers import file_answer
+from bench.audit.clients import Crowd
 from bench.audit.judge import Row, Stored
 from bench.audit.postgres import Connection
 from bench.audit.scrape import Scraper
@@ -58,7 +59,7 @@ async def _post_and_look(world: World, crowd: Crowd, number: int, random: Random
     world.oracle.sent(request)
     is_answered = False
     try:
-        writer.write(crowd.encode(request, is_chunked=False))
+        writer.write(crowd.encode((request,), is_chunked=False))
         head = Heads().parse(await reader.readuntil(b"\r\n\r\n"))
         body = await reader.readexactly(head.body_bytes)
         is_answered = True
@@ -66,7 +67,7 @@ async def _post_and_look(world: World, crowd: Crowd, number: int, random: Random
         writer.transport.abort()
         if not is_answered:
             world.oracle.unknown(request.token, QUIT)
-    event_id = file_answer(world.oracle, request, head.status, body)
+    event_id = file_answer(world.oracle, (request,), head.status, body)
     if head.status != _OK or event_id is None:
         return False
     async with world.database.session() as connection:
