@@ -14,6 +14,7 @@ import structlog
 from ingest.errors import Code, Refusal
 from ingest.observe.metrics import Books
 from ingest.pipeline.fate import COMMITTED, Ack, Duplicate, Fate, Waiter
+from ingest.pipeline.tuples import identity
 
 log = structlog.get_logger(__name__)
 
@@ -56,9 +57,9 @@ class BatchAnswer:
     def __init__(self, books: Books, rows: Sequence[bytes], events: int) -> None:
         self._books = books
         self._rows = rows
-        """The COPY tuple of each event, by index; no two that wait here are alike."""
+        """The COPY tuple of each event, by index; no two that wait here have the same id."""
         self._indices: dict[bytes, int] = {}
-        """The other way round, once anybody asks."""
+        """By app and id, once anybody asks."""
         self._unsettled = events
         self._fates: dict[int, Refusal | Duplicate] = {}
         self._is_spooled = False
@@ -93,8 +94,8 @@ class BatchAnswer:
 
     def _index_of(self, row: bytes) -> int:
         if not self._indices:
-            self._indices = {row: index for index, row in enumerate(self._rows)}
-        return self._indices[row]
+            self._indices = {identity(row): index for index, row in enumerate(self._rows)}
+        return self._indices[identity(row)]
 
     def _finish(self) -> None:
         if not self.settled.done():

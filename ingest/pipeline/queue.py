@@ -54,7 +54,9 @@ class Batch:
 
     def refuse(self, refusal: Refusal) -> None:
         """Take all events out and tell their senders so."""
-        self.answer(dict.fromkeys(range(len(self.rows)), refusal))
+        rows = self.rows
+        for row, waiter in zip(rows, self.release(), strict=True):
+            settle((waiter,), refusal, row)
 
     def release(self) -> list[Waiter]:
         """Empty the batch; return everybody who still waits, for the caller to settle."""
@@ -95,6 +97,8 @@ class EventQueue:
         self._drained.set()
         self._is_closed = False
         self._in_flight: dict[Batch, int] = {}
+        self._in_copy: set[Batch] = set()
+        """Those in flight whose writer comes back: whoever has a batch of the overflow does not."""
         self._taken_events = 0
 
     @property
@@ -180,7 +184,9 @@ class EventQueue:
             idle = asyncio.get_running_loop().create_future()
             self._idle.append(idle)
             await idle
-        return self._take()
+        batch = self._take()
+        self._in_copy.add(batch)
+        return batch
 
     async def take_overflow(self) -> Batch:
         """Wait until the queue is nearly full and take its oldest batch; hand it to `done`."""
@@ -207,13 +213,14 @@ class EventQueue:
         """Whether a batch is to be taken now; if not, see that a writer is woken when it is."""
         if batch is not self._gathering:
             return True
-        in_flight = max((len(each.rows) for each in self._in_flight), default=0)
-        batch.events_ripe = min(in_flight - 1, batch.events_max)
-        return len(batch.rows) >= in_flight
+        in_copy = max((len(each.rows) for each in self._in_copy), default=0)
+        batch.events_ripe = min(in_copy - 1, batch.events_max)
+        return len(batch.rows) >= in_copy
 
     def done(self, batch: Batch) -> None:
         """Forget a batch whose fate is known."""
         del self._in_flight[batch]
+        self._in_copy.discard(batch)
         if not self._in_flight and not self._batches:
             self._drained.set()
 

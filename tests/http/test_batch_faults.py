@@ -16,10 +16,12 @@ from ingest.http.batch import BatchRoute
 from ingest.http.bodies import BodyReader
 from ingest.http.waiters import BatchAnswer, EarlyAcks
 from ingest.observe.metrics import Books
+from ingest.pipeline import rows
 from ingest.pipeline.claims import Span
 from ingest.pipeline.drafts import Drafts
 from ingest.pipeline.event import decode_array
 from ingest.pipeline.fate import Ack, Duplicate
+from ingest.pipeline.ids import IdSequence
 from ingest.pipeline.intake import Intake
 from ingest.pipeline.lanes import Lanes
 from ingest.pipeline.queue import EventQueue
@@ -278,11 +280,13 @@ async def test_refused_events_leave_no_cycle_that_holds_their_batch() -> None:
 @pytest.mark.usefixtures("without_collections")
 async def test_answered_batch_leaves_no_cycle_that_holds_its_fates() -> None:
     """They are rows of some MiB if it was sent before."""
-    answer = BatchAnswer(Books(), [b"a", b"b", b"c"], 3)
+    head, ids = rows.row_head(1), IdSequence()
+    made = [rows.row(head, ids.next()[0], b"a", b"{}", b"") for _ in range(3)]
+    answer = BatchAnswer(Books(), made, 3)
     waiter = answer.of(1)
     waiter.settle(Duplicate(Ack.SPOOLED, b"{}"))
     answer.settle(Ack.COMMITTED)
-    answer.settle(NOT_STORED, b"c")
+    answer.settle(NOT_STORED, made[2])
     assert (await answer.settled).uncommon == {1: Duplicate(Ack.SPOOLED, b"{}"), 2: NOT_STORED}
     del waiter, answer
     assert [found for found in gc.get_objects() if isinstance(found, BatchAnswer)] == []

@@ -289,6 +289,24 @@ async def waiting_rows(queue: EventQueue) -> list[bytes]:
     return rows
 
 
+async def test_writer_does_not_wait_for_a_batch_of_the_overflow() -> None:
+    """Whoever spools it takes no other one from here: these would stay until many more came."""
+    queue = make_queue(events_max=8, bytes_max=9999, batch_events=2, batch_bytes=9999)
+    queue.put(b"a", Recorder())
+    copied = await queue.take()
+    relieving = asyncio.create_task(queue.take_overflow())
+    await asyncio.sleep(0)
+    queue.put_all([b"x"] * 7, [Recorder()] * 7)
+    spooled = await asyncio.wait_for(relieving, 1)
+    queue.done(copied)
+    for _ in range(2):
+        queue.done(await queue.take())
+    last = asyncio.create_task(queue.take())
+    await asyncio.sleep(0)
+    queue.done(spooled)
+    assert (await asyncio.wait_for(last, 1)).rows == [b"x"]
+
+
 async def test_writer_that_waits_is_woken_by_many_events_put_at_once() -> None:
     """When they are more than are in flight, wherever they are filed."""
     queue = make_queue(events_max=100, bytes_max=10_000, batch_events=10, batch_bytes=1000)
