@@ -78,6 +78,13 @@ class Events(NamedTuple):
     """Whether any has a backslash."""
     may_exceed: bool
     """Whether any may have a number near a limit."""
+    may_claim: bool
+    """Whether any has an `id` or a `timestamp`."""
+
+    @property
+    def may_be_dear(self) -> bool:
+        """Whether more may be to be done for each than to make a row of it."""
+        return self.may_exceed or self.may_claim
 
     def cut(self, events_max: int) -> Iterator["Events"]:
         """Yield the same, so many at a time."""
@@ -96,7 +103,13 @@ def decode_array(array: bytes) -> Events | None:
         array.isascii() or array.decode()
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    return Events(events, _BACKSLASH in array, _may_exceed(array))
+    claiming = [each for each in events if each.id is not None or each.timestamp is not None]
+    return Events(
+        events,
+        may_escape=_BACKSLASH in array,
+        may_exceed=_may_exceed(array),
+        may_claim=bool(claiming),
+    )
 
 
 def unusual(
@@ -107,8 +120,7 @@ def unusual(
     Those that are left are as `check` would return them.
     """
     are_good = all(_is_good(name, name_chars_max) for name in set(names))
-    claiming = [each for each in found.events if each.id is not None or each.timestamp is not None]
-    if claiming or not are_good:
+    if found.may_claim or not are_good:
         return range(len(params))
     return [
         index
