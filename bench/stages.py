@@ -47,11 +47,11 @@ class Everybody:
     def __init__(self) -> None:
         self.settled = 0
 
-    def of(self, index: int) -> Waiter:  # noqa: ARG002 - all are alike
+    def of(self, _index: int) -> Waiter:
         """Return who waits for one event."""
         return self
 
-    def settle(self, fate: Fate, row: bytes = b"") -> None:  # noqa: ARG002 - counts only
+    def settle(self, _fate: Fate, _row: bytes = b"") -> None:
         """Count an answer."""
         self.settled += 1
 

@@ -157,7 +157,7 @@ class FastConnection(asyncio.Protocol):
         self._is_writing_paused = False
         self._go_on()
 
-    def settle(self, fate: Fate, row: bytes = b"") -> None:  # noqa: ARG002 - has one event only
+    def settle(self, fate: Fate, _row: bytes = b"") -> None:
         """Answer; called by the writer once the event's fate is known."""
         answer, self._answer = self._answer, None
         transport = self._transport

@@ -39,7 +39,7 @@ class Answer:
         self._books = books
         self.settled: asyncio.Future[Fate] = asyncio.get_running_loop().create_future()
 
-    def settle(self, fate: Fate, row: bytes = b"") -> None:  # noqa: ARG002 - has one event only
+    def settle(self, fate: Fate, _row: bytes = b"") -> None:
         """Wake the request; one that was cancelled in the meantime needs no answer."""
         if isinstance(fate, Ack):
             self._books.uncounted_events += 1
@@ -111,7 +111,7 @@ class _Item:
         self._answer = answer
         self._index = index
 
-    def settle(self, fate: Fate, row: bytes = b"") -> None:  # noqa: ARG002 - has one event only
+    def settle(self, fate: Fate, _row: bytes = b"") -> None:
         """Tell the batch."""
         self._answer.note(self._index, fate)
 
@@ -129,11 +129,11 @@ class EarlyAcks:
         self._interval_s = LOG_INTERVAL_S
         self._next_line: asyncio.Handle | None = None
 
-    def of(self, index: int) -> Waiter:  # noqa: ARG002 - all are alike
+    def of(self, _index: int) -> Waiter:
         """Return who waits for one event."""
         return self
 
-    def settle(self, fate: Fate, row: bytes = b"") -> None:  # noqa: ARG002 - tells nobody
+    def settle(self, fate: Fate, _row: bytes = b"") -> None:
         """Note an event that is lost to its sender; of any other there is nobody to tell."""
         if isinstance(fate, Ack):
             self._books.uncounted_events += 1

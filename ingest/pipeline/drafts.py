@@ -73,5 +73,5 @@ class Drafts:
 class BatchWaiter(Waiter, Protocol):
     """Who waits for the fates of many events."""
 
-    def of(self, index: int) -> Waiter:
+    def of(self, index: int, /) -> Waiter:
         """Return who waits for one of them alone."""

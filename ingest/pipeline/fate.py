@@ -34,5 +34,5 @@ Fate = Ack | Duplicate | Refusal
 class Waiter(Protocol):
     """Who waits for the fate of an event, or of several, and is told exactly once of each."""
 
-    def settle(self, fate: Fate, row: bytes = b"") -> None:
+    def settle(self, fate: Fate, row: bytes = b"", /) -> None:
         """Answer the sender; must not block. `row` is the event's, unless the fate is an Ack."""

@@ -296,3 +296,32 @@ async def test_batch_without_a_good_event_is_settled_at_once() -> None:
     """Nobody would ever settle it."""
     fates = await asyncio.wait_for(BatchAnswer(Books(), [b""], 0).settled, 1)
     assert (fates.uncommon, fates.is_spooled) == ({}, False)
+
+
+async def count_turns(events: list[bytes]) -> int:
+    """Return how often another task has a turn while these are drafted, decoded together."""
+    decoded = decode_array(b"[%b]" % b",".join(events))
+    assert decoded is not None
+    drafts = Drafts()
+    drafting = asyncio.create_task(make_route()._draft(1, [decoded], drafts))
+    turns = 0
+    while not drafting.done():
+        turns += 1
+        await asyncio.sleep(0)
+    assert len(drafts.rows) == len(events)
+    return turns
+
+
+@pytest.mark.parametrize(
+    ("event", "turn_events"),
+    [
+        (b'{"event_name":"a"}', 1000),
+        (b'{"event_name":"a","timestamp":"2026-01-10T12:00:00Z"}', 250),
+        (b'{"event_name":"a","event_params":{"a":1e300}}', 250),
+    ],
+    ids=["plain", "with a time", "with a number near a limit"],
+)
+async def test_others_have_a_turn_while_a_batch_is_drafted(event: bytes, turn_events: int) -> None:
+    """More often where an event costs more."""
+    turns = await count_turns([event] * 3000)
+    assert 3000 // turn_events <= turns <= 3000 // turn_events + 2

@@ -27,7 +27,7 @@ class Sender:
     def __init__(self) -> None:
         self.fate: asyncio.Future[Fate] = asyncio.get_running_loop().create_future()
 
-    def settle(self, fate: Fate, row: bytes = b"") -> None:  # noqa: ARG002
+    def settle(self, fate: Fate, _row: bytes = b"") -> None:
         """Take the answer; a second one would raise InvalidStateError."""
         self.fate.set_result(fate)
 

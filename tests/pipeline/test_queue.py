@@ -17,7 +17,7 @@ class Recorder:
     def __init__(self) -> None:
         self.told: list[Fate] = []
 
-    def settle(self, fate: Fate, row: bytes = b"") -> None:  # noqa: ARG002
+    def settle(self, fate: Fate, _row: bytes = b"") -> None:
         """Note the outcome."""
         self.told.append(fate)
 
@@ -25,7 +25,7 @@ class Recorder:
 class Gone:
     """A waiter whose client went away: telling it raises, as uvloop does."""
 
-    def settle(self, fate: Fate, row: bytes = b"") -> None:  # noqa: ARG002
+    def settle(self, _fate: Fate, _row: bytes = b"") -> None:
         """Fail."""
         raise RuntimeError("unable to perform operation on <TCPTransport closed=True>")
 
