@@ -21,7 +21,7 @@ from bench.forms import Form
 from bench.payloads import example
 from bench.servers import Target
 from tests.conftest import make_key
-from tests.support.postgres import fetch
+from tests.support.postgres import fetch, meddle
 
 DURABLE = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
 
@@ -147,26 +147,12 @@ def test_batches_are_verified(arena: Arena, form: Form, sabotage: str, fault: st
     """A row that is lost or changed in the midst of a batch makes a run void; nothing else does."""
     if sabotage:
         row = "(SELECT id FROM inserted ORDER BY id OFFSET 500 LIMIT 1)"
-        spoil(arena.database_url, sabotage.format(id=row))
+        meddle(arena.database_url, sabotage.format(id=row))
     run = Served(lambda arena: servers.ours(arena.database_url, arena.cores.server, {}), form=form)
     found = run(replace(arena, seconds=1.0), 2)
     assert fault in " ".join(found.void)
     assert bool(found.void) is bool(sabotage), found.void
     assert found.events_per_s > 500, "events, not batches"
-
-
-def spoil(url: str, action: str) -> None:
-    """Let Postgres do something to what a batch has just stored, behind the server's back."""
-    function = (
-        "CREATE FUNCTION spoil() RETURNS trigger LANGUAGE plpgsql AS"
-        f" $$ BEGIN {action}; RETURN NULL; END $$"
-    )
-    trigger = (
-        "CREATE TRIGGER spoil AFTER INSERT ON events REFERENCING NEW TABLE AS inserted"
-        " FOR EACH STATEMENT EXECUTE FUNCTION spoil()"
-    )
-    for statement in (function, trigger):
-        asyncio.run(fetch(url, statement))
 
 
 def test_void_runs_do_not_count() -> None:

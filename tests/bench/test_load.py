@@ -15,7 +15,7 @@ from bench.cli import command
 from bench.errors import BenchError
 from tests.bench.fakes import answering, ok
 from tests.conftest import make_key
-from tests.support.postgres import fetch
+from tests.support.postgres import fetch, meddle
 from tests.support.server import Server
 
 VOID = 3
@@ -40,20 +40,6 @@ def load(*arguments: str) -> Result:
 def shared(server: Server, url: str) -> tuple[str, ...]:
     """Return the options that point the command at a server of the test's."""
     return ("--url", server.url, "--key", server.key, "--database-url", url)
-
-
-def sabotage(url: str, action: str) -> None:
-    """Let Postgres do something to what was just stored, behind the server's back."""
-    function = (
-        "CREATE FUNCTION sabotage() RETURNS trigger LANGUAGE plpgsql AS"
-        f" $$ BEGIN {action}; RETURN NULL; END $$"
-    )
-    trigger = (
-        "CREATE TRIGGER sabotage AFTER INSERT ON events REFERENCING NEW TABLE AS inserted"
-        " FOR EACH STATEMENT EXECUTE FUNCTION sabotage()"
-    )
-    for statement in (function, trigger):
-        asyncio.run(fetch(url, statement))
 
 
 def test_closed_loop_is_measured_verified_and_saved(
@@ -109,7 +95,7 @@ def test_run_is_void_when_a_row_is_not_what_was_acknowledged(
     server: Server, database_url: str, action: str, message: str
 ) -> None:
     """A row that is gone, or altered: VOID, and an exit code that a script sees."""
-    sabotage(database_url, action)
+    meddle(database_url, action)
     result = load(*shared(server, database_url), *SHORTER, "--connections", "4", "--verify")
     assert result.exit_code == VOID
     assert "VOID" in result.output

@@ -1,5 +1,6 @@
 """Databases of the tests: each test that wants one gets its own, copied from a migrated one."""
 
+import asyncio
 import os
 import shutil
 import signal
@@ -96,3 +97,17 @@ def kill(cluster: Cluster) -> None:
     victims = processes(cluster)
     _signal(cluster, signal.SIGKILL)
     psutil.wait_procs(victims, timeout=10)
+
+
+def meddle(url: str, action: str) -> None:
+    """Let Postgres do something to what was just stored, behind the server's back."""
+    function = (
+        "CREATE FUNCTION meddle() RETURNS trigger LANGUAGE plpgsql AS"
+        f" $$ BEGIN {action}; RETURN NULL; END $$"
+    )
+    trigger = (
+        "CREATE TRIGGER meddle AFTER INSERT ON events REFERENCING NEW TABLE AS inserted"
+        " FOR EACH STATEMENT EXECUTE FUNCTION meddle()"
+    )
+    for statement in (function, trigger):
+        asyncio.run(fetch(url, statement))
