@@ -20,9 +20,9 @@ import asyncpg
 from bench import documents
 from bench.contract import Content, are_equal, is_allowed, read, read_params
 from ingest.errors import Refusal
-from ingest.pipeline import rows
-from ingest.pipeline.event import decode
-from ingest.pipeline.ids import IdSequence
+from ingest.events import copy_format
+from ingest.events.event import decode
+from ingest.events.ids import IdSequence
 from ingest.store.copier import Copier, CopyConnection, query
 from ingest.store.failures import RowRefused, while_sending
 from ingest.store.postgres import Postgres, close
@@ -35,10 +35,12 @@ _SIZES_ALL_MAX: Final = 16  # an item and its comma have any size
 _FINDINGS_MAX: Final = 5  # of a batch: the next ones are most likely the same
 _CONNECT_TIMEOUT_S: Final = 10.0
 _STATEMENT_TIMEOUT_S: Final = 60.0
-_COPY: Final = query(f"COPY {rows.TABLE} ({', '.join(rows.COLUMNS)}) FROM STDIN (FORMAT binary)")
+_COPY: Final = query(
+    f"COPY {copy_format.TABLE} ({', '.join(copy_format.COLUMNS)}) FROM STDIN (FORMAT binary)"
+)
 _BEGIN: Final = query("BEGIN")
 _ROLLBACK: Final = query("ROLLBACK")
-_READ: Final = f"SELECT id, event_name, event_params::text AS params FROM {rows.TABLE}"  # noqa: S608
+_READ: Final = f"SELECT id, event_name, event_params::text AS params FROM {copy_format.TABLE}"  # noqa: S608
 
 
 class Finding(NamedTuple):
@@ -137,7 +139,9 @@ async def examine(
             if is_allowed(body, NAME_CHARS_MAX):
                 differences.append(Difference(body, f"refused for nothing: {refusal.message}"))
             continue
-        row = rows.row(rows.row_head(1), event_id, name.encode(), params, received.row)
+        row = copy_format.row(
+            copy_format.row_head(1), event_id, name.encode(), params, received.row
+        )
         events[UUID(bytes=event_id)] = _Event(body, row)
     accepted = len(events)
     if events:
@@ -168,7 +172,7 @@ async def _copy(copier: Copier, events: dict[UUID, _Event]) -> list[Difference]:
     while True:
         await copier.execute(_BEGIN)
         try:
-            await copier.copy(_COPY, rows.document([event.row for event in events.values()]))
+            await copier.copy(_COPY, copy_format.document([event.row for event in events.values()]))
         except asyncpg.PostgresError as error:
             await copier.execute(_ROLLBACK)
             bad = while_sending(error, len(events))

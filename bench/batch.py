@@ -13,13 +13,15 @@ from rich.table import Table
 from bench import machine, payloads, servers
 from ingest.app import make_postgres
 from ingest.config import Config
-from ingest.pipeline import rows
-from ingest.pipeline.ids import IdSequence
+from ingest.events import copy_format
+from ingest.events.ids import IdSequence
 from ingest.store.copier import query
 from ingest.store.postgres import Postgres
 
 SIZES = (1, 25, 125, 1_000)
-_COPY = query(f"COPY {rows.TABLE} ({', '.join(rows.COLUMNS)}) FROM STDIN (FORMAT binary)")
+_COPY = query(
+    f"COPY {copy_format.TABLE} ({', '.join(copy_format.COLUMNS)}) FROM STDIN (FORMAT binary)"
+)
 ROUNDS = 5
 
 Send = Callable[[bytes], Awaitable[str]]
@@ -53,9 +55,9 @@ async def _measure(
 
     async def theirs(document: bytes) -> str:
         return await plain.copy_to_table(
-            rows.TABLE,
+            copy_format.TABLE,
             source=memoryview(document),  # type: ignore[arg-type] # the stubs leave buffers out
-            columns=rows.COLUMNS,
+            columns=copy_format.COLUMNS,
             format="binary",
         )
 
@@ -74,12 +76,14 @@ async def _measure(
 
 
 def _documents() -> Callable[[int], bytes]:
-    ids, head, payload = IdSequence(), rows.row_head(1), payloads.example()
+    ids, head, payload = IdSequence(), copy_format.row_head(1), payloads.example()
     name, params = payload.name.encode(), payload.params.encode()
 
     def make(size: int) -> bytes:
         made = (ids.next() for _ in range(size))
-        return rows.document([rows.row(head, each[0], name, params, each[2].row) for each in made])
+        return copy_format.document(
+            [copy_format.row(head, each[0], name, params, each[2].row) for each in made]
+        )
 
     return make
 

@@ -25,14 +25,14 @@ from bench.payloads import Payload
 from bench.report import latency_ms
 from ingest.app import make_postgres
 from ingest.config import Config
-from ingest.pipeline import rows
+from ingest.events import copy_format
 from ingest.store.postgres import Connection
 
 RATIO_MAX = 1.5
 _WARM_UP_S = 0.2
 _COMMIT_TIMEOUT_S = 30.0
 _PLACEHOLDER = b"\xee" * 16
-_NO_TIME = rows.tail(0, None, None)
+_NO_TIME = copy_format.tail(0, None, None)
 _VARIANT = 2 << 62
 _OK = 200
 
@@ -106,8 +106,8 @@ class Document:
 
     def __init__(self, app_id: int, payload: Payload) -> None:
         name, params = payload.name.encode(), payload.params.encode()
-        one = rows.row(rows.row_head(app_id), _PLACEHOLDER, name, params, _NO_TIME)
-        self._bytes = bytearray(rows.document([one]))
+        one = copy_format.row(copy_format.row_head(app_id), _PLACEHOLDER, name, params, _NO_TIME)
+        self._bytes = bytearray(copy_format.document([one]))
         self._place = self._bytes.index(_PLACEHOLDER)
         self._number = 0
 
@@ -212,9 +212,9 @@ async def _copy_for(connection: Connection, document: Document, seconds: float) 
     end_s = clock() + seconds
     while (begin_s := clock()) < end_s:
         tag = await connection.copy_to_table(
-            rows.TABLE,
+            copy_format.TABLE,
             source=document.renew(),  # type: ignore[arg-type] # the stubs leave buffers out
-            columns=rows.COLUMNS,
+            columns=copy_format.COLUMNS,
             format="binary",
             timeout=_COMMIT_TIMEOUT_S,
         )

@@ -16,14 +16,14 @@ from rich.table import Table
 from bench import machine, payloads
 from bench.errors import BenchError
 from bench.payloads import Payload
-from ingest.pipeline import answer, event, rows, tuples
-from ingest.pipeline.claims import Span
-from ingest.pipeline.drafts import Drafts
-from ingest.pipeline.fate import Ack, Fate, Waiter
-from ingest.pipeline.ids import IdSequence
-from ingest.pipeline.intake import Intake
-from ingest.pipeline.lanes import Lanes
-from ingest.pipeline.queue import EventQueue, settle
+from ingest.delivery.intake import Intake
+from ingest.delivery.outcome import Ack, Outcome, Waiter, settle
+from ingest.delivery.queue import EventQueue
+from ingest.delivery.queues import Queues
+from ingest.events import copy_format, copy_reader, event, row_json
+from ingest.events.client_fields import Span
+from ingest.events.drafts import Drafts
+from ingest.events.ids import IdSequence
 
 EVENTS: Final = 1_000
 ROUNDS: Final = 5
@@ -51,7 +51,7 @@ class Everybody:
         """Return who waits for one event."""
         return self
 
-    def settle(self, _fate: Fate, _row: bytes = b"") -> None:
+    def settle(self, _fate: Outcome, _row: bytes = b"") -> None:
         """Count an answer."""
         self.settled += 1
 
@@ -71,7 +71,7 @@ class Bench:
         self._found = found
         self._ids = IdSequence()
         self._stamps = self._ids.take(EVENTS)
-        self._head = rows.row_head(_APP_ID)
+        self._head = copy_format.row_head(_APP_ID)
         self._waiter = Everybody()
 
     @property
@@ -91,7 +91,7 @@ class Bench:
         """Raise BenchError unless both ways make the rows that are to be stored."""
         for accept in (self._accept, self._accept_batch):
             batch = asyncio.run(accept().plain.take())
-            stored = [tuples.decode(row) for row in batch.rows]
+            stored = [copy_reader.decode(row) for row in batch.rows]
             names = [each["event_name"] for each in stored]
             params = {each["event_params"] for each in stored}
             if names != self._names or params != {self._payload.params}:
@@ -116,39 +116,41 @@ class Bench:
         event_id, _, received = self._ids.next()
         name = self._payload.name
         for params in self._params:
-            rows.row(self._head, event_id, name.encode(), params, received.row)
+            copy_format.row(self._head, event_id, name.encode(), params, received.row)
 
     def _make_many_rows(self) -> object:
         stamps = self._stamps
         head = self._head + stamps.head
-        return rows.many(head, stamps.lows, self._names, self._params, stamps.received.row)
+        return copy_format.many(head, stamps.lows, self._names, self._params, stamps.received.row)
 
     def _make_answers(self) -> None:
         _, event_id, received = self._ids.next()
         name = self._payload.name
         for params in self._params:
-            answer.alone_of(event_id, name, params, received.text)
+            row_json.alone_of(event_id, name, params, received.text)
 
     def _make_many_answers(self) -> object:
         stamps = self._stamps
         texts = stamps.low_texts
-        return answer.many(stamps.head_text, texts, self._names, self._params, stamps.received.text)
+        return row_json.many(
+            stamps.head_text, texts, self._names, self._params, stamps.received.text
+        )
 
-    def _accept(self) -> Lanes:
-        lanes = _make_lanes()
-        intake = _make_intake(lanes)
+    def _accept(self) -> Queues:
+        queues = _make_lanes()
+        intake = _make_intake(queues)
         for _ in range(EVENTS):
             intake.accept(_APP_ID, self._body, self._waiter)
-        return lanes
+        return queues
 
-    def _accept_batch(self) -> Lanes:
-        lanes, drafts = _make_lanes(), Drafts()
-        intake = _make_intake(lanes)
+    def _accept_batch(self) -> Queues:
+        queues, drafts = _make_lanes(), Drafts()
+        intake = _make_intake(queues)
         found = event.decode_array(self._array)
         if found is not None:
             intake.draft_all(_APP_ID, found, drafts)
         intake.accept_all(drafts, self._waiter)
-        return lanes
+        return queues
 
     def _settle(self) -> None:
         settle([self._waiter] * EVENTS, Ack.COMMITTED)
@@ -184,18 +186,18 @@ def _middle(costs_us: Sequence[float | None]) -> float | None:
     return median(known) if known else None
 
 
-def _make_lanes() -> Lanes:
+def _make_lanes() -> Queues:
     size = 1 << 30
-    return Lanes(
+    return Queues(
         lambda: EventQueue(
             events_max=EVENTS, bytes_max=size, batch_events_max=EVENTS, batch_bytes_max=size
         )
     )
 
 
-def _make_intake(lanes: Lanes) -> Intake:
+def _make_intake(queues: Queues) -> Intake:
     return Intake(
-        lanes,
+        queues,
         event_name_chars_max=_NAME_CHARS_MAX,
         span=Span(0, 0),
         has_partition=lambda _: True,

@@ -14,16 +14,16 @@ from aiohttp import web
 
 from ingest import config as settings
 from ingest.config import Config
+from ingest.delivery.intake import Intake
+from ingest.delivery.pipeline import Pipeline, make_link
 from ingest.errors import Code, Refusal, StartupError
+from ingest.events import copy_format
+from ingest.events.client_fields import Span
 from ingest.http.fastlane import FastLane
 from ingest.http.handlers import Handlers
 from ingest.http.server import Connections
-from ingest.observe.metrics import Books
-from ingest.pipeline import rows
-from ingest.pipeline.claims import Span
-from ingest.pipeline.intake import Intake
-from ingest.pipeline.spool import Spool
-from ingest.pipeline.works import Works, make_link
+from ingest.observe.metrics import Metrics
+from ingest.spool import Spool
 from ingest.store import idempotency, migrations
 from ingest.store.embedded import EmbeddedPostgres
 from ingest.store.failures import Outage, Unavailable
@@ -109,7 +109,7 @@ class App:
         self._config = config
         self._postgres = postgres
         self._embedded = embedded
-        self._books = Books()
+        self._metrics = Metrics()
         self._spool = _make_spool(config.spool)
         self._partitions = make_partitions(config, postgres)
         self._keyring = Keyring(
@@ -118,18 +118,18 @@ class App:
             snapshot=KeySnapshot(Path(config.spool.path)) if self._spool else None,
         )
         self._probe_link = make_link(postgres)
-        self._health = Health(self._probe_link, rows.document([]), self._prepare_late)
-        self._works = Works(
+        self._health = Health(self._probe_link, copy_format.document([]), self._prepare_late)
+        self._pipeline = Pipeline(
             postgres,
             self._health,
             self._partitions,
             self._spool,
-            self._books,
+            self._metrics,
             queue=config.queue,
             writer=config.writer,
         )
         intake = Intake(
-            self._works.lanes,
+            self._pipeline.queues,
             event_name_chars_max=config.limits.event_name_chars_max,
             span=_make_span(config.events),
             has_partition=self._partitions.covers,
@@ -138,21 +138,21 @@ class App:
             intake,
             self._keyring,
             self._health,
-            self._works.shelter,
-            self._books,
+            self._pipeline.fallback,
+            self._metrics,
             config.limits,
             key_in_query=config.server.key_in_query,
             pages=pages.routes(_make_figures(config)),
         )
         self._connections = Connections(
-            web.Server(self._handlers.dispatch), config.limits, self._books
+            web.Server(self._handlers.dispatch), config.limits, self._metrics
         )
         self._fast_lane: FastLane | None = None
         if config.server.fast_lane:
             self._fast_lane = FastLane(
                 intake,
                 self._keyring,
-                self._books,
+                self._metrics,
                 self._connections.make_connection,
                 limits=config.limits,
             )
@@ -222,22 +222,22 @@ class App:
     async def _connect(self) -> None:
         await self._keyring.load()
         await self._probe_link.open()
-        await self._works.open()
+        await self._pipeline.open()
 
     def _start_tasks(self) -> None:
-        self._books.watch(
-            self._works.lanes,
+        self._metrics.attach(
+            self._pipeline.queues,
             self._spool,
             is_postgres_up=lambda: self._health.is_up,
             keys=lambda: len(self._keyring),
         )
-        for name, work in self._works.tasks():
+        for name, work in self._pipeline.tasks():
             self._own(name, work)
-        self._own("health", self._health.watch())
-        self._own("keyring", self._keyring.watch())
-        self._own("sweep", self._connections.sweep())
-        self._own("partitions", self._partitions.watch())
-        self._own("idempotency keys", idempotency.watch(self._postgres))
+        self._own("health", self._health.run())
+        self._own("keyring", self._keyring.run())
+        self._own("sweep", self._connections.run())
+        self._own("partitions", self._partitions.run())
+        self._own("idempotency keys", idempotency.run(self._postgres))
         if self._embedded is not None:
             self._own("embedded", self._keep_embedded(self._embedded))
 
@@ -267,17 +267,17 @@ class App:
 
     async def _shut_down(self, server: asyncio.Server) -> None:
         """Stop accepting, settle what is queued, answer everybody, and let go of everything."""
-        log.info("stopping", events=self._works.lanes.unsettled_events)
+        log.info("stopping", events=self._pipeline.queues.unsettled_events)
         self._handlers.stop()
         if self._fast_lane is not None:
             self._fast_lane.stop()
-        self._works.lanes.close()
+        self._pipeline.queues.close()
         server.close()
         with suppress(TimeoutError):
             async with asyncio.timeout(self._config.server.shutdown_timeout_s):
-                await self._works.lanes.drain()
+                await self._pipeline.queues.drain()
                 await self._connections.finish()
-        self._works.lanes.refuse_all(
+        self._pipeline.queues.refuse_all(
             Refusal(
                 Code.DATABASE_ERROR,
                 "The server stopped before the database confirmed the event; "
@@ -289,7 +289,7 @@ class App:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._connections.close()
-        await asyncio.gather(self._probe_link.close(), self._works.close())
+        await asyncio.gather(self._probe_link.close(), self._pipeline.close())
         if self._spool is not None:
             await self._spool.close()
-        log.info("stopped", committed=self._books.committed_events)
+        log.info("stopped", committed=self._metrics.committed_events)

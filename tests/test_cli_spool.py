@@ -10,9 +10,9 @@ from uuid import UUID
 
 import pytest
 
-from ingest.pipeline import rows
-from ingest.pipeline.ids import IdSequence
-from ingest.pipeline.spool import Spool
+from ingest.events import copy_format
+from ingest.events.ids import IdSequence
+from ingest.spool import Spool
 from tests.support.command import Nonito, complaint, run, run_here, succeed
 from tests.support.server import COMMAND, ROOT, environment
 
@@ -33,8 +33,8 @@ def make_rows(count: int, params: str = "{}", name: str = "test") -> list[bytes]
     made = []
     for _ in range(count):
         raw_id, _, moment = _ids.next()
-        head = rows.row_head(7)
-        made.append(rows.row(head, raw_id, name.encode(), params.encode(), moment.row))
+        head = copy_format.row_head(7)
+        made.append(copy_format.row(head, raw_id, name.encode(), params.encode(), moment.row))
     return made
 
 
@@ -105,12 +105,12 @@ def test_export_has_what_only_some_clients_send(nonito: Nonito, tmp_path: Path) 
     """The time of the client's, and the hash of its key."""
     key = UUID("c5d7a1f0-9b1e-4b52-8f3e-ffffffffffff")
     tails = [
-        rows.tail(CREATED_US, CREATED_US - 1, None),
-        rows.tail(CREATED_US, None, key.bytes),
-        rows.tail(CREATED_US, 0, key.bytes),
+        copy_format.tail(CREATED_US, CREATED_US - 1, None),
+        copy_format.tail(CREATED_US, None, key.bytes),
+        copy_format.tail(CREATED_US, 0, key.bytes),
     ]
-    head = rows.row_head(7)
-    made = [rows.row(head, _ids.next()[0], b"test", b"{}", tail) for tail in tails]
+    head = copy_format.row_head(7)
+    made = [copy_format.row(head, _ids.next()[0], b"test", b"{}", tail) for tail in tails]
     spool(tmp_path, made)
     lines = succeed(nonito("spool", "export", settings=settings(tmp_path))).splitlines()
     found = [dict(list(json.loads(line).items())[5:]) for line in lines]

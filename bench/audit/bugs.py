@@ -14,19 +14,20 @@ import orjson
 
 from bench.audit import spool_bugs
 from bench.audit.patch import Nobody, replace, with_new_ids
+from ingest.delivery import fallback, intake, outcome, queue, writer
+from ingest.delivery.outcome import Ack, Outcome, Waiter
+from ingest.delivery.queue import Batch
+from ingest.delivery.writer import Writer
 from ingest.errors import Code, Refusal
+from ingest.events import copy_format, event
 from ingest.http.fastlane import FastConnection
 from ingest.http.waiters import BatchAnswer
-from ingest.observe.metrics import Books
-from ingest.pipeline import event, intake, queue, rows, shelter, writer
-from ingest.pipeline.fate import Ack, Fate, Waiter
-from ingest.pipeline.queue import Batch
-from ingest.pipeline.writer import Writer
+from ingest.observe.metrics import Metrics
 from ingest.store import failures, link
 from ingest.store.failures import RowRefused, Unavailable
 from ingest.store.link import CopyLink
 
-_HONEST_SETTLE: Final = queue.settle
+_HONEST_SETTLE: Final = outcome.settle
 _FORGETS_ONE_IN: Final = 1_000
 
 
@@ -108,11 +109,11 @@ def read_only_is_a_bad_row() -> None:
 def acks_stop_at_a_dead_client() -> None:
     """Answer nobody behind a client that has gone."""
 
-    def settle(waiters: Iterable[Waiter], fate: Fate, row: bytes = b"") -> None:
+    def settle(waiters: Iterable[Waiter], told: Outcome, row: bytes = b"") -> None:
         for waiter in waiters:
             if isinstance(waiter, FastConnection) and waiter._transport is None:
                 return
-            waiter.settle(fate, row)
+            waiter.settle(told, row)
 
     _replace_settle(settle)
 
@@ -120,12 +121,12 @@ def acks_stop_at_a_dead_client() -> None:
 def answers_swapped() -> None:
     """Give the first two of a batch each other's answer."""
 
-    def settle(waiters: Iterable[Waiter], fate: Fate, row: bytes = b"") -> None:
+    def settle(waiters: Iterable[Waiter], told: Outcome, row: bytes = b"") -> None:
         waiting = list(waiters)
         fast = [each for each in waiting if isinstance(each, FastConnection)]
-        if len(fast) > 1 and isinstance(fate, Ack):
+        if len(fast) > 1 and isinstance(told, Ack):
             fast[0]._answer, fast[1]._answer = fast[1]._answer, fast[0]._answer
-        _HONEST_SETTLE(waiting, fate, row)
+        _HONEST_SETTLE(waiting, told, row)
 
     _replace_settle(settle)
 
@@ -134,13 +135,13 @@ def sender_forgotten() -> None:
     """Forget one sender in a thousand."""
     settled = [0]
 
-    def settle(waiters: Iterable[Waiter], fate: Fate, row: bytes = b"") -> None:
+    def settle(waiters: Iterable[Waiter], told: Outcome, row: bytes = b"") -> None:
         waiting = list(waiters)
         settled[0] += len(waiting)
         if settled[0] > _FORGETS_ONE_IN:
             settled[0] = 0
             waiting.pop()
-        _HONEST_SETTLE(waiting, fate, row)
+        _HONEST_SETTLE(waiting, told, row)
 
     _replace_settle(settle)
 
@@ -149,9 +150,9 @@ def neighbour_is_told() -> None:
     """Tell the event behind it in its batch that Postgres has refused an event."""
     original = BatchAnswer.note
 
-    def note(self: BatchAnswer, index: int, fate: Fate) -> None:
-        is_refused = isinstance(fate, Refusal)
-        original(self, (index + 1) % len(self._rows) if is_refused else index, fate)
+    def note(self: BatchAnswer, index: int, outcome: Outcome) -> None:
+        is_refused = isinstance(outcome, Refusal)
+        original(self, (index + 1) % len(self._rows) if is_refused else index, outcome)
 
     replace(BatchAnswer, "note", note)
 
@@ -177,9 +178,9 @@ def neighbour_dropped() -> None:
     """Take a bad row's neighbour out as well, and tell it that it is stored."""
     original = Batch.answer
 
-    def answer(self: Batch, fates: Mapping[int, Fate]) -> None:
-        original(self, fates)
-        index = min(fates, default=0)
+    def answer(self: Batch, outcomes: Mapping[int, Outcome]) -> None:
+        original(self, outcomes)
+        index = min(outcomes, default=0)
         if index < len(self.rows):
             del self.rows[index]
             _HONEST_SETTLE((self.waiters.pop(index),), Ack.COMMITTED)
@@ -189,34 +190,34 @@ def neighbour_dropped() -> None:
 
 def payload_altered() -> None:
     """Send the parameters through a parser that knows doubles only."""
-    original = rows.row
+    original = copy_format.row
 
     def row(head: bytes, event_id: bytes, name: bytes, params: bytes, times: bytes) -> bytes:
         return original(head, event_id, name, orjson.dumps(orjson.loads(params)), times)
 
-    replace(rows, "row", row)
+    replace(copy_format, "row", row)
 
 
 def time_altered() -> None:
     """Store the time a millisecond late."""
-    original = rows.row
+    original = copy_format.row
 
     def row(head: bytes, event_id: bytes, name: bytes, params: bytes, times: bytes) -> bytes:
         late = (int.from_bytes(times[4:12], "big") + 1_000).to_bytes(8, "big")
         return original(head, event_id, name, params, times[:4] + late + times[12:])
 
-    replace(rows, "row", row)
+    replace(copy_format, "row", row)
 
 
 def books_do_not_balance() -> None:
     """Count an event of a batch twice."""
-    original = Books.committed
+    original = Metrics.committed
 
-    def committed(self: Books, events: int, commit_s: float) -> None:
+    def committed(self: Metrics, events: int, commit_s: float) -> None:
         original(self, events, commit_s)
         self.committed_events += events > 1
 
-    replace(Books, "committed", committed)
+    replace(Metrics, "committed", committed)
 
 
 def good_is_refused() -> None:
@@ -271,12 +272,12 @@ def outage_is_refused() -> None:
         text = f"The event was not stored ({reason}, {stored})."
         self.refuse(batch, Refusal(Code.DATABASE_ERROR, text))
 
-    replace(shelter.Shelter, "take", take)
+    replace(fallback.Fallback, "take", take)
 
 
-def _replace_settle(settle: Callable[[Iterable[Waiter], Fate], None]) -> None:
+def _replace_settle(settle: Callable[[Iterable[Waiter], Outcome], None]) -> None:
     """Replace it in the modules that imported it by name, too."""
-    for module in (queue, writer, shelter):
+    for module in (outcome, queue, writer, fallback):
         replace(module, "settle", settle)
 
 
@@ -284,7 +285,7 @@ _LINK_ENDS: Final = ("link-cut", "commit-answer-lost")
 BUGS: Final[dict[str, Bug]] = {
     "ack-before-commit": Bug(ack_before_commit, ("server-kill",), ("stored-once",)),
     "drop-when-away": Bug(drop_when_away, ("link-refused",), ("stored-once",)),
-    "new-ids-after-unknown-fate": Bug(
+    "new-ids-after-unknown-outcome": Bug(
         new_ids_after_unknown_fate, ("commit-answer-lost",), ("nothing-else",)
     ),
     "lost-connection-is-a-bad-row": Bug(

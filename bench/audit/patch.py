@@ -4,7 +4,7 @@ import re
 import uuid
 from typing import Any, Final
 
-from ingest.pipeline.fate import Fate
+from ingest.delivery.outcome import Outcome
 
 _ROW_START: Final = re.compile(
     rb"(\0\x07\0\0\0\x04....\0\0\0\x10)(.{6}[\x70-\x7f].)([\x80-\xbf].{7})", re.DOTALL
@@ -15,7 +15,7 @@ _ROW_START: Final = re.compile(
 class Nobody:
     """A waiter for whom nobody waits."""
 
-    def settle(self, fate: Fate, row: bytes = b"") -> None:
+    def settle(self, outcome: Outcome, row: bytes = b"") -> None:
         """Hear nothing."""
 
 

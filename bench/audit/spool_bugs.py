@@ -6,16 +6,17 @@ from collections.abc import Sequence
 from typing import Final
 
 from bench.audit.patch import Nobody, replace, with_new_ids
-from ingest.pipeline import queue, tuples
-from ingest.pipeline.fate import Ack
-from ingest.pipeline.queue import Batch
-from ingest.pipeline.replay import Replayer
-from ingest.pipeline.shelter import Shelter
-from ingest.pipeline.spool import Spool
-from ingest.pipeline.spool import batches as spool_batches
-from ingest.pipeline.spool.batches import Entry
-from ingest.pipeline.spool.failures import SpoolFailed, SpoolFull
-from ingest.pipeline.spool.file import SpoolFile
+from ingest.delivery import outcome
+from ingest.delivery.fallback import Fallback
+from ingest.delivery.outcome import Ack
+from ingest.delivery.queue import Batch
+from ingest.delivery.replay import Replayer
+from ingest.events import copy_reader
+from ingest.spool import Spool
+from ingest.spool import batches as spool_batches
+from ingest.spool.batches import Entry
+from ingest.spool.failures import SpoolFailed, SpoolFull
+from ingest.spool.file import SpoolFile
 from ingest.store.failures import AlreadyStored, Outage, Unavailable
 from ingest.store.link import CopyLink
 
@@ -25,10 +26,10 @@ _EVENTS_MAX: Final = 20_000
 
 def ack_before_spool() -> None:
     """Answer 202 a quarter of a second before the spool's commit."""
-    original = Shelter.take
+    original = Fallback.take
 
     async def take(
-        self: Shelter,
+        self: Fallback,
         batch: Batch,
         reason: str,
         *,
@@ -36,11 +37,11 @@ def ack_before_spool() -> None:
         keys: Sequence[bytes] | None = None,
     ) -> None:
         waiters, batch.waiters = batch.waiters, [Nobody() for _ in batch.rows]
-        queue.settle(waiters, Ack.SPOOLED)
+        outcome.settle(waiters, Ack.SPOOLED)
         await asyncio.sleep(_LATE_S)
         await original(self, batch, reason, stored=stored, keys=keys)
 
-    replace(Shelter, "take", take)
+    replace(Fallback, "take", take)
 
 
 def spool_error_ignored() -> None:
@@ -92,13 +93,13 @@ def conflict_is_new_rows() -> None:
 
 
 def remove_before_commit() -> None:
-    """Take parcels out of the spool, then store them."""
+    """Take spooled_batches out of the spool, then store them."""
 
     async def replay(self: Replayer) -> None:
-        parcels = await self._spool.oldest(_EVENTS_MAX)
-        await self._spool.remove(parcels)
-        spooled = [row for parcel in parcels for row in parcel.rows]
-        self._books.replayed_events += len(spooled)
+        spooled_batches = await self._spool.oldest(_EVENTS_MAX)
+        await self._spool.remove(spooled_batches)
+        spooled = [row for spooled_batch in spooled_batches for row in spooled_batch.rows]
+        self._metrics.replayed_events += len(spooled)
         await self._store(spooled)
 
     replace(Replayer, "_replay", replay)
@@ -120,7 +121,7 @@ def no_crc() -> None:
     def read(connection: sqlite3.Connection, entry: Entry) -> list[bytes]:
         query = "SELECT tuples FROM batches WHERE id = ?"
         (blob,) = connection.execute(query, (entry.id,)).fetchone()
-        return tuples.split(blob, entry.events)
+        return copy_reader.split(blob, entry.events)
 
     replace(spool_batches, "read", read)
 

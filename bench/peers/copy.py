@@ -13,7 +13,7 @@ import orjson
 import uvloop
 
 from bench.payloads import Payload, example
-from ingest.pipeline import rows
+from ingest.events import copy_format
 
 BATCH_EVENTS = 1_000
 _COMMIT_TIMEOUT_S = 30.0
@@ -27,14 +27,16 @@ class Document:
     """A COPY document of 1,000 rows whose ids can be renewed."""
 
     def __init__(self, app_id: int, payload: Payload) -> None:
-        head, times = rows.row_head(app_id), rows.tail(0, None, None)
-        one = rows.row(head, bytes(16), payload.name.encode(), payload.params.encode(), times)
-        whole = bytes(rows.document([one] * BATCH_EVENTS))
+        head, times = copy_format.row_head(app_id), copy_format.tail(0, None, None)
+        one = copy_format.row(
+            head, bytes(16), payload.name.encode(), payload.params.encode(), times
+        )
+        whole = bytes(copy_format.document([one] * BATCH_EVENTS))
         self._bytes = np.frombuffer(bytearray(whole), dtype=np.uint8)
         before = whole.index(one)
         table = self._bytes[before : before + len(one) * BATCH_EVENTS].reshape(BATCH_EVENTS, -1)
         self._ids = table[:, _ID_PLACE : _ID_PLACE + 16]
-        times_end = len(one) - len(rows.PLAIN)
+        times_end = len(one) - len(copy_format.PLAIN)
         self._times = table[:, times_end - 8 : times_end]
         self._batch = 0
 
@@ -82,9 +84,9 @@ async def _copy_for(
     count, end_s = 0, time.perf_counter() + seconds
     while time.perf_counter() < end_s:
         tag = await connection.copy_to_table(
-            rows.TABLE,
+            copy_format.TABLE,
             source=document.renew(),  # type: ignore[arg-type] # the stubs leave buffers out
-            columns=rows.COLUMNS,
+            columns=copy_format.COLUMNS,
             format="binary",
             timeout=_COMMIT_TIMEOUT_S,
         )

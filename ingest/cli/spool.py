@@ -15,9 +15,9 @@ import click
 
 from ingest.cli.settings import load_quietly
 from ingest.cli.table import echo_table, second
-from ingest.pipeline.spool import report as spool_report
-from ingest.pipeline.spool.report import Export, FileStatus
-from ingest.pipeline.tuples import Stored
+from ingest.events.copy_reader import Stored
+from ingest.spool import report as spool_report
+from ingest.spool.report import Export, FileStatus
 
 _HEADING: Final = ("FILE", "EVENTS", "BYTES", "OLDEST", "DAMAGED")
 _UNUSUAL: Final = re.compile(r"[^ -~]")

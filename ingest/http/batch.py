@@ -11,7 +11,12 @@ from typing import Final
 from aiohttp import hdrs, web
 
 from ingest.config import Limits
+from ingest.delivery.intake import Intake
 from ingest.errors import Code, Refusal
+from ingest.events import document
+from ingest.events.document import Part
+from ingest.events.drafts import Draft, Drafts
+from ingest.events.event import Events
 from ingest.http import preferences
 from ingest.http.authentication import Authenticator
 from ingest.http.bodies import BodyReader
@@ -21,17 +26,12 @@ from ingest.http.outcome import NOT_YET, describe
 from ingest.http.preferences import PREFER, Preferences
 from ingest.http.responses import JSON
 from ingest.http.waiters import BatchAnswer, EarlyAcks
-from ingest.observe.metrics import Books
-from ingest.pipeline import document
-from ingest.pipeline.document import Part
-from ingest.pipeline.drafts import Draft, Drafts
-from ingest.pipeline.event import Events
-from ingest.pipeline.intake import Intake
+from ingest.observe.metrics import Metrics
 
 NDJSON: Final = "application/x-ndjson"
 _IDENTITY: Final = "identity"
 _TURN_PLAIN: Final = 1_000
-_TURN_DEAR: Final = 250
+_TURN_COSTLY: Final = 250
 """So many events that were decoded together are drafted before others have a turn: in 1 ms, or in 4
 if each has a timestamp."""
 
@@ -49,14 +49,14 @@ class BatchRoute:
         authenticator: Authenticator,
         bodies: BodyReader,
         early_acks: EarlyAcks,
-        books: Books,
+        metrics: Metrics,
         limits: Limits,
     ) -> None:
         self._intake = intake
         self._authenticator = authenticator
         self._bodies = bodies
         self._early_acks = early_acks
-        self._books = books
+        self._metrics = metrics
         self._limits = limits
 
     async def post(self, request: web.BaseRequest) -> web.Response:
@@ -76,7 +76,7 @@ class BatchRoute:
                 del body
                 return await self._take(request, parts, preferred)
         except Refusal as refusal:
-            self._books.refused[refusal.code] += 1
+            self._metrics.refused[refusal.code] += 1
             raise
 
     async def _split(self, body: bytes, *, is_ndjson: bool) -> list[Part]:
@@ -96,9 +96,9 @@ class BatchRoute:
         await self._draft(app_id, parts, drafts)
         if preferred.is_async:
             self._intake.accept_all(drafts, self._early_acks)
-            self._books.async_acks += bool(drafts.events)
+            self._metrics.async_acks += bool(drafts.events)
             return describe(drafts, NOT_YET, preferred)
-        answer = BatchAnswer(self._books, drafts.rows, drafts.events)
+        answer = BatchAnswer(self._metrics, drafts.rows, drafts.events)
         self._intake.accept_all(drafts, answer)
         # Not cancelled when the client goes away: its events are on their way.
         return describe(drafts, await answer.settled, preferred)
@@ -115,7 +115,7 @@ class BatchRoute:
                         drafts.add(self._draft_one(app_id, event))
                 await asyncio.sleep(0)
         for refusal in drafts.refusals.values():
-            self._books.refused[refusal.code] += 1
+            self._metrics.refused[refusal.code] += 1
 
     def _draft_one(self, app_id: int, event: bytes) -> Draft | Refusal:
         bytes_max = self._limits.body_bytes_max
@@ -127,7 +127,7 @@ class BatchRoute:
 def _turns(part: Part) -> Iterator[Part]:
     """Yield a part's events, so many as may be drafted at once."""
     if isinstance(part, Events):
-        yield from part.cut(_TURN_DEAR if part.may_be_dear else _TURN_PLAIN)
+        yield from part.cut(_TURN_COSTLY if part.may_be_costly else _TURN_PLAIN)
         return
     start, size = 0, 0
     for end, event in enumerate(part, 1):

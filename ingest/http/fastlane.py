@@ -22,14 +22,14 @@ from typing import Final, cast
 import structlog
 
 from ingest.config import Limits
+from ingest.delivery.intake import Intake
+from ingest.delivery.outcome import COMMITTED, Duplicate, Outcome
 from ingest.errors import Refusal
+from ingest.events.row_json import alone
 from ingest.http import cors
 from ingest.http.head import END_OF_HEAD, REQUEST_BYTES_MAX, REQUEST_LINE, Head, parse
 from ingest.http.responses import CLOSING, DUPLICATE, NONE, head_raw, refuse_raw
-from ingest.observe.metrics import Books
-from ingest.pipeline.answer import alone
-from ingest.pipeline.fate import COMMITTED, Duplicate, Fate
-from ingest.pipeline.intake import Intake
+from ingest.observe.metrics import Metrics
 from ingest.store.keyring import Keyring
 
 log = structlog.get_logger(__name__)
@@ -47,14 +47,14 @@ class FastLane:
         self,
         intake: Intake,
         keyring: Keyring,
-        books: Books,
-        make_fallback: Callable[[], asyncio.Protocol],
+        metrics: Metrics,
+        make_successor: Callable[[], asyncio.Protocol],
         limits: Limits,
     ) -> None:
         self.intake = intake
         self.keyring = keyring
-        self.books = books
-        self.make_fallback = make_fallback
+        self.metrics = metrics
+        self.make_successor = make_successor
         self.connections: set[FastConnection] = set()
         self.heads: dict[bytes, Head] = {}
         self.is_stopping = False
@@ -157,18 +157,18 @@ class FastConnection(asyncio.Protocol):
         self._is_writing_paused = False
         self._go_on()
 
-    def settle(self, fate: Fate, _row: bytes = b"") -> None:
-        """Answer; called by the writer once the event's fate is known."""
+    def settle(self, outcome: Outcome, _row: bytes = b"") -> None:
+        """Answer; called by the writer once the event's outcome is known."""
         answer, self._answer = self._answer, None
         transport = self._transport
         if transport is None or answer is None:
             return
         lane = self._lane
         self._since_s = lane.now_s
-        if fate is COMMITTED and not lane.is_stopping and not self._is_half_closed:
+        if outcome is COMMITTED and not lane.is_stopping and not self._is_half_closed:
             transport.write(b"%b%d\r\n\r\n%b" % (lane.success_head, len(answer), answer))
         else:
-            self._write_uncommon(transport, answer, fate)
+            self._write_uncommon(transport, answer, outcome)
         if self._buffer or self._is_half_closed or self._is_reading_paused:
             self._go_on()
 
@@ -222,7 +222,7 @@ class FastConnection(asyncio.Protocol):
         """Answer an event that the intake refuses; the connection goes on."""
         self._pieces = 0
         self._buffer = rest
-        self._lane.books.refused[refusal.code] += 1
+        self._lane.metrics.refused[refusal.code] += 1
         if self._transport is not None:
             self._write_uncommon(self._transport, b"", refusal)
         if self._buffer:
@@ -273,19 +273,21 @@ class FastConnection(asyncio.Protocol):
             self._is_reading_paused = True
             self._transport.pause_reading()
 
-    def _write_uncommon(self, transport: asyncio.Transport, answer: bytes, fate: Fate) -> None:
+    def _write_uncommon(
+        self, transport: asyncio.Transport, answer: bytes, outcome: Outcome
+    ) -> None:
         """Answer what is not the common case; close behind the last answer."""
         lane = self._lane
         is_last = lane.is_stopping or (self._is_half_closed and not self._buffer)
-        if isinstance(fate, Refusal):
-            transport.write(refuse_raw(fate, cors.headers_for(fate.headers), is_last=is_last))
-            lane.books.requests[fate.status] += 1
+        if isinstance(outcome, Refusal):
+            transport.write(refuse_raw(outcome, cors.headers_for(outcome.headers), is_last=is_last))
+            lane.metrics.requests[outcome.status] += 1
         else:
             headers = CLOSING if is_last else NONE
-            if isinstance(fate, Duplicate):
-                answer, headers = alone(fate.row), {**headers, **DUPLICATE}
-                lane.books.requests[fate.ack.value] += 1
-            status = fate.ack.value if isinstance(fate, Duplicate) else fate.value
+            if isinstance(outcome, Duplicate):
+                answer, headers = alone(outcome.row), {**headers, **DUPLICATE}
+                lane.metrics.requests[outcome.ack.value] += 1
+            status = outcome.ack.value if isinstance(outcome, Duplicate) else outcome.value
             head = head_raw(status, {**cors.headers_for(headers), **headers})
             transport.write(b"%b%d\r\n\r\n%b" % (head, len(answer), answer))
         if is_last:
@@ -300,16 +302,16 @@ class FastConnection(asyncio.Protocol):
         self._lane.connections.discard(self)
         self._transport = None
         self._buffer = b""
-        fallback = self._lane.make_fallback()
+        successor = self._lane.make_successor()
         try:
-            transport.set_protocol(fallback)
-            fallback.connection_made(transport)
+            transport.set_protocol(successor)
+            successor.connection_made(transport)
             if self._is_reading_paused:
                 transport.resume_reading()
             if self._is_writing_paused:
-                fallback.pause_writing()
-            fallback.data_received(data)
-            if self._is_half_closed and not fallback.eof_received():
+                successor.pause_writing()
+            successor.data_received(data)
+            if self._is_half_closed and not successor.eof_received():
                 transport.close()
         except Exception:
             # Whoever called, a sweep or another's commit, must not pay for this connection.

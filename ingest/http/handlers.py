@@ -8,7 +8,11 @@ import structlog
 from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
 
 from ingest.config import Limits
+from ingest.delivery.fallback import Fallback
+from ingest.delivery.intake import Intake
+from ingest.delivery.outcome import Ack, Duplicate, Outcome, Waiter
 from ingest.errors import Code, Refusal
+from ingest.events import row_json
 from ingest.http import cors, idempotency, preferences
 from ingest.http.authentication import Authenticator
 from ingest.http.batch import BatchRoute
@@ -19,11 +23,7 @@ from ingest.http.responses import DUPLICATE, JSON, refuse, succeed
 from ingest.http.routes import Handler, Methods, Route, ingestion, readable
 from ingest.http.server import Connection
 from ingest.http.waiters import Answer, EarlyAcks
-from ingest.observe.metrics import CONTENT_TYPE, Books
-from ingest.pipeline import answer
-from ingest.pipeline.fate import Ack, Duplicate, Fate, Waiter
-from ingest.pipeline.intake import Intake
-from ingest.pipeline.shelter import Shelter
+from ingest.observe.metrics import CONTENT_TYPE, Metrics
 from ingest.store.health import Health
 from ingest.store.keyring import Keyring
 
@@ -49,8 +49,8 @@ class Handlers:
         intake: Intake,
         keyring: Keyring,
         health: Health,
-        shelter: Shelter,
-        books: Books,
+        fallback: Fallback,
+        metrics: Metrics,
         limits: Limits,
         *,
         key_in_query: bool = False,
@@ -60,14 +60,14 @@ class Handlers:
         self._authenticator = Authenticator(keyring, key_in_query=key_in_query)
         self._types = (JSON, _TEXT) if key_in_query else (JSON,)
         self._health = health
-        self._shelter = shelter
-        self._books = books
+        self._fallback = fallback
+        self._metrics = metrics
         self._body_bytes_max = limits.body_bytes_max
         self._bodies = BodyReader(limits)
-        self._early_acks = EarlyAcks(books)
+        self._early_acks = EarlyAcks(metrics)
         self._is_stopping = False
         batch = BatchRoute(
-            intake, Authenticator(keyring), self._bodies, self._early_acks, books, limits
+            intake, Authenticator(keyring), self._bodies, self._early_acks, metrics, limits
         )
         self._routes: Mapping[str, Route] = {
             **{path: Route(methods) for path, methods in pages.items()},
@@ -100,21 +100,21 @@ class Handlers:
             response.headers.update(cors.headers_for(response.headers))
         if self._is_stopping or _connection(request).is_last:
             response.force_close()
-        self._books.requests[response.status] += 1
+        self._metrics.requests[response.status] += 1
         return response
 
     async def post_event(self, request: web.BaseRequest) -> web.Response:
         """Store one event; answer once it is durable, or at once if the client prefers that."""
         if preferences.parse(request.headers.getall(PREFER, ())).is_async:
             row = await self._accept(request, self._early_acks)
-            self._books.async_acks += 1
+            self._metrics.async_acks += 1
             return succeed(row, Ack.SPOOLED.value, {APPLIED: RESPOND_ASYNC})
-        waiter = Answer(self._books)
+        waiter = Answer(self._metrics)
         row = await self._accept(request, waiter)
         # Not cancelled when the client goes away: its event is on its way and keeps its place.
-        fate = await waiter.settled
+        outcome = await waiter.settled
         # Not raised: one refusal may be a whole batch's, and would collect all their tracebacks.
-        return _answer(row, fate)
+        return _answer(row, outcome)
 
     async def _accept(self, request: web.BaseRequest, waiter: Waiter) -> bytes:
         """Queue a request's event; return the body of its success."""
@@ -126,7 +126,7 @@ class Handlers:
             key = idempotency.digest_of(request.headers.getall(IDEMPOTENCY_KEY, ()))
             return self._intake.accept(app_id, body, waiter, key)
         except Refusal as refusal:
-            self._books.refused[refusal.code] += 1
+            self._metrics.refused[refusal.code] += 1
             raise
 
     async def get_healthz(self, _: web.BaseRequest) -> web.Response:
@@ -137,11 +137,11 @@ class Handlers:
         """Say whether a durable answer is possible, or why not."""
         if self._is_stopping:
             raise Refusal(Code.NOT_READY, "The server is stopping.")
-        in_spool = self._books.events_in_spool
+        in_spool = self._metrics.events_in_spool
         if self._health.is_up:
             return succeed(b'{"status":"ready","postgres":"up","spool_events":%d}' % in_spool)
         reason = self._health.reason
-        if not self._shelter.has_room:
+        if not self._fallback.has_room:
             raise Refusal(
                 Code.NOT_READY, f"Postgres is away ({reason}), and the spool takes nothing."
             )
@@ -157,8 +157,8 @@ class Handlers:
         )
 
     async def get_metrics(self, _: web.BaseRequest) -> web.Response:
-        """Expose the books to Prometheus."""
-        return web.Response(body=self._books.expose(), headers={hdrs.CONTENT_TYPE: CONTENT_TYPE})
+        """Expose the metrics to Prometheus."""
+        return web.Response(body=self._metrics.expose(), headers={hdrs.CONTENT_TYPE: CONTENT_TYPE})
 
     def _require_json(self, request: web.BaseRequest) -> None:
         # Parameters such as charset=utf-8 are fine: JSON is UTF-8 whatever they say.
@@ -169,15 +169,15 @@ class Handlers:
             raise Refusal(Code.UNSUPPORTED_MEDIA_TYPE, "Send the body without Content-Encoding.")
 
 
-def _answer(body: bytes, fate: Fate) -> web.Response:
+def _answer(body: bytes, outcome: Outcome) -> web.Response:
     """Return the answer to a single event; `body` is that of its success."""
-    match fate:
+    match outcome:
         case Refusal():
-            return refuse(fate)
+            return refuse(outcome)
         case Duplicate():
-            return succeed(answer.alone(fate.row), fate.ack.value, DUPLICATE)
+            return succeed(row_json.alone(outcome.row), outcome.ack.value, DUPLICATE)
         case _:
-            return succeed(body, fate.value)
+            return succeed(body, outcome.value)
 
 
 def _handler(request: web.BaseRequest, route: Route | None) -> Handler:

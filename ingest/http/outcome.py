@@ -6,13 +6,13 @@ from typing import Any, Final
 import orjson
 from aiohttp import web
 
+from ingest.delivery.outcome import Ack, Duplicate
 from ingest.errors import Code, Refusal
+from ingest.events.drafts import Drafts
+from ingest.events.row_json import CLOSE, OPEN
 from ingest.http.preferences import APPLIED, RESPOND_ASYNC, Preferences
 from ingest.http.responses import refuse, succeed
-from ingest.http.waiters import Fates
-from ingest.pipeline.answer import CLOSE, OPEN
-from ingest.pipeline.drafts import Drafts
-from ingest.pipeline.fate import Ack, Duplicate
+from ingest.http.waiters import Outcomes
 
 _PARTIAL: Final = 207
 _SERVER_ERRORS: Final = 500
@@ -21,45 +21,51 @@ _DUPLICATE: Final = b',"duplicate":true}'
 Errors = Mapping[int, Refusal]
 """Refused events by their index in the document."""
 
-NOT_YET: Final = Fates({}, is_spooled=True)
+NOT_YET: Final = Outcomes({}, is_spooled=True)
 """For an answer before anything is known."""
 
 
-def describe(drafts: Drafts, fates: Fates, preferred: Preferences) -> web.Response:
+def describe(drafts: Drafts, outcomes: Outcomes, preferred: Preferences) -> web.Response:
     """Return the answer to a batch."""
-    refused = {index: fate for index, fate in fates.uncommon.items() if isinstance(fate, Refusal)}
+    refused = {
+        index: outcome
+        for index, outcome in outcomes.uncommon.items()
+        if isinstance(outcome, Refusal)
+    }
     errors = drafts.refusals | refused
     count = len(drafts.rows) - len(errors)
     if not count:
         return _refuse_all(errors)
     headers = _applied(preferred)
     if errors:
-        content = _content(drafts, fates, count) | {"errors": _listed(errors)}
+        content = _content(drafts, outcomes, count) | {"errors": _listed(errors)}
         return succeed(orjson.dumps({"status": "partial", **content}), _PARTIAL, headers)
-    status = Ack.SPOOLED.value if _is_spooled(fates) else Ack.COMMITTED.value
+    status = Ack.SPOOLED.value if _is_spooled(outcomes) else Ack.COMMITTED.value
     if not drafts.wants_stored:
         return succeed(b'{"status":"success","count":%d}' % count, status, headers)
-    rows = _rows(drafts, fates) if fates.uncommon else drafts.stored
+    rows = _rows(drafts, outcomes) if outcomes.uncommon else drafts.stored
     return succeed(b"%b%b%b" % (OPEN, b",".join(rows), CLOSE), status, headers)
 
 
-def _content(drafts: Drafts, fates: Fates, count: int) -> dict[str, Any]:
+def _content(drafts: Drafts, outcomes: Outcomes, count: int) -> dict[str, Any]:
     if not drafts.wants_stored:
         return {"count": count}
-    return {"data": orjson.Fragment(_array(_rows(drafts, fates)))}
+    return {"data": orjson.Fragment(_array(_rows(drafts, outcomes)))}
 
 
-def _rows(drafts: Drafts, fates: Fates) -> list[bytes]:
+def _rows(drafts: Drafts, outcomes: Outcomes) -> list[bytes]:
     """Return what is stored as JSON."""
     stored = drafts.stored.copy()
-    for index, fate in fates.uncommon.items():
-        stored[index] = fate.row[:-1] + _DUPLICATE if isinstance(fate, Duplicate) else b""
+    for index, outcome in outcomes.uncommon.items():
+        stored[index] = outcome.row[:-1] + _DUPLICATE if isinstance(outcome, Duplicate) else b""
     return [row for row in stored if row]
 
 
-def _is_spooled(fates: Fates) -> bool:
-    duplicates = (fate for fate in fates.uncommon.values() if isinstance(fate, Duplicate))
-    return fates.is_spooled or any(fate.ack is Ack.SPOOLED for fate in duplicates)
+def _is_spooled(outcomes: Outcomes) -> bool:
+    duplicates = (
+        outcome for outcome in outcomes.uncommon.values() if isinstance(outcome, Duplicate)
+    )
+    return outcomes.is_spooled or any(outcome.ack is Ack.SPOOLED for outcome in duplicates)
 
 
 def _array(rows: list[bytes]) -> bytes:

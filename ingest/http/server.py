@@ -19,7 +19,7 @@ from ingest.config import Limits
 from ingest.errors import Code, Refusal
 from ingest.http.fastlane import FastConnection, FastLane
 from ingest.http.responses import refuse, refuse_raw
-from ingest.observe.metrics import Books
+from ingest.observe.metrics import Metrics
 
 log = structlog.get_logger(__name__)
 
@@ -35,9 +35,9 @@ class Connection(RequestHandler):
     """One connection, served by aiohttp."""
 
     __slots__ = (
-        "_books",
         "_is_half_closed",
         "_is_refused",
+        "_metrics",
         "_others",
         "_own_transport",
         "head_since_s",
@@ -47,12 +47,12 @@ class Connection(RequestHandler):
     def __init__(
         self,
         server: web.Server,
-        books: Books,
+        metrics: Metrics,
         others: set["Connection"],
         **options: Any,  # noqa: ANN401
     ) -> None:
         super().__init__(server, **options)
-        self._books = books
+        self._metrics = metrics
         self._others = others
         self._own_transport: asyncio.Transport | None = None  # aiohttp forgets its own early
         self.head_since_s = 0.0
@@ -131,7 +131,7 @@ class Connection(RequestHandler):
         if self.transport is None:
             return
         self.transport.write(refuse_raw(_SLOW_HEAD, is_last=True))
-        self._books.requests[_SLOW_HEAD.status] += 1
+        self._metrics.requests[_SLOW_HEAD.status] += 1
         self.force_close()
 
     def is_closing(self) -> bool:
@@ -198,7 +198,7 @@ class Connection(RequestHandler):
             refusal = Refusal(Code.INTERNAL_ERROR, "The server failed; nothing was stored.")
         response = refuse(refusal)
         response.force_close()
-        self._books.requests[refusal.status] += 1
+        self._metrics.requests[refusal.status] += 1
         return response
 
 
@@ -213,12 +213,12 @@ class Connections:
     With a fast lane put before it, aiohttp gets the connections that the fast lane hands over.
     """
 
-    def __init__(self, server: web.Server, limits: Limits, books: Books) -> None:
+    def __init__(self, server: web.Server, limits: Limits, metrics: Metrics) -> None:
         if http_parser.HttpRequestParser is http_parser.HttpRequestParserPy:
             raise RuntimeError("aiohttp's C parser is missing; its Python one is not safe enough")
         self._server = server
         self._limits = limits
-        self._books = books
+        self._metrics = metrics
         self._options: dict[str, Any] = {
             "loop": asyncio.get_running_loop(),
             "keepalive_timeout": limits.idle_timeout_s,
@@ -246,9 +246,9 @@ class Connections:
 
     def make_connection(self) -> Connection:
         """Return a connection that aiohttp serves."""
-        return Connection(self._server, self._books, self._open, **self._options)
+        return Connection(self._server, self._metrics, self._open, **self._options)
 
-    async def sweep(self) -> None:
+    async def run(self) -> None:
         """Enforce for ever the time-outs of heads and of clients that don't read."""
         while True:
             await asyncio.sleep(_SWEEP_INTERVAL_S)

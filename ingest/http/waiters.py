@@ -1,4 +1,4 @@
-"""Who waits for an event's fate on behalf of aiohttp's lane: a request, or nobody any more.
+"""Who waits for an event's outcome on behalf of aiohttp's lane: a request, or nobody any more.
 
 The requests of this lane are counted when they are answered. So that none is counted twice, each
 waiter has its event left out of the answers that its batch counts.
@@ -11,17 +11,17 @@ from typing import Final, NamedTuple
 
 import structlog
 
+from ingest.delivery.outcome import COMMITTED, Ack, Duplicate, Outcome, Waiter
 from ingest.errors import Code, Refusal
-from ingest.observe.metrics import Books
-from ingest.pipeline.fate import COMMITTED, Ack, Duplicate, Fate, Waiter
-from ingest.pipeline.tuples import identity
+from ingest.events.copy_reader import identity
+from ingest.observe.metrics import Metrics
 
 log = structlog.get_logger(__name__)
 
 LOG_INTERVAL_S: Final = 10.0
 
 
-class Fates(NamedTuple):
+class Outcomes(NamedTuple):
     """What became of the events of a batch."""
 
     uncommon: Mapping[int, Refusal | Duplicate]
@@ -31,39 +31,39 @@ class Fates(NamedTuple):
 
 
 class Answer:
-    """A request that waits for its event's fate."""
+    """A request that waits for its event's outcome."""
 
-    __slots__ = ("_books", "settled")
+    __slots__ = ("_metrics", "settled")
 
-    def __init__(self, books: Books) -> None:
-        self._books = books
-        self.settled: asyncio.Future[Fate] = asyncio.get_running_loop().create_future()
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self.settled: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
 
-    def settle(self, fate: Fate, _row: bytes = b"") -> None:
+    def settle(self, outcome: Outcome, _row: bytes = b"") -> None:
         """Wake the request; one that was cancelled in the meantime needs no answer."""
-        if isinstance(fate, Ack):
-            self._books.uncounted_events += 1
+        if isinstance(outcome, Ack):
+            self._metrics.uncounted_events += 1
         if not self.settled.done():
-            self.settled.set_result(fate)
+            self.settled.set_result(outcome)
 
 
 class BatchAnswer:
-    """A request that waits for the fates of many events, and the waiter of most of them.
+    """A request that waits for the outcomes of many events, and the waiter of most of them.
 
-    It knows none of the other waiters: in a cycle with them the fates, with rows of some MiB, would
-    stay until a collection, and those are rare.
+    It knows none of the other waiters: in a cycle with them the outcomes, with rows of some MiB,
+    would stay until a collection, and those are rare.
     """
 
-    def __init__(self, books: Books, rows: Sequence[bytes], events: int) -> None:
-        self._books = books
+    def __init__(self, metrics: Metrics, rows: Sequence[bytes], events: int) -> None:
+        self._metrics = metrics
         self._rows = rows
         """The COPY tuple of each event, by index; no two that wait here have the same id."""
         self._indices: dict[bytes, int] = {}
         """By app and id, once anybody asks."""
         self._unsettled = events
-        self._fates: dict[int, Refusal | Duplicate] = {}
+        self._outcomes: dict[int, Refusal | Duplicate] = {}
         self._is_spooled = False
-        self.settled: asyncio.Future[Fates] = asyncio.get_running_loop().create_future()
+        self.settled: asyncio.Future[Outcomes] = asyncio.get_running_loop().create_future()
         if not events:
             self._finish()
 
@@ -71,23 +71,23 @@ class BatchAnswer:
         """Return who waits for one of the events alone."""
         return _Item(self, index)
 
-    def settle(self, fate: Fate, row: bytes = b"") -> None:
-        """Note the fate of one event, whichever that is if it is durable."""
-        if fate is COMMITTED:  # 0.1 µs like this, 0.2 by way of `note`
-            self._books.uncounted_events += 1
+    def settle(self, outcome: Outcome, row: bytes = b"") -> None:
+        """Note the outcome of one event, whichever that is if it is durable."""
+        if outcome is COMMITTED:  # 0.1 µs like this, 0.2 by way of `note`
+            self._metrics.uncounted_events += 1
             self._unsettled -= 1
             if not self._unsettled:
                 self._finish()
         else:
-            self.note(-1 if isinstance(fate, Ack) else self._index_of(row), fate)
+            self.note(-1 if isinstance(outcome, Ack) else self._index_of(row), outcome)
 
-    def note(self, index: int, fate: Fate) -> None:
-        """Note the fate of the event at `index`."""
-        if isinstance(fate, Ack):
-            self._books.uncounted_events += 1
-            self._is_spooled |= fate is Ack.SPOOLED
+    def note(self, index: int, outcome: Outcome) -> None:
+        """Note the outcome of the event at `index`."""
+        if isinstance(outcome, Ack):
+            self._metrics.uncounted_events += 1
+            self._is_spooled |= outcome is Ack.SPOOLED
         else:
-            self._fates[index] = fate
+            self._outcomes[index] = outcome
         self._unsettled -= 1
         if not self._unsettled:
             self._finish()
@@ -99,7 +99,7 @@ class BatchAnswer:
 
     def _finish(self) -> None:
         if not self.settled.done():
-            self.settled.set_result(Fates(self._fates, is_spooled=self._is_spooled))
+            self.settled.set_result(Outcomes(self._outcomes, is_spooled=self._is_spooled))
 
 
 class _Item:
@@ -111,9 +111,9 @@ class _Item:
         self._answer = answer
         self._index = index
 
-    def settle(self, fate: Fate, _row: bytes = b"") -> None:
+    def settle(self, outcome: Outcome, _row: bytes = b"") -> None:
         """Tell the batch."""
-        self._answer.note(self._index, fate)
+        self._answer.note(self._index, outcome)
 
 
 class EarlyAcks:
@@ -123,8 +123,8 @@ class EarlyAcks:
     once, but with at most one line in LOG_INTERVAL_S.
     """
 
-    def __init__(self, books: Books) -> None:
-        self._books = books
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
         self._unlogged: Counter[Code] = Counter()
         self._interval_s = LOG_INTERVAL_S
         self._next_line: asyncio.Handle | None = None
@@ -133,14 +133,14 @@ class EarlyAcks:
         """Return who waits for one event."""
         return self
 
-    def settle(self, fate: Fate, _row: bytes = b"") -> None:
+    def settle(self, outcome: Outcome, _row: bytes = b"") -> None:
         """Note an event that is lost to its sender; of any other there is nobody to tell."""
-        if isinstance(fate, Ack):
-            self._books.uncounted_events += 1
-        if not isinstance(fate, Refusal):
+        if isinstance(outcome, Ack):
+            self._metrics.uncounted_events += 1
+        if not isinstance(outcome, Refusal):
             return
-        self._books.async_refused_events += 1
-        self._unlogged[fate.code] += 1
+        self._metrics.async_refused_events += 1
+        self._unlogged[outcome.code] += 1
         if self._next_line is None:
             # Not now: the rest of its batch is about to be told the same.
             self._next_line = asyncio.get_running_loop().call_soon(self._log)

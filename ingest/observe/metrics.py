@@ -1,6 +1,6 @@
 """Metrics: plain numbers that are counted once a batch and read at a scrape.
 
-The books balance at every scrape, because one scrape reads all of them between two turns of the
+The metrics balance at every scrape, because one scrape reads all of them between two turns of the
 event loop: accepted + recovered = committed + replayed + set aside + damaged + failed + duplicate
 + in the spool + in the queue (waiting, or in a COPY). Labels come from closed sets only.
 """
@@ -65,7 +65,7 @@ class SpoolGauges(Protocol):
         """Events that the disk damaged since they were appended or found; only ever grows."""
 
 
-class Books:
+class Metrics:
     """What is counted, for one process."""
 
     def __init__(self) -> None:
@@ -143,7 +143,7 @@ class Books:
         self.refused[code] += events
         self.failed_events += events
 
-    def watch(
+    def attach(
         self,
         gauges: Gauges,
         spool: SpoolGauges | None,
@@ -166,17 +166,17 @@ class Books:
 
 
 class _Reader:
-    """A collector over the books and the gauges."""
+    """A collector over the metrics and the gauges."""
 
     def __init__(
         self,
-        books: Books,
+        metrics: Metrics,
         gauges: Gauges,
         spool: SpoolGauges | None,
         is_postgres_up: Callable[[], bool],
         keys: Callable[[], int],
     ) -> None:
-        self._books = books
+        self._metrics = metrics
         self._gauges = gauges
         self._spool = spool
         self._is_postgres_up = is_postgres_up
@@ -184,22 +184,22 @@ class _Reader:
 
     def collect(self) -> Iterable[Metric]:
         """Yield every metric but the histograms."""
-        books, gauges = self._books, self._gauges
+        metrics, gauges = self._metrics, self._gauges
         requests = CounterMetricFamily("nonito_requests", "Answers by status", labels=["status"])
-        for status, count in sorted(books.requests.items()):
+        for status, count in sorted(metrics.requests.items()):
             requests.add_metric([str(status)], count)
         rejected = CounterMetricFamily(
             "nonito_events_rejected", "Refused events by code", labels=["code"]
         )
         for code in Code:
-            rejected.add_metric([code], books.refused[code])
+            rejected.add_metric([code], metrics.refused[code])
         yield requests
         yield rejected
         yield _counter("events_accepted", "Events taken into the queue", gauges.accepted_events)
-        yield _counter("events_committed", "Events committed at once", books.committed_events)
-        yield _counter("events_failed", "Accepted events that were refused", books.failed_events)
+        yield _counter("events_committed", "Events committed at once", metrics.committed_events)
+        yield _counter("events_failed", "Accepted events that were refused", metrics.failed_events)
         yield _counter(
-            "events_duplicate", "Accepted events that were sent before", books.duplicate_events
+            "events_duplicate", "Accepted events that were sent before", metrics.duplicate_events
         )
         yield from self._collect_async()
         yield from self._collect_spool()
@@ -209,32 +209,32 @@ class _Reader:
         yield _gauge("keys_loaded", "API keys in memory", self._keys())
 
     def _collect_async(self) -> Iterable[Metric]:
-        books = self._books
+        metrics = self._metrics
         yield _counter(
-            "async_acks", "Requests answered before their event was durable", books.async_acks
+            "async_acks", "Requests answered before their event was durable", metrics.async_acks
         )
         yield _counter(
             "async_events_refused",
             "Events refused after their early answer",
-            books.async_refused_events,
+            metrics.async_refused_events,
         )
 
     def _collect_spool(self) -> Iterable[Metric]:
-        books, spool = self._books, self._spool
-        yield _counter("events_spooled", "Events put into the spool", books.spooled_events)
-        yield _counter("events_recovered", "Events found in the spool", books.recovered_events)
+        metrics, spool = self._metrics, self._spool
+        yield _counter("events_spooled", "Events put into the spool", metrics.spooled_events)
+        yield _counter("events_recovered", "Events found in the spool", metrics.recovered_events)
         yield _counter(
-            "events_replayed", "Events brought from the spool to Postgres", books.replayed_events
+            "events_replayed", "Events brought from the spool to Postgres", metrics.replayed_events
         )
         yield _counter(
             "events_set_aside",
             "Events of the spool that Postgres refused: see nonito rejected",
-            books.set_aside_events,
+            metrics.set_aside_events,
         )
         yield _counter(
-            "events_damaged", "Events that the spool's disk damaged", books.damaged_events
+            "events_damaged", "Events that the spool's disk damaged", metrics.damaged_events
         )
-        yield _gauge("spool_events", "Events in the spool", books.events_in_spool)
+        yield _gauge("spool_events", "Events in the spool", metrics.events_in_spool)
         yield _gauge("spool_bytes", "What the spool takes on disk", spool.bytes if spool else 0)
         yield _gauge(
             "spool_oldest_seconds", "The age of its oldest event", spool.oldest_s if spool else 0

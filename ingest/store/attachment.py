@@ -55,11 +55,11 @@ _UNREACHABLE_AFTER: Final = timedelta(days=8)
 _PROOF: Final = "nonito_proof_"
 
 
-class Left(Exception):  # noqa: N818 - an outcome, handled
+class PartitionDeferred(Exception):  # noqa: N818 - an outcome, handled
     """A range is left to the default partition: to make it would hold up events for too long."""
 
 
-class DefaultTooLarge(Left):
+class DefaultTooLarge(PartitionDeferred):
     """The default partition can't be read under a lock."""
 
 
@@ -75,7 +75,10 @@ async def turn(connection: Connection, wait_s: float = _TURN_S) -> AsyncIterator
 
 
 async def attach(connection: Connection, wanted: Range) -> None:
-    """Make a partition within a turn, and move its strays there; raise Left or PostgresError."""
+    """Make a partition within a turn, and move its strays there.
+
+    Raises PartitionDeferred or PostgresError.
+    """
     await _require_readable_default(connection)
     await _require_few_strays(connection, wanted)
     await _attach(connection, wanted)
@@ -169,7 +172,9 @@ async def _require_readable_default(connection: Connection) -> None:
 async def _require_few_strays(connection: Connection, wanted: Range) -> None:
     some = f"SELECT FROM events_default WHERE {_holds(wanted)} LIMIT {STRAYS_MAX + 1}"
     if await connection.fetchval(f"SELECT count(*) FROM ({some}) AS strays") > STRAYS_MAX:  # noqa: S608
-        raise Left(f"they are more than {STRAYS_MAX}, too many to be moved under a lock")
+        raise PartitionDeferred(
+            f"they are more than {STRAYS_MAX}, too many to be moved under a lock"
+        )
 
 
 def _holds(wanted: Range) -> str:

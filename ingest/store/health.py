@@ -66,7 +66,7 @@ class Health:
         self._failure = failure.with_traceback(None)  # which holds a batch
         self._reported.set()
 
-    async def watch(self) -> None:
+    async def run(self) -> None:
         """Probe for ever: slowly while it is up, with a jittered back-off while it is down."""
         backoff_s = _BACKOFF_MIN_S
         while True:

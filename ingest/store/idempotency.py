@@ -55,7 +55,7 @@ async def _forget(connection: Connection) -> int:
     return keys
 
 
-async def watch(postgres: Postgres) -> None:
+async def run(postgres: Postgres) -> None:
     """Forget old keys for ever; an outage only delays it."""
     while True:
         await asyncio.sleep(_INTERVAL_S * random.uniform(0.8, 1.2))  # noqa: S311 - jitter

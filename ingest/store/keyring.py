@@ -77,7 +77,7 @@ class Keyring:
             self._take(known)
         return known is not None
 
-    async def watch(self) -> None:
+    async def run(self) -> None:
         """Follow the database for ever, through any number of lost connections."""
         backoff_s = _BACKOFF_MIN_S
         while True:

@@ -39,7 +39,7 @@ WHERE idempotency_key IS NOT NULL;
 # Parameters are bounded as they are kept, then unpacked, then printed, and past a bound not even
 # looked at: 100 small retries of 1 MiB of 1e299 would unpack 250 MB and print 5 GB.
 _EARLIER: Final = f"""
-SELECT app_id, key, is_retry, id, event_name, created_at, happened_at,
+SELECT app_id, key, has_idempotency_key, id, event_name, created_at, happened_at,
     CASE WHEN sum(octet_length(printed)) OVER told <= {EARLIER_PARAMS_BYTES_MAX} THEN printed END
 FROM (
     SELECT *, CASE WHEN unpacked_bytes IS NOT NULL
@@ -50,7 +50,7 @@ FROM (
             THEN pg_column_size(params || '{{}}') END AS unpacked_bytes
         FROM (
             SELECT staged.app_id, coalesce(staged.idempotency_key, staged.id) AS key,
-                staged.idempotency_key IS NOT NULL AS is_retry, found.*
+                staged.idempotency_key IS NOT NULL AS has_idempotency_key, found.*
             FROM {_STAGING} AS staged CROSS JOIN LATERAL (
                 SELECT id, event_name, event_params AS params,
                     {_TIME.format("created_at")} AS created_at,
@@ -74,7 +74,7 @@ class Earlier(NamedTuple):
     """An event that was stored before; texts as an answer has them."""
 
     key: bytes
-    """What it is known by, as `tuples.retry_key` has it."""
+    """What it is known by, as `copy_reader.dedup_key` has it."""
     id: bytes
     name: str
     params: bytes | None
@@ -124,8 +124,8 @@ class Merge:
 
 
 def _read(fields: Fields) -> Earlier:
-    app_id, key, is_retry, event_id, name, created_at, happened_at, params = fields
-    kind = b"k" if is_retry == b"t" else b"i"
+    app_id, key, has_idempotency_key, event_id, name, created_at, happened_at, params = fields
+    kind = b"k" if has_idempotency_key == b"t" else b"i"
     number = int(app_id or b"").to_bytes(4, "big", signed=True)
     return Earlier(
         key=kind + number + bytes.fromhex((key or b"").replace(b"-", b"").decode()),

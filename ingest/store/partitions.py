@@ -23,7 +23,7 @@ import asyncpg
 import structlog
 
 from ingest.store import attachment
-from ingest.store.attachment import DefaultTooLarge, Left
+from ingest.store.attachment import DefaultTooLarge, PartitionDeferred
 from ingest.store.failures import Unavailable
 from ingest.store.periods import (
     MOMENT_MAX,
@@ -125,7 +125,7 @@ class Partitions:
                     await self._make(connection, [wanted], _attach_on_demand)
                     await asyncio.sleep(_GATHER_PAUSE_S)  # whoever waited goes first
 
-    async def watch(self) -> None:
+    async def run(self) -> None:
         """Make partitions ahead and gather strays, for ever; an outage only delays it."""
         while True:
             pause_s = _INTERVAL_S if await self._look_after() else _RETRY_S
@@ -170,7 +170,7 @@ class Partitions:
             yield
         except DefaultTooLarge as left:
             self._leave(None, _LEFT_PAUSE_S, str(left))
-        except Left as left:
+        except PartitionDeferred as left:
             self._leave(wanted, _LEFT_PAUSE_S, str(left))
         except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError) as error:
             self._held_up_until_s = time.monotonic() + _BUSY_PAUSE_S
@@ -238,7 +238,10 @@ def _range_between(low: str | None, high: str | None) -> Range:
 
 
 async def _attach_on_demand(connection: Connection, wanted: Range) -> list[Range]:
-    """Make what is missing of a range, unless it holds up events; raise Left or PostgresError."""
+    """Make what is missing of a range, unless that holds up events.
+
+    Raises PartitionDeferred or PostgresError.
+    """
     return await _attach(connection, wanted, _TURN_S)
 
 

@@ -29,8 +29,8 @@ from bench.audit.story import LOST, read
 from bench.audit.verdicts import INVARIANTS
 from bench.errors import BenchError
 from ingest.errors import Code, Refusal
-from ingest.pipeline import event, rows
-from ingest.pipeline.ids import IdSequence
+from ingest.events import copy_format, event
+from ingest.events.ids import IdSequence
 from ingest.store.cluster import Cluster
 from tests.bench.fakes import answering
 from tests.support.server import ROOT
@@ -95,7 +95,9 @@ def test_new_ids_change_the_ids_and_nothing_else() -> None:
     for number in range(50):
         event_id, _, moment = ids.next()
         params = b'{"n": %d}' % number
-        before.append(rows.row(rows.row_head(1), event_id, b"name", params, moment.row))
+        before.append(
+            copy_format.row(copy_format.row_head(1), event_id, b"name", params, moment.row)
+        )
     after = with_new_ids(b"".join(before))
     assert len(after) == len(b"".join(before))
     size = len(before[0])

@@ -10,21 +10,21 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from ingest.config import Limits
+from ingest.delivery.intake import Intake
+from ingest.delivery.outcome import Ack, Duplicate
+from ingest.delivery.queue import EventQueue
+from ingest.delivery.queues import Queues
 from ingest.errors import Code, Refusal
+from ingest.events import copy_format
+from ingest.events.client_fields import Span
+from ingest.events.drafts import Drafts
+from ingest.events.event import decode_array
+from ingest.events.ids import IdSequence
 from ingest.http.authentication import Authenticator
 from ingest.http.batch import BatchRoute
 from ingest.http.bodies import BodyReader
 from ingest.http.waiters import BatchAnswer, EarlyAcks
-from ingest.observe.metrics import Books
-from ingest.pipeline import rows
-from ingest.pipeline.claims import Span
-from ingest.pipeline.drafts import Drafts
-from ingest.pipeline.event import decode_array
-from ingest.pipeline.fate import Ack, Duplicate
-from ingest.pipeline.ids import IdSequence
-from ingest.pipeline.intake import Intake
-from ingest.pipeline.lanes import Lanes
-from ingest.pipeline.queue import EventQueue
+from ingest.observe.metrics import Metrics
 from ingest.store import keys
 from ingest.store.cluster import Cluster
 from ingest.store.keyring import Keyring
@@ -245,14 +245,16 @@ NOT_STORED = Refusal(Code.OVERLOADED, "The event was not stored.")
 
 def make_route() -> BatchRoute:
     """Return the route with everything that it needs to understand a batch."""
-    books, limits = Books(), Limits()
-    lanes = Lanes(
+    metrics, limits = Metrics(), Limits()
+    lanes = Queues(
         lambda: EventQueue(events_max=100, bytes_max=MIB, batch_events_max=10, batch_bytes_max=MIB)
     )
     intake = Intake(lanes, event_name_chars_max=255, span=Span(0, 0), has_partition=lambda _: True)
     keyring = Keyring(Postgres("", connect_timeout_s=1, commit_timeout_s=1), poll_interval_s=1)
     authenticator = Authenticator(keyring)
-    return BatchRoute(intake, authenticator, BodyReader(limits), EarlyAcks(books), books, limits)
+    return BatchRoute(
+        intake, authenticator, BodyReader(limits), EarlyAcks(metrics), metrics, limits
+    )
 
 
 @pytest.fixture
@@ -280,9 +282,9 @@ async def test_refused_events_leave_no_cycle_that_holds_their_batch() -> None:
 @pytest.mark.usefixtures("without_collections")
 async def test_answered_batch_leaves_no_cycle_that_holds_its_fates() -> None:
     """They are rows of some MiB if it was sent before."""
-    head, ids = rows.row_head(1), IdSequence()
-    made = [rows.row(head, ids.next()[0], b"a", b"{}", b"") for _ in range(3)]
-    answer = BatchAnswer(Books(), made, 3)
+    head, ids = copy_format.row_head(1), IdSequence()
+    made = [copy_format.row(head, ids.next()[0], b"a", b"{}", b"") for _ in range(3)]
+    answer = BatchAnswer(Metrics(), made, 3)
     waiter = answer.of(1)
     waiter.settle(Duplicate(Ack.SPOOLED, b"{}"))
     answer.settle(Ack.COMMITTED)
@@ -294,8 +296,8 @@ async def test_answered_batch_leaves_no_cycle_that_holds_its_fates() -> None:
 
 async def test_batch_without_a_good_event_is_settled_at_once() -> None:
     """Nobody would ever settle it."""
-    fates = await asyncio.wait_for(BatchAnswer(Books(), [b""], 0).settled, 1)
-    assert (fates.uncommon, fates.is_spooled) == ({}, False)
+    outcomes = await asyncio.wait_for(BatchAnswer(Metrics(), [b""], 0).settled, 1)
+    assert (outcomes.uncommon, outcomes.is_spooled) == ({}, False)
 
 
 async def count_turns(events: list[bytes]) -> int:

@@ -36,7 +36,7 @@ def url(shared_database_url: str) -> str:
 
 @pytest.fixture
 def server(url: str, shared_server: Server) -> Server:
-    """The module's server; its books balance before and after each test."""
+    """The module's server; its metrics balance before and after each test."""
     assert url
     return shared_server
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 
 from ingest.errors import Refusal
-from ingest.pipeline.event import decode
+from ingest.events.event import decode
 from ingest.store.cluster import Cluster
 from tests.http.documents import PARAMS, exact, is_storable
 

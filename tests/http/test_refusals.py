@@ -14,7 +14,7 @@ from aiohttp.test_utils import make_mocked_request
 
 from ingest.config import Limits
 from ingest.http.handlers import Handlers
-from ingest.observe.metrics import Books
+from ingest.observe.metrics import Metrics
 from tests.conftest import StartServer
 from tests.http.cases import HOST, KEY, join, post
 from tests.http.checks import assert_refusal, assert_success, locked_events, query
@@ -75,7 +75,7 @@ def named(server: Server, name: str) -> bytes:
 
 
 def queued(server: Server) -> float:
-    """Return how many events wait for their fate."""
+    """Return how many events wait for their outcome."""
     return server.metrics()["nonito_queue_events"]
 
 
@@ -220,20 +220,20 @@ def test_event_that_is_not_stored_is_a_500_that_says_so(
 
 def test_failure_of_the_server_is_a_500_without_a_trace() -> None:
     """Whatever a handler raises, the answer has the one shape and none of the exception's text."""
-    books = Books()
-    response = asyncio.run(_dispatch_to_a_failing_handler(books))
+    metrics = Metrics()
+    response = asyncio.run(_dispatch_to_a_failing_handler(metrics))
     assert isinstance(response.body, bytes)
     headers = {"content-type": response.content_type}
     answer = Answer("HTTP/1.1", response.status, headers, response.body)
     assert_refusal(answer, 500, "internal_error")
     assert b"secret" not in response.body
     assert response.headers["Access-Control-Allow-Origin"] == "*"
-    assert books.requests == {500: 1}
+    assert metrics.requests == {500: 1}
 
 
-async def _dispatch_to_a_failing_handler(books: Books) -> web.Response:
+async def _dispatch_to_a_failing_handler(metrics: Metrics) -> web.Response:
     keyring = Mock(app_of=Mock(side_effect=RuntimeError("a secret")))
-    handlers = Handlers(Mock(), keyring, Mock(), Mock(), books, Limits())
+    handlers = Handlers(Mock(), keyring, Mock(), Mock(), metrics, Limits())
     request = make_mocked_request("POST", "/event", headers={"X-API-Key": "a"})
     request.protocol.is_last = False  # type: ignore[attr-defined] # a Mock
     return await handlers.dispatch(request)

@@ -1,4 +1,4 @@
-"""The metrics: all of them are there, they count what happened, and the books always balance."""
+"""The metrics: all of them are there, they count what happened, and the metrics always balance."""
 
 import asyncio
 from collections import Counter
@@ -156,7 +156,7 @@ def assert_histograms_agree(scrape: Scrape) -> None:
 def test_books_balance_over_events_refused_after_acceptance(
     database_url: str, start_server: StartServer
 ) -> None:
-    """Events that fail with their database are in the books as refused, not as accepted twice."""
+    """Events that fail with their database are in the metrics as refused, not as accepted twice."""
     server = start_server(database_url, spool__enabled="false")
     query(database_url, "ALTER TABLE events RENAME TO elsewhere")
     statuses = {server.post({"event_name": "a"}).status_code for _ in range(5)}

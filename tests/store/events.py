@@ -8,8 +8,8 @@ from uuid import UUID
 
 import asyncpg
 
-from ingest.pipeline import rows
-from ingest.pipeline.ids import IdSequence
+from ingest.events import copy_format
+from ingest.events.ids import IdSequence
 from ingest.store.link import CopyLink
 from ingest.store.postgres import Postgres
 from tests.support.postgres import fetch
@@ -29,25 +29,25 @@ def make_event(
 ) -> Event:
     """Return an event of app 1; `created_at` is the whole tail of its row."""
     raw_id, _, moment = _ids.next()
-    row = rows.row(rows.row_head(1), raw_id, name, params, created_at or moment.row)
+    row = copy_format.row(copy_format.row_head(1), raw_id, name, params, created_at or moment.row)
     return Event(UUID(bytes=raw_id), row)
 
 
 def make_event_at(event_id: UUID) -> Event:
     """Return an event with an id of one's own."""
     _, _, moment = _ids.next()
-    row = rows.row(rows.row_head(1), event_id.bytes, b"test", b"{}", moment.row)
+    row = copy_format.row(copy_format.row_head(1), event_id.bytes, b"test", b"{}", moment.row)
     return Event(event_id, row)
 
 
 def make_link(postgres: Postgres) -> CopyLink:
     """Return a link to the events table."""
-    return CopyLink(postgres, rows.TABLE, rows.COLUMNS, rows.KEY)
+    return CopyLink(postgres, copy_format.TABLE, copy_format.COLUMNS, copy_format.KEY)
 
 
 async def copy(link: CopyLink, *events: Event) -> None:
     """COPY events."""
-    await link.copy(rows.document([event.row for event in events]), len(events))
+    await link.copy(copy_format.document([event.row for event in events]), len(events))
 
 
 async def stored_ids(url: str) -> set[UUID]:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from structlog.testing import capture_logs
 
-from ingest.pipeline import rows
+from ingest.events import copy_format
 from ingest.store import attachment, migrations
 from ingest.store.failures import Unavailable
 from ingest.store.partitions import Partitions
@@ -50,10 +50,10 @@ async def test_strays_move_as_they_are(bare_url: str) -> None:
     now = datetime.now(UTC)
     stray = make_event_of(day("2024-01-15"))
     key = uuid.uuid4()
-    tail = rows.tail(1, 2, key.bytes)
-    full = rows.row(rows.row_head(7), stray.id.bytes, b"full", b'{"a":[1.50]}', tail)
+    tail = copy_format.tail(1, 2, key.bytes)
+    full = copy_format.row(copy_format.row_head(7), stray.id.bytes, b"full", b'{"a":[1.50]}', tail)
     link = make_link(make_postgres(bare_url))
-    await link.copy(rows.document([full]), 1)
+    await link.copy(copy_format.document([full]), 1)
     await copy_of(link, "2023-12-31", "2024-02-01")
     await link.close()
     before = await fetch(bare_url, "SELECT *, event_params::text FROM events ORDER BY id")

@@ -6,12 +6,14 @@ import struct
 import asyncpg
 import pytest
 
-from ingest.pipeline import rows
+from ingest.events import copy_format
 from ingest.store.copier import Copier, query
 from ingest.store.postgres import Postgres
 from tests.store.events import make_event, stored_ids
 
-COPY = query(f"COPY {rows.TABLE} ({', '.join(rows.COLUMNS)}) FROM STDIN (FORMAT binary)")
+COPY = query(
+    f"COPY {copy_format.TABLE} ({', '.join(copy_format.COLUMNS)}) FROM STDIN (FORMAT binary)"
+)
 READY = b"Z\0\0\0\5I"
 
 
@@ -111,13 +113,13 @@ async def test_connection_works_on_after_an_error_and_for_asyncpg_after_that(
     copier = connection.lend()
     good, bad = make_event(), make_event(params=b'{"a": "\\u0000"}')
     with pytest.raises(asyncpg.UntranslatableCharacterError) as refused:
-        await copier.copy(COPY, rows.document([bad.row, *[good.row] * 10_000]))
+        await copier.copy(COPY, copy_format.document([bad.row, *[good.row] * 10_000]))
     assert "line 1" in str(refused.value.context)
     with pytest.raises(asyncpg.UndefinedTableError):
         await copier.copy(query("COPY missing FROM STDIN (FORMAT binary)"), b"document")
     with pytest.raises(asyncpg.PostgresSyntaxError):
         await copier.execute(query("no such statement"))
-    assert await copier.copy(COPY, rows.document([good.row])) == "COPY 1"
+    assert await copier.copy(COPY, copy_format.document([good.row])) == "COPY 1"
     copier.give_back()
     assert await connection.fetchval("SELECT count(*) FROM events") == 1
     await connection.close()

@@ -114,7 +114,7 @@ async def test_outage_only_delays_the_watch(own_url: str, monkeypatch: pytest.Mo
     postgres = make_postgres("postgresql://nobody@127.0.0.1:1/none")
     await add(own_url, OLD, 1)
     with capture_logs() as logs:
-        watching = asyncio.create_task(idempotency.watch(postgres))
+        watching = asyncio.create_task(idempotency.run(postgres))
         await until(lambda: len(logs) >= 2)
         monkeypatch.setattr(postgres, "_url", own_url)
         await until_true(own_url, "SELECT count(*) = 0 FROM idempotency_keys")

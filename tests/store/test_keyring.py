@@ -26,7 +26,7 @@ async def watched(postgres: Postgres, poll_interval_s: float = NEVER_S) -> Async
     """Yield the keys of a database while it is followed."""
     keyring = Keyring(postgres, poll_interval_s=poll_interval_s)
     await keyring.load()
-    watching = asyncio.create_task(keyring.watch())
+    watching = asyncio.create_task(keyring.run())
     try:
         await listening(postgres._url)
         yield keyring

@@ -5,7 +5,7 @@ from contextlib import suppress
 
 import pytest
 
-from ingest.pipeline import rows
+from ingest.events import copy_format
 from ingest.store.failures import ROW_ERRORS, Outage, RowRefused, Unavailable
 from ingest.store.postgres import Postgres
 from tests.store.events import Event, assert_works, copy, make_event, make_link, stored_ids
@@ -32,7 +32,7 @@ def make_bad(sqlstate: str) -> Event:
         case "22003":
             return make_event(params=b'{"a":1e200000}')
         case "22008":
-            return make_event(created_at=rows.tail((1 << 63) - 2, None, None))
+            return make_event(created_at=copy_format.tail((1 << 63) - 2, None, None))
         case "54001":
             return make_event(params=b"[" * 100_000 + b"]" * 100_000)
     raise AssertionError(sqlstate)
@@ -139,7 +139,7 @@ async def fetch_script(url: str, script: str) -> None:
 async def test_rehearsal_stores_nothing(postgres: Postgres, database_url: str) -> None:
     """Good rows pass a rehearsal and are not stored; the next copy on the link is."""
     link = make_link(postgres)
-    await link.rehearse(rows.document([make_event().row]), 1)
+    await link.rehearse(copy_format.document([make_event().row]), 1)
     assert await stored_ids(database_url) == set()
     await assert_works(link, database_url)
     await link.close()
@@ -149,7 +149,7 @@ async def test_rehearsal_refuses_what_a_copy_refuses(postgres: Postgres, databas
     """A bad row fails a rehearsal as it fails a copy, and the link works afterwards."""
     link = make_link(postgres)
     with pytest.raises(RowRefused) as refused:
-        await link.rehearse(rows.document([make_event().row, make_bad("22003").row]), 2)
+        await link.rehearse(copy_format.document([make_event().row, make_bad("22003").row]), 2)
     assert (refused.value.index, refused.value.sqlstate) == (1, "22003")
     await assert_works(link, database_url)
     assert len(await stored_ids(database_url)) == 1
@@ -168,7 +168,7 @@ async def test_trigger_that_drops_rows_is_not_taken_for_success(own_url: str) ->
     event = make_event()
     for has_keys in (False, True):
         with pytest.raises(Unavailable, match="1 rows are not there"):
-            await link.merge(rows.document([event.row]), 1, has_keys=has_keys)
+            await link.merge(copy_format.document([event.row]), 1, has_keys=has_keys)
     await fetch(own_url, "DROP TRIGGER test_trigger ON events")
     await assert_works(link, own_url)
     await link.close()

@@ -9,8 +9,8 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
-from ingest.pipeline import rows, tuples
-from ingest.pipeline.ids import IdSequence
+from ingest.events import copy_format, copy_reader
+from ingest.events.ids import IdSequence
 from ingest.store import merge
 from ingest.store.cluster import Cluster
 from ingest.store.failures import RowRefused
@@ -45,7 +45,7 @@ class Sent(NamedTuple):
     @property
     def key(self) -> bytes:
         """Return what it is known by."""
-        return tuples.retry_key(self.row)
+        return copy_reader.dedup_key(self.row)
 
 
 def make(  # noqa: PLR0913 - whatever an event may have
@@ -60,12 +60,12 @@ def make(  # noqa: PLR0913 - whatever an event may have
 ) -> Sent:
     """Return an event; its id is new if none is given."""
     event_id = event_id or UUID(bytes=ids.next()[0])
-    tail = rows.tail(
+    tail = copy_format.tail(
         _us(created_at), _us(timestamp) if timestamp else None, key.bytes if key else None
     )
     return Sent(
         event_id,
-        rows.row(rows.row_head(app_id), event_id.bytes, name.encode(), params, tail),
+        copy_format.row(copy_format.row_head(app_id), event_id.bytes, name.encode(), params, tail),
     )
 
 
@@ -75,16 +75,16 @@ def _us(moment: datetime) -> int:
 
 def again(event: Sent) -> Sent:
     """Return another try: by the same key under an id of its own, or by the same id."""
-    is_by_key = tuples.has_idempotency_key(event.row)
+    is_by_key = copy_reader.has_idempotency_key(event.row)
     return make(key=UUID(bytes=event.key[-16:])) if is_by_key else event
 
 
 async def run(link: CopyLink, *sent: Sent) -> dict[bytes, Earlier]:
     """Merge events; return what was there before, by key."""
     found = await link.merge(
-        rows.document([each.row for each in sent]),
+        copy_format.document([each.row for each in sent]),
         len(sent),
-        has_keys=any(tuples.has_idempotency_key(each.row) for each in sent),
+        has_keys=any(copy_reader.has_idempotency_key(each.row) for each in sent),
         wants_earlier=True,
     )
     assert len({each.key for each in found}) == len(found)
@@ -362,9 +362,9 @@ async def test_rehearsal_stores_neither_rows_nor_keys(
     await clear(database_url)
     link = make_link(postgres)
     event = make(key=uuid4())
-    await link.rehearse_merge(rows.document([event.row]), 1)
+    await link.rehearse_merge(copy_format.document([event.row]), 1)
     with pytest.raises(RowRefused):
-        await link.rehearse_merge(rows.document([event.row, make(params=BAD).row]), 2)
+        await link.rehearse_merge(copy_format.document([event.row, make(params=BAD).row]), 2)
     assert await stored(database_url) == {}
     assert await run(link, event) == {}
     await assert_works(link, database_url)

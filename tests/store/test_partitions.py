@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 from structlog.testing import capture_logs
 
-from ingest.pipeline.ids import IdSequence
+from ingest.events.ids import IdSequence
 from ingest.store import attachment, migrations, partitions
 from ingest.store.failures import Unavailable
 from ingest.store.partitions import Partitions
@@ -70,7 +70,7 @@ async def test_ids_land_in_the_partition_of_their_time(
     for moment, home in edges.items():
         clock = SimpleNamespace(time_ns=lambda now=moment: round(now.timestamp() * 1000) * 10**6)
         with monkeypatch.context() as then:
-            then.setattr("ingest.pipeline.ids.time", clock)
+            then.setattr("ingest.events.ids.time", clock)
             expected[UUID(bytes=IdSequence().next()[0])] = name_of(home)
     link = make_link(make_postgres(bare_url))
     await copy(link, *(make_event_at(event_id) for event_id in expected))
@@ -260,7 +260,7 @@ async def test_outage_only_delays_the_watch(bare_url: str, monkeypatch: pytest.M
     monkeypatch.setattr(partitions, "_RETRY_S", 0.01)
     some = make_partitions(NOWHERE)
     with capture_logs() as logs:
-        watching = asyncio.create_task(some.watch())
+        watching = asyncio.create_task(some.run())
         await until(lambda: len(logs) >= 2)
         some._postgres = make_postgres(bare_url)
         link = make_link(some._postgres)

@@ -13,7 +13,7 @@ import asyncpg
 import pytest
 from structlog.testing import capture_logs
 
-from ingest.pipeline import rows
+from ingest.events import copy_format
 from ingest.store import keys, partitions
 from ingest.store.cluster import Cluster
 from ingest.store.failures import RowRefused, Unavailable
@@ -141,7 +141,7 @@ async def test_keys_that_change_are_seen_by_polling(pooled: Postgres, pooled_url
     """Nobody listens on a connection that is the next client's a moment later."""
     keyring = Keyring(pooled, poll_interval_s=POLL_INTERVAL_S)
     await keyring.load()
-    watching = asyncio.create_task(keyring.watch())
+    watching = asyncio.create_task(keyring.run())
     async with make_postgres(pooled_url).session() as connection:
         secret = await keys.create(connection, "shop", "", None)
     await until(lambda: keyring.app_of(secret) is not None, POLL_INTERVAL_S * 4)
@@ -206,9 +206,9 @@ async def test_refused_row_is_named_and_harms_no_other_client(
 async def test_rehearsal_stores_nothing(pooled: Postgres, database_url: str) -> None:
     """It is one transaction, on one connection."""
     link = make_link(pooled)
-    await link.rehearse(rows.document([make_event().row]), 1)
+    await link.rehearse(copy_format.document([make_event().row]), 1)
     with pytest.raises(RowRefused):
-        await link.rehearse(rows.document([make_event(params=BAD).row]), 1)
+        await link.rehearse(copy_format.document([make_event(params=BAD).row]), 1)
     assert await stored_ids(database_url) == set()
     await assert_works(link, database_url)
     await link.close()
@@ -221,7 +221,7 @@ async def test_rows_are_merged_through_any_of_its_connections(
     links = [make_link(pooled) for _ in range(POOL_SIZE * 2)]
     events = [make_event() for _ in range(100)]
     await copy(links[0], *events[:50])
-    document = rows.document([event.row for event in events])
+    document = copy_format.document([event.row for event in events])
     for _ in range(3):
         await asyncio.gather(*(link.merge(document, len(events), has_keys=False) for link in links))
     assert await stored_ids(database_url) == {event.id for event in events}
@@ -245,7 +245,7 @@ async def test_copy_that_is_refused_before_its_data_harms_no_other_client(
     PgBouncer would lend the connection on at once and send the next client's words after half a
     message of ours (its pull request 1471); a transaction that we end ourselves keeps it.
     """
-    document = rows.document([make_event(params=b'{"a":"%b"}' % (b"x" * 8000)).row] * 1000)
+    document = copy_format.document([make_event(params=b'{"a":"%b"}' % (b"x" * 8000)).row] * 1000)
     await fetch(own_url, "ALTER TABLE events RENAME TO moved")
     postgres = make_postgres(bouncer.through(own_url))
     links = [make_link(postgres) for _ in range(2)]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bench.audit import spool_bugs
 from ingest.cli import main
-from ingest.pipeline.spool import database
+from ingest.spool import database
 
 
 def without_fsync() -> None:

@@ -1,0 +1,1 @@
+"""How an event gets to Postgres: intake, queue, writers, retries, fallback, replay."""

@@ -1,0 +1,76 @@
+"""Where batches go that Postgres does not take: the spool, or, if that fails too, a refusal."""
+
+from collections.abc import Sequence
+
+import structlog
+
+from ingest.delivery.outcome import Ack, settle
+from ingest.delivery.queue import Batch
+from ingest.errors import Code, Refusal
+from ingest.observe.metrics import Metrics
+from ingest.spool import Spool, SpoolFailed, SpoolFull
+
+log = structlog.get_logger(__name__)
+
+
+class Fallback:
+    """Spools batches and answers their senders; without a spool it can only refuse."""
+
+    def __init__(self, spool: Spool | None, metrics: Metrics) -> None:
+        self._spool = spool
+        self._metrics = metrics
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a batch can be expected to be taken."""
+        return self._spool is not None and self._spool.has_room
+
+    async def take(
+        self,
+        batch: Batch,
+        reason: str,
+        *,
+        stored: bool | None,
+        keys: Sequence[bytes] | None = None,
+    ) -> None:
+        """Spool a batch: 202; or refuse it. `stored` is what is known of it so far.
+
+        False: it certainly is not in Postgres; None: it may be. Spooled it is stored once even so.
+        By `keys`, one a row, a retry finds it there.
+        """
+        if self._spool is None:
+            self.refuse(batch, _refusal(Code.DATABASE_ERROR, reason, stored=stored))
+            return
+        try:
+            await self._spool.append(batch.rows, keys)
+        except SpoolFull:
+            why = f"{reason}; the spool is full"
+            self.refuse(batch, _refusal(Code.OVERLOADED, why, stored=stored))
+        except SpoolFailed as failure:
+            known = stored if failure.stored is False else None
+            why = f"{reason}; the spool failed: {failure.reason}"
+            self.refuse(batch, _refusal(Code.OVERLOADED, why, stored=known))
+        else:
+            waiters = batch.release()
+            settle(waiters, Ack.SPOOLED)
+            self._metrics.spooled(len(waiters))
+
+    def refuse(self, batch: Batch, refusal: Refusal) -> None:
+        """Answer everybody who still waits."""
+        if events := len(batch.rows):
+            self._metrics.failed(refusal.code, events)
+            batch.refuse(refusal)
+
+
+def unknown(reason: str) -> Refusal:
+    """Return the refusal for an event whose outcome nobody knows."""
+    return Refusal(
+        Code.DATABASE_ERROR,
+        f"The database did not confirm the event ({reason}); it may or may not be stored.",
+    )
+
+
+def _refusal(code: Code, reason: str, *, stored: bool | None) -> Refusal:
+    if stored is None:
+        return unknown(reason)
+    return Refusal(code, f"The event was not stored ({reason}); send it again.")

@@ -1,0 +1,60 @@
+"""What becomes of an accepted event: committed, spooled, a duplicate, or refused with a reason."""
+
+from collections.abc import Iterable
+from enum import Enum
+from typing import Final, NamedTuple, Protocol
+
+import structlog
+
+from ingest.errors import Refusal
+
+log = structlog.get_logger(__name__)
+
+
+class Ack(Enum):
+    """A durable answer, and its HTTP status."""
+
+    COMMITTED = 200
+    """It is in Postgres."""
+    SPOOLED = 202
+    """It is on this node's disk, and will be in Postgres exactly once."""
+
+
+COMMITTED: Final = Ack.COMMITTED
+"""For the hot path: to look it up in its Enum takes 0.07 µs."""
+
+
+class Duplicate(NamedTuple):
+    """The client sent it before: it is stored once, and this is how."""
+
+    ack: Ack
+    """Where the first one is."""
+    row: bytes
+    """The first one as JSON, as an answer has it."""
+
+
+Outcome = Ack | Duplicate | Refusal
+
+
+class Waiter(Protocol):
+    """Who waits for the outcome of an event, or of several, and is told exactly once of each."""
+
+    def settle(self, outcome: Outcome, row: bytes = b"", /) -> None:
+        """Answer the sender; must not block. `row` is the event's, unless the outcome is an Ack."""
+
+
+class BatchWaiter(Waiter, Protocol):
+    """Who waits for the outcomes of many events."""
+
+    def of(self, index: int, /) -> Waiter:
+        """Return who waits for one of them alone."""
+
+
+def settle(waiters: Iterable[Waiter], outcome: Outcome, row: bytes = b"") -> None:
+    """Tell each what became of its event; `row` is the event's, unless the outcome is an Ack."""
+    for waiter in waiters:
+        try:
+            waiter.settle(outcome, row)
+        except Exception:
+            # uvloop raises on a transport that is gone; the others must have their answers.
+            log.exception("answering a client failed")

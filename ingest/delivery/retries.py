@@ -1,0 +1,109 @@
+"""Retries: events that were sent before, in their own batch or in the spool.
+
+What Postgres has stored it finds itself, by key. What it can't see is found here: the same event
+twice in one batch, and a first try that still waits in the spool.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+import structlog
+
+from ingest.delivery.outcome import Ack, Duplicate, Outcome, Waiter, settle
+from ingest.delivery.queue import Batch
+from ingest.events import copy_reader, row_json
+from ingest.observe.metrics import Metrics
+from ingest.spool import Spool, SpoolFailed
+from ingest.store.idempotency import KEPT
+
+log = structlog.get_logger(__name__)
+
+
+class Retries:
+    """Takes retries out of batches of the dedup queue and answers them."""
+
+    def __init__(self, spool: Spool | None, metrics: Metrics) -> None:
+        self._spool = spool
+        self._metrics = metrics
+
+    def keys(self, batch: Batch) -> list[bytes]:
+        """Return what each row is known by when it is sent again."""
+        return [copy_reader.dedup_key(row) for row in batch.rows]
+
+    async def take_out(self, batch: Batch) -> None:
+        """Leave only events whose first try is not known here, each once, in order of their keys.
+
+        In order, because two COPYs that insert the same keys in opposite orders deadlock.
+        """
+        self._join(batch)
+        if self._spool is None or not self._spool.has_keys:
+            return
+        keys = self.keys(batch)
+        try:
+            found = await self._spool.find(keys)
+        except SpoolFailed as failed:
+            # The replay stores it once all the same; only the answer may be the second one's.
+            log.warning("the spool can't be searched for retries", reason=failed.reason)
+            return
+        # Without rows by now if all were refused meanwhile, at the end of the process.
+        kept = list(zip(keys, batch.rows, strict=False))
+        self.answer(
+            batch,
+            {
+                index: Duplicate(Ack.SPOOLED, row_json.of_tuple(found[key]))
+                for index, (key, row) in enumerate(kept)
+                if key in found and _is_retry(row, found[key])
+            },
+        )
+
+    def answer(self, batch: Batch, duplicates: Mapping[int, Duplicate]) -> None:
+        """Take retries out of a batch and answer them with what is stored."""
+        self._metrics.duplicate_events += len(duplicates)
+        batch.answer(duplicates)
+
+    def _join(self, batch: Batch) -> None:
+        """Have all that are sent twice wait for the first of them."""
+        firsts: dict[bytes, tuple[bytes, Waiter]] = {}
+        for row, waiter in zip(batch.rows, batch.waiters, strict=True):
+            key = copy_reader.dedup_key(row)
+            if key not in firsts:
+                firsts[key] = (row, waiter)
+                continue
+            first, others = firsts[key]
+            if not isinstance(others, _Followed):
+                others = _Followed(first, others)
+                firsts[key] = (first, others)
+            others.followers.append(waiter)
+            self._metrics.duplicate_events += 1
+        ordered = [firsts[key] for key in sorted(firsts)]
+        batch.rows = [row for row, _ in ordered]
+        batch.waiters = [waiter for _, waiter in ordered]
+
+
+def _is_retry(row: bytes, first: bytes) -> bool:
+    """Whether a row with the same key as one of the spool is that event: not behind a long outage.
+
+    An id is for ever, but an Idempotency-Key stands for another event the next day.
+    """
+    if not copy_reader.has_idempotency_key(row):
+        return True
+    received, received_first = (
+        datetime.fromisoformat(copy_reader.decode(each)["created_at"]) for each in (row, first)
+    )
+    return abs(received - received_first) < KEPT
+
+
+class _Followed:
+    """An event's waiter, and those who sent the same one again."""
+
+    def __init__(self, row: bytes, waiter: Waiter) -> None:
+        self._row = row
+        self._waiter = waiter
+        self.followers: list[Waiter] = []
+
+    def settle(self, outcome: Outcome, row: bytes = b"") -> None:
+        """Answer all of them: a retry gets what the first one has got."""
+        settle((self._waiter,), outcome, row)
+        if isinstance(outcome, Ack):
+            outcome = Duplicate(outcome, row_json.of_tuple(self._row))
+        settle(self.followers, outcome, row)

@@ -1,0 +1,73 @@
+"""The walker from bracket to bracket: slow, and at home in what the expressions can't follow."""
+
+import asyncio
+from typing import Final
+
+from ingest.errors import Code, Refusal
+from ingest.events.document import bounds
+from ingest.events.document.expressions import IN_STRING, NESTED, VALUE, end_of
+from ingest.events.document.refusals import malformed, nested_too_deeply
+
+_QUOTE: Final = ord('"')
+_OPENING: Final = b"[{"
+_ENDING: Final = b",]"
+
+
+class Walker:
+    """Finds the end of a value longer than a piece, nested deeper than an expression, or the last.
+
+    It takes one kind of bracket for another: that they match is left to the parser.
+    """
+
+    def __init__(self, text: bytes) -> None:
+        self._text = text
+        self._turns = 0
+
+    async def find_end(self, start: int) -> int:
+        """Return where the comma or the bracket stands that ends the value."""
+        self._position = start
+        self._nesting = 0
+        self._is_in_string = False
+        while True:
+            if self._walk(min(self._position + bounds.PIECE_BYTES, len(self._text))):
+                return self._position
+            await asyncio.sleep(0)
+
+    def _walk(self, stop: int) -> bool:
+        """Go on to `stop` at most; return whether the value ends here."""
+        for _ in range(bounds.STEPS_MAX):
+            found = self._skip(stop)
+            if found is None:
+                return False
+            if found in _ENDING and not self._nesting:
+                return True
+            self._step(found)
+        self._turns += 1
+        if self._turns > bounds.TURNS_MAX:
+            raise Refusal(Code.PAYLOAD_TOO_LARGE, "The body has too many values nested too deeply.")
+        return False
+
+    def _skip(self, stop: int) -> int | None:
+        """Return the character to look at; None if there is none in front of `stop`."""
+        skipped = IN_STRING if self._is_in_string else NESTED if self._nesting else VALUE
+        at = self._position = end_of(skipped, self._text, self._position, stop)
+        # A backslash in front of `stop` waits for the next piece, with what it escapes.
+        if at < stop and (self._text[at] == _QUOTE or not self._is_in_string):
+            return self._text[at]
+        if stop == len(self._text):
+            raise malformed("it ends before the array does")
+        return None
+
+    def _step(self, found: int) -> None:
+        """Go past a quotation mark or a bracket."""
+        if found == _QUOTE:
+            self._is_in_string = not self._is_in_string
+        elif found in _OPENING:
+            self._nesting += 1
+        elif self._nesting:
+            self._nesting -= 1
+        else:
+            raise malformed(f"expected ',' or ']' (byte {self._position})")
+        if self._nesting > bounds.NESTING_MAX:
+            raise nested_too_deeply()
+        self._position += 1

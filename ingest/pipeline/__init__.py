@@ -1,1 +1,0 @@
-"""How an event travels from a request's body to a committed row."""

@@ -1,0 +1,283 @@
+"""The spool's directory: files of this process and those of processes that are gone, as one queue.
+
+Used in one thread. `append` goes to the newest file; at an eighth of the cap another is begun, so
+that a drain gives room back in steps. Which file is whose, `lock` says: what a dead process
+left is adopted by whoever looks first, so nothing is stranded, however many processes run next.
+"""
+
+import time
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+from itertools import accumulate
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import structlog
+
+from ingest.spool import database
+from ingest.spool.batches import Entry, Key, SpooledBatch
+from ingest.spool.database import PAGE_BYTES
+from ingest.spool.failures import FAILURES, SpoolFailed, SpoolFull, classify
+from ingest.spool.file import SpoolFile
+from ingest.spool.held import HeldFiles
+from ingest.spool.index import KeyIndex, PlacedKey
+from ingest.spool.orphans import Orphans
+from ingest.spool.room import SpoolRoom
+from ingest.spool.search import Search
+
+log = structlog.get_logger(__name__)
+
+FILES_MAX: Final = 64
+"""So many files are held at once; what is beyond that is adopted when some of them are drained."""
+LOOK_INTERVAL_S: Final = 3.0
+STEP_S_MAX: Final = 0.25
+"""Adopting, reading and searching end after so long, to go on at the next call: an append may be
+waiting."""
+
+
+class Figures(NamedTuple):
+    """The spool as it was after its last operation."""
+
+    events: int = 0
+    bytes: int = 0
+    oldest_ms: int | None = None
+    damaged_events: int = 0
+    recovered_events: int = 0
+    newly_damaged_events: int = 0
+    has_room: bool = True
+    has_keys: bool = False
+    """Whether a client's key may be in one of the files."""
+    is_overdue: bool = False
+    """Whether `tidy` has something to do."""
+
+
+class SpoolDirectory:
+    """All files that this process owns; `figures` may be read from any thread."""
+
+    def __init__(self, path: Path, *, bytes_max: int, free_bytes_min: int) -> None:
+        self._path = path
+        self._room = SpoolRoom(path, bytes_max=bytes_max, free_bytes_min=free_bytes_min)
+        self._orphans = Orphans(path)
+        self._files = HeldFiles()
+        self._looked_s = 0.0
+        self._recovered_events = 0
+        self._damaged_before_events = 0
+        self._trouble: SpoolFull | SpoolFailed | None = None
+        self._refused_bytes = 1
+        self.figures = Figures()
+
+    def open(self) -> None:
+        """Make the directory and try it out; raise SpoolFailed if it is of no use.
+
+        A full disk is no reason not to start: `has_room` tells of it.
+        """
+        try:
+            database.make_directory(self._path)
+        except FAILURES as error:
+            raise classify(error, stored=False) from error
+        self._try_out()
+        if isinstance(self._trouble, SpoolFailed):
+            raise self._trouble
+        self._look()
+        self._publish()
+
+    def adopt(self) -> bool:
+        """Take over files of dead processes for a while; return whether there are more."""
+        stop_s = time.monotonic() + STEP_S_MAX
+        while self._may_adopt() and time.monotonic() < stop_s:
+            if file := self._orphans.adopt_oldest():
+                self._files.add(file)
+                self._recovered_events += file.events
+                self._damaged_before_events += file.damaged_events
+            self._files.finish()
+            self._files.rest()
+        self._publish()
+        return self._may_adopt()
+
+    def append(self, rows: Sequence[bytes], keys: Sequence[bytes]) -> None:
+        """Store a batch, with a key for each row or without any; it is on the disk then.
+
+        Raises SpoolFull or SpoolFailed.
+        """
+        blob = b"".join(rows)
+        size = len(blob) + self._pages_max(len(keys)) * PAGE_BYTES
+        try:
+            file = self._prepare(size)
+            self._append(file, blob, len(rows), _place(keys, rows))
+        except (SpoolFull, SpoolFailed) as trouble:
+            self._refused_bytes = size
+            self._note(trouble)
+            raise
+        else:
+            if isinstance(self._trouble, SpoolFailed):
+                self._note(None)
+            self._recheck_room()
+        finally:
+            self._publish()
+
+    def oldest(
+        self, events_max: int, bytes_max: int, beyond: AbstractSet[Key]
+    ) -> list[SpooledBatch]:
+        """Return the oldest batches but some: so many events and bytes at most, or one batch."""
+        self._look_around()
+        spooled_batches: list[SpooledBatch] = []
+        events, size = 0, 0
+        stop_s = time.monotonic() + STEP_S_MAX
+        for file, entry in self._files.entries():
+            if (file.name, entry.id) in beyond:
+                continue
+            events += entry.events
+            size += entry.bytes
+            if spooled_batches and (events > events_max or size > bytes_max):
+                break
+            if spooled_batch := self._read(file, entry):
+                spooled_batches.append(spooled_batch)
+            if time.monotonic() > stop_s:
+                break
+        self._files.finish()
+        self._files.rest()
+        self._publish()
+        return spooled_batches
+
+    def search(self, keys: Sequence[bytes]) -> Search:
+        """Return a search for `find`. May be called from any thread."""
+        return Search(self._files, keys)
+
+    def find(self, search: Search) -> bool:
+        """Go on with a search for a while; return whether there is more to do."""
+        is_unfinished = search.go_on(time.monotonic() + STEP_S_MAX)
+        self._files.finish()
+        self._files.rest()
+        self._publish()
+        return is_unfinished
+
+    def remove(self, spooled_batches: Sequence[SpooledBatch]) -> None:
+        """Forget batches, durably but for a file that failed (see `file`)."""
+        batches: dict[str, dict[int, int]] = {}
+        for (name, id_), rows, _ in spooled_batches:
+            batches.setdefault(name, {})[id_] = len(rows)
+        self._files.remove(batches)
+        self._files.finish()
+        self._recheck_room()
+        self._publish()
+
+    def tidy(self) -> None:
+        """Do what nobody should have to wait for: checkpoints."""
+        for file in self._files:
+            if file.is_overdue:
+                try:
+                    file.checkpoint()
+                except FAILURES as error:
+                    self._files.retire(file, error)
+        self._publish()
+
+    def close(self) -> None:
+        """Leave the files to whoever comes next."""
+        self._files.release()
+
+    def _append(self, file: SpoolFile, blob: bytes, events: int, keys: Sequence[PlacedKey]) -> None:
+        try:
+            file.append(blob, events, keys)
+        except FAILURES as error:
+            self._files.retire(file, error)
+            self._files.finish()
+            raise classify(error, stored=None) from error
+
+    def _pages_max(self, keys: int) -> int:
+        newest = self._files.newest
+        return (newest.index if newest else KeyIndex()).pages_max(keys)
+
+    def _prepare(self, size: int) -> SpoolFile:
+        """Return a file that `size` bytes may be appended to; raise SpoolFull or SpoolFailed."""
+        try:
+            file = self._usable()
+            self._room.require(size, files=file is None)
+            if file is None:
+                file = SpoolFile.create(self._path)
+                self._files.add(file)
+        except FAILURES as error:
+            raise classify(error, stored=False) from error
+        self._files.newest = file
+        return file
+
+    def _usable(self) -> SpoolFile | None:
+        """Return the newest file, if it may be appended to further."""
+        file = self._files.newest
+        if file is not None and not file.is_in_place:
+            # What is written to it would be gone with this process; what is in it is still read.
+            log.error("a file of the spool was deleted by somebody else", file=file.name)
+            return None
+        if file is not None and not self._room.is_in(file):
+            file.rest()  # which moves its WAL into the database and deletes it
+            return None
+        return file
+
+    def _try_out(self) -> None:
+        """Do all that an append does, but for the append."""
+        try:
+            self._prepare(self._refused_bytes)
+        except (SpoolFull, SpoolFailed) as trouble:
+            self._note(trouble)
+        else:
+            self._note(None)
+        self._files.finish()
+
+    def _recheck_room(self) -> None:
+        """See whether what was refused last would fit now."""
+        if isinstance(self._trouble, SpoolFull) and self._room.has(self._refused_bytes):
+            self._note(None)
+
+    def _note(self, trouble: SpoolFull | SpoolFailed | None) -> None:
+        """Remember whether anything can be appended, and log when that changes."""
+        if type(trouble) is not type(self._trouble):
+            if trouble is None:
+                log.info("the spool takes events again")
+            else:
+                log.error("the spool takes no events", reason=str(trouble))
+        self._trouble = trouble
+
+    def _look_around(self) -> None:
+        if time.monotonic() - self._looked_s >= LOOK_INTERVAL_S:
+            self._look()
+            if self._trouble is not None:
+                self._try_out()
+        self.adopt()
+
+    def _look(self) -> None:
+        self._looked_s = time.monotonic()
+        self._orphans.look(self._files)
+
+    def _may_adopt(self) -> bool:
+        return bool(self._orphans) and len(self._files) < FILES_MAX
+
+    def _read(self, file: SpoolFile, entry: Entry) -> SpooledBatch | None:
+        try:
+            return file.read(entry)
+        except FAILURES as error:
+            self._files.complain(file.name, error)
+            return None
+
+    def _publish(self) -> None:
+        files = self._files
+        try:
+            used_bytes = self._room.used_bytes
+        except OSError:
+            used_bytes = self.figures.bytes
+        oldest_ms = [file.oldest_ms for file in files if file.oldest_ms is not None]
+        damaged_events = files.lost_events + sum(file.damaged_events for file in files)
+        self.figures = Figures(
+            events=sum(file.events for file in files),
+            bytes=used_bytes,
+            oldest_ms=min(oldest_ms, default=None),
+            damaged_events=damaged_events,
+            recovered_events=self._recovered_events,
+            newly_damaged_events=damaged_events - self._damaged_before_events,
+            has_room=self._trouble is None,
+            has_keys=any(not file.index.is_empty for file in files),
+            is_overdue=any(file.is_overdue for file in files),
+        )
+
+
+def _place(keys: Sequence[bytes], rows: Sequence[bytes]) -> list[PlacedKey]:
+    """Return where the rows of the keys will begin; without keys, nothing at no cost."""
+    return list(zip(keys, accumulate(map(len, rows), initial=0), strict=False))

@@ -1,0 +1,115 @@
+"""The files of the spool that this process owns: which of them is written, and which are open."""
+
+import heapq
+from collections.abc import Iterator, Mapping
+from operator import itemgetter
+from typing import Final
+
+import structlog
+
+from ingest.spool.batches import Entry
+from ingest.spool.failures import FAILURES, describe
+from ingest.spool.file import SpoolFile
+
+log = structlog.get_logger(__name__)
+
+OPEN_FILES_MAX: Final = 4
+"""So many files, besides the newest, keep three descriptors; the others keep their lock's."""
+
+
+class HeldFiles:
+    """Files by their names. No method raises what `FAILURES` lists."""
+
+    def __init__(self) -> None:
+        self._files: dict[str, SpoolFile] = {}
+        self._complaints: set[str] = set()
+        self.newest: SpoolFile | None = None
+        """The one that is appended to."""
+        self.lost_events = 0
+        """In files that were kept as damaged."""
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __iter__(self) -> Iterator[SpoolFile]:
+        return iter(self._files.values())
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._files
+
+    def add(self, file: SpoolFile) -> None:
+        """Hold a file."""
+        self._files[file.name] = file
+
+    def with_keys(self) -> list[SpoolFile]:
+        """Return the files in which a client's key may be, the oldest first."""
+        return sorted(
+            (file for file in self if not file.index.is_empty), key=lambda file: file.name
+        )
+
+    def entries(self) -> Iterator[tuple[SpoolFile, Entry]]:
+        """Yield the batches of all files, the oldest first."""
+        queues = [self._entries_of(file) for file in self]
+        for _, file, entry in heapq.merge(*queues, key=itemgetter(0)):
+            if entry is not None:
+                yield file, entry
+
+    def retire(self, file: SpoolFile, error: BaseException) -> None:
+        """Write no more to a file that failed."""
+        file.fail(error)
+        if file is self.newest:
+            self.newest = None
+
+    def finish(self) -> None:
+        """Be rid of files in which nothing is left."""
+        for file in [each for each in self if each.oldest_ms is None]:
+            if file is self.newest:
+                self.newest = None
+            try:
+                self.lost_events += file.finish()
+                del self._files[file.name]
+            except FAILURES as error:
+                self.complain(file.name, error)
+
+    def rest(self) -> None:
+        """Keep descriptors for the newest file and those that are read next."""
+        opened = [file for file in self if file.is_open]
+        opened.sort(key=lambda file: (file is not self.newest, file.oldest_ms or 0))
+        for file in opened[OPEN_FILES_MAX + 1 :]:
+            file.rest()
+
+    def remove(self, batches: Mapping[str, Mapping[int, int]]) -> None:
+        """Forget batches of some files, given by their ids with how many events each has."""
+        for name in batches.keys() & self._files.keys():
+            try:
+                self._files[name].remove(batches[name])
+            except FAILURES as error:
+                self.complain(name, error)
+
+    def release(self) -> None:
+        """Leave all of them to whoever comes next."""
+        for file in self:
+            try:
+                file.release()
+            except FAILURES as error:
+                self.complain(file.name, error)
+        self._files.clear()
+        self.newest = None
+
+    def complain(self, name: str, error: BaseException) -> None:
+        """Log what will be tried again, once for each of the files that are held."""
+        self._complaints &= self._files.keys()
+        if name not in self._complaints:
+            self._complaints.add(name)
+            log.error("a file of the spool can't be used now", file=name, reason=describe(error))
+
+    def _entries_of(self, file: SpoolFile) -> Iterator[tuple[int, SpoolFile, Entry | None]]:
+        if file.oldest_ms is None:
+            return
+        yield file.oldest_ms, file, None  # a file is opened when its turn comes, not before
+        try:
+            for entry in file.entries():
+                yield entry.appended_ms, file, entry
+            file.refresh()
+        except FAILURES as error:
+            self.complain(file.name, error)

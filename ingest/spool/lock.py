@@ -1,0 +1,76 @@
+"""Who owns a file of the spool: the process that holds an exclusive `flock` on `FILE.lock`.
+
+The kernel lets go of it when the process ends, however it ends. It is a file beside the database,
+not the database itself: closing any descriptor of a file drops all POSIX locks that this process
+has on it, SQLite's too.
+"""
+
+import fcntl
+import os
+from pathlib import Path
+from typing import Final, Self
+
+from ingest.spool.database import new_name
+
+SUFFIX: Final = ".lock"
+_MODE: Final = 0o600
+_NAME_TRIES: Final = 10
+
+
+class FileLock:
+    """Held from `acquire` to `release`, for a path that need not exist."""
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self._path = path
+        self._descriptor = descriptor
+
+    @classmethod
+    def acquire(cls, path: Path) -> Self | None:
+        """Become the owner of `path`; return None when somebody else is. May raise OSError."""
+        lock_path = path.with_name(path.name + SUFFIX)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        descriptor = os.open(lock_path, flags, _MODE)
+        try:
+            if _lock(descriptor) and _is_at(descriptor, lock_path):
+                os.fchmod(descriptor, _MODE)  # whatever the umask took away
+                return cls(lock_path, descriptor)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+        return None
+
+    def release(self) -> None:
+        """Let the next process have it; leaves no lock file behind."""
+        try:
+            self._path.unlink(missing_ok=True)  # while it is held: nobody else's goes
+        finally:
+            os.close(self._descriptor)
+
+
+def lock_new_name(directory: Path) -> tuple[Path, FileLock]:
+    """Return a new path and its lock; somebody who tidies up may hold the first one's."""
+    for _ in range(_NAME_TRIES):
+        path = directory / new_name()
+        if lock := FileLock.acquire(path):
+            return path, lock
+    raise BlockingIOError
+
+
+def _lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Whether the file is still the one at `path`: its last owner may just have unlinked it.
+
+    A lock on an unlinked file would leave two owners, each with a lock of its own.
+    """
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,140 @@
+"""The writer against a real Postgres: one bad row costs its sender an answer and nobody else."""
+
+import asyncio
+import random
+from unittest.mock import patch
+
+import pytest
+
+from ingest.delivery.fallback import Fallback
+from ingest.delivery.writer import Writer
+from ingest.errors import Code, Refusal
+from ingest.events import copy_format
+from ingest.store import failures
+from ingest.store.postgres import Postgres
+from tests.delivery.surroundings import BAD, GOOD, Sender, Surroundings, count, ids, outcomes_of
+from tests.support.postgres import fetch
+
+
+class Pipeline(Surroundings):
+    """With one writer."""
+
+    def __init__(self, postgres: Postgres) -> None:
+        super().__init__(postgres)
+        self.writer = Writer(
+            self.queue, self.link, self.health, Fallback(None, self.metrics), self.metrics
+        )
+
+    def put(self, params: bytes) -> Sender:
+        """Queue an event."""
+        event_id, _, received = ids.next()
+        return self.put_row(event_id, b"name", params, received.row)
+
+
+@pytest.fixture
+def pipeline(postgres: Postgres) -> Pipeline:
+    """A pipeline on the test's database."""
+    return Pipeline(postgres)
+
+
+async def codes_of(senders: list[Sender]) -> list[Code | None]:
+    """Return what each sender was told."""
+    outcomes = await outcomes_of(senders)
+    return [outcome.code if isinstance(outcome, Refusal) else None for outcome in outcomes]
+
+
+@pytest.mark.parametrize("bad", [0, 1, 2, 5, 10])
+async def test_bad_rows_among_1000_cost_only_their_senders(
+    pipeline: Pipeline, database_url: str, bad: int
+) -> None:
+    """Their neighbours are committed, with one more COPY for each bad row."""
+    places = set(random.Random(bad).sample(range(1000), bad))
+    senders = [pipeline.put(BAD if place in places else GOOD) for place in range(1000)]
+    async with pipeline.running():
+        codes = await codes_of(senders)
+    refused = {place for place, code in enumerate(codes) if code is Code.REJECTED_BY_DATABASE}
+    assert refused == places
+    assert codes.count(None) == 1000 - bad == await count(database_url)
+    assert pipeline.link.copies == 1 + bad
+
+
+async def test_batch_of_nothing_but_bad_rows_stores_nothing(
+    pipeline: Pipeline, database_url: str
+) -> None:
+    """And the next batch is written as if nothing had been."""
+    async with pipeline.running():
+        assert (
+            await codes_of([pipeline.put(BAD) for _ in range(5)]) == [Code.REJECTED_BY_DATABASE] * 5
+        )
+        assert await codes_of([pipeline.put(GOOD)]) == [None]
+    assert await count(database_url) == 1
+
+
+@pytest.mark.parametrize("place", [0, 1, 7, 15, 16])
+async def test_bad_row_that_the_error_does_not_name_is_found(
+    pipeline: Pipeline, database_url: str, place: int
+) -> None:
+    """Without a line in the error's context it is found by bisection; none is stored twice."""
+    senders = [pipeline.put(BAD if each == place else GOOD) for each in range(17)]
+    with patch.object(failures, "_row_index", lambda *_: None):
+        async with pipeline.running():
+            codes = await codes_of(senders)
+    assert [each for each, code in enumerate(codes) if code] == [place]
+    assert await count(database_url) == 16
+
+
+async def test_events_that_arrive_during_a_commit_travel_together(pipeline: Pipeline) -> None:
+    """Group commit without a timer: the second batch is all that gathered meanwhile."""
+    first = pipeline.put(GOOD)
+    async with pipeline.running():
+        await asyncio.sleep(0)
+        rest = [pipeline.put(GOOD) for _ in range(500)]
+        assert await codes_of([first, *rest]) == [None] * 501
+    assert pipeline.link.copies == 2
+
+
+async def test_missing_table_refuses_without_dropping_silently_and_heals(
+    pipeline: Pipeline, database_url: str
+) -> None:
+    """An operator's error is a 500 that says not stored; afterwards events are stored again."""
+    await fetch(database_url, "ALTER TABLE events RENAME TO hidden")
+    async with pipeline.running():
+        assert await codes_of([pipeline.put(GOOD)]) == [Code.DATABASE_ERROR]
+        assert pipeline.health.reason
+        watch = asyncio.create_task(pipeline.health.run())
+        await fetch(database_url, "ALTER TABLE hidden RENAME TO events")
+        while not pipeline.health.is_up:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        watch.cancel()
+        assert await codes_of([pipeline.put(GOOD)]) == [None]
+    assert await count(database_url) == 1
+
+
+async def test_writer_that_is_cancelled_in_a_commit_answers_its_senders(
+    pipeline: Pipeline,
+) -> None:
+    """Nobody is left waiting, and the answer doesn't say that nothing was stored."""
+    async with pipeline.running():
+        sender = pipeline.put(GOOD)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    refusal = await asyncio.wait_for(sender.outcome, 1)
+    assert isinstance(refusal, Refusal)
+    assert refusal.code is Code.DATABASE_ERROR
+    assert "may or may not" in refusal.message
+
+
+async def test_id_that_is_stored_already_costs_no_neighbour_anything(
+    pipeline: Pipeline, database_url: str
+) -> None:
+    """A client that was told its id before the commit may have sent it again as its own."""
+    event_id, _, received = ids.next()
+    row = copy_format.row(copy_format.row_head(1), event_id, b"name", GOOD, received.row)
+    await pipeline.link.copy(copy_format.document([row]), 1)
+    known = Sender()
+    pipeline.queue.put(row, known)
+    neighbours = [pipeline.put(GOOD) for _ in range(10)]
+    async with pipeline.running():
+        assert await codes_of([known, *neighbours]) == [None] * 11
+    assert pipeline.health.is_up
+    assert await count(database_url) == 11
