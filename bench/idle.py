@@ -32,7 +32,7 @@ RATIO_MAX = 1.5
 _WARM_UP_S = 0.2
 _COMMIT_TIMEOUT_S = 30.0
 _PLACEHOLDER = b"\xee" * 16
-_NO_TIME = copy_format.tail(0, None, None)
+_NO_TIME = copy_format.tail(0)
 _VARIANT = 2 << 62
 _OK = 200
 

@@ -24,11 +24,12 @@ from ingest.events import copy_format, copy_reader, event, row_json
 from ingest.events.client_fields import Span
 from ingest.events.drafts import Drafts
 from ingest.events.ids import IdSequence
+from ingest.store.apps import App
 
 EVENTS: Final = 1_000
 ROUNDS: Final = 5
 _NAME_CHARS_MAX: Final = 255
-_APP_ID: Final = 1
+_APP: Final = App(1, "bench")
 _ALL_STEPS: Final = "intake, all of it"
 
 Step = Callable[[], object]
@@ -71,7 +72,7 @@ class Bench:
         self._found = found
         self._ids = IdSequence()
         self._stamps = self._ids.take(EVENTS)
-        self._head = copy_format.row_head(_APP_ID)
+        self._head = copy_format.row_head(_APP.id)
         self._waiter = Everybody()
 
     @property
@@ -127,28 +128,28 @@ class Bench:
         _, event_id, received = self._ids.next()
         name = self._payload.name
         for params in self._params:
-            row_json.alone_of(event_id, name, params, received.text)
+            row_json.plain_body(event_id, name, params, received.text)
 
     def _make_many_answers(self) -> object:
         stamps = self._stamps
         texts = stamps.low_texts
-        return row_json.many(
+        return row_json.encode_plain(
             stamps.head_text, texts, self._names, self._params, stamps.received.text
         )
 
     def _accept(self) -> Queues:
-        queues = _make_lanes()
+        queues = _make_queues()
         intake = _make_intake(queues)
         for _ in range(EVENTS):
-            intake.accept(_APP_ID, self._body, self._waiter)
+            intake.accept(_APP, self._body, self._waiter)
         return queues
 
     def _accept_batch(self) -> Queues:
-        queues, drafts = _make_lanes(), Drafts()
+        queues, drafts = _make_queues(), Drafts()
         intake = _make_intake(queues)
         found = event.decode_array(self._array)
         if found is not None:
-            intake.draft_all(_APP_ID, found, drafts)
+            intake.draft_all(_APP, found, drafts)
         intake.accept_all(drafts, self._waiter)
         return queues
 
@@ -186,7 +187,7 @@ def _middle(costs_us: Sequence[float | None]) -> float | None:
     return median(known) if known else None
 
 
-def _make_lanes() -> Queues:
+def _make_queues() -> Queues:
     size = 1 << 30
     return Queues(
         lambda: EventQueue(

@@ -4,7 +4,7 @@ import asyncio
 import gc
 import signal
 import socket
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,15 @@ from ingest.delivery.pipeline import Pipeline, make_link
 from ingest.errors import Code, Refusal, StartupError
 from ingest.events import copy_format
 from ingest.events.client_fields import Span
+from ingest.http.authentication import Authenticator
+from ingest.http.batch_route import BatchRoute
+from ingest.http.bodies import BodyReader
+from ingest.http.event_route import EventRoute
 from ingest.http.fastlane import FastLane
-from ingest.http.handlers import Handlers
-from ingest.http.server import Connections
+from ingest.http.listener import Listener
+from ingest.http.probes import Probes
+from ingest.http.router import Route, Router, ingestion
+from ingest.http.waiters import EarlyAcks
 from ingest.observe.metrics import Metrics
 from ingest.spool import Spool
 from ingest.store import idempotency, migrations
@@ -101,7 +107,7 @@ def _make_figures(config: Config) -> Figures:
 
 
 class App:
-    """One serving process."""
+    """One serving process: every part of it, put together."""
 
     def __init__(
         self, config: Config, postgres: Postgres, embedded: EmbeddedPostgres | None
@@ -134,35 +140,43 @@ class App:
             span=_make_span(config.events),
             has_partition=self._partitions.covers,
         )
-        self._handlers = Handlers(
-            intake,
-            self._keyring,
-            self._health,
-            self._pipeline.fallback,
-            self._metrics,
-            config.limits,
-            key_in_query=config.server.key_in_query,
-            pages=pages.routes(_make_figures(config)),
-        )
-        self._connections = Connections(
-            web.Server(self._handlers.dispatch), config.limits, self._metrics
-        )
+        self._early_acks = EarlyAcks(self._metrics)
+        self._probes = Probes(self._health, self._pipeline.fallback, self._metrics)
+        self._router = Router(self._make_routes(intake), self._metrics)
+        self._listener = Listener(web.Server(self._router.dispatch), config.limits, self._metrics)
         self._fast_lane: FastLane | None = None
         if config.server.fast_lane:
             self._fast_lane = FastLane(
                 intake,
                 self._keyring,
                 self._metrics,
-                self._connections.make_connection,
+                self._listener.make_connection,
                 limits=config.limits,
             )
-            self._connections.put_before(self._fast_lane)
+            self._listener.put_before(self._fast_lane)
         self._tasks: list[asyncio.Task[None]] = []
         self._is_prepared = False
         self._stop = asyncio.Event()
         self._failed = False
 
-    async def run(self, listener: socket.socket, when_ready: Callable[[], Awaitable[None]]) -> bool:
+    def _make_routes(self, intake: Intake) -> Mapping[str, Route]:
+        """Return what is served, by path."""
+        limits, server = self._config.limits, self._config.server
+        bodies = BodyReader(limits)
+        parts = (bodies, self._early_acks, self._metrics)
+        in_header = Authenticator(self._keyring)
+        anywhere = Authenticator(self._keyring, key_in_query=server.key_in_query)
+        event = EventRoute(intake, anywhere, *parts, body_bytes_max=limits.body_bytes_max)
+        batch = BatchRoute(intake, in_header, *parts, limits)
+        documents = pages.routes(_make_figures(self._config))
+        return {
+            **{path: Route(methods) for path, methods in documents.items()},
+            "/event": ingestion(event.post),
+            "/events": ingestion(batch.post),
+            **self._probes.routes(),
+        }
+
+    async def run(self, bound: socket.socket, when_ready: Callable[[], Awaitable[None]]) -> bool:
         """Serve on a bound socket until SIGTERM or SIGINT; return whether it ended in good order.
 
         Raises StartupError.
@@ -174,7 +188,7 @@ class App:
         self._start_tasks()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
-        server = await loop.create_server(self._connections, sock=listener, backlog=_BACKLOG)
+        server = await loop.create_server(self._listener, sock=bound, backlog=_BACKLOG)
         await when_ready()
         if not len(self._keyring):
             log.warning("no API keys yet", mend="nonito keys create --app NAME")
@@ -211,7 +225,7 @@ class App:
         self._is_prepared = True
 
     async def _prepare_late(self) -> None:
-        """Do so once Postgres is there, for a server that started without it."""
+        """Migrate once, for a server that started without Postgres; raise Unavailable."""
         if self._is_prepared:
             return
         try:
@@ -235,7 +249,7 @@ class App:
             self._own(name, work)
         self._own("health", self._health.run())
         self._own("keyring", self._keyring.run())
-        self._own("sweep", self._connections.run())
+        self._own("sweep", self._listener.run())
         self._own("partitions", self._partitions.run())
         self._own("idempotency keys", idempotency.run(self._postgres))
         if self._embedded is not None:
@@ -268,7 +282,8 @@ class App:
     async def _shut_down(self, server: asyncio.Server) -> None:
         """Stop accepting, settle what is queued, answer everybody, and let go of everything."""
         log.info("stopping", events=self._pipeline.queues.unsettled_events)
-        self._handlers.stop()
+        for part in (self._router, self._probes, self._early_acks):
+            part.stop()
         if self._fast_lane is not None:
             self._fast_lane.stop()
         self._pipeline.queues.close()
@@ -276,7 +291,7 @@ class App:
         with suppress(TimeoutError):
             async with asyncio.timeout(self._config.server.shutdown_timeout_s):
                 await self._pipeline.queues.drain()
-                await self._connections.finish()
+                await self._listener.finish()
         self._pipeline.queues.refuse_all(
             Refusal(
                 Code.DATABASE_ERROR,
@@ -288,7 +303,7 @@ class App:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._connections.close()
+        await self._listener.close()
         await asyncio.gather(self._probe_link.close(), self._pipeline.close())
         if self._spool is not None:
             await self._spool.close()

@@ -90,7 +90,7 @@ class Refusal(Exception):  # noqa: N818 - it is an answer, not a failure of ours
             self.headers["Allow"] = allow
 
     def anew(self) -> "Refusal":
-        """Return the same without a traceback: that holds whatever its frames hold, in cycles."""
+        """Return a copy without a traceback, which would hold what its frames hold, in cycles."""
         return Refusal(self.code, self.message)
 
     def body(self) -> bytes:

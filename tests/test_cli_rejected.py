@@ -4,20 +4,21 @@ import asyncio
 import io
 import json
 import sys
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 
 import pytest
 
+from ingest.delivery.events_table import EVENTS
 from ingest.store import rejected
 from ingest.store.embedded import find_programs
 from ingest.store.rejected import Rejected
 from tests.conftest import make_key
-from tests.store.events import empty, make_event
+from tests.store.events import changed, empty
+from tests.store.events import make_rejected as make
 from tests.support.command import Nonito, complaint, run_here, succeed
 from tests.support.postgres import fetch, make_postgres
 
-MOMENT = datetime(2026, 1, 10, 12, tzinfo=UTC)
 BAD = r'{"text": "\u0000"}'
 RAISE = (
     """CREATE FUNCTION test_raise() RETURNS trigger LANGUAGE plpgsql AS
@@ -47,17 +48,12 @@ def command(nonito: Nonito, database_url: str) -> Nonito:
     return partial(nonito, "--database-url", database_url, "rejected")
 
 
-def make(params: str = "{}", *, name: str = "test", message: str = "x") -> Rejected:
-    """Return an event of app 1 that was refused."""
-    return Rejected(1, make_event().id, name, params, MOMENT, None, None, "22P05", message)
-
-
 def add(url: str, *events: Rejected) -> None:
     """Keep rejected events."""
 
     async def work() -> None:
         async with make_postgres(url).session() as connection:
-            await rejected.add(connection, events)
+            await rejected.add(connection, EVENTS, events)
 
     asyncio.run(work())
 
@@ -77,10 +73,10 @@ def test_list_is_a_table_with_the_newest_first(command: Nonito, database_url: st
     """One line an event, long texts shortened, the app by its name."""
     make_key(database_url, "shop")
     ((app_id,),) = asyncio.run(fetch(database_url, "SELECT id FROM apps"))
-    older = make(BAD, name="n" * 255, message="m" * 255)._replace(app_id=app_id)
+    older = changed(make(BAD, name="n" * 255, message="m" * 255), app_id=app_id)
     add(database_url, older)
     newer = make(BAD, name="sale", message="unsupported Unicode escape sequence")
-    newer = newer._replace(app_id=app_id + 1)
+    newer = changed(newer, app_id=app_id + 1)
     add(database_url, newer)
     ended = command("list")
     head, first, second = succeed(ended).splitlines()
@@ -106,7 +102,8 @@ def test_list_says_when_it_is_cut_short_or_empty(command: Nonito, database_url: 
 def test_json_lines_hold_everything(command: Nonito, database_url: str) -> None:
     """Parameters as text, since they need not be JSON that Postgres can read."""
     event = make('{"n": 0.12345678901234567890, "bad": "\\u0000"', name=HOSTILE, message=HOSTILE)
-    add(database_url, event)
+    sent = {"timestamp": "2026-01-10T11:59:59.000001Z", "idempotency_key": str(event.id)}
+    add(database_url, changed(event, **sent))
     (line,) = succeed(command("list", "--json")).splitlines()
     found = json.loads(line)
     assert datetime.fromisoformat(found.pop("rejected_at")).tzinfo is not None
@@ -115,8 +112,9 @@ def test_json_lines_hold_everything(command: Nonito, database_url: str) -> None:
         "app_id": 1,
         "app": "-",
         "event_name": HOSTILE,
-        "event_params": event.event_params,
-        "created_at": "2026-01-10T12:00:00+00:00",
+        "event_params": event.event["event_params"],
+        "created_at": "2026-01-10T12:00:00.123456Z",
+        **sent,
         "sqlstate": "22P05",
         "message": HOSTILE,
     }

@@ -14,6 +14,7 @@ from ingest.events import copy_format
 from ingest.events.ids import IdSequence
 from ingest.spool import Spool
 from tests.support.command import Nonito, complaint, run, run_here, succeed
+from tests.support.rows import tail
 from tests.support.server import COMMAND, ROOT, environment
 
 NAME = "\x1b[2J\x9b\u202e\x7fÜ\U0001f600"
@@ -105,12 +106,12 @@ def test_export_has_what_only_some_clients_send(nonito: Nonito, tmp_path: Path) 
     """The time of the client's, and the hash of its key."""
     key = UUID("c5d7a1f0-9b1e-4b52-8f3e-ffffffffffff")
     tails = [
-        copy_format.tail(CREATED_US, CREATED_US - 1, None),
-        copy_format.tail(CREATED_US, None, key.bytes),
-        copy_format.tail(CREATED_US, 0, key.bytes),
+        tail(CREATED_US, CREATED_US - 1, None),
+        tail(CREATED_US, None, key.bytes),
+        tail(CREATED_US, 0, key.bytes),
     ]
     head = copy_format.row_head(7)
-    made = [copy_format.row(head, _ids.next()[0], b"test", b"{}", tail) for tail in tails]
+    made = [copy_format.row(head, _ids.next()[0], b"test", b"{}", end) for end in tails]
     spool(tmp_path, made)
     lines = succeed(nonito("spool", "export", settings=settings(tmp_path))).splitlines()
     found = [dict(list(json.loads(line).items())[5:]) for line in lines]

@@ -152,7 +152,7 @@ def test_rows_that_the_operator_s_check_refuses_are_set_aside_and_block_nothing(
     assert [tuple(row) for row in kept] == [("bad", "23514")] * 4
     assert names(own_url) == ["good"] * 16
     metrics = server.metrics()
-    assert metrics["nonito_events_set_aside_total"] == 4
+    assert metrics["nonito_events_dead_lettered_total"] == 4
     assert books_balance(metrics) == 0
 
 

@@ -7,7 +7,7 @@ nothing of them. `BUGS` says which faults bring a bug to light and which invaria
 # ruff: noqa: SLF001 - bugs are made inside
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -15,6 +15,7 @@ import orjson
 from bench.audit import spool_bugs
 from bench.audit.patch import Nobody, replace, with_new_ids
 from ingest.delivery import fallback, intake, outcome, queue, writer
+from ingest.delivery.committer import Commit, Committer
 from ingest.delivery.outcome import Ack, Outcome, Waiter
 from ingest.delivery.queue import Batch
 from ingest.delivery.writer import Writer
@@ -24,6 +25,7 @@ from ingest.http.fastlane import FastConnection
 from ingest.http.waiters import BatchAnswer
 from ingest.observe.metrics import Metrics
 from ingest.store import failures, link
+from ingest.store.apps import App
 from ingest.store.failures import RowRefused, Unavailable
 from ingest.store.link import CopyLink
 
@@ -162,13 +164,13 @@ def refused_is_stored() -> None:
     original = intake.Intake.accept
 
     def accept(
-        self: intake.Intake, app_id: int, body: bytes, waiter: Waiter, key: bytes | None = None
+        self: intake.Intake, app: App, body: bytes, waiter: Waiter, key: bytes | None = None
     ) -> bytes:
         try:
-            return original(self, app_id, body, waiter, key)
+            return original(self, app, body, waiter, key)
         except Refusal as refusal:
             if refusal.code is Code.UNKNOWN_FIELD:
-                original(self, app_id, body.replace(b"event_parms", b"event_params"), Nobody())
+                original(self, app, body.replace(b"event_parms", b"event_params"), Nobody())
             raise
 
     replace(intake.Intake, "accept", accept)
@@ -176,16 +178,16 @@ def refused_is_stored() -> None:
 
 def neighbour_dropped() -> None:
     """Take a bad row's neighbour out as well, and tell it that it is stored."""
-    original = Batch.answer
+    original = Committer._take_out
 
-    def answer(self: Batch, outcomes: Mapping[int, Outcome]) -> None:
-        original(self, outcomes)
-        index = min(outcomes, default=0)
-        if index < len(self.rows):
-            del self.rows[index]
-            _HONEST_SETTLE((self.waiters.pop(index),), Ack.COMMITTED)
+    def take_out(self: Committer, commit: Commit, part: Sequence[int], bad: RowRefused) -> None:
+        known = set(commit.refused)
+        original(self, commit, part, bad)
+        neighbours = {index + 1 for index in commit.refused.keys() - known}
+        left = ([index for index in each if index not in neighbours] for each in commit.pending)
+        commit.pending = [each for each in left if each]
 
-    replace(Batch, "answer", answer)
+    replace(Committer, "_take_out", take_out)
 
 
 def payload_altered() -> None:
@@ -238,8 +240,11 @@ def writer_dies() -> None:
     async def run(self: Writer) -> None:
         while True:
             batch = await self._queue.take()
-            await self._copy(batch)
-            self._acknowledge(batch, 0.0)
+            if self._retries is not None:
+                await self._retries.take_out(batch)
+            commit = Commit(batch.rows)
+            await self._committer.run(commit)
+            self._settle(batch, commit, 0.0)
             self._queue.done(batch)
 
     replace(Writer, "run", run)
@@ -266,7 +271,6 @@ def outage_is_refused() -> None:
         reason: str,
         *,
         stored: bool | None,
-        keys: Sequence[bytes] | None = None,  # noqa: ARG001
     ) -> None:
         await asyncio.sleep(0)
         text = f"The event was not stored ({reason}, {stored})."

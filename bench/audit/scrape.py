@@ -36,7 +36,7 @@ _EQUATIONS: Final = (
             "events_spooled_total": 1,
             "events_recovered_total": 1,
             "events_replayed_total": -1,
-            "events_set_aside_total": -1,
+            "events_dead_lettered_total": -1,
         },
     ),
 )

@@ -7,6 +7,7 @@ from typing import Final
 
 from bench.audit.patch import Nobody, replace, with_new_ids
 from ingest.delivery import outcome
+from ingest.delivery.committer import Commit
 from ingest.delivery.fallback import Fallback
 from ingest.delivery.outcome import Ack
 from ingest.delivery.queue import Batch
@@ -19,9 +20,11 @@ from ingest.spool.failures import SpoolFailed, SpoolFull
 from ingest.spool.file import SpoolFile
 from ingest.store.failures import AlreadyStored, Outage, Unavailable
 from ingest.store.link import CopyLink
+from ingest.store.merge import Merged
 
 _LATE_S: Final = 0.25
 _EVENTS_MAX: Final = 20_000
+_NOTHING_STORED: Final = Merged(0, [])
 
 
 def ack_before_spool() -> None:
@@ -34,12 +37,11 @@ def ack_before_spool() -> None:
         reason: str,
         *,
         stored: bool | None,
-        keys: Sequence[bytes] | None = None,
     ) -> None:
         waiters, batch.waiters = batch.waiters, [Nobody() for _ in batch.rows]
         outcome.settle(waiters, Ack.SPOOLED)
         await asyncio.sleep(_LATE_S)
-        await original(self, batch, reason, stored=stored, keys=keys)
+        await original(self, batch, reason, stored=stored)
 
     replace(Fallback, "take", take)
 
@@ -74,11 +76,12 @@ def new_ids_on_spooling() -> None:
 def replay_without_on_conflict() -> None:
     """Insert what is stored already, again and again."""
 
-    async def merge(self: CopyLink, document: bytes, count: int, **_: bool) -> None:
+    async def merge(self: CopyLink, document: bytes, count: int, **_: bool) -> Merged:
         try:
             await self.copy(document, count)
         except AlreadyStored as error:
             raise Unavailable("a conflict", stored=False, outage=Outage.CONNECTION_LOST) from error
+        return _NOTHING_STORED
 
     replace(CopyLink, "merge", merge)
 
@@ -86,8 +89,9 @@ def replay_without_on_conflict() -> None:
 def conflict_is_new_rows() -> None:
     """Take a conflict of keys for bad luck, and draw others."""
 
-    async def merge(self: CopyLink, document: bytes, count: int, **_: bool) -> None:
+    async def merge(self: CopyLink, document: bytes, count: int, **_: bool) -> Merged:
         await self.copy(with_new_ids(document), count)
+        return _NOTHING_STORED
 
     replace(CopyLink, "merge", merge)
 
@@ -98,9 +102,10 @@ def remove_before_commit() -> None:
     async def replay(self: Replayer) -> None:
         spooled_batches = await self._spool.oldest(_EVENTS_MAX)
         await self._spool.remove(spooled_batches)
-        spooled = [row for spooled_batch in spooled_batches for row in spooled_batch.rows]
-        self._metrics.replayed_events += len(spooled)
-        await self._store(spooled)
+        commit = Commit([row for spooled_batch in spooled_batches for row in spooled_batch.rows])
+        self._metrics.replayed_events += len(commit.rows)
+        await self._committer.run(commit)
+        await self._keep_refused(commit, list(commit.refused))
 
     replace(Replayer, "_replay", replay)
 

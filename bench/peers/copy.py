@@ -27,7 +27,7 @@ class Document:
     """A COPY document of 1,000 rows whose ids can be renewed."""
 
     def __init__(self, app_id: int, payload: Payload) -> None:
-        head, times = copy_format.row_head(app_id), copy_format.tail(0, None, None)
+        head, times = copy_format.row_head(app_id), copy_format.tail(0)
         one = copy_format.row(
             head, bytes(16), payload.name.encode(), payload.params.encode(), times
         )

@@ -13,17 +13,18 @@ import click
 
 from ingest.cli.database import with_database
 from ingest.cli.table import echo_table, printable, second, shortened
+from ingest.delivery.events_table import EVENTS
 from ingest.errors import StartupError
 from ingest.store import rejected
 from ingest.store.postgres import Connection
-from ingest.store.rejected import Listed, Outcome, Retried
+from ingest.store.rejected import Listed, Retried, RetryResult
 
 _LIST_DEFAULT = 100
 _LIST_MAX = 1_000_000
 _NAME_CHARS_SHOWN = 40
 _MESSAGE_CHARS_SHOWN = 60
 _HEADING = ("ID", "APP", "EVENT_NAME", "SQLSTATE", "MESSAGE", "REJECTED")
-_FAILED = (Outcome.REFUSED, Outcome.NOT_FOUND)
+_FAILED = (RetryResult.REFUSED, RetryResult.NOT_FOUND)
 
 _ids = click.argument("ids", nargs=-1, type=click.UUID, metavar="[ID]...")
 
@@ -61,7 +62,7 @@ def list_rejected(context: click.Context, limit: int, as_json: bool) -> None:  #
     """
 
     async def work(connection: Connection) -> tuple[list[Listed], int]:
-        return await rejected.list_all(connection, limit), await rejected.count(connection)
+        return await rejected.list_all(connection, EVENTS, limit), await rejected.count(connection)
 
     found, count = with_database(context, work)
     if as_json:
@@ -76,30 +77,25 @@ def list_rejected(context: click.Context, limit: int, as_json: bool) -> None:  #
 
 
 def _as_row(listed: Listed) -> tuple[str, ...]:
-    event = listed.event
+    found = listed.rejected
     return (
-        str(event.id),
+        str(found.id),
         listed.app,
-        shortened(event.event_name, _NAME_CHARS_SHOWN),
-        event.sqlstate,
-        shortened(event.message, _MESSAGE_CHARS_SHOWN),
+        shortened(found.event["event_name"], _NAME_CHARS_SHOWN),
+        found.sqlstate,
+        shortened(found.message, _MESSAGE_CHARS_SHOWN),
         second(listed.rejected_at),
     )
 
 
 def _as_json(listed: Listed) -> str:
     """Return one line of plain ASCII: json.dumps escapes all else, control characters included."""
-    event = listed.event
     return json.dumps(
         {
-            "id": str(event.id),
-            "app_id": event.app_id,
             "app": listed.app,
-            "event_name": event.event_name,
-            "event_params": event.event_params,
-            "created_at": event.created_at.isoformat(),
-            "sqlstate": event.sqlstate,
-            "message": event.message,
+            **listed.rejected.event,
+            "sqlstate": listed.rejected.sqlstate,
+            "message": listed.rejected.message,
             "rejected_at": listed.rejected_at.isoformat(),
         }
     )
@@ -121,7 +117,7 @@ def retry_rejected(context: click.Context, ids: tuple[UUID, ...], every: bool) -
     retried: list[Retried] = []
 
     async def work(connection: Connection) -> None:
-        async for each in rejected.retry(connection, chosen):
+        async for each in rejected.retry(connection, EVENTS, chosen):
             retried.append(each)  # noqa: PERF401 - one by one: a failure keeps what came before it
 
     try:
@@ -130,17 +126,17 @@ def retry_rejected(context: click.Context, ids: tuple[UUID, ...], every: bool) -
         _tell(retried)  # also before a failure: these are committed
     if not retried:
         click.echo("No rejected events.", err=True)
-    if any(each.outcome in _FAILED for each in retried):
+    if any(each.result in _FAILED for each in retried):
         sys.exit(1)
 
 
 def _tell(retried: Sequence[Retried]) -> None:
     for each in retried:
         reason = f": {printable(each.reason)}" if each.reason else ""
-        click.echo(f"{each.id}  {each.outcome.value}{reason}")
+        click.echo(f"{each.id}  {each.result.value}{reason}")
     if retried:
-        counts = Counter(each.outcome.value for each in retried)
-        told = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
+        counts = Counter(each.result.value for each in retried)
+        told = ", ".join(f"{count} {result}" for result, count in counts.items())
         click.echo(f"{told}.", err=True)
 
 

@@ -9,13 +9,13 @@ import re
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 
 from ingest.cli.settings import load_quietly
 from ingest.cli.table import echo_table, second
-from ingest.events.copy_reader import Stored
+from ingest.events.fields import FIELDS, Field, Kind, Stored
 from ingest.spool import report as spool_report
 from ingest.spool.report import Export, FileStatus
 
@@ -88,22 +88,21 @@ def _directory(context: click.Context) -> Path:
 
 
 def _line(event: Stored) -> str:
-    name = json.dumps(event["event_name"])
-    return (
-        f'{{"app_id":{event["app_id"]},"id":"{event["id"]}","event_name":{name},'
-        f'"event_params":{_on_one_line(event["event_params"])},'
-        f'"created_at":"{event["created_at"]}"{_if_sent(event)}}}\n'
+    """Return an event as a line of JSON; what its client did not send is left out."""
+    members = (
+        f'"{field.name}":{_shown(field, event[field.name])}'
+        for field in FIELDS
+        if event[field.name] is not None
     )
+    return f"{{{','.join(members)}}}\n"
 
 
-def _if_sent(event: Stored) -> str:
-    """Return the fields that only some clients send."""
-    sent = (("timestamp", event["timestamp"]), ("idempotency_key", event["idempotency_key"]))
-    return "".join(f',"{name}":"{value}"' for name, value in sent if value)
+def _shown(field: Field, value: Any) -> str:  # noqa: ANN401 - as `Stored` has it
+    return _on_one_line(value) if field.kind is Kind.JSON else json.dumps(value)
 
 
 def _on_one_line(document: str) -> str:
-    """Return the same JSON without line breaks and without what a terminal may act on.
+    """Return a JSON document without line breaks and without what a terminal may act on.
 
     Not parsed: numbers keep every digit. JSON has line breaks between its parts only, and other
     characters outside ASCII within its strings only, where each may be written as an escape.

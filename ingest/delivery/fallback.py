@@ -1,12 +1,13 @@
 """Where batches go that Postgres does not take: the spool, or, if that fails too, a refusal."""
 
-from collections.abc import Sequence
+from collections import Counter
 
 import structlog
 
 from ingest.delivery.outcome import Ack, settle
 from ingest.delivery.queue import Batch
 from ingest.errors import Code, Refusal
+from ingest.events import copy_reader
 from ingest.observe.metrics import Metrics
 from ingest.spool import Spool, SpoolFailed, SpoolFull
 
@@ -25,24 +26,17 @@ class Fallback:
         """Whether a batch can be expected to be taken."""
         return self._spool is not None and self._spool.has_room
 
-    async def take(
-        self,
-        batch: Batch,
-        reason: str,
-        *,
-        stored: bool | None,
-        keys: Sequence[bytes] | None = None,
-    ) -> None:
+    async def take(self, batch: Batch, reason: str, *, stored: bool | None) -> None:
         """Spool a batch: 202; or refuse it. `stored` is what is known of it so far.
 
         False: it certainly is not in Postgres; None: it may be. Spooled it is stored once even so.
-        By `keys`, one a row, a retry finds it there.
+        By its dedup keys, if it has some, a retry finds it there.
         """
         if self._spool is None:
             self.refuse(batch, _refusal(Code.DATABASE_ERROR, reason, stored=stored))
             return
         try:
-            await self._spool.append(batch.rows, keys)
+            await self._spool.append(batch.rows, batch.dedup_keys)
         except SpoolFull:
             why = f"{reason}; the spool is full"
             self.refuse(batch, _refusal(Code.OVERLOADED, why, stored=stored))
@@ -53,13 +47,13 @@ class Fallback:
         else:
             waiters = batch.release()
             settle(waiters, Ack.SPOOLED)
-            self._metrics.spooled(len(waiters))
+            self._metrics.spooled_events += len(waiters)
 
     def refuse(self, batch: Batch, refusal: Refusal) -> None:
         """Answer everybody who still waits."""
-        if events := len(batch.rows):
-            self._metrics.failed(refusal.code, events)
-            batch.refuse(refusal)
+        for app_id, events in Counter(map(copy_reader.app_id, batch.rows)).items():
+            self._metrics.failed(refusal.code, app_id, events)
+        batch.refuse(refusal)
 
 
 def unknown(reason: str) -> Refusal:

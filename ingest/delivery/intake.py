@@ -11,13 +11,14 @@ from collections.abc import Callable
 from ingest.delivery.outcome import BatchWaiter, Waiter
 from ingest.delivery.queues import Queues
 from ingest.errors import Refusal
-from ingest.events import client_fields, copy_format, copy_reader, event, row_json
+from ingest.events import client_fields, copy_format, event, row_json
 from ingest.events.client_fields import ClientFields, Span
 from ingest.events.drafts import Draft, Drafts
 from ingest.events.event import Decoded, Event, Events
 from ingest.events.ids import IdSequence, Moment, id_text, moved
+from ingest.store.apps import App
 
-_SAYS_NOTHING = ClientFields(None, None)
+_SAYS_NOTHING = ClientFields()
 
 
 class Intake:
@@ -40,7 +41,7 @@ class Intake:
         self._ids = IdSequence()
         self._row_heads: dict[int, bytes] = {}
 
-    def accept(self, app_id: int, body: bytes, waiter: Waiter, key: bytes | None = None) -> bytes:
+    def accept(self, app: App, body: bytes, waiter: Waiter, key: bytes | None = None) -> bytes:
         """Queue one event and return the body of its 200, to be sent once `waiter` is told so.
 
         `key` is the 16 bytes that stand for an Idempotency-Key. Raises Refusal, and then `waiter`
@@ -48,18 +49,18 @@ class Intake:
         """
         decoded = name, params, uncommon = event.decode(body, self._event_name_chars_max)
         event_id, event_id_text, received = self._ids.next()
-        head = self._row_heads.get(app_id) or self._make_row_head(app_id)
+        head = self._row_heads.get(app.id) or self._make_row_head(app.id)
         if uncommon is None and key is None:
             # By itself, not as a draft: 2.5 µs for all of this (`python -m bench stages`), not 2.8.
             queue, row = (
                 self._plain,
                 copy_format.row(head, event_id, name.encode(), params, received.row),
             )
-            body = row_json.alone_of(event_id_text, name, params, received.text)
+            body = row_json.plain_body(event_id_text, name, params, received.text)
         else:
             row, stored, needs_dedup = self._draft(head, event_id, received, decoded, key)
             queue = self._queues.dedup if needs_dedup else self._plain
-            body = row_json.alone(stored)
+            body = row_json.body(stored)
         queue.put(row, waiter)  # last: whatever fails before it leaves no trace
         return body
 
@@ -77,23 +78,23 @@ class Intake:
         queues.plain.put_all(plain, [waiter] * len(plain))
         queues.dedup.put_all(dedup_rows, [waiter.of(index) for index in dedup])
 
-    def draft(self, app_id: int, body: bytes) -> Draft | Refusal:
-        """Return one event of a batch, or why it is none."""
+    def draft(self, app: App, body: bytes) -> Draft | Refusal:
+        """Return the draft of one event of a batch, or why it is refused."""
         try:
             decoded = event.decode(body, self._event_name_chars_max)
             event_id, _, received = self._ids.next()
-            return self._draft(self._row_head(app_id), event_id, received, decoded)
+            return self._draft(self._row_head(app), event_id, received, decoded)
         except Refusal as refusal:
             return refusal.anew()
 
-    def draft_all(self, app_id: int, found: Events, drafts: Drafts) -> None:
+    def draft_all(self, app: App, found: Events, drafts: Drafts) -> None:
         """Add events that were decoded together, as `draft` does one by one.
 
         All are drafted by column as if they were usual, and then those again that are not: with
         decoding and filing 1.1 µs each, where `accept` takes 2.5 (`python -m bench stages`).
         """
         stamps = self._ids.take(len(found.events))
-        head, received = self._row_head(app_id), stamps.received
+        head, received = self._row_head(app), stamps.received
         names = [each.event_name for each in found.events]
         params = [bytes(each.event_params) for each in found.events]
         start = len(drafts.rows)
@@ -101,7 +102,7 @@ class Intake:
             head + stamps.head, stamps.lows, names, params, received.row
         )
         if drafts.wants_stored:
-            drafts.stored += row_json.many(
+            drafts.stored += row_json.encode_plain(
                 stamps.head_text, stamps.low_texts, names, params, received.text
             )
         for index in event.unusual(found, names, params, self._event_name_chars_max):
@@ -132,17 +133,15 @@ class Intake:
         decoded: Decoded,
         key: bytes | None = None,
     ) -> Draft:
-        """Return any event, with all that its client may say of it."""
+        """Return the draft of any event, with all that its client may say of it."""
         name, params, uncommon = decoded
         said = _SAYS_NOTHING if uncommon is None else self._read(uncommon, received)
         event_id, needs_dedup = self._place(event_id, said, key)
         key = key if said.id is None else None  # its id is as good, and for ever
-        times = copy_format.tail(received.micros, said.timestamp_us, key)
-        happened = (
-            None if said.timestamp_us is None else copy_reader.rfc3339(said.timestamp_us).encode()
-        )
-        row = copy_format.row(head, event_id, name.encode(), params, times)
-        stored = row_json.row_json(id_text(event_id), name, params, received.text, happened)
+        optional = said.optional(key)
+        tail = copy_format.tail(received.micros, optional)
+        row = copy_format.row(head, event_id, name.encode(), params, tail)
+        stored = row_json.encode(id_text(event_id), name, params, received.text, optional)
         return Draft(row, stored, needs_dedup)
 
     def _read(self, uncommon: Event, received: Moment) -> ClientFields:
@@ -152,13 +151,13 @@ class Intake:
         """Return the id that the event gets, and whether it takes the dedup queue."""
         if said.id is not None:
             return said.id, True
-        if said.timestamp_ms is None:
+        if said.happened_ms is None:
             return event_id, key is not None
-        has_partition = self._has_partition(said.timestamp_ms)
-        return moved(event_id, said.timestamp_ms), key is not None or not has_partition
+        has_partition = self._has_partition(said.happened_ms)
+        return moved(event_id, said.happened_ms), key is not None or not has_partition
 
-    def _row_head(self, app_id: int) -> bytes:
-        return self._row_heads.get(app_id) or self._make_row_head(app_id)
+    def _row_head(self, app: App) -> bytes:
+        return self._row_heads.get(app.id) or self._make_row_head(app.id)
 
     def _make_row_head(self, app_id: int) -> bytes:
         # Bounded by the number of apps, which only the operator makes.

@@ -25,7 +25,7 @@ COMMITTED: Final = Ack.COMMITTED
 
 
 class Duplicate(NamedTuple):
-    """The client sent it before: it is stored once, and this is how."""
+    """The outcome of an event that its client had sent before: it is stored once."""
 
     ack: Ack
     """Where the first one is."""

@@ -4,7 +4,9 @@ from collections.abc import Coroutine, Iterator
 from typing import Any
 
 from ingest import config
-from ingest.delivery.dedup_writer import DedupWriter
+from ingest.delivery import replay
+from ingest.delivery.committer import MERGES, Committer
+from ingest.delivery.events_table import EVENTS
 from ingest.delivery.fallback import Fallback
 from ingest.delivery.queue import EventQueue
 from ingest.delivery.queues import Queues
@@ -12,7 +14,6 @@ from ingest.delivery.replay import Replayer
 from ingest.delivery.retries import Retries
 from ingest.delivery.spill import Spill
 from ingest.delivery.writer import Writer
-from ingest.events import copy_format
 from ingest.observe.metrics import Metrics
 from ingest.spool import Spool
 from ingest.store.health import Health
@@ -25,9 +26,12 @@ Task = tuple[str, Coroutine[Any, Any, None]]
 
 
 class Pipeline:
-    """Two queues with their writers; the spool, and who brings from there to Postgres."""
+    """Two queues with their writers; the spool, and who brings from there to Postgres.
 
-    def __init__(  # noqa: PLR0913 - what it is put together of
+    More than six parts: this is where delivery is put together.
+    """
+
+    def __init__(  # noqa: PLR0913
         self,
         postgres: Postgres,
         health: Health,
@@ -46,8 +50,8 @@ class Pipeline:
         self.queues = Queues(lambda: _make_queue(queue, writer))
         self.fallback = Fallback(spool, metrics)
         self._retries = Retries(spool, metrics)
-        self._dedup_link, self._replay_link = make_link(postgres), make_link(postgres)
         self._links = [make_link(postgres) for _ in range(writer.connections)]
+        self._dedup_link, self._replay_link = make_link(postgres), make_link(postgres)
 
     async def open(self) -> None:
         """Connect, so that the first events need not; raise Unavailable."""
@@ -58,47 +62,41 @@ class Pipeline:
         """Yield everything that has to run."""
         plain, dedup = self.queues.plain, self.queues.dedup
         for link in self._links:
-            yield "writer", self._make_writer(link).run()
-        yield "dedup writer", self._make_dedup_writer().run()
+            yield "writer", self._writer(plain, Committer(link)).run()
+        yield "dedup writer", self._writer(dedup, self._dedup_committer(), self._retries).run()
         if self._spool is not None:
             yield "spill", Spill(plain, self.fallback).run()
             yield "dedup spill", Spill(dedup, self.fallback, self._retries).run()
-            yield "replayer", self._make_replayer(self._spool).run()
+            yield "replayer", self._replayer(self._spool).run()
 
     async def close(self) -> None:
         """Let go of the connections."""
         for link in (*self._links, self._dedup_link, self._replay_link):
             await link.close()
 
-    def _make_writer(self, link: CopyLink) -> Writer:
-        return Writer(self.queues.plain, link, self._health, self.fallback, self._metrics)
+    def _writer(
+        self, queue: EventQueue, committer: Committer, retries: Retries | None = None
+    ) -> Writer:
+        return Writer(queue, committer, self._health, self.fallback, self._metrics, retries)
 
-    def _make_dedup_writer(self) -> DedupWriter:
-        return DedupWriter(
-            self.queues.dedup,
-            self._dedup_link,
-            self._health,
-            self.fallback,
-            self._metrics,
-            retries=self._retries,
-            partitions=self._partitions,
+    def _dedup_committer(self) -> Committer:
+        return Committer(
+            self._dedup_link, partitions=self._partitions, merges=MERGES, wants_earlier=True
         )
 
-    def _make_replayer(self, spool: Spool) -> Replayer:
-        return Replayer(
-            spool,
-            self.queues,
+    def _replayer(self, spool: Spool) -> Replayer:
+        committer = Committer(
             self._replay_link,
-            self._postgres,
-            self._health,
-            metrics=self._metrics,
             partitions=self._partitions,
+            merges=MERGES,
+            part_rows_max=replay.PART_ROWS_MAX,
         )
+        return Replayer(spool, self.queues, committer, self._postgres, self._health, self._metrics)
 
 
 def make_link(postgres: Postgres) -> CopyLink:
     """Return a connection of its own to the events table."""
-    return CopyLink(postgres, copy_format.TABLE, copy_format.COLUMNS, copy_format.KEY)
+    return CopyLink(postgres, EVENTS)
 
 
 def _make_queue(queue: config.Queue, writer: config.Writer) -> EventQueue:

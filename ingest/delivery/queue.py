@@ -11,7 +11,7 @@ there made 83 (`nonito_batch_events`); a Postgres that is far away still has two
 import asyncio
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from ingest.delivery.outcome import Outcome, Waiter, settle
 from ingest.errors import Code, Refusal
@@ -22,7 +22,16 @@ _NEARLY_FULL = 0.75
 class Batch:
     """Events that travel together: rows and, at the same index, who waits for each."""
 
-    __slots__ = ("bytes", "bytes_max", "events_max", "events_ripe", "opened_s", "rows", "waiters")
+    __slots__ = (
+        "bytes",
+        "bytes_max",
+        "dedup_keys",
+        "events_max",
+        "events_ripe",
+        "opened_s",
+        "rows",
+        "waiters",
+    )
 
     def __init__(self, events_max: int, bytes_max: int) -> None:
         self.events_max = events_max
@@ -31,6 +40,8 @@ class Batch:
         """The event after so many has to wake a writer, or needs another batch."""
         self.rows: list[bytes] = []
         self.waiters: list[Waiter] = []
+        self.dedup_keys: list[bytes] = []
+        """What each row is known by when it is sent again; none while nobody has asked."""
         self.bytes = 0
         self.opened_s = time.monotonic()
 
@@ -41,17 +52,25 @@ class Batch:
 
     def answer(self, outcomes: Mapping[int, Outcome]) -> None:
         """Take events out, given by index, and tell their senders what became of them."""
-        leaving = [
-            (self.waiters[index], outcome, self.rows[index]) for index, outcome in outcomes.items()
-        ]
-        staying = [index for index in range(len(self.rows)) if index not in outcomes]
-        self.rows = [self.rows[index] for index in staying]
-        self.waiters = [self.waiters[index] for index in staying]
-        for waiter, outcome, row in leaving:
-            settle((waiter,), outcome, row)
+        self.split(outcomes, [at for at in range(len(self.rows)) if at not in outcomes])
+
+    def split(self, outcomes: Mapping[int, Outcome], staying: Collection[int]) -> list[Waiter]:
+        """Take out all events but those that stay, given by index.
+
+        Those with an outcome have their senders told; returns who waits for the others.
+        """
+        rows, waiters = self.rows, self.waiters
+        self.rows = [rows[at] for at in staying]
+        self.waiters = [waiters[at] for at in staying]
+        if self.dedup_keys:
+            self.dedup_keys = [self.dedup_keys[at] for at in staying]
+        for at, outcome in outcomes.items():
+            settle((waiters[at],), outcome, rows[at])
+        gone = outcomes.keys() | set(staying)
+        return [waiter for at, waiter in enumerate(waiters) if at not in gone]
 
     def refuse(self, refusal: Refusal) -> None:
-        """Take all events out and tell their senders so."""
+        """Take all events out and tell their senders that they are refused."""
         rows = self.rows
         for row, waiter in zip(rows, self.release(), strict=True):
             settle((waiter,), refusal, row)
@@ -59,7 +78,7 @@ class Batch:
     def release(self) -> list[Waiter]:
         """Empty the batch; return everybody who still waits, for the caller to settle."""
         waiters = self.waiters
-        self.rows, self.waiters = [], []
+        self.rows, self.waiters, self.dedup_keys = [], [], []
         return waiters
 
 
@@ -86,7 +105,7 @@ class EventQueue:
         self._is_closed = False
         self._in_flight: dict[Batch, int] = {}
         self._in_copy: set[Batch] = set()
-        """Those in flight whose writer comes back: whoever has a batch of the spill does not."""
+        """Batches in flight that a writer has, and not the spill: a writer comes back for more."""
         self._taken_events = 0
 
     @property
@@ -101,7 +120,7 @@ class EventQueue:
 
     @property
     def waiting_bytes(self) -> int:
-        """The size of their rows."""
+        """The size in bytes of the rows that no writer has taken yet."""
         return sum(batch.bytes for batch in self._batches)
 
     @property
@@ -111,7 +130,7 @@ class EventQueue:
 
     @property
     def unsettled_bytes(self) -> int:
-        """The size of their rows; a batch in flight counts whole until it is settled."""
+        """The size of all unsettled rows; a batch in flight counts whole until it is settled."""
         return self.waiting_bytes + sum(self._in_flight.values())
 
     def put(self, row: bytes, waiter: Waiter) -> None:

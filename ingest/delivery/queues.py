@@ -11,7 +11,7 @@ from ingest.errors import Refusal
 
 
 class Queues:
-    """Each is as bounded as `make` makes it."""
+    """The plain queue and the dedup queue; each is as bounded as `make` makes it."""
 
     def __init__(self, make: Callable[[], EventQueue]) -> None:
         self.plain = make()
@@ -37,7 +37,7 @@ class Queues:
 
     @property
     def unsettled_bytes(self) -> int:
-        """The size of their rows."""
+        """The size in bytes of all unsettled rows."""
         return sum(queue.unsettled_bytes for queue in self.both)
 
     def close(self) -> None:

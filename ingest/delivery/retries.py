@@ -4,7 +4,7 @@ What Postgres has stored it finds itself, by key. What it can't see is found her
 twice in one batch, and a first try that still waits in the spool.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import structlog
@@ -15,6 +15,7 @@ from ingest.events import copy_reader, row_json
 from ingest.observe.metrics import Metrics
 from ingest.spool import Spool, SpoolFailed
 from ingest.store.idempotency import KEPT
+from ingest.store.merge import Earlier
 
 log = structlog.get_logger(__name__)
 
@@ -26,10 +27,6 @@ class Retries:
         self._spool = spool
         self._metrics = metrics
 
-    def keys(self, batch: Batch) -> list[bytes]:
-        """Return what each row is known by when it is sent again."""
-        return [copy_reader.dedup_key(row) for row in batch.rows]
-
     async def take_out(self, batch: Batch) -> None:
         """Leave only events whose first try is not known here, each once, in order of their keys.
 
@@ -38,28 +35,37 @@ class Retries:
         self._join(batch)
         if self._spool is None or not self._spool.has_keys:
             return
-        keys = self.keys(batch)
         try:
-            found = await self._spool.find(keys)
+            found = await self._spool.find(batch.dedup_keys)
         except SpoolFailed as failed:
             # The replay stores it once all the same; only the answer may be the second one's.
             log.warning("the spool can't be searched for retries", reason=failed.reason)
             return
         # Without rows by now if all were refused meanwhile, at the end of the process.
-        kept = list(zip(keys, batch.rows, strict=False))
-        self.answer(
-            batch,
-            {
-                index: Duplicate(Ack.SPOOLED, row_json.of_tuple(found[key]))
-                for index, (key, row) in enumerate(kept)
-                if key in found and _is_retry(row, found[key])
-            },
+        batch.answer(
+            self._counted(
+                {
+                    at: Duplicate(Ack.SPOOLED, row_json.of_tuple(found[key]))
+                    for at, (key, row) in enumerate(zip(batch.dedup_keys, batch.rows, strict=True))
+                    if key in found and _is_retry(row, found[key])
+                }
+            )
         )
 
-    def answer(self, batch: Batch, duplicates: Mapping[int, Duplicate]) -> None:
-        """Take retries out of a batch and answer them with what is stored."""
+    def duplicates(self, batch: Batch, earlier: Sequence[Earlier]) -> Mapping[int, Duplicate]:
+        """Return what the senders of retries are to be told, by index: what is stored."""
+        found = {each.key: each for each in earlier}
+        return self._counted(
+            {
+                at: Duplicate(Ack.COMMITTED, _row_json(found[key], batch.rows[at]))
+                for at, key in enumerate(batch.dedup_keys)
+                if key in found
+            }
+        )
+
+    def _counted(self, duplicates: Mapping[int, Duplicate]) -> Mapping[int, Duplicate]:
         self._metrics.duplicate_events += len(duplicates)
-        batch.answer(duplicates)
+        return duplicates
 
     def _join(self, batch: Batch) -> None:
         """Have all that are sent twice wait for the first of them."""
@@ -75,9 +81,20 @@ class Retries:
                 firsts[key] = (first, others)
             others.followers.append(waiter)
             self._metrics.duplicate_events += 1
-        ordered = [firsts[key] for key in sorted(firsts)]
-        batch.rows = [row for row, _ in ordered]
-        batch.waiters = [waiter for _, waiter in ordered]
+        batch.dedup_keys = sorted(firsts)
+        batch.rows = [firsts[key][0] for key in batch.dedup_keys]
+        batch.waiters = [firsts[key][1] for key in batch.dedup_keys]
+
+
+def _row_json(earlier: Earlier, row: bytes) -> bytes:
+    """Return a row that is stored; with the retry's own parameters if those are too long.
+
+    An honest retry has the same ones.
+    """
+    stored = dict(earlier.stored)
+    if stored["event_params"] is None:
+        stored["event_params"] = copy_reader.decode(row)["event_params"]
+    return row_json.of_stored(stored)
 
 
 def _is_retry(row: bytes, first: bytes) -> bool:

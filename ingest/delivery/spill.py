@@ -31,11 +31,9 @@ class Spill:
                 await asyncio.sleep(_NO_ROOM_S)
             batch = await self._queue.take_spill()
             try:
-                keys = None
                 if self._retries is not None:
                     await self._retries.take_out(batch)
-                    keys = self._retries.keys(batch)
-                await self._fallback.take(batch, "Postgres is too slow", stored=False, keys=keys)
+                await self._fallback.take(batch, "Postgres is too slow", stored=False)
             except Exception:
                 log.exception("a batch could not be spooled")
             finally:

@@ -1,46 +1,58 @@
-"""The writers: batch by batch from the queue into Postgres, and every sender gets an answer.
+"""The writers: batch by batch from a queue into Postgres, and every sender gets an answer.
 
-A 200 is sent after COMMIT and never before. A row that Postgres refuses is taken out by the line
-that the error names and the rest is sent again: two COPYs for one bad row. Whatever else goes wrong
-is the database's or ours, never the event's: the batch is spooled, also when nobody knows whether
-it is stored.
+A 200 is sent after COMMIT and never before. A row that Postgres refuses costs only its own sender
+an answer. Whatever else goes wrong is the database's or ours, never the event's: what is not known
+to be stored is spooled.
 """
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
+from typing import Final
 
 import structlog
 
+from ingest.delivery.committer import Commit, Committer
 from ingest.delivery.fallback import Fallback, unknown
-from ingest.delivery.outcome import Ack, Waiter, settle
+from ingest.delivery.outcome import Ack, Outcome, Waiter, settle
 from ingest.delivery.queue import Batch, EventQueue
+from ingest.delivery.retries import Retries
 from ingest.errors import Code, Refusal
-from ingest.events import copy_format
+from ingest.events import copy_reader
 from ingest.observe.metrics import Metrics
-from ingest.store.failures import AlreadyStored, RowRefused, Unavailable
+from ingest.store.failures import Unavailable
 from ingest.store.health import Health
-from ingest.store.link import CopyLink
 
 log = structlog.get_logger(__name__)
 
+_UNTOLD_REFUSALS_MAX: Final = 50
+"""Behind so many rows of a batch that a CHECK of the operator's refuses, the rest is spooled: the
+replay has more time."""
+
 
 class Writer:
-    """One task and one connection; the server runs `writer.connections` of them."""
+    """Takes batches from one queue and commits them, with one task and one connection.
+
+    The server runs `writer.connections` of them for the plain queue, and one for the dedup queue,
+    which keeps retries in order.
+    """
 
     def __init__(
         self,
         queue: EventQueue,
-        link: CopyLink,
+        committer: Committer,
         health: Health,
         fallback: Fallback,
         metrics: Metrics,
+        retries: Retries | None = None,
     ) -> None:
         self._queue = queue
-        self._link = link
+        self._committer = committer
         self._health = health
         self._fallback = fallback
         self._metrics = metrics
+        self._retries = retries
+        """For the dedup queue."""
 
     async def run(self) -> None:
         """Write until cancelled. Nothing that a batch does ends this loop."""
@@ -58,66 +70,53 @@ class Writer:
 
     async def _write(self, batch: Batch) -> None:
         started_s = time.monotonic()
+        if self._retries is not None:
+            await self._retries.take_out(batch)
+        commit = Commit(batch.rows)
         try:
             self._health.check()
-            await self._copy(batch)
+            await self._committer.run(commit, _UNTOLD_REFUSALS_MAX)
         except Unavailable as failure:
             self._health.report(failure)
-            await self._give_up(batch, failure)
+            reason, stored = failure.reason, failure.stored
         else:
-            self._acknowledge(batch, started_s)
+            reason, stored = "Postgres refused it", False
+        self._settle(batch, commit, started_s)
+        if batch.rows:
+            await self._fallback.take(batch, reason, stored=stored)
 
-    async def _give_up(self, batch: Batch, failure: Unavailable) -> None:
-        await self._fallback.take(batch, failure.reason, stored=failure.stored)
+    def _settle(self, batch: Batch, commit: Commit, started_s: float) -> None:
+        """Tell all senders of whose events something is known; leave the others in the batch."""
+        if not batch.rows:  # refused meanwhile, at the end of the process
+            return
+        if commit.is_clean and not commit.earlier:
+            waiters = batch.release()
+        else:
+            outcomes = self._outcomes(batch, commit)
+            waiters = batch.split(outcomes, sorted(commit.unstored - outcomes.keys()))
+        self._acknowledge(waiters, batch.opened_s, started_s)
 
-    async def _copy(self, batch: Batch) -> None:
-        """Store the batch, taking out each row that Postgres refuses."""
-        while batch.rows:
-            try:
-                await self._send(batch)
-            except RowRefused as bad:
-                index = await self._find(batch) if bad.index is None else bad.index
-                self._refuse_row(batch, index, bad)
-            else:
-                return
+    def _outcomes(self, batch: Batch, commit: Commit) -> Mapping[int, Outcome]:
+        """Return what became of those that were refused, and of those that had been sent before."""
+        outcomes: dict[int, Outcome] = {
+            at: Refusal(Code.REJECTED_BY_DATABASE, f"Postgres: {bad.message}")
+            for at, bad in commit.refused.items()
+            if bad.is_told
+        }
+        for at in outcomes:
+            self._metrics.failed(Code.REJECTED_BY_DATABASE, copy_reader.app_id(batch.rows[at]))
+        if self._retries is not None:
+            outcomes |= self._retries.duplicates(batch, commit.earlier)
+        return outcomes
 
-    async def _send(self, batch: Batch) -> None:
-        document = copy_format.document(batch.rows)
-        try:
-            await self._link.copy(document, len(batch.rows))
-        except AlreadyStored:
-            # Its client was told the id before it was stored, and has sent it again as its own.
-            await self._link.merge(document, len(batch.rows), has_keys=False)
+    def _acknowledge(self, waiters: list[Waiter], opened_s: float, started_s: float) -> None:
+        """Count what is committed; answer its senders once the next COPY is on its way.
 
-    async def _rehearse(self, part: Sequence[bytes]) -> None:
-        await self._link.rehearse(copy_format.document(part), len(part))
-
-    async def _find(self, batch: Batch) -> int:
-        """Return the index of a refused row that the error did not name, by bisection."""
-        low, high = 0, len(batch.rows)
-        while high - low > 1:
-            middle = (low + high) // 2
-            try:
-                await self._rehearse(batch.rows[low:middle])
-            except RowRefused:
-                high = middle
-            else:
-                low = middle
-        return low
-
-    def _acknowledge(self, batch: Batch, started_s: float) -> None:
-        """Count a committed batch; answer its senders once the next COPY is on its way.
-
-        Writing many answers takes a while: Postgres pipeline meanwhile.
+        Writing many answers takes a while: Postgres works meanwhile.
         """
-        self._metrics.committed(len(batch.rows), time.monotonic() - started_s)
-        asyncio.get_running_loop().call_soon(self._answer, batch.release(), batch.opened_s)
+        self._metrics.committed(len(waiters), time.monotonic() - started_s)
+        asyncio.get_running_loop().call_soon(self._answer, waiters, opened_s)
 
     def _answer(self, waiters: list[Waiter], opened_s: float) -> None:
         settle(waiters, Ack.COMMITTED)
-        self._metrics.answered(len(waiters), time.monotonic() - opened_s)
-
-    def _refuse_row(self, batch: Batch, index: int, bad: RowRefused) -> None:
-        refusal = Refusal(Code.REJECTED_BY_DATABASE, f"Postgres: {bad.message}")
-        batch.answer({index: refusal})
-        self._metrics.failed(Code.REJECTED_BY_DATABASE, 1)
+        self._metrics.acknowledged(time.monotonic() - opened_s)

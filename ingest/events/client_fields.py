@@ -5,11 +5,15 @@ event of the year 9999 would make a partition of its own, one of 1970 thousands.
 """
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from ingest.errors import Code, Refusal
+from ingest.events import copy_format
 from ingest.events.event import Event
+from ingest.events.fields import OPTIONAL
 
 _UUID7: Final = re.compile(
     r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.IGNORECASE
@@ -41,27 +45,33 @@ class Span(NamedTuple):
 
 
 class ClientFields(NamedTuple):
-    """The id and the time of one event, as far as its client sent them."""
+    """What the client of one event said of it."""
 
-    id: bytes | None
-    """16 bytes."""
-    timestamp_us: int | None
-    """Microseconds since 2000-01-01 UTC."""
+    id: bytes | None = None
+    """16 bytes; None if the server is to make one."""
+    happened_ms: int | None = None
+    """When it happened, in Unix milliseconds; None if it was just now."""
+    values: Mapping[str, bytes] = MappingProxyType({})
+    """Of the optional fields, by name, as a COPY tuple has them."""
 
-    @property
-    def timestamp_ms(self) -> int | None:
-        """Unix milliseconds."""
-        return None if self.timestamp_us is None else self.timestamp_us // 1000 + _EPOCH_MS
+    def optional(self, idempotency_key: bytes | None) -> list[bytes | None]:
+        """Return the value of each optional field, in the order of `fields.OPTIONAL`."""
+        if idempotency_key is None:
+            return [self.values.get(field.name) for field in OPTIONAL]
+        values = {**self.values, "idempotency_key": idempotency_key}
+        return [values.get(field.name) for field in OPTIONAL]
 
 
 def read(event: Event, span: Span, now_ms: int) -> ClientFields:
-    """Return what an event claims; raise Refusal for what can't be true."""
+    """Return what a client said; raise Refusal for what can't be true."""
     event_id = None if event.id is None else _read_id(event.id, span, now_ms)
-    timestamp_us = None if event.timestamp is None else _read_time(event.timestamp)
-    claims = ClientFields(event_id, timestamp_us)
-    if claims.timestamp_ms is not None and not span.holds(claims.timestamp_ms, now_ms):
+    if event.timestamp is None:
+        return ClientFields(event_id)
+    timestamp_us = _read_time(event.timestamp)
+    happened_ms = timestamp_us // 1000 + _EPOCH_MS
+    if not span.holds(happened_ms, now_ms):
         raise Refusal(Code.INVALID_TIMESTAMP, f"timestamp must be {span}.")
-    return claims
+    return ClientFields(event_id, happened_ms, {"timestamp": copy_format.time(timestamp_us)})
 
 
 def _read_id(text: str, span: Span, now_ms: int) -> bytes:

@@ -12,24 +12,19 @@ import struct
 from collections.abc import Sequence
 from typing import Final
 
+from ingest.events.fields import FIELDS, OPTIONAL
+
 TABLE: Final = "events"
-KEY: Final = "app_id, id"
-COLUMNS: Final = (
-    "app_id",
-    "id",
-    "event_name",
-    "event_params",
-    "created_at",
-    "timestamp",
-    "idempotency_key",
-)
-PLAIN: Final = b"\xff" * 8
-"""How the tail of most rows ends: without a time and without a key of the client's, two NULLs."""
+PRIMARY_KEY: Final = ("app_id", "id")
+COLUMNS: Final = tuple(field.name for field in FIELDS)
+NULL: Final = b"\xff" * 4
+PLAIN: Final = NULL * len(OPTIONAL)
+"""How the tail of most rows ends: without any of the fields that a client may leave out."""
+NOTHING: Final[Sequence[bytes | None]] = (None,) * len(OPTIONAL)
+"""The optional fields of such a row."""
 
 _SIGNATURE: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _TRAILER: Final = b"\xff\xff"
-_NULL: Final = b"\xff" * 4
-_KEY_SIZE: Final = b"\0\0\0\x10"
 _length = struct.Struct("!i").pack
 _jsonb_head = struct.Struct("!ib").pack
 _time = struct.Struct("!iq").pack
@@ -40,15 +35,21 @@ def row_head(app_id: int) -> bytes:
     return struct.pack("!hiii", len(COLUMNS), 4, app_id, 16)
 
 
-def tail(created_us: int, timestamp_us: int | None, key: bytes | None) -> bytes:
-    """Return what a tuple ends with: `created_at`, `timestamp`, `idempotency_key`.
+def time(micros: int) -> bytes:
+    """Return the value of a time in microseconds since 2000-01-01 UTC."""
+    return micros.to_bytes(8, "big", signed=True)
 
-    The times are microseconds since 2000-01-01 UTC, the key is 16 bytes; each comes with its
-    length before it. All events of one millisecond that have neither `timestamp` nor key share one
-    tail: 12 bytes of `created_at`, then PLAIN.
+
+def tail(created_us: int, optional: Sequence[bytes | None] = NOTHING) -> bytes:
+    """Return what a tuple ends with: `created_at`, then each optional field or NULL.
+
+    `created_us` is microseconds since 2000-01-01 UTC, `optional` the values in the order of
+    `fields.OPTIONAL`. All plain events of one millisecond share one tail: 12 bytes of `created_at`,
+    then PLAIN.
     """
-    timestamp = _NULL if timestamp_us is None else _time(8, timestamp_us)
-    return _time(8, created_us) + timestamp + (_NULL if key is None else _KEY_SIZE + key)
+    return _time(8, created_us) + b"".join(
+        NULL if value is None else _length(len(value)) + value for value in optional
+    )
 
 
 def row(head: bytes, event_id: bytes, name: bytes, params: bytes, times: bytes) -> bytes:

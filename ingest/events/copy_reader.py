@@ -1,25 +1,21 @@
-"""Binary COPY tuples read back: the inverse of `copy_format.row`, for what comes from a disk.
+"""Binary COPY tuples read back: the inverse of `copy_format`, for what comes from a disk.
 
 `split` and `decode` trust nothing: a blob that was cut, flipped or overwritten raises ValueError,
-after time and memory in proportion to its length at most. They also read the tuples of five fields
-that the version before left in the spool, without `timestamp` and `idempotency_key`. The functions
-below them are for rows that were made here or came out of `split`. The format is described in
-`rows`.
+after time and memory in proportion to its length at most. They also read the tuples that earlier
+versions left in the spool, with fewer fields. The functions below them are for rows that were made
+here or came out of `split`.
 """
 
 import struct
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
-from typing import Final, TypedDict
-from uuid import UUID
+from typing import Final
 
-from ingest.events.copy_format import COLUMNS, PLAIN, TABLE
+from ingest.events.copy_format import COLUMNS, NULL, PLAIN, TABLE
+from ingest.events.fields import FIELDS, LAYOUTS, OPTIONAL, Field, Stored
 
-_EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _JSONB_VERSION: Final = 1
-_FIELDS: Final = len(COLUMNS)
-_FIELDS_BEFORE: Final = 5
-_COUNT: Final = _FIELDS.to_bytes(2, "big")
+_COUNT: Final = len(COLUMNS)
+_COUNT_BYTES: Final = _COUNT.to_bytes(2, "big")
 _APP_ID_AT: Final = 6
 _APP_ID_SIZE: Final = 4
 _ID_AT: Final = 14
@@ -29,57 +25,51 @@ _LENGTH_SIZE: Final = 4
 _JSONB_HEAD_SIZE: Final = _LENGTH_SIZE + 1
 _TIME_SIZE: Final = 8
 _KEY_SIZE: Final = 16
-_NULL: Final = -1
-_PLAIN_SIZES: Final = (_TIME_SIZE, _NULL, _NULL)
+_NULL_SIZE: Final = -1
+_HEAD_FIELDS: Final = 4
+"""Before the tail: app_id, id, name, parameters."""
+_TAILS: Final = {count: layout[_HEAD_FIELDS:] for count, layout in LAYOUTS.items()}
+"""The fields from `created_at` on, by the count of all."""
+_PLAIN_SIZES: Final = (_TIME_SIZE, *(_NULL_SIZE for _ in OPTIONAL))
 _PLAIN_TAIL_SIZE: Final = _LENGTH_SIZE + _TIME_SIZE + len(PLAIN)
-_TAILS: Final = {
-    _FIELDS: ((_TIME_SIZE,), (_TIME_SIZE, _NULL), (_KEY_SIZE, _NULL)),
-    _FIELDS_BEFORE: ((_TIME_SIZE,),),
-}
-"""By the count of fields: the sizes that each may have from `created_at` on."""
-_NULL_LENGTH: Final = b"\xff" * _LENGTH_SIZE
 _KEY_LENGTH: Final = _KEY_SIZE.to_bytes(_LENGTH_SIZE, "big")
 # The count of fields, app_id with its size, the id's size, the id, and the size of the name.
 _head = struct.Struct("!hiii16xi").unpack_from
 _jsonb_head = struct.Struct("!ib").unpack_from
 _length = struct.Struct("!i").unpack_from
-# The sizes of the last three fields, if the last two are NULL.
-_plain_sizes = struct.Struct("!i8xii").unpack_from
-
-
-class Stored(TypedDict):
-    """One event for a person or a program to read."""
-
-    app_id: int
-    id: str
-    event_name: str
-    event_params: str
-    """JSON text as it was sent, with every digit."""
-    created_at: str
-    """RFC 3339 in UTC."""
-    timestamp: str | None
-    """The same; None if the client sent none."""
-    idempotency_key: str | None
-    """A UUID: a hash of the key that the client sent; None if it sent none."""
+# The sizes of the fields of a plain tail.
+_plain_sizes = struct.Struct("!i8x" + "i" * len(OPTIONAL)).unpack_from
 
 
 def split(blob: bytes, count: int) -> list[bytes]:
     """Return the `count` tuples that a blob consists of; raise ValueError if it doesn't.
 
-    All have the fields of today, also those that had five. 0.5 µs a tuple.
+    All have the fields of today, also those that were written with fewer. 0.5 µs a tuple.
     """
     rows: list[bytes] = []
     start, end = 0, len(blob)
     while start < end:
-        after = _measure(blob, start)[2]
-        if blob[start + 1] == _FIELDS:
+        _, tail_at, after = _measure(blob, start)
+        if blob[start + 1] == _COUNT:
             rows.append(blob[start:after])
         else:
-            rows.append(_COUNT + blob[start + 2 : after] + PLAIN)
+            rows.append(_completed(blob[start:after], tail_at - start))
         start = after
     if len(rows) != count:
         raise ValueError(f"{len(rows)} tuples where {count} were announced")
     return rows
+
+
+def _completed(row: bytes, tail_at: int) -> bytes:
+    """Return a row of an earlier version with the fields of today."""
+    layout = _TAILS[row[1]]
+    had = {field.name: value for field, value in zip(layout, _values(row, tail_at), strict=True)}
+    tail = (had.get(field.name) for field in FIELDS[_HEAD_FIELDS:])
+    return b"".join((_COUNT_BYTES, row[2:tail_at], *map(_field, tail)))
+
+
+def _field(value: bytes | None) -> bytes:
+    return NULL if value is None else len(value).to_bytes(_LENGTH_SIZE, "big") + value
 
 
 def at(blob: bytes, start: int) -> bytes:
@@ -92,16 +82,22 @@ def decode(row: bytes) -> Stored:
     """Return the event of one tuple; raise ValueError if it is none."""
     (row,) = split(row, 1)
     params_at, tail_at, _ = _measure(row, 0)
-    created_at, timestamp, key = _fields(row, tail_at)
-    return Stored(
-        app_id=int.from_bytes(row[_APP_ID_AT : _APP_ID_AT + _APP_ID_SIZE], "big", signed=True),
-        id=str(UUID(bytes=row[_ID_AT : _ID_AT + _ID_SIZE])),
-        event_name=row[_NAME_AT : params_at - _JSONB_HEAD_SIZE].decode(),
-        event_params=row[params_at:tail_at].decode(),
-        created_at=_read_time(created_at),
-        timestamp=_read_time(timestamp) if timestamp else None,
-        idempotency_key=str(UUID(bytes=key)) if key else None,
+    head = (
+        row[_APP_ID_AT : _APP_ID_AT + _APP_ID_SIZE],
+        row[_ID_AT : _ID_AT + _ID_SIZE],
+        row[_NAME_AT : params_at - _JSONB_HEAD_SIZE],
+        row[params_at:tail_at],
     )
+    values = (*head, *_values(row, tail_at))
+    return {
+        field.name: None if value is None else field.kind.value.read(value)
+        for field, value in zip(FIELDS, values, strict=True)
+    }
+
+
+def app_id(row: bytes) -> int:
+    """Return which app a row belongs to."""
+    return int.from_bytes(row[_APP_ID_AT : _APP_ID_AT + _APP_ID_SIZE], "big", signed=True)
 
 
 def identity(row: bytes) -> bytes:
@@ -131,9 +127,9 @@ def idempotency_key(row: bytes) -> bytes | None:
     """Return the 16 bytes of a row's key; None if it has none."""
     if row[-_KEY_SIZE - _LENGTH_SIZE : -_KEY_SIZE] != _KEY_LENGTH:
         return None
-    if row.endswith(_NULL_LENGTH):  # the end of a key, or NULL behind what looks like a length
-        *_, key = _fields(row, _measure(row, 0)[1])
-        return key or None
+    if row.endswith(NULL):  # the end of a key, or NULL behind what looks like a length
+        *_, key = _values(row, _measure(row, 0)[1])
+        return key
     return row[-_KEY_SIZE:]
 
 
@@ -152,7 +148,7 @@ def _measure(blob: bytes, start: int) -> tuple[int, int, int]:
         if jsonb_size < 1 or version != _JSONB_VERSION:
             raise ValueError(f"no jsonb in the tuple at byte {start}")
         tail_at = params_at + jsonb_size - 1
-        if fields == _FIELDS and _plain_sizes(blob, tail_at) == _PLAIN_SIZES:
+        if fields == _COUNT and _plain_sizes(blob, tail_at) == _PLAIN_SIZES:
             return params_at, tail_at, tail_at + _PLAIN_TAIL_SIZE
         end = _end(blob, tail_at, _TAILS.get(fields, ()))
     except struct.error:
@@ -162,37 +158,27 @@ def _measure(blob: bytes, start: int) -> tuple[int, int, int]:
     return params_at, tail_at, end
 
 
-def _end(blob: bytes, at: int, tail: Sequence[tuple[int, ...]]) -> int:
-    """Return where a tail of such sizes that begins at `at` ends; -1 if it is none."""
-    for sizes in tail:
+def _end(blob: bytes, at: int, tail: Sequence[Field]) -> int:
+    """Return where a tail of such fields that begins at `at` ends; -1 if it is none."""
+    for field in tail:
         (size,) = _length(blob, at)
-        if size not in sizes:
+        if not _is_size_of(field, size):
             return -1
         at += _LENGTH_SIZE + max(size, 0)
     return at
 
 
-def _fields(row: bytes, at: int) -> Iterator[bytes]:
-    """Yield the fields of a measured row from the length at `at` on, without bytes for NULL."""
+def _is_size_of(field: Field, size: int) -> bool:
+    if size == _NULL_SIZE:
+        return field.is_optional
+    fixed = field.kind.value.size
+    return size >= 0 if fixed is None else size == fixed
+
+
+def _values(row: bytes, at: int) -> Iterator[bytes | None]:
+    """Yield the values of a measured row from the length at `at` on; None for NULL."""
     while at < len(row):
         (size,) = _length(row, at)
         at += _LENGTH_SIZE
-        yield row[at : at + max(size, 0)]
+        yield None if size < 0 else row[at : at + size]
         at += max(size, 0)
-
-
-def rfc3339(micros: int) -> str:
-    """Return microseconds since 2000 as an answer has it: to the millisecond, if that is exact.
-
-    Raises ValueError for a time past the year 9999.
-    """
-    try:
-        moment = _EPOCH + timedelta(microseconds=micros)
-    except OverflowError:
-        raise ValueError("a time out of range") from None
-    precision = "microseconds" if micros % 1000 else "milliseconds"
-    return moment.isoformat(timespec=precision).replace("+00:00", "Z")
-
-
-def _read_time(time: bytes) -> str:
-    return rfc3339(int.from_bytes(time, "big", signed=True))

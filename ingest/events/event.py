@@ -87,7 +87,7 @@ class Events(NamedTuple):
         return self.may_exceed or self.may_claim
 
     def cut(self, events_max: int) -> Iterator["Events"]:
-        """Yield the same, so many at a time."""
+        """Yield these events, so many at a time."""
         for start in range(0, len(self.events), events_max):
             yield self._replace(events=self.events[start : start + events_max])
 

@@ -44,11 +44,11 @@ class Stamps(NamedTuple):
     head: bytes
     """What the ids have in common, 10 bytes."""
     lows: list[bytes]
-    """The 6 bytes of each that are behind it."""
+    """The 6 bytes of each id behind the head."""
     head_text: bytes
-    """The same as text, 24 characters."""
+    """`head` as text, 24 characters."""
     low_texts: list[bytes]
-    """12 characters each."""
+    """`lows` as text, 12 characters each."""
     received: Moment
 
 
@@ -113,7 +113,7 @@ def moment(unix_ms: int) -> Moment:
     seconds, millis = divmod(unix_ms, 1000)
     text = b"%b.%03dZ" % (_second_text(seconds), millis)
     micros = (unix_ms - _POSTGRES_EPOCH_MS) * 1000
-    return Moment(copy_format.tail(micros, None, None), text, unix_ms)
+    return Moment(copy_format.tail(micros), text, unix_ms)
 
 
 def id_text(event_id: bytes) -> bytes:

@@ -7,19 +7,23 @@ from typing import Final
 import orjson
 
 from ingest.events import copy_reader
+from ingest.events.fields import ANSWERED, OPTIONAL, Stored
 
 OPEN: Final = b'{"status":"success","data":['
 CLOSE: Final = b"]}"
 _START: Final = b'{"id":"'
 
 
-def alone(row: bytes) -> bytes:
+def body(row: bytes) -> bytes:
     """Return the body of an answer with one row."""
     return OPEN + row + CLOSE
 
 
-def alone_of(event_id: bytes, name: str, params: bytes, created_at: bytes) -> bytes:
-    """Return the same for a plain event, in one piece: most events are answered with this."""
+def plain_body(event_id: bytes, name: str, params: bytes, created_at: bytes) -> bytes:
+    """Return the body of an answer with one plain event, made in one piece.
+
+    Most events are answered with this; the id and the time are texts.
+    """
     return b"".join(
         (
             b'{"status":"success","data":[{"id":"',
@@ -35,15 +39,24 @@ def alone_of(event_id: bytes, name: str, params: bytes, created_at: bytes) -> by
     )
 
 
-def row_json(
-    event_id: bytes, name: str, params: bytes, created_at: bytes, timestamp: bytes | None
+def encode(
+    event_id: bytes,
+    name: str,
+    params: bytes,
+    created_at: bytes,
+    optional: Sequence[bytes | None],
 ) -> bytes:
-    """Return one row; all but the name is JSON already, or needs no escaping."""
+    """Return one row; all but the name is JSON already, or needs no escaping.
+
+    `optional` has the values of `fields.OPTIONAL` as a COPY tuple has them.
+    """
     # Joined by hand: the params are sent back as they came, and nothing is encoded twice.
-    return b"".join((_START, event_id, _name_part(name), params, _end_part(created_at, timestamp)))
+    return b"".join(
+        (_START, event_id, _name_part(name), params, _end_part(created_at, _said(optional)))
+    )
 
 
-def many(
+def encode_plain(
     id_head: bytes,
     id_lows: Sequence[bytes],
     names: Sequence[str],
@@ -58,23 +71,33 @@ def many(
     return list(map(b"".join, zip(start, id_lows, middle, params, end, strict=False)))
 
 
-def _name_part(name: str) -> bytes:
-    return b'","event_name":%b,"event_params":' % orjson.dumps(name)
-
-
-def _end_part(created_at: bytes, timestamp: bytes | None = None) -> bytes:
-    happened = b"" if timestamp is None else b',"timestamp":"%b"' % timestamp
-    return b',"created_at":"%b"%b}' % (created_at, happened)
+def of_stored(stored: Stored) -> bytes:
+    """Return the row of a stored event; what is NULL is left out."""
+    parts = [
+        b'"%b":%b' % (field.name.encode(), field.kind.value.as_json(stored[field.name]))
+        for field in ANSWERED
+        if stored[field.name] is not None
+    ]
+    return b"{%b}" % b",".join(parts)
 
 
 def of_tuple(row: bytes) -> bytes:
     """Return the row that a COPY tuple of ours is."""
-    stored = copy_reader.decode(row)
-    timestamp = stored["timestamp"]
-    return row_json(
-        stored["id"].encode(),
-        stored["event_name"],
-        stored["event_params"].encode(),
-        stored["created_at"].encode(),
-        timestamp.encode() if timestamp else None,
+    return of_stored(copy_reader.decode(row))
+
+
+def _name_part(name: str) -> bytes:
+    return b'","event_name":%b,"event_params":' % orjson.dumps(name)
+
+
+def _end_part(created_at: bytes, said: bytes = b"") -> bytes:
+    return b',"created_at":"%b"%b}' % (created_at, said)
+
+
+def _said(optional: Sequence[bytes | None]) -> bytes:
+    """Return the members that a client's own fields add to a row."""
+    return b"".join(
+        b',"%b":%b' % (field.name.encode(), field.kind.value.as_json(field.kind.value.read(value)))
+        for field, value in zip(OPTIONAL, optional, strict=True)
+        if field.is_answered and value is not None
     )

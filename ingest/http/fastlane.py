@@ -25,7 +25,7 @@ from ingest.config import Limits
 from ingest.delivery.intake import Intake
 from ingest.delivery.outcome import COMMITTED, Duplicate, Outcome
 from ingest.errors import Refusal
-from ingest.events.row_json import alone
+from ingest.events import row_json
 from ingest.http import cors
 from ingest.http.head import END_OF_HEAD, REQUEST_BYTES_MAX, REQUEST_LINE, Head, parse
 from ingest.http.responses import CLOSING, DUPLICATE, NONE, head_raw, refuse_raw
@@ -41,7 +41,7 @@ HEADS_MAX: Final = 4096
 
 
 class FastLane:
-    """What the connections of one process share."""
+    """What the fast connections of one process share."""
 
     def __init__(
         self,
@@ -93,7 +93,7 @@ class FastLane:
 
 
 class FastConnection(asyncio.Protocol):
-    """One connection: at most one request in the pipeline, the bytes behind it wait."""
+    """One connection: at most one event in the queue, the bytes behind it wait."""
 
     __slots__ = (
         "_answer",
@@ -121,12 +121,12 @@ class FastConnection(asyncio.Protocol):
         self._since_s = lane.now_s
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin."""
+        """Join the connections that are swept."""
         self._transport = cast("asyncio.Transport", transport)
         self._lane.connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
-        """End; an event in the pipeline goes on without a listener."""
+        """Leave them; an event that is queued goes on without anybody to answer."""
         self._transport = None
         self._lane.connections.discard(self)
 
@@ -158,7 +158,7 @@ class FastConnection(asyncio.Protocol):
         self._go_on()
 
     def settle(self, outcome: Outcome, _row: bytes = b"") -> None:
-        """Answer; called by the writer once the event's outcome is known."""
+        """Answer the request; called by the writer once the event's outcome is known."""
         answer, self._answer = self._answer, None
         transport = self._transport
         if transport is None or answer is None:
@@ -167,6 +167,7 @@ class FastConnection(asyncio.Protocol):
         self._since_s = lane.now_s
         if outcome is COMMITTED and not lane.is_stopping and not self._is_half_closed:
             transport.write(b"%b%d\r\n\r\n%b" % (lane.success_head, len(answer), answer))
+            lane.metrics.committed_answers += 1
         else:
             self._write_uncommon(transport, answer, outcome)
         if self._buffer or self._is_half_closed or self._is_reading_paused:
@@ -208,8 +209,9 @@ class FastConnection(asyncio.Protocol):
             self._wait(data, could_be=True)
             return
         try:
-            self._answer = lane.intake.accept(head.app_id, data[end:size], self)
+            self._answer = lane.intake.accept(head.app, data[end:size], self)
         except Refusal as refusal:
+            lane.metrics.refused(refusal.code, head.app.id)
             self._refuse(refusal, data[size:])
             return
         except Exception:  # noqa: BLE001 - aiohttp's lane comes to the same end, and answers
@@ -222,7 +224,6 @@ class FastConnection(asyncio.Protocol):
         """Answer an event that the intake refuses; the connection goes on."""
         self._pieces = 0
         self._buffer = rest
-        self._lane.metrics.refused[refusal.code] += 1
         if self._transport is not None:
             self._write_uncommon(self._transport, b"", refusal)
         if self._buffer:
@@ -281,13 +282,13 @@ class FastConnection(asyncio.Protocol):
         is_last = lane.is_stopping or (self._is_half_closed and not self._buffer)
         if isinstance(outcome, Refusal):
             transport.write(refuse_raw(outcome, cors.headers_for(outcome.headers), is_last=is_last))
-            lane.metrics.requests[outcome.status] += 1
+            lane.metrics.answers[outcome.status] += 1
         else:
             headers = CLOSING if is_last else NONE
             if isinstance(outcome, Duplicate):
-                answer, headers = alone(outcome.row), {**headers, **DUPLICATE}
-                lane.metrics.requests[outcome.ack.value] += 1
+                answer, headers = row_json.body(outcome.row), {**headers, **DUPLICATE}
             status = outcome.ack.value if isinstance(outcome, Duplicate) else outcome.value
+            lane.metrics.answers[status] += 1
             head = head_raw(status, {**cors.headers_for(headers), **headers})
             transport.write(b"%b%d\r\n\r\n%b" % (head, len(answer), answer))
         if is_last:

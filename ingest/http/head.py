@@ -19,6 +19,8 @@ read or answered (DEFERRED)::
 from collections.abc import Callable
 from typing import Final
 
+from ingest.store.apps import App
+
 REQUEST_LINE: Final = b"POST /event HTTP/1.1\r\n"
 HEAD_BYTES_MAX: Final = 4096
 HEADERS_MAX: Final = 32
@@ -56,17 +58,17 @@ _VALUE: Final = bytes(range(0x20, 0x7F))
 _DIGITS: Final = b"0123456789"
 
 
-AppOf = Callable[[str], int | None]
+AppOf = Callable[[str], App | None]
 """Says which app a key belongs to, if any."""
 
 
 class Head:
     """An accepted head: whose event follows, and where it ends."""
 
-    __slots__ = ("app_id", "request_bytes")
+    __slots__ = ("app", "request_bytes")
 
-    def __init__(self, app_id: int, request_bytes: int) -> None:
-        self.app_id = app_id
+    def __init__(self, app: App, request_bytes: int) -> None:
+        self.app = app
         self.request_bytes = request_bytes
         """The size of head and body together."""
 
@@ -105,8 +107,8 @@ def _understand(
     body_bytes = int(length)
     if body_bytes > body_bytes_max or head_bytes + body_bytes > REQUEST_BYTES_MAX:
         return None
-    app_id = app_of(headers[b"x-api-key"].decode())
-    return None if app_id is None else Head(app_id, head_bytes + body_bytes)
+    app = app_of(headers[b"x-api-key"].decode())
+    return None if app is None else Head(app, head_bytes + body_bytes)
 
 
 def _is_made_of(text: bytes, allowed: bytes) -> bool:

@@ -31,7 +31,7 @@ _ESCAPE: Final = re.compile(r"\\(.)")
 
 
 class Preferences(NamedTuple):
-    """Those that this server knows."""
+    """The preferences that this server knows."""
 
     is_async: bool = False
     """`respond-async`: answer before the event is durable."""

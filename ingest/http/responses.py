@@ -34,7 +34,7 @@ def refuse(refusal: Refusal, headers: Mapping[str, str] = NONE) -> web.Response:
 
 
 def refuse_raw(refusal: Refusal, headers: Mapping[str, str] = NONE, *, is_last: bool) -> bytes:
-    """Return the same as bytes, for a request that aiohttp does not answer."""
+    """Return a whole refusal as bytes, for a request that aiohttp does not answer."""
     body = refusal.body()
     head = head_raw(
         refusal.status, {**refusal.headers, **headers, **(CLOSING if is_last else NONE)}

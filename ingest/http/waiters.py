@@ -1,8 +1,4 @@
-"""Who waits for an event's outcome on behalf of aiohttp's lane: a request, or nobody any more.
-
-The requests of this lane are counted when they are answered. So that none is counted twice, each
-waiter has its event left out of the answers that its batch counts.
-"""
+"""Who waits for an event's outcome on behalf of aiohttp's lane: a request, or nobody any more."""
 
 import asyncio
 from collections import Counter
@@ -33,16 +29,13 @@ class Outcomes(NamedTuple):
 class Answer:
     """A request that waits for its event's outcome."""
 
-    __slots__ = ("_metrics", "settled")
+    __slots__ = ("settled",)
 
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
+    def __init__(self) -> None:
         self.settled: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
 
     def settle(self, outcome: Outcome, _row: bytes = b"") -> None:
         """Wake the request; one that was cancelled in the meantime needs no answer."""
-        if isinstance(outcome, Ack):
-            self._metrics.uncounted_events += 1
         if not self.settled.done():
             self.settled.set_result(outcome)
 
@@ -54,8 +47,7 @@ class BatchAnswer:
     would stay until a collection, and those are rare.
     """
 
-    def __init__(self, metrics: Metrics, rows: Sequence[bytes], events: int) -> None:
-        self._metrics = metrics
+    def __init__(self, rows: Sequence[bytes], events: int) -> None:
         self._rows = rows
         """The COPY tuple of each event, by index; no two that wait here have the same id."""
         self._indices: dict[bytes, int] = {}
@@ -74,7 +66,6 @@ class BatchAnswer:
     def settle(self, outcome: Outcome, row: bytes = b"") -> None:
         """Note the outcome of one event, whichever that is if it is durable."""
         if outcome is COMMITTED:  # 0.1 µs like this, 0.2 by way of `note`
-            self._metrics.uncounted_events += 1
             self._unsettled -= 1
             if not self._unsettled:
                 self._finish()
@@ -84,7 +75,6 @@ class BatchAnswer:
     def note(self, index: int, outcome: Outcome) -> None:
         """Note the outcome of the event at `index`."""
         if isinstance(outcome, Ack):
-            self._metrics.uncounted_events += 1
             self._is_spooled |= outcome is Ack.SPOOLED
         else:
             self._outcomes[index] = outcome
@@ -112,7 +102,7 @@ class _Item:
         self._index = index
 
     def settle(self, outcome: Outcome, _row: bytes = b"") -> None:
-        """Tell the batch."""
+        """Note the outcome with the batch."""
         self._answer.note(self._index, outcome)
 
 
@@ -135,8 +125,6 @@ class EarlyAcks:
 
     def settle(self, outcome: Outcome, _row: bytes = b"") -> None:
         """Note an event that is lost to its sender; of any other there is nobody to tell."""
-        if isinstance(outcome, Ack):
-            self._metrics.uncounted_events += 1
         if not isinstance(outcome, Refusal):
             return
         self._metrics.async_refused_events += 1

@@ -1,13 +1,13 @@
 """Metrics: plain numbers that are counted once a batch and read at a scrape.
 
 The metrics balance at every scrape, because one scrape reads all of them between two turns of the
-event loop: accepted + recovered = committed + replayed + set aside + damaged + failed + duplicate
-+ in the spool + in the queue (waiting, or in a COPY). Labels come from closed sets only.
+event loop: accepted + recovered = committed + replayed + dead-lettered + damaged + failed +
+duplicate + in the spool + in the queue (waiting, or in a COPY). Labels come from closed sets only.
 """
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import Final, Protocol
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -26,6 +26,7 @@ from ingest.errors import Code
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_OK = 200
 _EVENTS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000)
 
 
@@ -42,19 +43,19 @@ class Gauges(Protocol):
 
     @property
     def unsettled_bytes(self) -> int:
-        """The bytes of their rows."""
+        """The size of the rows in the queue or in a COPY."""
 
 
 class SpoolGauges(Protocol):
-    """The same of the spool."""
+    """What is read of the spool at a scrape."""
 
     @property
     def bytes(self) -> int:
-        """What it takes on disk."""
+        """What the spool takes on disk."""
 
     @property
     def oldest_s(self) -> float:
-        """The age of its oldest event."""
+        """The age of the oldest event in the spool."""
 
     @property
     def recovered_events(self) -> int:
@@ -65,24 +66,27 @@ class SpoolGauges(Protocol):
         """Events that the disk damaged since they were appended or found; only ever grows."""
 
 
+UNKNOWN_APP: Final = 0
+"""The app of a request without a valid key; Postgres numbers apps from 1."""
+
+
 class Metrics:
     """What is counted, for one process."""
 
     def __init__(self) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
-        self.requests: Counter[int] = Counter()
-        """Answers by status."""
-        self.uncounted_events = 0
-        """Of the batch that is being answered: those that are no requests of the fast lane, which
-        are counted elsewhere. Their waiters count them here; a Counter would cost 0.1 µs more."""
-        self.refused: Counter[Code] = Counter()
-        """Refused events by code, before and after acceptance."""
+        self.answers: Counter[int] = Counter()
+        """Answers that were sent, by status; but for those in `committed_answers`."""
+        self.committed_answers = 0
+        """The fast lane's 200s: most of all answers, and in a Counter each would cost 0.1 µs."""
+        self._refusals: Counter[tuple[Code, int]] = Counter()
+        """Refused events by code and app, before and after acceptance."""
         self.committed_events = 0
         self.spooled_events = 0
         self.replayed_events = 0
-        self.set_aside_events = 0
-        """Spooled, and then refused by Postgres: in `rejected_events`."""
+        self.dead_lettered_events = 0
+        """Spooled, and then refused by Postgres: dead letters, in `rejected_events`."""
         self.failed_events = 0
         """Accepted, and then refused."""
         self.duplicate_events = 0
@@ -108,39 +112,40 @@ class Metrics:
         self._batch_events.observe(events)
         self._commit_seconds.observe(commit_s)
 
-    def answered(self, events: int, ack_s: float) -> None:
-        """Count that the requests of a committed batch have their answers."""
-        self._answered(200, events)
+    def acknowledged(self, ack_s: float) -> None:
+        """Count that all who waited for a committed batch have been told."""
         self._ack_seconds.observe(ack_s)
-
-    def _answered(self, status: int, events: int) -> None:
-        self.requests[status] += events - self.uncounted_events
-        self.uncounted_events = 0
 
     @property
     def recovered_events(self) -> int:
-        """Found in the spool: another process left them there."""
+        """Events found in the spool, left there by another process."""
         return self._spool.recovered_events if self._spool else 0
 
     @property
     def damaged_events(self) -> int:
-        """Spooled, and then damaged on the disk: set aside there."""
+        """Events that were spooled and that the disk then damaged."""
         return self._spool.newly_damaged_events if self._spool else 0
 
     @property
     def events_in_spool(self) -> int:
-        """Spooled and not yet replayed."""
+        """Events that are spooled and not yet replayed."""
         come = self.spooled_events + self.recovered_events
-        return come - self.replayed_events - self.set_aside_events - self.damaged_events
+        return come - self.replayed_events - self.dead_lettered_events - self.damaged_events
 
-    def spooled(self, events: int) -> None:
-        """Count a batch that is in the spool, and that its requests have their answers."""
-        self.spooled_events += events
-        self._answered(202, events)
+    def refused(self, code: Code, app_id: int, events: int = 1) -> None:
+        """Count events that their sender is told to be refused; every refusal comes by here.
 
-    def failed(self, code: Code, events: int) -> None:
-        """Count events that were accepted and then had to be refused."""
-        self.refused[code] += events
+        `app_id` is UNKNOWN_APP where no valid key was sent.
+        """
+        self._refusals[code, app_id] += events
+
+    def refused_events(self, code: Code) -> int:
+        """Return how many events of all apps were refused with a code."""
+        return sum(events for (each, _), events in self._refusals.items() if each is code)
+
+    def failed(self, code: Code, app_id: int, events: int = 1) -> None:
+        """Count refused events that had been accepted."""
+        self.refused(code, app_id, events)
         self.failed_events += events
 
     def attach(
@@ -186,15 +191,18 @@ class _Reader:
         """Yield every metric but the histograms."""
         metrics, gauges = self._metrics, self._gauges
         requests = CounterMetricFamily("nonito_requests", "Answers by status", labels=["status"])
-        for status, count in sorted(metrics.requests.items()):
+        answers = metrics.answers + Counter({_OK: metrics.committed_answers})
+        for status, count in sorted(answers.items()):
             requests.add_metric([str(status)], count)
-        rejected = CounterMetricFamily(
-            "nonito_events_rejected", "Refused events by code", labels=["code"]
+        refused = CounterMetricFamily(
+            "nonito_events_refused",
+            "Refused events by code",
+            labels=["code"],
         )
         for code in Code:
-            rejected.add_metric([code], metrics.refused[code])
+            refused.add_metric([code], metrics.refused_events(code))
         yield requests
-        yield rejected
+        yield refused
         yield _counter("events_accepted", "Events taken into the queue", gauges.accepted_events)
         yield _counter("events_committed", "Events committed at once", metrics.committed_events)
         yield _counter("events_failed", "Accepted events that were refused", metrics.failed_events)
@@ -227,9 +235,9 @@ class _Reader:
             "events_replayed", "Events brought from the spool to Postgres", metrics.replayed_events
         )
         yield _counter(
-            "events_set_aside",
+            "events_dead_lettered",
             "Events of the spool that Postgres refused: see nonito rejected",
-            metrics.set_aside_events,
+            metrics.dead_lettered_events,
         )
         yield _counter(
             "events_damaged", "Events that the spool's disk damaged", metrics.damaged_events

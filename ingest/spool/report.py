@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from ingest.errors import StartupError
 from ingest.events import copy_reader
-from ingest.events.copy_reader import Stored
+from ingest.events.fields import Stored
 from ingest.spool import batches, database
 from ingest.spool.batches import Entry
 from ingest.spool.database import DAMAGED_SUFFIX

@@ -40,7 +40,7 @@ class CopyConnection(Connection):
 
 
 class Copier(asyncio.Protocol):
-    """Has one statement on its way at a time, by the simple query protocol."""
+    """Speaks the simple query protocol, with one statement on its way at a time."""
 
     def __init__(self, transport: asyncio.Transport, owner: asyncio.Protocol) -> None:
         self._transport = transport
@@ -61,11 +61,11 @@ class Copier(asyncio.Protocol):
         return await self._run((statement, b"d", size, document, _COPY_DONE))
 
     async def execute(self, statement: bytes) -> str:
-        """Run a statement without rows that `query` made; otherwise like `copy`."""
+        """Run a statement that `query` made and that returns no rows; raises what `copy` raises."""
         return await self._run((statement,))
 
     async def fetch(self, statement: bytes) -> list[Fields]:
-        """Run a statement and return its rows, which the caller bounds; otherwise like `copy`."""
+        """Run a statement and return its rows, which the caller bounds; raise what `copy` does."""
         try:
             await self._run((statement,))
             return self._found

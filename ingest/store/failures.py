@@ -24,7 +24,8 @@ ROW_ERRORS: Final = frozenset(
 )
 # The session ended, or the server is stopping: it may have committed before it said so.
 _AMBIGUOUS_CLASSES: Final = ("08", "57P")
-# Data, integrity constraints, WITH CHECK OPTION, limits, RAISE.
+# Data, integrity constraints, WITH CHECK OPTION, limits, RAISE: Postgres judged the rows:
+# sending them again comes to the same end.
 _REFUSAL_CLASSES: Final = ("22", "23", "44", "54", "P0")
 _UNIQUE_VIOLATION: Final = "23505"
 _CHECK_VIOLATION: Final = "23514"
@@ -36,12 +37,17 @@ _COPY_LINE: Final = re.compile(r"^COPY \S+\D+(\d+)", re.MULTILINE)
 class RowRefused(Exception):  # noqa: N818 - an outcome, handled by taking the row out
     """Postgres refused one row of a COPY; none of its rows is stored."""
 
-    def __init__(self, index: int | None, sqlstate: str, message: str) -> None:
+    def __init__(
+        self, index: int | None, sqlstate: str, message: str, *, is_told: bool = True
+    ) -> None:
         super().__init__(message)
         self.index = index
         """Which row, from 0; None when the error did not say."""
         self.sqlstate = sqlstate
         self.message = message
+        self.is_told = is_told
+        """Whether its sender is told that the row is bad: its data is, whoever looks at it. False
+        for what a CHECK or a trigger of the operator's refuses, say: it may be mended one day."""
 
 
 class Outage(Enum):
@@ -75,15 +81,6 @@ class Unavailable(Exception):  # noqa: N818 - a state of the world, handled
         """Whether only a change of the configuration can mend it: no use in waiting."""
         self.sqlstate = sqlstate
         """What Postgres called it; empty if it said nothing."""
-
-    @property
-    def is_refusal(self) -> bool:
-        """Whether Postgres judged the rows, by a CHECK or a trigger of the operator's, say.
-
-        Not on the closed list, so a sender that waits is not told that its row is bad. But sending
-        these rows again comes to the same end.
-        """
-        return self.sqlstate.startswith(_REFUSAL_CLASSES) and self.sqlstate != _UNIQUE_VIOLATION
 
 
 class AlreadyStored(Unavailable):
@@ -120,7 +117,9 @@ def _judge(error: asyncpg.PostgresError, rows: int) -> RowRefused | Unavailable:
         # stray waited for the default one. Sent again it goes there.
         return Unavailable(reason, stored=False, outage=Outage.CONNECTION_LOST)
     if sqlstate == _UNIQUE_VIOLATION:
-        return AlreadyStored(reason, stored=None, outage=Outage.AWAY)
+        return AlreadyStored(reason, stored=None, outage=Outage.AWAY, sqlstate=sqlstate)
+    if rows and sqlstate.startswith(_REFUSAL_CLASSES):
+        return RowRefused(_row_index(error, rows), sqlstate, _message(error), is_told=False)
     return Unavailable(reason, stored=False, outage=Outage.AWAY, sqlstate=sqlstate)
 
 

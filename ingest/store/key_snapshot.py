@@ -23,6 +23,8 @@ class KnownKey(msgspec.Struct, frozen=True):
     app_id: int
     expires_s: float | None = None
     """Unix time."""
+    app_name: str = ""
+    """Empty in a file of the version before."""
 
 
 class KeySnapshot:

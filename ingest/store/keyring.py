@@ -14,6 +14,7 @@ from contextlib import suppress
 import structlog
 
 from ingest.store import keys
+from ingest.store.apps import App
 from ingest.store.failures import Unavailable
 from ingest.store.key_snapshot import KeySnapshot, KnownKey
 from ingest.store.postgres import Connection, Postgres, close
@@ -37,7 +38,7 @@ class Keyring:
         self._snapshot = snapshot
         self._poll_interval_s = poll_interval_s
         self._known: list[KnownKey] | None = None
-        self._apps: dict[bytes, int] = {}
+        self._apps: dict[bytes, App] = {}
         self._expiries_s: dict[bytes, float] = {}
         self._changed = asyncio.Event()
         self._forgetters: list[Callable[[], None]] = []
@@ -45,8 +46,8 @@ class Keyring:
     def __len__(self) -> int:
         return len(self._apps)
 
-    def app_of(self, secret: str) -> int | None:
-        """Return the id of the app that a key belongs to; None for a key that is not valid."""
+    def app_of(self, secret: str) -> App | None:
+        """Return the app that a key belongs to; None for a key that is not valid."""
         key = keys.digest(secret)
         # By our own clock as well: a key expires also while Postgres is away.
         if self._expiries_s.get(key, math.inf) <= time.time():
@@ -118,12 +119,15 @@ class Keyring:
 
     async def _read(self, connection: Connection) -> None:
         rows = await connection.fetch(
-            "SELECT secret_sha256, app_id, extract(epoch FROM expires_at)::float8 AS expires_s"
-            " FROM api_keys WHERE revoked_at IS NULL AND (expires_at > now()) IS NOT FALSE"
-            " ORDER BY id"
+            "SELECT secret_sha256, app_id, apps.name AS app_name,"
+            " extract(epoch FROM expires_at)::float8 AS expires_s"
+            " FROM api_keys JOIN apps ON apps.id = app_id"
+            " WHERE revoked_at IS NULL AND (expires_at > now()) IS NOT FALSE ORDER BY api_keys.id"
         )
         known = [
-            KnownKey(bytes(row["secret_sha256"]), int(row["app_id"]), row["expires_s"])
+            KnownKey(
+                bytes(row["secret_sha256"]), int(row["app_id"]), row["expires_s"], row["app_name"]
+            )
             for row in rows
         ]
         is_news = known != self._known
@@ -135,7 +139,7 @@ class Keyring:
 
     def _take(self, known: list[KnownKey]) -> None:
         self._known = known
-        self._apps = {key.secret_sha256: key.app_id for key in known}
+        self._apps = {key.secret_sha256: App(key.app_id, key.app_name) for key in known}
         self._expiries_s = {
             key.secret_sha256: key.expires_s for key in known if key.expires_s is not None
         }

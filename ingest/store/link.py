@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import asyncpg
 
@@ -15,8 +15,11 @@ from ingest.store.failures import (
     Unavailable,
     while_sending,
 )
-from ingest.store.merge import Earlier, Merge
+from ingest.store.merge import Earlier, Merge, Merged
 from ingest.store.postgres import Postgres, close
+from ingest.store.table import Table
+
+T = TypeVar("T")
 
 _CLOSE_TIMEOUT_S = 2.0
 _COMMIT = query("COMMIT")
@@ -26,14 +29,12 @@ _ROLLBACK = query("ROLLBACK")
 class CopyLink:
     """Connects when needed, and lets go of a connection that failed in any way."""
 
-    def __init__(self, postgres: Postgres, table: str, columns: tuple[str, ...], key: str) -> None:
+    def __init__(self, postgres: Postgres, table: Table) -> None:
         self._postgres = postgres
-        named = ", ".join(columns)
-        statement = f"COPY {table} ({named}) FROM STDIN (FORMAT binary)"
+        statement = f"COPY {table.name} ({table.column_list}) FROM STDIN (FORMAT binary)"
         self._statement = query(statement)
-        self._begin = query(postgres.begin)
         self._begin_and_copy = query(f"{postgres.begin}; {statement}")
-        self._merging = Merge(postgres.begin, table, columns, key)
+        self._merging = Merge(postgres.begin, table)
         self._timeout_s = postgres.commit_timeout_s
         self._connection: CopyConnection | None = None
         self._copier: Copier | None = None
@@ -48,15 +49,9 @@ class CopyLink:
         copy = self._copy_in_transaction if self._postgres.is_pooled else self._copy
         await self._run(copier, copy(copier, document, rows), rows, end_s)
 
-    async def rehearse(self, document: bytes, rows: int) -> None:
-        """Do the same without committing, to find out whether these rows are accepted."""
-        end_s = asyncio.get_running_loop().time() + self._timeout_s
-        copier = await self._connected()
-        await self._run(copier, self._copy_and_roll_back(copier, document, rows), rows, end_s)
-
     async def merge(
         self, document: bytes, rows: int, *, has_keys: bool, wants_earlier: bool = False
-    ) -> list[Earlier]:
+    ) -> Merged:
         """Store and commit the rows whose keys are not there yet; raise RowRefused or Unavailable.
 
         For rows that an earlier try may have stored. Returns what was there, if that is asked for.
@@ -64,16 +59,8 @@ class CopyLink:
         """
         end_s = asyncio.get_running_loop().time() + self._timeout_s
         copier = await self._connected()
-        earlier: list[Earlier] = []
-        work = self._merge(copier, document, rows, has_keys, earlier if wants_earlier else None)
-        await self._run(copier, work, rows, end_s)
-        return earlier
-
-    async def rehearse_merge(self, document: bytes, rows: int) -> None:
-        """Merge without committing, to find out whether these rows are accepted."""
-        end_s = asyncio.get_running_loop().time() + self._timeout_s
-        copier = await self._connected()
-        await self._run(copier, self._merge_and_roll_back(copier, document, rows), rows, end_s)
+        work = self._merge(copier, document, rows, has_keys=has_keys, wants_earlier=wants_earlier)
+        return await self._run(copier, work, rows, end_s)
 
     async def open(self) -> None:
         """Connect now, so that the first batch need not; raise Unavailable."""
@@ -98,7 +85,7 @@ class CopyLink:
         _check(await copier.copy(self._statement, document), rows)
 
     async def _copy_in_transaction(self, copier: Copier, document: bytes, rows: int) -> None:
-        """Do the same so that a pooler keeps the connection for us until all of it has arrived.
+        """COPY and commit so that a pooler keeps the connection for us until all of it has arrived.
 
         PgBouncer lends it to others once Postgres has answered. After an error that is too early:
         the next client's words then follow half a message of ours, and the connection hangs.
@@ -108,52 +95,35 @@ class CopyLink:
         _check(tag, rows)
         await copier.execute(_COMMIT)
 
-    async def _copy_and_roll_back(self, copier: Copier, document: bytes, rows: int) -> None:
-        await copier.execute(self._begin)
-        async with _rolling_back(copier):
-            await self._copy(copier, document, rows)
-        await copier.execute(_ROLLBACK)
-
     async def _merge(
-        self,
-        copier: Copier,
-        document: bytes,
-        rows: int,
-        has_keys: bool,  # noqa: FBT001
-        earlier: list[Earlier] | None,
-    ) -> None:
+        self, copier: Copier, document: bytes, rows: int, *, has_keys: bool, wants_earlier: bool
+    ) -> Merged:
+        earlier: list[Earlier] = []
         async with _rolling_back(copier):
             tag, inserted = await self._merging.run(copier, document, has_keys=has_keys)
             _check(tag, rows)
             if inserted < rows:
                 _check_missing(await self._merging.count_missing(copier))
-                if earlier is not None:
-                    earlier += await self._merging.ask(copier)
+                if wants_earlier:
+                    earlier = await self._merging.ask(copier)
         await copier.execute(_COMMIT)
-
-    async def _merge_and_roll_back(self, copier: Copier, document: bytes, rows: int) -> None:
-        async with _rolling_back(copier):
-            tag, _ = await self._merging.run(copier, document, has_keys=True)
-            _check(tag, rows)
-        await copier.execute(_ROLLBACK)
+        return Merged(rows - inserted, earlier)
 
     async def _run(
-        self, copier: Copier, work: Coroutine[Any, Any, None], rows: int, end_s: float
-    ) -> None:
+        self, copier: Copier, work: Coroutine[Any, Any, T], rows: int, end_s: float
+    ) -> T:
         """Do one COPY; let go of the connection if it fails for any reason but a row.
 
         One timer is all: a task of its own and an `asyncio.wait` cost 45 µs a batch.
         """
         expiry = asyncio.get_running_loop().call_at(end_s, copier.abort, TimeoutError())
         try:
-            await work
+            return await work
         except Exception as error:  # noqa: BLE001 - of any kind: it is classified, then raised
             failure = _judge(error, rows)
         except BaseException:
             self._let_go()
             raise
-        else:
-            return
         finally:
             expiry.cancel()
         if not isinstance(failure, RowRefused | AlreadyStored):

@@ -5,11 +5,11 @@ first seen, for `idempotency.KEPT`. What is inserted is sorted, because two that
 keys in opposite orders deadlock. Everything is one transaction.
 """
 
-from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from ingest.store.copier import Copier, Fields, query
 from ingest.store.idempotency import KEPT
+from ingest.store.table import Column, Table
 
 EARLIER_PARAMS_BYTES_MAX: Final = 1 << 20
 """Parameters of rows that were there before are told up to this size in all, printed or not: jsonb
@@ -17,7 +17,9 @@ may print many times longer than it was sent, and a batch may ask for thousands 
 
 _STAGING: Final = "nonito_staging"
 _KEPT: Final = f"interval '{KEPT.total_seconds():.0f} seconds'"
-_TIME: Final = "to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US')"
+_PARAMS: Final = "event_params"
+_TIME: Final = "timestamptz"
+_TIME_TEXT: Final = "to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US') AS {}"
 
 # A key that is older than KEPT is as good as none; of two new ones the first counts.
 _RESERVE: Final = f"""
@@ -39,28 +41,28 @@ WHERE idempotency_key IS NOT NULL;
 # Parameters are bounded as they are kept, then unpacked, then printed, and past a bound not even
 # looked at: 100 small retries of 1 MiB of 1e299 would unpack 250 MB and print 5 GB.
 _EARLIER: Final = f"""
-SELECT app_id, key, has_idempotency_key, id, event_name, created_at, happened_at,
-    CASE WHEN sum(octet_length(printed)) OVER told <= {EARLIER_PARAMS_BYTES_MAX} THEN printed END
+SELECT staged_app_id, key, has_idempotency_key,
+    CASE WHEN sum(octet_length(printed)) OVER told <= {EARLIER_PARAMS_BYTES_MAX} THEN printed END,
+    {{names}}
 FROM (
     SELECT *, CASE WHEN unpacked_bytes IS NOT NULL
         AND sum(unpacked_bytes) OVER told <= {EARLIER_PARAMS_BYTES_MAX}
         THEN params::text END AS printed
     FROM (
         SELECT *, CASE WHEN sum(pg_column_size(params)) OVER told <= {EARLIER_PARAMS_BYTES_MAX}
-            THEN pg_column_size(params || '{{}}') END AS unpacked_bytes
+            THEN pg_column_size(params || '{{{{}}}}') END AS unpacked_bytes
         FROM (
-            SELECT staged.app_id, coalesce(staged.idempotency_key, staged.id) AS key,
+            SELECT staged.app_id AS staged_app_id,
+                coalesce(staged.idempotency_key, staged.id) AS key,
                 staged.idempotency_key IS NOT NULL AS has_idempotency_key, found.*
             FROM {_STAGING} AS staged CROSS JOIN LATERAL (
-                SELECT id, event_name, event_params AS params,
-                    {_TIME.format("created_at")} AS created_at,
-                    {_TIME.format('"timestamp"')} AS happened_at
+                SELECT {_PARAMS} AS params, {{texts}}
                 FROM events WHERE events.app_id = staged.app_id AND events.id = staged.id
                 AND events.xmin <> pg_current_xact_id()::xid LIMIT 1
             ) AS found
-        ) AS earlier WINDOW told AS (ORDER BY app_id, key)
-    ) AS kept WINDOW told AS (ORDER BY app_id, key)
-) AS unpacked WINDOW told AS (ORDER BY app_id, key)
+        ) AS earlier WINDOW told AS (ORDER BY staged_app_id, key)
+    ) AS kept WINDOW told AS (ORDER BY staged_app_id, key)
+) AS unpacked WINDOW told AS (ORDER BY staged_app_id, key)
 """  # noqa: S608 - constants of ours
 # A subquery with a LIMIT for the same reason.
 _COUNT_MISSING: Final = f"""
@@ -71,37 +73,50 @@ SELECT count(*) FROM {_STAGING} AS staged WHERE (
 
 
 class Earlier(NamedTuple):
-    """An event that was stored before; texts as an answer has them."""
+    """An event that was stored before."""
 
     key: bytes
     """What it is known by, as `copy_reader.dedup_key` has it."""
-    id: bytes
-    name: str
-    params: bytes | None
-    """None past EARLIER_PARAMS_BYTES_MAX."""
-    created_at: bytes
-    timestamp: bytes | None
+    stored: dict[str, str | None]
+    """Its columns as texts, times in RFC 3339; `event_params` is None past
+    EARLIER_PARAMS_BYTES_MAX."""
+
+
+class Merged(NamedTuple):
+    """What a merge found."""
+
+    existing: int
+    """How many of the rows were there before."""
+    earlier: list[Earlier]
+    """The rows that were there before, if they were asked for."""
 
 
 class Merge:
     """The statements of one table, and how they follow each other."""
 
-    def __init__(self, begin: str, table: str, columns: Sequence[str], key: str) -> None:
-        named = ", ".join(columns)
+    def __init__(self, begin: str, table: Table) -> None:
+        named = table.column_list
         self._copy = query(
             # Not LIKE, which would want values for columns of the operator's that are NOT NULL.
             f"{begin}; CREATE TEMP TABLE {_STAGING} ON COMMIT DROP AS"  # noqa: S608
-            f" SELECT {named} FROM {table} WITH NO DATA;"
+            f" SELECT {named} FROM {table.name} WITH NO DATA;"
             f" COPY {_STAGING} ({named}) FROM STDIN (FORMAT binary)"
         )
+        key = ", ".join(table.primary_key)
         # By time, too: of two tries in one document the first is stored.
         insert = (
-            f"INSERT INTO {table} ({named}) SELECT {named} FROM {_STAGING}"  # noqa: S608
+            f"INSERT INTO {table.name} ({named}) SELECT {named} FROM {_STAGING}"  # noqa: S608
             f" ORDER BY {key}, created_at ON CONFLICT ({key}) DO NOTHING"
         )
         self._insert = query(insert)
         self._reserve_and_insert = query(_RESERVE + insert)
-        self._ask = query(_EARLIER)
+        self._told = [column for column in table.columns if column.name != _PARAMS]
+        self._ask = query(
+            _EARLIER.format(
+                names=", ".join(f'"{column.name}"' for column in self._told),
+                texts=", ".join(map(_as_text, self._told)),
+            )
+        )
         self._count_missing = query(_COUNT_MISSING)
 
     async def run(self, copier: Copier, document: bytes, *, has_keys: bool) -> tuple[str, int]:
@@ -120,23 +135,28 @@ class Merge:
 
     async def ask(self, copier: Copier) -> list[Earlier]:
         """Return the rows that `run` found there."""
-        return [_read(fields) for fields in await copier.fetch(self._ask)]
+        return [self._read(fields) for fields in await copier.fetch(self._ask)]
+
+    def _read(self, fields: Fields) -> Earlier:
+        texts = [None if field is None else field.decode() for field in fields]
+        app_id, key, has_idempotency_key, params, *values = texts
+        kind = b"k" if has_idempotency_key == "t" else b"i"
+        number = int(app_id or "").to_bytes(4, "big", signed=True)
+        stored = {
+            column.name: _shown(value) if value and column.sql_type == _TIME else value
+            for column, value in zip(self._told, values, strict=True)
+        }
+        return Earlier(
+            key=kind + number + bytes.fromhex((key or "").replace("-", "")),
+            stored={**stored, _PARAMS: params},
+        )
 
 
-def _read(fields: Fields) -> Earlier:
-    app_id, key, has_idempotency_key, event_id, name, created_at, happened_at, params = fields
-    kind = b"k" if has_idempotency_key == b"t" else b"i"
-    number = int(app_id or b"").to_bytes(4, "big", signed=True)
-    return Earlier(
-        key=kind + number + bytes.fromhex((key or b"").replace(b"-", b"").decode()),
-        id=event_id or b"",
-        name=(name or b"").decode(),
-        params=params,
-        created_at=_shown(created_at or b""),
-        timestamp=None if happened_at is None else _shown(happened_at),
-    )
+def _as_text(column: Column) -> str:
+    name = f'"{column.name}"'
+    return _TIME_TEXT.format(name, name) if column.sql_type == _TIME else name
 
 
-def _shown(time: bytes) -> bytes:
+def _shown(time: str) -> str:
     """Return a time with microseconds as an answer has it: to the millisecond, if that is exact."""
-    return time.removesuffix(b"000") + b"Z"
+    return time.removesuffix("000") + "Z"

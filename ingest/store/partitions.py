@@ -132,7 +132,7 @@ class Partitions:
             await asyncio.sleep(pause_s * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
 
     async def _look_after(self) -> bool:
-        """Do what is due; return whether nobody was in the way."""
+        """Make what is due, gather strays; return whether nobody was in the way."""
         try:
             await self.ensure()
             await self.gather_strays()
@@ -255,7 +255,7 @@ async def _attach(connection: Connection, wanted: Range, wait_s: float) -> list[
 
 
 async def _attach_ahead(connection: Connection, wanted: Range) -> list[Range]:
-    """Do so, however large the default partition is, for a range that will soon hold all events."""
+    """Make what is missing of a range that will soon hold all events, whatever that holds up."""
     try:
         return await _attach(connection, wanted, _AHEAD_TURN_S)
     except DefaultTooLarge:

@@ -5,48 +5,50 @@ one transaction, or because somebody said to drop it.
 """
 
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from enum import Enum
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import asyncpg
 
-from ingest.store.failures import AlreadyStored, RowRefused, Unavailable, while_sending
+from ingest.store.failures import AlreadyStored, RowRefused, while_sending
 from ingest.store.postgres import Connection
+from ingest.store.table import Column, Table
 
 MESSAGE_CHARS_MAX: Final = 1_000
 _UNSTORABLE: Final = re.compile("[\0\ud800-\udfff]")
 _NO_OBJECT: Final = ("22023", "event_params must be a JSON object")  # invalid parameter value
 _DROPPED: Final = ("02000", "events did not take it: a trigger dropped the row")  # no data
+_JSON: Final = "jsonb"
 
 
 class Rejected(NamedTuple):
-    """An event as text, and what Postgres said of it."""
+    """An event, and what Postgres said of it."""
 
-    app_id: int
-    id: UUID
-    event_name: str
-    event_params: str
-    """Meant to be a JSON object; it need not be even JSON."""
-    created_at: datetime
-    timestamp: datetime | None
-    idempotency_key: UUID | None
+    event: Mapping[str, Any]
+    """Its columns by name, as texts; None for what is NULL. `event_params` is meant to be a JSON
+    object, and need not be even JSON."""
     sqlstate: str
     message: str
+
+    @property
+    def id(self) -> UUID:
+        """The id of the event."""
+        return UUID(self.event["id"])
 
 
 class Listed(NamedTuple):
     """A rejected event with what only the table knows."""
 
-    event: Rejected
+    rejected: Rejected
     app: str
     """The app's name; `-` for one that is not there."""
     rejected_at: datetime
 
 
-class Outcome(Enum):
+class RetryResult(Enum):
     """What became of a rejected event that was tried again; the values are for people."""
 
     STORED = "stored"
@@ -60,33 +62,38 @@ class Retried(NamedTuple):
     """One event that was tried again."""
 
     id: UUID
-    outcome: Outcome
+    result: RetryResult
     reason: str = ""
     """Of a refusal: SQLSTATE and message."""
 
 
-async def add(connection: Connection, events: Sequence[Rejected]) -> None:
+async def add(connection: Connection, table: Table, events: Sequence[Rejected]) -> None:
     """Keep events that Postgres refused; those that are kept already stay as they are.
 
-    Text that no Postgres holds (U+0000, lone surrogates) is kept as its JSON escape, and a message
-    is cut to MESSAGE_CHARS_MAX, so that this can't be refused as well. All or none are added.
+    `table` is the one that they were meant for. Text that no Postgres holds (U+0000, lone
+    surrogates) is kept as its JSON escape, and a message is cut to MESSAGE_CHARS_MAX, so that this
+    can't be refused as well. All or none are added.
     """
     # In order of the key: two that add the same ones in opposite orders would deadlock.
-    ordered = sorted(map(_storable, events), key=lambda event: (event.app_id, event.id))
+    ordered = sorted(events, key=lambda each: (int(each.event["app_id"]), each.id))
+    values = [f"${number}::text::{_kept_type(c)}" for number, c in enumerate(table.columns, 1)]
+    count = len(values)
     await connection.executemany(
-        "INSERT INTO rejected_events"
-        " (app_id, id, event_name, event_params, created_at, timestamp, idempotency_key, sqlstate,"
-        " message) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (app_id, id) DO NOTHING",
-        ordered,
+        f"INSERT INTO rejected_events ({table.column_list}, sqlstate, message)"  # noqa: S608
+        f" VALUES ({', '.join(values)}, ${count + 1}, ${count + 2})"
+        " ON CONFLICT (app_id, id) DO NOTHING",
+        [_arguments(table, each) for each in ordered],
     )
 
 
-def _storable(event: Rejected) -> Rejected:
-    return event._replace(
-        event_name=_escaped(event.event_name),
-        event_params=_escaped(event.event_params),
-        message=_bounded(event.message),
-    )
+def _kept_type(column: Column) -> str:
+    return "text" if column.sql_type == _JSON else column.sql_type
+
+
+def _arguments(table: Table, rejected: Rejected) -> list[str | None]:
+    values = [rejected.event[column.name] for column in table.columns]
+    texts = [None if value is None else _escaped(str(value)) for value in values]
+    return [*texts, rejected.sqlstate, _bounded(rejected.message)]
 
 
 def _escaped(text: str) -> str:
@@ -102,16 +109,28 @@ async def count(connection: Connection) -> int:
     return int(await connection.fetchval("SELECT count(*) FROM rejected_events"))
 
 
-async def list_all(connection: Connection, limit: int) -> list[Listed]:
+async def list_all(connection: Connection, table: Table, limit: int) -> list[Listed]:
     """Return `limit` rejected events at most, the last rejected first."""
+    named = ", ".join(f"kept.{column.name}" for column in table.columns)
     rows = await connection.fetch(
-        "SELECT app_id, rejected_events.id, event_name, event_params, rejected_events.created_at,"
-        " timestamp, idempotency_key, sqlstate, message, coalesce(apps.name, '-') AS app,"
-        " rejected_at FROM rejected_events LEFT JOIN apps ON apps.id = app_id"
-        " ORDER BY rejected_at DESC, app_id, rejected_events.id LIMIT $1",
+        f"SELECT {named}, sqlstate, message, coalesce(apps.name, '-') AS app, rejected_at"  # noqa: S608
+        " FROM rejected_events AS kept LEFT JOIN apps ON apps.id = app_id"
+        " ORDER BY rejected_at DESC, app_id, kept.id LIMIT $1",
         limit,
     )
-    return [Listed(Rejected(*tuple(row)[:-2]), row["app"], row["rejected_at"]) for row in rows]
+    return [_listed(table, row) for row in rows]
+
+
+def _listed(table: Table, row: asyncpg.Record) -> Listed:
+    event = {column.name: _as_text(row[column.name]) for column in table.columns}
+    return Listed(Rejected(event, row["sqlstate"], row["message"]), row["app"], row["rejected_at"])
+
+
+def _as_text(value: object) -> object:
+    """Return a column's value as JSON can hold it."""
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    return str(value) if isinstance(value, UUID) else value
 
 
 async def drop(connection: Connection, ids: Sequence[UUID] | None) -> list[UUID]:
@@ -122,7 +141,9 @@ async def drop(connection: Connection, ids: Sequence[UUID] | None) -> list[UUID]
     return [row["id"] for row in rows]
 
 
-async def retry(connection: Connection, ids: Sequence[UUID] | None) -> AsyncIterator[Retried]:
+async def retry(
+    connection: Connection, table: Table, ids: Sequence[UUID] | None
+) -> AsyncIterator[Retried]:
     """Store rejected events, all of them for None, and yield what became of each.
 
     Each is a transaction of its own: one that is refused again stays, with the new reason, and
@@ -135,19 +156,20 @@ async def retry(connection: Connection, ids: Sequence[UUID] | None) -> AsyncIter
         ids,
     )
     for missing in set(ids or ()) - {row["id"] for row in rows}:
-        yield Retried(missing, Outcome.NOT_FOUND)
+        yield Retried(missing, RetryResult.NOT_FOUND)
     for row in rows:
-        yield await _retry_one(connection, row["app_id"], row["id"])
+        yield await _retry_one(connection, table, row["app_id"], row["id"])
 
 
-async def _retry_one(connection: Connection, app_id: int, event_id: UUID) -> Retried:
+async def _retry_one(connection: Connection, table: Table, app_id: int, event_id: UUID) -> Retried:
     try:
         async with connection.transaction():
-            return Retried(event_id, await _move(connection, app_id, event_id))
+            return Retried(event_id, await _move(connection, table, (app_id, event_id)))
     except RowRefused as refused:
         sqlstate, message = refused.sqlstate, refused.message
     except asyncpg.PostgresError as error:
-        if not _is_refusal(while_sending(error)):
+        # The key's own conflict is no error here: a unique violation is another index's, a refusal.
+        if not isinstance(while_sending(error, rows=1), RowRefused | AlreadyStored):
             raise
         sqlstate = error.sqlstate or ""
         message = " ".join(part for part in (error.message, error.detail) if part)
@@ -158,48 +180,33 @@ async def _retry_one(connection: Connection, app_id: int, event_id: UUID) -> Ret
         sqlstate,
         _bounded(message),
     )
-    return Retried(event_id, Outcome.REFUSED, f"{sqlstate} {message}")
+    return Retried(event_id, RetryResult.REFUSED, f"{sqlstate} {message}")
 
 
-def _is_refusal(failure: RowRefused | Unavailable) -> bool:
-    # The key's own conflict is no error here: a unique violation is another index's, a refusal.
-    return isinstance(failure, RowRefused | AlreadyStored) or failure.is_refusal
-
-
-async def _move(connection: Connection, app_id: int, event_id: UUID) -> Outcome:
+async def _move(connection: Connection, table: Table, key: tuple[int, UUID]) -> RetryResult:
     """Move an event into `events`, within a transaction; raise what Postgres says of it."""
-    key = (app_id, event_id)
-    row = await connection.fetchrow(
-        "SELECT event_name, event_params, created_at, timestamp, idempotency_key"
-        " FROM rejected_events"
-        " WHERE app_id = $1 AND id = $2 FOR UPDATE",
-        *key,
+    params = await connection.fetchval(
+        "SELECT event_params FROM rejected_events WHERE app_id = $1 AND id = $2 FOR UPDATE", *key
     )
-    if row is None:  # somebody else was faster
-        return Outcome.NOT_FOUND
-    outcome = await _store(connection, key, row)
-    await connection.execute("DELETE FROM rejected_events WHERE app_id = $1 AND id = $2", *key)
-    return outcome
-
-
-async def _store(connection: Connection, key: tuple[int, UUID], row: asyncpg.Record) -> Outcome:
-    params = row["event_params"]
+    if params is None:  # somebody else was faster
+        return RetryResult.NOT_FOUND
     if await connection.fetchval("SELECT jsonb_typeof($1::text::jsonb)", params) != "object":
         raise RowRefused(None, *_NO_OBJECT)
+    result = await _store(connection, table, key)
+    await connection.execute("DELETE FROM rejected_events WHERE app_id = $1 AND id = $2", *key)
+    return result
+
+
+async def _store(connection: Connection, table: Table, key: tuple[int, UUID]) -> RetryResult:
+    values = ", ".join(f'"{column.name}"::{column.sql_type}' for column in table.columns)
     done = await connection.execute(
-        "INSERT INTO events"
-        " (app_id, id, event_name, event_params, created_at, timestamp, idempotency_key)"
-        " VALUES ($1, $2, $3, $4::text::jsonb, $5, $6, $7) ON CONFLICT (app_id, id) DO NOTHING",
+        f"INSERT INTO events ({table.column_list}) SELECT {values} FROM rejected_events"  # noqa: S608
+        " WHERE app_id = $1 AND id = $2 ON CONFLICT (app_id, id) DO NOTHING",
         *key,
-        row["event_name"],
-        params,
-        row["created_at"],
-        row["timestamp"],
-        row["idempotency_key"],
     )
     if done == "INSERT 0 1":
-        return Outcome.STORED
+        return RetryResult.STORED
     is_there = "SELECT EXISTS (SELECT FROM events WHERE app_id = $1 AND id = $2)"
     if not await connection.fetchval(is_there, *key):
         raise RowRefused(None, *_DROPPED)
-    return Outcome.ALREADY_STORED
+    return RetryResult.ALREADY_STORED

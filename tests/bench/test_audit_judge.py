@@ -251,7 +251,7 @@ def test_books_off_by_one_event_do_not_balance() -> None:
         b"nonito_events_spooled_total 3.0\nnonito_events_failed_total 1.0\n"
         b"nonito_queue_events 1.0\n"
         b"nonito_events_recovered_total 2.0\nnonito_events_replayed_total 4.0\n"
-        b'nonito_spool_events 1.0\nnonito_events_rejected_total{code="invalid_json"} 7.0\n'
+        b'nonito_spool_events 1.0\nnonito_events_refused_total{code="invalid_json"} 7.0\n'
     )
     samples = parse(text)
     assert imbalance(samples) == ""

@@ -3,21 +3,36 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from ingest.delivery.outcome import Outcome
+import orjson
+
+from ingest.delivery.committer import MERGES, Committer
+from ingest.delivery.events_table import EVENTS
+from ingest.delivery.fallback import Fallback
+from ingest.delivery.outcome import Duplicate, Outcome
 from ingest.delivery.queue import EventQueue
+from ingest.delivery.retries import Retries
+from ingest.delivery.spill import Spill
 from ingest.delivery.writer import Writer
 from ingest.events import copy_format
 from ingest.events.ids import IdSequence
 from ingest.observe.metrics import Metrics
+from ingest.spool import Spool
+from ingest.store.failures import Outage, Unavailable
 from ingest.store.health import Health
 from ingest.store.link import CopyLink
-from ingest.store.merge import Earlier
+from ingest.store.merge import Merged
+from ingest.store.partitions import Partitions
 from ingest.store.postgres import Postgres
 from tests.support.postgres import fetch
+from tests.support.rows import tail
 
 GOOD = b'{"a": 1}'
 BAD = b'{"a": "\\u0000"}'  # no event with this gets past the intake
+CHECK = "ALTER TABLE events ADD CONSTRAINT test_named CHECK (event_name <> 'wrong')"
+EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 ids = IdSequence()
 
 
@@ -43,10 +58,52 @@ class CountingLink(CopyLink):
         self.copies += 1
         await super().copy(document, rows)
 
-    async def merge(self, document: bytes, rows: int, **options: bool) -> list[Earlier]:
+    async def merge(
+        self, document: bytes, rows: int, *, has_keys: bool, wants_earlier: bool = False
+    ) -> Merged:
         """Count, and merge."""
         self.merges += 1
-        return await super().merge(document, rows, **options)
+        return await super().merge(document, rows, has_keys=has_keys, wants_earlier=wants_earlier)
+
+
+class BreakingLink(CountingLink):
+    """A link that Postgres goes away from before one of its COPYs and merges."""
+
+    goes_at = 0
+
+    async def copy(self, document: bytes, rows: int) -> None:
+        """Copy, unless Postgres has gone."""
+        self._break()
+        await super().copy(document, rows)
+
+    async def merge(
+        self, document: bytes, rows: int, *, has_keys: bool, wants_earlier: bool = False
+    ) -> Merged:
+        """Merge, unless Postgres has gone."""
+        self._break()
+        return await super().merge(document, rows, has_keys=has_keys, wants_earlier=wants_earlier)
+
+    def _break(self) -> None:
+        if self.goes_at and self.copies + self.merges >= self.goes_at:
+            raise Unavailable("gone", stored=False, outage=Outage.AWAY)
+
+
+def make_row(
+    params: bytes = GOOD,
+    *,
+    name: bytes = b"name",
+    key: bytes | None = None,
+    event_id: bytes | None = None,
+) -> bytes:
+    """Return a row with an id of its own, unless one is given."""
+    made, _, received = ids.next()
+    times = received.row if key is None else tail(received.micros, None, key)
+    return copy_format.row(copy_format.row_head(1), event_id or made, name, params, times)
+
+
+def make_rows(number: int, **others: bytes) -> list[bytes]:
+    """Return many."""
+    return [make_row(**others) for _ in range(number)]
 
 
 class Surroundings:
@@ -59,7 +116,7 @@ class Surroundings:
         self.queue = EventQueue(
             events_max=10_000, bytes_max=10**8, batch_events_max=5000, batch_bytes_max=10**7
         )
-        self.link = CountingLink(postgres, copy_format.TABLE, copy_format.COLUMNS, copy_format.KEY)
+        self.link = CountingLink(postgres, EVENTS)
         self.health = Health(self.link, copy_format.document([]))
 
     def put_row(self, event_id: bytes, name: bytes, params: bytes, times: bytes) -> Sender:
@@ -80,6 +137,73 @@ class Surroundings:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
             await self.link.close()
+
+
+class PlainSurroundings(Surroundings):
+    """With a writer of the plain queue."""
+
+    def __init__(self, postgres: Postgres, spool: Spool | None = None) -> None:
+        super().__init__(postgres)
+        self.writer = Writer(
+            self.queue,
+            Committer(self.link),
+            self.health,
+            Fallback(spool, self.metrics),
+            self.metrics,
+        )
+
+    def put(self, params: bytes = GOOD, *, name: bytes = b"name") -> Sender:
+        """Queue an event; return who waits for it."""
+        event_id, _, received = ids.next()
+        return self.put_row(event_id, name, params, received.row)
+
+
+class DedupSurroundings(Surroundings):
+    """With the dedup queue's writer."""
+
+    def __init__(self, postgres: Postgres, spool: Spool | None = None) -> None:
+        super().__init__(postgres)
+        fallback, retries = Fallback(spool, self.metrics), Retries(spool, self.metrics)
+        self.spill = Spill(self.queue, fallback, retries)
+        committer = Committer(
+            self.link,
+            partitions=Partitions(postgres, "month", 1),
+            merges=MERGES,
+            wants_earlier=True,
+        )
+        self.writer = Writer(self.queue, committer, self.health, fallback, self.metrics, retries)
+
+    def put(
+        self,
+        event_id: bytes | None = None,
+        *,
+        name: bytes = b"name",
+        params: bytes = GOOD,
+        key: bytes | None = None,
+        created_at: datetime | None = None,
+    ) -> Sender:
+        """Queue an event; return who waits for it."""
+        moment = created_at or datetime.now(UTC)
+        times = tail((moment - EPOCH) // timedelta(microseconds=1), None, key)
+        return self.put_row(event_id or ids.next()[0], name, params, times)
+
+    @property
+    def balance(self) -> int:
+        """Return what came in less what became of it."""
+        metrics = self.metrics
+        gone = metrics.committed_events + metrics.failed_events + metrics.duplicate_events
+        return self.queue.accepted_events - gone - metrics.spooled_events
+
+
+async def outcome_of(sender: Sender) -> Outcome:
+    """Return what one sender was told."""
+    return (await outcomes_of([sender]))[0]
+
+
+def row_of(outcome: Outcome) -> Any:  # noqa: ANN401 - any JSON value
+    """Return the row that a duplicate is told."""
+    assert isinstance(outcome, Duplicate)
+    return orjson.loads(outcome.row)
 
 
 async def outcomes_of(senders: Sequence[Sender]) -> list[Outcome]:

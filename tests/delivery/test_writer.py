@@ -6,35 +6,29 @@ from unittest.mock import patch
 
 import pytest
 
-from ingest.delivery.fallback import Fallback
-from ingest.delivery.writer import Writer
+from ingest.delivery.outcome import Ack
 from ingest.errors import Code, Refusal
 from ingest.events import copy_format
+from ingest.spool import Spool
 from ingest.store import failures
 from ingest.store.postgres import Postgres
-from tests.delivery.surroundings import BAD, GOOD, Sender, Surroundings, count, ids, outcomes_of
-from tests.support.postgres import fetch
-
-
-class Pipeline(Surroundings):
-    """With one writer."""
-
-    def __init__(self, postgres: Postgres) -> None:
-        super().__init__(postgres)
-        self.writer = Writer(
-            self.queue, self.link, self.health, Fallback(None, self.metrics), self.metrics
-        )
-
-    def put(self, params: bytes) -> Sender:
-        """Queue an event."""
-        event_id, _, received = ids.next()
-        return self.put_row(event_id, b"name", params, received.row)
+from tests.delivery.surroundings import (
+    BAD,
+    CHECK,
+    GOOD,
+    PlainSurroundings,
+    Sender,
+    count,
+    ids,
+    outcomes_of,
+)
+from tests.support.postgres import fetch, make_postgres
 
 
 @pytest.fixture
-def pipeline(postgres: Postgres) -> Pipeline:
-    """A pipeline on the test's database."""
-    return Pipeline(postgres)
+def pipeline(postgres: Postgres) -> PlainSurroundings:
+    """A writer without a spool on the test's database."""
+    return PlainSurroundings(postgres)
 
 
 async def codes_of(senders: list[Sender]) -> list[Code | None]:
@@ -45,7 +39,7 @@ async def codes_of(senders: list[Sender]) -> list[Code | None]:
 
 @pytest.mark.parametrize("bad", [0, 1, 2, 5, 10])
 async def test_bad_rows_among_1000_cost_only_their_senders(
-    pipeline: Pipeline, database_url: str, bad: int
+    pipeline: PlainSurroundings, database_url: str, bad: int
 ) -> None:
     """Their neighbours are committed, with one more COPY for each bad row."""
     places = set(random.Random(bad).sample(range(1000), bad))
@@ -59,7 +53,7 @@ async def test_bad_rows_among_1000_cost_only_their_senders(
 
 
 async def test_batch_of_nothing_but_bad_rows_stores_nothing(
-    pipeline: Pipeline, database_url: str
+    pipeline: PlainSurroundings, database_url: str
 ) -> None:
     """And the next batch is written as if nothing had been."""
     async with pipeline.running():
@@ -72,9 +66,9 @@ async def test_batch_of_nothing_but_bad_rows_stores_nothing(
 
 @pytest.mark.parametrize("place", [0, 1, 7, 15, 16])
 async def test_bad_row_that_the_error_does_not_name_is_found(
-    pipeline: Pipeline, database_url: str, place: int
+    pipeline: PlainSurroundings, database_url: str, place: int
 ) -> None:
-    """Without a line in the error's context it is found by bisection; none is stored twice."""
+    """Without a line in the error's context it is found in halves; none is stored twice."""
     senders = [pipeline.put(BAD if each == place else GOOD) for each in range(17)]
     with patch.object(failures, "_row_index", lambda *_: None):
         async with pipeline.running():
@@ -83,7 +77,61 @@ async def test_bad_row_that_the_error_does_not_name_is_found(
     assert await count(database_url) == 16
 
 
-async def test_events_that_arrive_during_a_commit_travel_together(pipeline: Pipeline) -> None:
+async def test_rows_that_the_operator_s_check_refuses_are_spooled_and_their_neighbours_committed(
+    own_url: str, spool: Spool
+) -> None:
+    """Also beside a bad row, whose sender is told; Postgres is not taken to be away."""
+    await fetch(own_url, CHECK)
+    pipeline = PlainSurroundings(make_postgres(own_url), spool)
+    wrong, bad = {0, 7, 8, 20, 99}, 50
+    senders = [
+        pipeline.put(BAD if place == bad else GOOD, name=b"wrong" if place in wrong else b"name")
+        for place in range(100)
+    ]
+    async with pipeline.running():
+        outcomes = await outcomes_of(senders)
+    assert {place for place, told in enumerate(outcomes) if told is Ack.SPOOLED} == wrong
+    refusal = outcomes.pop(bad)
+    assert isinstance(refusal, Refusal)
+    assert refusal.code is Code.REJECTED_BY_DATABASE
+    assert outcomes.count(Ack.COMMITTED) == await count(own_url) == 100 - len(wrong) - 1
+    assert spool.events == len(wrong)
+    assert pipeline.health.is_up
+    metrics = pipeline.metrics
+    counted = (metrics.committed_events, metrics.spooled_events, metrics.failed_events)
+    assert counted == (94, 5, 1)
+
+
+async def test_batch_with_many_such_rows_is_spooled_whole(own_url: str, spool: Spool) -> None:
+    """Each costs two COPYs more, and others wait; the next batch is written as if nothing were."""
+    await fetch(own_url, CHECK)
+    pipeline = PlainSurroundings(make_postgres(own_url), spool)
+    names = [b"wrong" if place % 10 == 0 else b"name" for place in range(1000)]
+    senders = [pipeline.put(name=name) for name in names]
+    async with pipeline.running():
+        assert set(await outcomes_of(senders)) == {Ack.SPOOLED}
+        assert pipeline.link.copies <= 100
+        assert await outcomes_of([pipeline.put()]) == [Ack.COMMITTED]
+    assert (spool.events, await count(own_url)) == (1000, 1)
+
+
+async def test_row_that_the_operator_s_check_refuses_is_refused_without_a_spool(
+    own_url: str,
+) -> None:
+    """There is nowhere to keep it: it is told not to be stored, and not to be bad."""
+    await fetch(own_url, CHECK)
+    pipeline = PlainSurroundings(make_postgres(own_url))
+    senders = [pipeline.put(name=name) for name in (b"name", b"wrong", b"name")]
+    async with pipeline.running():
+        assert await codes_of(senders) == [None, Code.DATABASE_ERROR, None]
+    (refusal,) = [told for told in await outcomes_of(senders) if isinstance(told, Refusal)]
+    assert "was not stored" in refusal.message
+    assert await count(own_url) == 2
+
+
+async def test_events_that_arrive_during_a_commit_travel_together(
+    pipeline: PlainSurroundings,
+) -> None:
     """Group commit without a timer: the second batch is all that gathered meanwhile."""
     first = pipeline.put(GOOD)
     async with pipeline.running():
@@ -94,7 +142,7 @@ async def test_events_that_arrive_during_a_commit_travel_together(pipeline: Pipe
 
 
 async def test_missing_table_refuses_without_dropping_silently_and_heals(
-    pipeline: Pipeline, database_url: str
+    pipeline: PlainSurroundings, database_url: str
 ) -> None:
     """An operator's error is a 500 that says not stored; afterwards events are stored again."""
     await fetch(database_url, "ALTER TABLE events RENAME TO hidden")
@@ -111,7 +159,7 @@ async def test_missing_table_refuses_without_dropping_silently_and_heals(
 
 
 async def test_writer_that_is_cancelled_in_a_commit_answers_its_senders(
-    pipeline: Pipeline,
+    pipeline: PlainSurroundings,
 ) -> None:
     """Nobody is left waiting, and the answer doesn't say that nothing was stored."""
     async with pipeline.running():
@@ -125,7 +173,7 @@ async def test_writer_that_is_cancelled_in_a_commit_answers_its_senders(
 
 
 async def test_id_that_is_stored_already_costs_no_neighbour_anything(
-    pipeline: Pipeline, database_url: str
+    pipeline: PlainSurroundings, database_url: str
 ) -> None:
     """A client that was told its id before the commit may have sent it again as its own."""
     event_id, _, received = ids.next()

@@ -8,9 +8,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ingest.errors import Code, Refusal
-from ingest.events import client_fields, copy_reader
+from ingest.events import client_fields
 from ingest.events.client_fields import ClientFields, Span
 from ingest.events.event import Event
+from ingest.events.fields import Kind
 from ingest.events.ids import moved
 
 NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
@@ -31,9 +32,7 @@ def read(
 
 def told(timestamp: str) -> str:
     """Return a time as it is answered."""
-    micros = read(timestamp).timestamp_us
-    assert micros is not None
-    return copy_reader.rfc3339(micros)
+    return str(Kind.TIME.value.read(read(timestamp).values["timestamp"]))
 
 
 def refused(timestamp: str | None = None, event_id: str | None = None, span: Span = SPAN) -> Code:
@@ -192,7 +191,7 @@ def test_window_holds_for_times_and_ids(of: str, moment: datetime, is_in: bool) 
     sent = (timestamp, None) if of == "timestamp" else (None, event_id)
     if is_in:
         found = read(*sent)
-        assert (found.timestamp_ms, found.id) == (
+        assert (found.happened_ms, found.id) == (
             (unix_ms, None) if of == "timestamp" else (None, UUID(event_id).bytes)
         )
     else:
@@ -213,14 +212,14 @@ def test_time_that_no_id_can_carry_is_refused_whatever_the_window() -> None:
     for sent in ("1969-12-31T23:59:59.999Z", "1930-01-01T00:00:00Z"):
         assert refused(sent, span=century) is Code.INVALID_TIMESTAMP
     first = read("1970-01-01T00:00:00Z", span=century)
-    assert first.timestamp_ms == 0
-    assert moved(bytes(16), first.timestamp_ms) == bytes(16)
+    assert first.happened_ms == 0
+    assert moved(bytes(16), first.happened_ms) == bytes(16)
 
 
 def test_window_may_be_nothing_but_now() -> None:
     """Both its sides can be configured to 0."""
     now = Span(past_ms=0, future_ms=0)
-    assert read(NOW.isoformat(), span=now).timestamp_ms == NOW_MS
+    assert read(NOW.isoformat(), span=now).happened_ms == NOW_MS
     for beside in (NOW - MS, NOW + MS):
         assert refused(beside.isoformat(), span=now) is Code.INVALID_TIMESTAMP
 

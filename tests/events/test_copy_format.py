@@ -5,11 +5,13 @@ from uuid import UUID
 
 import pytest
 
+from ingest.delivery.events_table import EVENTS
 from ingest.events import copy_format
 from ingest.events.ids import moment
 from ingest.store.link import CopyLink
 from ingest.store.postgres import Postgres
 from tests.support.postgres import fetch
+from tests.support.rows import tail
 
 ID = UUID("01a20775-3827-7f9a-a84b-77c69c54c242")
 KEY = UUID("c5d7a1f0-9b1e-4b52-8f3e-ffffffffffff")
@@ -33,8 +35,8 @@ GOLDEN = {
 
 def make_row(timestamp_us: int | None, key: UUID | None) -> bytes:
     """Return the row of which all is known but its two last fields."""
-    tail = copy_format.tail(CREATED_US, timestamp_us, key.bytes if key else None)
-    return copy_format.row(copy_format.row_head(7), ID.bytes, "é".encode(), b'{"a": 1}', tail)
+    end = tail(CREATED_US, timestamp_us, key.bytes if key else None)
+    return copy_format.row(copy_format.row_head(7), ID.bytes, "é".encode(), b'{"a": 1}', end)
 
 
 ROW = make_row(None, None)
@@ -48,9 +50,9 @@ def test_row_has_the_documented_bytes(timestamp_us: int | None, key: UUID | None
 
 def test_plain_tail_is_the_one_that_is_made_once_a_millisecond() -> None:
     """What the intake appends to a plain event ends with two NULLs."""
-    tail = copy_format.tail(CREATED_US, None, None)
-    assert tail == moment(1_768_046_400_123).row
-    assert tail[12:] == copy_format.PLAIN
+    end = copy_format.tail(CREATED_US)
+    assert end == moment(1_768_046_400_123).row
+    assert end[12:] == copy_format.PLAIN
 
 
 def test_document_has_the_documented_frame() -> None:
@@ -63,7 +65,7 @@ async def test_rows_come_back_from_postgres_as_they_were_made(
     postgres: Postgres, database_url: str
 ) -> None:
     """Every column, to the microsecond."""
-    link = CopyLink(postgres, copy_format.TABLE, copy_format.COLUMNS, copy_format.KEY)
+    link = CopyLink(postgres, EVENTS)
     other_id = ID.bytes[:-1] + b"\0"
     full = make_row(TIMESTAMP_US, KEY).replace(ID.bytes, other_id)
     await link.copy(copy_format.document([ROW, full]), 2)

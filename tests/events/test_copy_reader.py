@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from ingest.events import copy_format, copy_reader
 from ingest.events.ids import moment
+from tests.support.rows import tail
 
 ID = UUID("01a20775-3827-7f9a-a84b-77c69c54c242")
 PARAMS = b'{"a":123456789012345678901234567890,"b":0.1234567890123456789}'
@@ -21,8 +22,8 @@ patient = settings(deadline=None)
 
 def make_row(timestamp_us: int | None, key: bytes | None, created_us: int = CREATED_US) -> bytes:
     """Return a row of app 7."""
-    tail = copy_format.tail(created_us, timestamp_us, key)
-    return copy_format.row(copy_format.row_head(7), ID.bytes, "é".encode(), PARAMS, tail)
+    end = tail(created_us, timestamp_us, key)
+    return copy_format.row(copy_format.row_head(7), ID.bytes, "é".encode(), PARAMS, end)
 
 
 ROW = make_row(None, None)
@@ -39,7 +40,7 @@ def made_rows(draw: st.DrawFn) -> bytes:
         draw(sixteen),
         draw(st.binary(max_size=30)),
         draw(st.binary(max_size=60)),
-        copy_format.tail(draw(micros), draw(st.none() | micros), draw(st.none() | sixteen)),
+        tail(draw(micros), draw(st.none() | micros), draw(st.none() | sixteen)),
     )
 
 
@@ -52,7 +53,7 @@ def of_five_fields(row: bytes) -> bytes:
 def is_plain(row: bytes) -> bool:
     """Return whether a row ends with two NULLs, and not with a time or key that looks like them."""
     _, tail_at, end = copy_reader._measure(row, 0)
-    return end - tail_at == len(copy_format.tail(0, None, None))
+    return end - tail_at == len(copy_format.tail(0))
 
 
 @patient

@@ -17,10 +17,12 @@ from ingest.events.copy_reader import decode
 from ingest.events.drafts import Draft, Drafts
 from ingest.events.event import Events, decode_array
 from ingest.events.ids import IdSequence
+from ingest.store.apps import App
 from tests.http.documents import PARAMS
 
 DAY_MS = 24 * 3600 * 1000
 NAME_CHARS_MAX = 20
+APP = App(1, "test")
 CLIENTS_ID = "019ba7f6-a200-7abc-8def-0123456789ab"
 USUAL = b'{"event_name":"a","event_params":{"n":1}}'
 ODD = [
@@ -116,7 +118,7 @@ def draft_together(bodies: list[bytes]) -> list[Draft | Refusal] | None:
     if decoded is None:
         return None
     drafts = Drafts()
-    make_intake().draft_all(1, decoded, drafts)
+    make_intake().draft_all(APP, decoded, drafts)
     return drafts_of(drafts)
 
 
@@ -127,7 +129,7 @@ def draft_together(bodies: list[bytes]) -> list[Draft | Refusal] | None:
 def test_events_are_understood_together_as_each_alone(bodies: list[bytes]) -> None:
     """Their rows and their answers, and the refusals of the bad ones among them."""
     intake = make_intake()
-    alone = [essence(intake.draft(1, body)) for body in bodies]
+    alone = [essence(intake.draft(APP, body)) for body in bodies]
     together = draft_together(bodies)
     if together is None:
         # Generated parameters may have a lone surrogate or invalid UTF-8.

@@ -156,7 +156,7 @@ def test_event_that_is_refused_after_its_early_answer_is_counted_and_logged(
     wait_for(lambda: server.metrics()["nonito_async_events_refused_total"] == 2)
     metrics = server.metrics()
     assert metrics["nonito_events_failed_total"] == 3
-    assert metrics["nonito_events_rejected_total{rejected_by_database}"] == 3
+    assert metrics["nonito_events_refused_total{rejected_by_database}"] == 3
     assert books_balance(metrics) == 0
     server.stop()
     assert sorted(stored(database_url).values()) == ["good", "good"]

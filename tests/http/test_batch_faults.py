@@ -21,11 +21,12 @@ from ingest.events.drafts import Drafts
 from ingest.events.event import decode_array
 from ingest.events.ids import IdSequence
 from ingest.http.authentication import Authenticator
-from ingest.http.batch import BatchRoute
+from ingest.http.batch_route import BatchRoute
 from ingest.http.bodies import BodyReader
 from ingest.http.waiters import BatchAnswer, EarlyAcks
 from ingest.observe.metrics import Metrics
 from ingest.store import keys
+from ingest.store.apps import App
 from ingest.store.cluster import Cluster
 from ingest.store.keyring import Keyring
 from ingest.store.postgres import Postgres
@@ -246,10 +247,10 @@ NOT_STORED = Refusal(Code.OVERLOADED, "The event was not stored.")
 def make_route() -> BatchRoute:
     """Return the route with everything that it needs to understand a batch."""
     metrics, limits = Metrics(), Limits()
-    lanes = Queues(
+    queues = Queues(
         lambda: EventQueue(events_max=100, bytes_max=MIB, batch_events_max=10, batch_bytes_max=MIB)
     )
-    intake = Intake(lanes, event_name_chars_max=255, span=Span(0, 0), has_partition=lambda _: True)
+    intake = Intake(queues, event_name_chars_max=255, span=Span(0, 0), has_partition=lambda _: True)
     keyring = Keyring(Postgres("", connect_timeout_s=1, commit_timeout_s=1), poll_interval_s=1)
     authenticator = Authenticator(keyring)
     return BatchRoute(
@@ -273,18 +274,20 @@ async def test_refused_events_leave_no_cycle_that_holds_their_batch() -> None:
     drafts = Drafts()
     decoded = decode_array(b'[{"event_name":"b"},{"event_name":""}]')
     assert decoded is not None
-    await make_route()._draft(1, [[b"{}", b'{"event_name":"a"}', b"[" * 5000], decoded], drafts)
+    await make_route()._draft(
+        App(1, "shop"), [[b"{}", b'{"event_name":"a"}', b"[" * 5000], decoded], drafts
+    )
     assert (len(drafts.rows), sorted(drafts.refusals)) == (5, [0, 2, 4])
     del drafts
     assert sum(isinstance(found, Refusal) for found in gc.get_objects()) == before
 
 
 @pytest.mark.usefixtures("without_collections")
-async def test_answered_batch_leaves_no_cycle_that_holds_its_fates() -> None:
+async def test_answered_batch_leaves_no_cycle_that_holds_its_outcomes() -> None:
     """They are rows of some MiB if it was sent before."""
     head, ids = copy_format.row_head(1), IdSequence()
     made = [copy_format.row(head, ids.next()[0], b"a", b"{}", b"") for _ in range(3)]
-    answer = BatchAnswer(Metrics(), made, 3)
+    answer = BatchAnswer(made, 3)
     waiter = answer.of(1)
     waiter.settle(Duplicate(Ack.SPOOLED, b"{}"))
     answer.settle(Ack.COMMITTED)
@@ -296,7 +299,7 @@ async def test_answered_batch_leaves_no_cycle_that_holds_its_fates() -> None:
 
 async def test_batch_without_a_good_event_is_settled_at_once() -> None:
     """Nobody would ever settle it."""
-    outcomes = await asyncio.wait_for(BatchAnswer(Metrics(), [b""], 0).settled, 1)
+    outcomes = await asyncio.wait_for(BatchAnswer([b""], 0).settled, 1)
     assert (outcomes.uncommon, outcomes.is_spooled) == ({}, False)
 
 
@@ -305,7 +308,7 @@ async def count_turns(events: list[bytes]) -> int:
     decoded = decode_array(b"[%b]" % b",".join(events))
     assert decoded is not None
     drafts = Drafts()
-    drafting = asyncio.create_task(make_route()._draft(1, [decoded], drafts))
+    drafting = asyncio.create_task(make_route()._draft(App(1, "shop"), [decoded], drafts))
     turns = 0
     while not drafting.done():
         turns += 1

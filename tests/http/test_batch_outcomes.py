@@ -77,9 +77,9 @@ def test_bad_events_cost_only_themselves(server: Server, url: str, kind: str) ->
     assert told(answer) == stored(url, name)
     assert len(told(answer)) == 50
     after = server.metrics()
-    refused = {name: after[name] - before[name] for name in after if "rejected_total" in name}
+    refused = {name: after[name] - before[name] for name in after if "refused_total" in name}
     assert {name: count for name, count in refused.items() if count} == {
-        f"nonito_events_rejected_total{{{code}}}": count
+        f"nonito_events_refused_total{{{code}}}": count
         for code, count in Counter(expected.values()).items()
     }
 

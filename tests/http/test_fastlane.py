@@ -8,6 +8,7 @@ import pytest
 from bench import fuzz
 from ingest.http import head
 from ingest.http.head import HEAD_BYTES_MAX, HEADERS_MAX, REQUEST_BYTES_MAX, Head, parse
+from ingest.store.apps import App
 
 KEY = "nk_" + "k" * 43
 LINE = b"POST /event HTTP/1.1"
@@ -25,7 +26,7 @@ def head_of(*lines: bytes) -> bytes:
 
 def parsed(*lines: bytes) -> Head | None:
     """Return what the fast lane makes of a head; the one valid key belongs to app 7."""
-    return parse(head_of(*lines), lambda key: 7 if key == KEY else None)
+    return parse(head_of(*lines), lambda key: App(7, "shop") if key == KEY else None)
 
 
 def without(line: bytes, *instead: bytes) -> tuple[bytes, ...]:
@@ -38,7 +39,7 @@ def test_plain_head_says_whose_event_follows_and_where_it_ends() -> None:
     """The app of the key, and the size of head and body."""
     head = parsed(*PLAIN)
     assert head is not None
-    assert (head.app_id, head.request_bytes) == (7, len(head_of(*PLAIN)) + 41)
+    assert (head.app.id, head.request_bytes) == (7, len(head_of(*PLAIN)) + 41)
 
 
 @pytest.mark.parametrize(

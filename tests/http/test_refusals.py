@@ -6,14 +6,12 @@ import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
-from unittest.mock import Mock
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
-from ingest.config import Limits
-from ingest.http.handlers import Handlers
+from ingest.http.router import Router, ingestion
 from ingest.observe.metrics import Metrics
 from tests.conftest import StartServer
 from tests.http.cases import HOST, KEY, join, post
@@ -228,12 +226,15 @@ def test_failure_of_the_server_is_a_500_without_a_trace() -> None:
     assert_refusal(answer, 500, "internal_error")
     assert b"secret" not in response.body
     assert response.headers["Access-Control-Allow-Origin"] == "*"
-    assert metrics.requests == {500: 1}
+    assert metrics.answers == {500: 1}
 
 
 async def _dispatch_to_a_failing_handler(metrics: Metrics) -> web.Response:
-    keyring = Mock(app_of=Mock(side_effect=RuntimeError("a secret")))
-    handlers = Handlers(Mock(), keyring, Mock(), Mock(), metrics, Limits())
+    async def fail(_: web.BaseRequest) -> web.Response:
+        await asyncio.sleep(0)
+        raise RuntimeError("a secret")
+
+    router = Router({"/event": ingestion(fail)}, metrics)
     request = make_mocked_request("POST", "/event", headers={"X-API-Key": "a"})
     request.protocol.is_last = False  # type: ignore[attr-defined] # a Mock
-    return await handlers.dispatch(request)
+    return await router.dispatch(request)

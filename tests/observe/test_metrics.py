@@ -21,7 +21,7 @@ KINDS = {
     "nonito_requests": "counter",
     "nonito_events_accepted": "counter",
     "nonito_events_committed": "counter",
-    "nonito_events_rejected": "counter",
+    "nonito_events_refused": "counter",
     "nonito_batch_events": "histogram",
     "nonito_commit_seconds": "histogram",
     "nonito_ack_seconds": "histogram",
@@ -60,7 +60,7 @@ Scrape = dict[str, float]
 
 def rejected(scrape: Scrape, *, only: set[str] | None = None) -> dict[str, float]:
     """Return the counts of refused events that are not zero, by code."""
-    prefix = "nonito_events_rejected_total{"
+    prefix = "nonito_events_refused_total{"
     return {
         code: value
         for name, value in scrape.items()
@@ -88,7 +88,7 @@ def test_exposition_has_every_metric_with_its_kind(shared_server: Server) -> Non
     assert answer.headers["Content-Type"].startswith("text/plain; version=")
     assert {name: families[name].type for name in KINDS} == KINDS
     assert all(families[name].documentation for name in KINDS)
-    codes = {sample.labels["code"] for sample in families["nonito_events_rejected"].samples}
+    codes = {sample.labels["code"] for sample in families["nonito_events_refused"].samples}
     assert codes == set(Code)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ingest.errors import StartupError
-from ingest.events.copy_reader import Stored
+from ingest.events.fields import Stored
 from ingest.spool.report import Export, FileStatus, export, status
 from tests.spool.spooling import (
     appending_process,

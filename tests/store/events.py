@@ -8,10 +8,12 @@ from uuid import UUID
 
 import asyncpg
 
+from ingest.delivery.events_table import EVENTS
 from ingest.events import copy_format
 from ingest.events.ids import IdSequence
 from ingest.store.link import CopyLink
 from ingest.store.postgres import Postgres
+from ingest.store.rejected import Rejected
 from tests.support.postgres import fetch
 
 _ids = IdSequence()
@@ -40,9 +42,34 @@ def make_event_at(event_id: UUID) -> Event:
     return Event(event_id, row)
 
 
+def make_rejected(
+    params: str = "{}",
+    *,
+    name: str = "test",
+    message: str = "x",
+    created_at: str = "2026-01-10T12:00:00.123456Z",
+) -> Rejected:
+    """Return an event of app 1 that Postgres refused."""
+    event = {
+        "app_id": 1,
+        "id": str(make_event().id),
+        "event_name": name,
+        "event_params": params,
+        "created_at": created_at,
+        "timestamp": None,
+        "idempotency_key": None,
+    }
+    return Rejected(event, "22P05", message)
+
+
+def changed(rejected: Rejected, **columns: object) -> Rejected:
+    """Return a rejected event with other values in some columns."""
+    return rejected._replace(event={**rejected.event, **columns})
+
+
 def make_link(postgres: Postgres) -> CopyLink:
     """Return a link to the events table."""
-    return CopyLink(postgres, copy_format.TABLE, copy_format.COLUMNS, copy_format.KEY)
+    return CopyLink(postgres, EVENTS)
 
 
 async def copy(link: CopyLink, *events: Event) -> None:

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from ingest.events import copy_format
 from ingest.store import attachment, migrations
-from ingest.store.failures import Unavailable
+from ingest.store.failures import RowRefused
 from ingest.store.partitions import Partitions
 from ingest.store.periods import Range, name_of, period_of
 from tests.store.events import copy, make_event, make_link
@@ -23,6 +23,7 @@ from tests.store.strays import (
     ms,
 )
 from tests.support.postgres import fetch, make_postgres
+from tests.support.rows import tail
 
 JANUARY = Range(day("2024-01-01"), day("2024-02-01"))
 PROOFS = "SELECT conname FROM pg_constraint WHERE conname LIKE 'nonito_proof_%'"
@@ -50,8 +51,8 @@ async def test_strays_move_as_they_are(bare_url: str) -> None:
     now = datetime.now(UTC)
     stray = make_event_of(day("2024-01-15"))
     key = uuid.uuid4()
-    tail = copy_format.tail(1, 2, key.bytes)
-    full = copy_format.row(copy_format.row_head(7), stray.id.bytes, b"full", b'{"a":[1.50]}', tail)
+    end = tail(1, 2, key.bytes)
+    full = copy_format.row(copy_format.row_head(7), stray.id.bytes, b"full", b'{"a":[1.50]}', end)
     link = make_link(make_postgres(bare_url))
     await link.copy(copy_format.document([full]), 1)
     await copy_of(link, "2023-12-31", "2024-02-01")
@@ -117,11 +118,12 @@ async def test_proof_that_fails_is_taken_away(
 
 
 async def test_proof_that_a_dead_server_left_is_taken_away(bare_url: str) -> None:
-    """It refuses events that no partition holds."""
+    """It refuses events that no partition holds, and no sender is told that they are bad."""
     await fetch(bare_url, LEFT_PROOF)
     link = make_link(make_postgres(bare_url))
-    with pytest.raises(Unavailable):
+    with pytest.raises(RowRefused) as refused:
         await copy_of(link, "2024-01-15")
+    assert not refused.value.is_told
     await make_partitions(bare_url).ensure()
     assert await fetch(bare_url, PROOFS) == []
     await copy_of(link, "2024-01-15")

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from ingest.store import keys
+from ingest.store.apps import App
 from ingest.store.cluster import Cluster
 from ingest.store.keyring import Keyring
 from ingest.store.postgres import Postgres
@@ -58,7 +59,8 @@ async def test_created_key_is_known_within_a_second(postgres: Postgres, database
         await until(lambda: len(keyring) == 2, 1.0)
         rows = await fetch(database_url, "SELECT id, name FROM apps")
         ids = {row["name"]: row["id"] for row in rows}
-        assert (keyring.app_of(shop), keyring.app_of(blog)) == (ids["shop"], ids["blog"])
+        assert keyring.app_of(shop) == App(ids["shop"], "shop")
+        assert keyring.app_of(blog) == App(ids["blog"], "blog")
         for wrong in ("", shop[:-1], shop + "x", shop.swapcase(), shop[:11], "\udcff", "ä"):
             assert keyring.app_of(wrong) is None
 

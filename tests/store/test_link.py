@@ -10,6 +10,7 @@ from ingest.store.failures import ROW_ERRORS, Outage, RowRefused, Unavailable
 from ingest.store.postgres import Postgres
 from tests.store.events import Event, assert_works, copy, make_event, make_link, stored_ids
 from tests.support.postgres import fetch, make_postgres
+from tests.support.rows import tail
 
 # A trigger on events that runs TG_WHEN, for each TG_LEVEL, and does BODY.
 TRIGGER = """
@@ -18,6 +19,7 @@ TRIGGER = """
     EXECUTE FUNCTION test_trigger()
 """
 RAISE = "RAISE EXCEPTION 'no' USING ERRCODE = '22003';"
+JUDGE = "IF NEW.event_name = 'bad' THEN RAISE 'no'; END IF; RETURN NEW;"
 
 
 def make_bad(sqlstate: str) -> Event:
@@ -32,7 +34,7 @@ def make_bad(sqlstate: str) -> Event:
         case "22003":
             return make_event(params=b'{"a":1e200000}')
         case "22008":
-            return make_event(created_at=copy_format.tail((1 << 63) - 2, None, None))
+            return make_event(created_at=tail((1 << 63) - 2, None, None))
         case "54001":
             return make_event(params=b"[" * 100_000 + b"]" * 100_000)
     raise AssertionError(sqlstate)
@@ -80,6 +82,7 @@ async def test_refused_row_is_named_by_its_index_and_nothing_is_stored(
         await copy(link, *batch)
     assert (refused.value.index, refused.value.sqlstate) == (3, sqlstate)
     assert refused.value.message
+    assert refused.value.is_told
     assert await stored_ids(database_url) == set()
     await assert_works(link, database_url)
     await link.close()
@@ -136,23 +139,27 @@ async def fetch_script(url: str, script: str) -> None:
     await fetch(url, f"DO $do$ BEGIN EXECUTE $script${script}$script$; END $do$")
 
 
-async def test_rehearsal_stores_nothing(postgres: Postgres, database_url: str) -> None:
-    """Good rows pass a rehearsal and are not stored; the next copy on the link is."""
-    link = make_link(postgres)
-    await link.rehearse(copy_format.document([make_event().row]), 1)
-    assert await stored_ids(database_url) == set()
-    await assert_works(link, database_url)
-    await link.close()
-
-
-async def test_rehearsal_refuses_what_a_copy_refuses(postgres: Postgres, database_url: str) -> None:
-    """A bad row fails a rehearsal as it fails a copy, and the link works afterwards."""
-    link = make_link(postgres)
+@pytest.mark.parametrize(
+    ("rule", "sqlstate"),
+    [
+        (TRIGGER.format(when="BEFORE", level="ROW", body=JUDGE), "P0001"),
+        ("ALTER TABLE events ADD CONSTRAINT test_named CHECK (event_name <> 'bad')", "23514"),
+    ],
+    ids=["trigger", "CHECK"],
+)
+async def test_row_that_the_operator_s_own_rule_refuses_is_named_and_not_for_its_data(
+    own_url: str, rule: str, sqlstate: str
+) -> None:
+    """A COPY of no rows, as a probe is, can't be refused for a row."""
+    await fetch_script(own_url, rule)
+    link = make_link(make_postgres(own_url))
     with pytest.raises(RowRefused) as refused:
-        await link.rehearse(copy_format.document([make_event().row, make_bad("22003").row]), 2)
-    assert (refused.value.index, refused.value.sqlstate) == (1, "22003")
-    await assert_works(link, database_url)
-    assert len(await stored_ids(database_url)) == 1
+        await copy(link, make_event(), make_event(name=b"bad"), make_event())
+    found = refused.value
+    assert (found.index, found.sqlstate, found.is_told) == (1, sqlstate, False)
+    assert await stored_ids(own_url) == set()
+    await copy(link)
+    await assert_works(link, own_url)
     await link.close()
 
 

@@ -203,12 +203,13 @@ async def test_refused_row_is_named_and_harms_no_other_client(
     await neighbour.close()
 
 
-async def test_rehearsal_stores_nothing(pooled: Postgres, database_url: str) -> None:
-    """It is one transaction, on one connection."""
+async def test_refused_merge_stores_nothing(pooled: Postgres, database_url: str) -> None:
+    """It is one transaction, on one connection, which is then in order."""
     link = make_link(pooled)
-    await link.rehearse(copy_format.document([make_event().row]), 1)
-    with pytest.raises(RowRefused):
-        await link.rehearse(copy_format.document([make_event(params=BAD).row]), 1)
+    rows = [make_event().row, make_event(params=BAD).row]
+    with pytest.raises(RowRefused) as refused:
+        await link.merge(copy_format.document(rows), 2, has_keys=False)
+    assert (refused.value.index, refused.value.sqlstate) == (1, "22P05")
     assert await stored_ids(database_url) == set()
     await assert_works(link, database_url)
     await link.close()

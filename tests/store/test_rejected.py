@@ -7,11 +7,13 @@ from uuid import UUID
 
 import pytest
 
+from ingest.delivery.events_table import EVENTS
 from ingest.store import rejected
 from ingest.store.failures import Unavailable
 from ingest.store.postgres import Postgres
-from ingest.store.rejected import MESSAGE_CHARS_MAX, Listed, Outcome, Rejected
-from tests.store.events import make_event
+from ingest.store.rejected import MESSAGE_CHARS_MAX, Listed, Rejected, RetryResult
+from tests.store.events import changed
+from tests.store.events import make_rejected as make
 from tests.support.postgres import fetch, make_postgres
 
 MOMENT = datetime(2026, 1, 10, 12, 0, 0, 123456, tzinfo=UTC)
@@ -25,43 +27,41 @@ async def _nothing_rejected(database_url: str) -> None:
     await fetch(database_url, "DELETE FROM rejected_events")
 
 
-def make(
-    params: str = "{}", *, name: str = "test", app_id: int = 1, message: str = "x"
-) -> Rejected:
-    """Return an event that was refused."""
-    return Rejected(app_id, make_event().id, name, params, MOMENT, None, None, "22P05", message)
-
-
 async def add(postgres: Postgres, *events: Rejected) -> None:
     """Keep rejected events."""
     async with postgres.session() as connection:
-        await rejected.add(connection, events)
+        await rejected.add(connection, EVENTS, events)
 
 
 async def listed(postgres: Postgres, limit: int = 10_000) -> list[Listed]:
     """Return what is kept."""
     async with postgres.session() as connection:
-        return await rejected.list_all(connection, limit)
+        return await rejected.list_all(connection, EVENTS, limit)
 
 
 async def kept(postgres: Postgres) -> set[UUID]:
     """Return the ids of what is kept."""
-    return {each.event.id for each in await listed(postgres)}
+    return {each.rejected.id for each in await listed(postgres)}
 
 
-async def retry(postgres: Postgres, ids: Sequence[UUID] | None) -> dict[UUID, Outcome]:
+async def retry(postgres: Postgres, ids: Sequence[UUID] | None) -> dict[UUID, RetryResult]:
     """Retry, and return what became of each."""
     async with postgres.session() as connection:
-        return {each.id: each.outcome async for each in rejected.retry(connection, ids)}
+        return {each.id: each.result async for each in rejected.retry(connection, EVENTS, ids)}
 
 
 async def test_rejected_event_is_kept_as_it_was(postgres: Postgres) -> None:
     """Every field, and when; the app's name where there is such an app."""
-    event = make(BAD, name=HOSTILE, app_id=7, message="unsupported Unicode escape sequence")
+    event = changed(
+        make(BAD, name=HOSTILE, message="unsupported Unicode escape sequence"),
+        app_id=7,
+        timestamp="2026-01-10T11:59:59Z",
+        idempotency_key=str(make().id),
+    )
     before = datetime.now(UTC)
     await add(postgres, event)
     (found,) = await listed(postgres)
-    assert found.event == event
+    assert found.rejected == event
     assert found.app == "-"
     assert timedelta(seconds=-60) < found.rejected_at - before < timedelta(seconds=60)
 
@@ -69,7 +69,7 @@ async def test_rejected_event_is_kept_as_it_was(postgres: Postgres) -> None:
 async def test_app_is_listed_by_its_name(postgres: Postgres, database_url: str) -> None:
     """As it was made by `nonito keys create`."""
     ((app_id,),) = await fetch(database_url, "INSERT INTO apps (name) VALUES ('shop') RETURNING id")
-    await add(postgres, make(app_id=app_id))
+    await add(postgres, changed(make(), app_id=app_id))
     assert [each.app for each in await listed(postgres)] == ["shop"]
 
 
@@ -77,8 +77,8 @@ async def test_rejected_event_is_kept_once_as_it_was_first(postgres: Postgres) -
     """A replay that is repeated after a crash adds nothing, and undoes nobody's mending."""
     event = make(BAD)
     await add(postgres, event)
-    await add(postgres, event._replace(event_params="{}", message="later"), make())
-    by_id = {each.event.id: each.event for each in await listed(postgres)}
+    await add(postgres, changed(event, event_params="{}")._replace(message="later"), make())
+    by_id = {each.rejected.id: each.rejected for each in await listed(postgres)}
     assert len(by_id) == 2
     assert by_id[event.id] == event
 
@@ -86,7 +86,7 @@ async def test_rejected_event_is_kept_once_as_it_was_first(postgres: Postgres) -
 async def test_same_id_of_two_apps_is_two_events(postgres: Postgres) -> None:
     """The key is app and id, as in `events`."""
     event = make()
-    await add(postgres, event, event._replace(app_id=2))
+    await add(postgres, event, changed(event, app_id=2))
     assert len(await listed(postgres)) == 2
 
 
@@ -106,13 +106,14 @@ async def test_text_that_postgres_can_not_hold_is_escaped(
     """And everything else is kept as it is."""
     await add(postgres, make(text, name=text, message=text))
     ((found, _, _),) = await listed(postgres)
-    assert (found.event_name, found.event_params, found.message) == (stored, stored, stored)
+    kept = (found.event["event_name"], found.event["event_params"], found.message)
+    assert kept == (stored, stored, stored)
 
 
 async def test_message_is_bounded(postgres: Postgres) -> None:
     """Also one that grows by being escaped."""
     await add(postgres, make(message="m" * 5000), make(message="\0" * 999))
-    sizes = [len(each.event.message) for each in await listed(postgres)]
+    sizes = [len(each.rejected.message) for each in await listed(postgres)]
     assert sizes == [MESSAGE_CHARS_MAX, MESSAGE_CHARS_MAX]
 
 
@@ -121,8 +122,8 @@ async def test_list_is_bounded_and_starts_with_the_newest(postgres: Postgres) ->
     older, newer = make(), make()
     await add(postgres, older)
     await add(postgres, newer)
-    assert [each.event.id for each in await listed(postgres, 1)] == [newer.id]
-    assert [each.event.id for each in await listed(postgres)] == [newer.id, older.id]
+    assert [each.rejected.id for each in await listed(postgres, 1)] == [newer.id]
+    assert [each.rejected.id for each in await listed(postgres)] == [newer.id, older.id]
     async with postgres.session() as connection:
         assert await rejected.count(connection) == 2
 
@@ -142,7 +143,7 @@ async def test_mended_event_is_stored_with_its_id_and_time(
     await add(postgres, event)
     mended = '{"n": 123456789012345678901234567890.123456789}'
     await fetch(database_url, "UPDATE rejected_events SET event_params = $1", mended)
-    assert await retry(postgres, [event.id]) == {event.id: Outcome.STORED}
+    assert await retry(postgres, [event.id]) == {event.id: RetryResult.STORED}
     (row,) = await fetch(database_url, "SELECT app_id, id, event_params::text, * FROM events")
     assert (row["app_id"], row["id"], row["event_name"]) == (1, event.id, "sale")
     assert (row[2], row["created_at"]) == (mended, MOMENT)
@@ -154,20 +155,25 @@ async def test_still_bad_event_stays_with_the_new_reason_and_blocks_none(
 ) -> None:
     """Good ones before and behind it are stored."""
     events = sorted([make(), make(), make(), make()], key=lambda event: event.id)
-    events[1] = events[1]._replace(event_params="{", sqlstate="54000", message="of old")
-    events[2] = events[2]._replace(event_params='{"n": 1e999999}')
+    events[1] = changed(events[1], event_params="{")._replace(sqlstate="54000", message="of old")
+    events[2] = changed(events[2], event_params='{"n": 1e999999}')
     await add(postgres, *events)
     async with postgres.session() as connection:
-        retried = [each async for each in rejected.retry(connection, None)]
-    outcomes = [each.outcome for each in retried]
-    assert outcomes == [Outcome.STORED, Outcome.REFUSED, Outcome.REFUSED, Outcome.STORED]
+        retried = [each async for each in rejected.retry(connection, EVENTS, None)]
+    results = [each.result for each in retried]
+    assert results == [
+        RetryResult.STORED,
+        RetryResult.REFUSED,
+        RetryResult.REFUSED,
+        RetryResult.STORED,
+    ]
     assert "22P02 invalid input syntax for type json" in retried[1].reason
-    reasons = {each.event.id: each.event for each in await listed(postgres)}
+    reasons = {each.rejected.id: each.rejected for each in await listed(postgres)}
     assert reasons.keys() == {events[1].id, events[2].id}
     assert reasons[events[1].id].sqlstate == "22P02"
     assert "invalid input syntax" in reasons[events[1].id].message
     assert reasons[events[2].id].sqlstate == "22003"
-    assert reasons[events[1].id].event_params == "{"
+    assert reasons[events[1].id].event["event_params"] == "{"
     ((count,),) = await fetch(database_url, "SELECT count(*) FROM events")
     assert count == 2
 
@@ -179,7 +185,7 @@ async def test_event_is_not_mended_into_something_else_than_an_object(
     """What the door refuses does not come in by the window."""
     event = make(params)
     await add(postgres, event)
-    assert await retry(postgres, None) == {event.id: Outcome.REFUSED}
+    assert await retry(postgres, None) == {event.id: RetryResult.REFUSED}
     ((found, _, _),) = await listed(postgres)
     assert "must be a JSON object" in found.message
     assert await fetch(database_url, "SELECT FROM events") == []
@@ -197,7 +203,7 @@ async def test_event_that_is_stored_already_is_left_as_it_is(
         MOMENT,
     )
     await add(postgres, event)
-    assert await retry(postgres, [event.id]) == {event.id: Outcome.ALREADY_STORED}
+    assert await retry(postgres, [event.id]) == {event.id: RetryResult.ALREADY_STORED}
     assert [row["event_name"] for row in await fetch(database_url, "TABLE events")] == ["first"]
     assert await kept(postgres) == set()
 
@@ -206,8 +212,8 @@ async def test_only_those_that_are_named_are_retried(postgres: Postgres) -> None
     """An id that is not there is told of."""
     named, other, unknown = make(), make(), make()
     await add(postgres, named, other)
-    outcomes = await retry(postgres, [named.id, unknown.id])
-    assert outcomes == {named.id: Outcome.STORED, unknown.id: Outcome.NOT_FOUND}
+    results = await retry(postgres, [named.id, unknown.id])
+    assert results == {named.id: RetryResult.STORED, unknown.id: RetryResult.NOT_FOUND}
     assert await kept(postgres) == {other.id}
     assert await retry(postgres, []) == {}
 
@@ -220,9 +226,9 @@ async def test_two_that_retry_at_once_store_each_event_once(
     await add(postgres, *events)
     one, two = await asyncio.gather(retry(postgres, None), retry(postgres, None))
     for event in events:
-        by = [outcomes[event.id] for outcomes in (one, two) if event.id in outcomes]
-        assert by.count(Outcome.STORED) == 1
-        assert set(by) <= {Outcome.STORED, Outcome.NOT_FOUND}
+        by = [results[event.id] for results in (one, two) if event.id in results]
+        assert by.count(RetryResult.STORED) == 1
+        assert set(by) <= {RetryResult.STORED, RetryResult.NOT_FOUND}
     ((count,),) = await fetch(database_url, "SELECT count(*) FROM events")
     assert count == len(events)
 
@@ -242,12 +248,11 @@ async def test_event_that_the_operator_s_own_rules_refuse_is_kept(own_url: str) 
     async with make_postgres(own_url).session() as connection:
         await connection.execute(TRIGGER)
         names = ("dropped", "raised", "checked", "good")
-        await rejected.add(connection, [make(name=name) for name in names])
-        retried = [each.outcome async for each in rejected.retry(connection, None)]
-        assert sorted(outcome.value for outcome in retried) == ["refused again"] * 3 + ["stored"]
-        found = {
-            each.event.event_name: each.event for each in await rejected.list_all(connection, 9)
-        }
+        await rejected.add(connection, EVENTS, [make(name=name) for name in names])
+        retried = [each.result async for each in rejected.retry(connection, EVENTS, None)]
+        assert sorted(result.value for result in retried) == ["refused again"] * 3 + ["stored"]
+        kept = [each.rejected for each in await rejected.list_all(connection, EVENTS, 9)]
+        found = {each.event["event_name"]: each for each in kept}
     assert {name: event.sqlstate for name, event in found.items()} == {
         "dropped": "02000",
         "raised": "P0001",

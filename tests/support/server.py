@@ -128,6 +128,6 @@ def wait_until_drained(server: Server, timeout_s: float = 20.0) -> None:
 def books_balance(metrics: Mapping[str, float]) -> float:
     """Return what came in less what became of it; 0 at every scrape."""
     came = metrics["nonito_events_accepted_total"] + metrics["nonito_events_recovered_total"]
-    ended = ("committed", "replayed", "set_aside", "damaged", "failed", "duplicate")
+    ended = ("committed", "replayed", "dead_lettered", "damaged", "failed", "duplicate")
     gone = sum(metrics[f"nonito_events_{name}_total"] for name in ended)
     return came - gone - metrics["nonito_queue_events"] - metrics["nonito_spool_events"]

@@ -6,11 +6,8 @@ from typing import Final
 from ingest.errors import Code, Refusal
 from ingest.events.document import bounds
 from ingest.events.document.body import Body
-from ingest.events.document.expressions import FIRST_KEY, RUN
-from ingest.events.document.parser import parse
-from ingest.events.document.refusals import malformed
-from ingest.events.document.surrogates import parse_with_surrogates
-from ingest.events.document.walker import Walker
+from ingest.events.document.parser import malformed, parse, parse_with_surrogates
+from ingest.events.document.walker import FIRST_KEY, RUN, Walker
 
 _COMMA: Final = ord(",")
 _CLOSE: Final = ord("]")

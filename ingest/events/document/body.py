@@ -6,7 +6,7 @@ from typing import Final
 
 from ingest.errors import Code, Refusal
 from ingest.events.document import bounds
-from ingest.events.document.expressions import BLANK, end_of
+from ingest.events.document.walker import BLANK, end_of
 from ingest.events.event import Events, decode_array
 
 Part = Events | list[bytes]

@@ -1,4 +1,4 @@
-"""The protocol underneath the routes: aiohttp's, with our errors, time-outs and half-close.
+"""A connection that aiohttp serves, with our errors, time-outs and half-close.
 
 aiohttp 3.14 answers a malformed head in plain text, has no deadline for a head or a body, and drops
 the answer of a client that closes its sending side. Here a malformed head has the one JSON shape, a
@@ -11,13 +11,11 @@ import time
 from typing import Any, Final, cast
 
 import structlog
-from aiohttp import http_exceptions, http_parser, web
+from aiohttp import http_exceptions, web
 from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
-from ingest.config import Limits
 from ingest.errors import Code, Refusal
-from ingest.http.fastlane import FastConnection, FastLane
 from ingest.http.responses import refuse, refuse_raw
 from ingest.observe.metrics import Metrics
 
@@ -27,7 +25,6 @@ HEAD_BYTES_MAX: Final = 8190
 """The longest request line, and the longest header."""
 HEADERS_MAX: Final = 64
 
-_SWEEP_INTERVAL_S: Final = 1.0
 _SLOW_HEAD = Refusal(Code.REQUEST_TIMEOUT, "The request's head did not arrive in time.")
 
 
@@ -75,13 +72,13 @@ class Connection(RequestHandler):
         return not self._messages and (self._waiter is not None or not self._request_count)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Join the open connections."""
+        """Join the open connections, which the listener sweeps."""
         self._own_transport = cast("asyncio.Transport", transport)
         self._others.add(self)
         super().connection_made(transport)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Leave them."""
+        """Leave the open connections."""
         self._own_transport = None
         self._others.discard(self)
         super().connection_lost(exc)
@@ -131,7 +128,7 @@ class Connection(RequestHandler):
         if self.transport is None:
             return
         self.transport.write(refuse_raw(_SLOW_HEAD, is_last=True))
-        self._metrics.requests[_SLOW_HEAD.status] += 1
+        self._metrics.answers[_SLOW_HEAD.status] += 1
         self.force_close()
 
     def is_closing(self) -> bool:
@@ -198,89 +195,10 @@ class Connection(RequestHandler):
             refusal = Refusal(Code.INTERNAL_ERROR, "The server failed; nothing was stored.")
         response = refuse(refusal)
         response.force_close()
-        self._metrics.requests[refusal.status] += 1
+        self._metrics.answers[refusal.status] += 1
         return response
 
 
 def _is_too_many(exc: BaseException | None) -> bool:
     # aiohttp has no class for it, only this text.
     return isinstance(exc, http_exceptions.BadHttpMessage) and exc.message.startswith("Too many")
-
-
-class Connections:
-    """Every open connection: makes them for the listening socket, sweeps them once a second.
-
-    With a fast lane put before it, aiohttp gets the connections that the fast lane hands over.
-    """
-
-    def __init__(self, server: web.Server, limits: Limits, metrics: Metrics) -> None:
-        if http_parser.HttpRequestParser is http_parser.HttpRequestParserPy:
-            raise RuntimeError("aiohttp's C parser is missing; its Python one is not safe enough")
-        self._server = server
-        self._limits = limits
-        self._metrics = metrics
-        self._options: dict[str, Any] = {
-            "loop": asyncio.get_running_loop(),
-            "keepalive_timeout": limits.idle_timeout_s,
-            "access_log": None,
-            "max_line_size": HEAD_BYTES_MAX,
-            "max_field_size": HEAD_BYTES_MAX,
-            "max_headers": HEADERS_MAX,
-            # Inflating after a 413 blocked the loop for 3.3 s (three bodies of 1 MB).
-            "auto_decompress": False,
-        }
-        self._open: set[Connection] = set()
-        self._fast_lane: FastLane | None = None
-
-    def put_before(self, fast_lane: FastLane) -> None:
-        """Have new connections served by the fast lane first."""
-        self._fast_lane = fast_lane
-
-    def __call__(self) -> asyncio.Protocol:
-        """Return the protocol for a new connection."""
-        fast_lane = self._fast_lane
-        fast = len(fast_lane.connections) if fast_lane else 0
-        if fast + len(self._open) >= self._limits.connections_max:
-            return _Refused()
-        return FastConnection(fast_lane) if fast_lane else self.make_connection()
-
-    def make_connection(self) -> Connection:
-        """Return a connection that aiohttp serves."""
-        return Connection(self._server, self._metrics, self._open, **self._options)
-
-    async def run(self) -> None:
-        """Enforce for ever the time-outs of heads and of clients that don't read."""
-        while True:
-            await asyncio.sleep(_SWEEP_INTERVAL_S)
-            for connection in list(self._open):
-                self._sweep(connection, time.monotonic())
-            if self._fast_lane is not None:
-                self._fast_lane.sweep()
-
-    def _sweep(self, connection: Connection, now_s: float) -> None:
-        if connection.is_closing() and not connection.stuck_since_s:
-            connection.stuck_since_s = now_s
-        if 0 < connection.stuck_since_s < now_s - self._limits.idle_timeout_s:
-            connection.abort()
-        elif 0 < connection.head_since_s < now_s - self._limits.head_timeout_s:
-            connection.refuse_slow_head()
-
-    async def finish(self) -> None:
-        """Wait until no request is being handled."""
-        while not all(  # noqa: ASYNC110 - no connection tells us when it is idle
-            connection.is_idle for connection in self._open
-        ):
-            await asyncio.sleep(0.01)
-
-    async def close(self) -> None:
-        """Close every connection."""
-        for connection in list(self._fast_lane.connections) if self._fast_lane else ():
-            connection.close()
-        await self._server.shutdown(timeout=0.1)
-
-
-class _Refused(asyncio.Protocol):
-    """A connection past the limit: closed at once, before it can cost anything."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport.close()

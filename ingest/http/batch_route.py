@@ -19,14 +19,15 @@ from ingest.events.drafts import Draft, Drafts
 from ingest.events.event import Events
 from ingest.http import preferences
 from ingest.http.authentication import Authenticator
+from ingest.http.batch_answer import NOT_YET, describe
 from ingest.http.bodies import BodyReader
 from ingest.http.idempotency import IDEMPOTENCY_KEY
 from ingest.http.inflate import ENCODINGS, inflate
-from ingest.http.outcome import NOT_YET, describe
 from ingest.http.preferences import PREFER, Preferences
 from ingest.http.responses import JSON
 from ingest.http.waiters import BatchAnswer, EarlyAcks
-from ingest.observe.metrics import Metrics
+from ingest.observe.metrics import UNKNOWN_APP, Metrics
+from ingest.store.apps import App
 
 NDJSON: Final = "application/x-ndjson"
 _IDENTITY: Final = "identity"
@@ -37,11 +38,11 @@ if each has a timestamp."""
 
 _TURN_EVENTS: Final = 500
 _TURN_BYTES: Final = 256 * 1024
-"""The same of others, in about a millisecond."""
+"""So many events that are decoded one by one, and so many bytes, are drafted in a turn: in 1 ms."""
 
 
 class BatchRoute:
-    """Takes batches."""
+    """Takes batches of events, as a JSON array or as NDJSON."""
 
     def __init__(
         self,
@@ -62,8 +63,11 @@ class BatchRoute:
     async def post(self, request: web.BaseRequest) -> web.Response:
         """Store a batch; answer once all of it is durable, or before if the client prefers that."""
         preferred = preferences.parse(request.headers.getall(PREFER, ()))
+        app_id = UNKNOWN_APP
         try:
-            self._authenticator.app_of(request)  # before a byte of the body is asked for
+            app_id = self._authenticator.app_of(
+                request
+            ).id  # before a byte of the body is asked for
             _require_no_key(request)
             is_ndjson, encoding = _content_of(request)
             bytes_max = self._limits.batch_bytes_max
@@ -76,7 +80,7 @@ class BatchRoute:
                 del body
                 return await self._take(request, parts, preferred)
         except Refusal as refusal:
-            self._metrics.refused[refusal.code] += 1
+            self._metrics.refused(refusal.code, app_id)
             raise
 
     async def _split(self, body: bytes, *, is_ndjson: bool) -> list[Part]:
@@ -91,37 +95,37 @@ class BatchRoute:
     async def _take(
         self, request: web.BaseRequest, parts: list[Part], preferred: Preferences
     ) -> web.Response:
-        app_id = self._authenticator.app_of(request)  # it may have been revoked meanwhile
+        app = self._authenticator.app_of(request)  # it may have been revoked meanwhile
         drafts = Drafts(wants_stored=not preferred.is_minimal)
-        await self._draft(app_id, parts, drafts)
+        await self._draft(app, parts, drafts)
         if preferred.is_async:
             self._intake.accept_all(drafts, self._early_acks)
             self._metrics.async_acks += bool(drafts.events)
             return describe(drafts, NOT_YET, preferred)
-        answer = BatchAnswer(self._metrics, drafts.rows, drafts.events)
+        answer = BatchAnswer(drafts.rows, drafts.events)
         self._intake.accept_all(drafts, answer)
         # Not cancelled when the client goes away: its events are on their way.
         return describe(drafts, await answer.settled, preferred)
 
-    async def _draft(self, app_id: int, parts: list[Part], drafts: Drafts) -> None:
+    async def _draft(self, app: App, parts: list[Part], drafts: Drafts) -> None:
         """Understand each event; what it was read from is dropped as soon as that is done."""
         parts.reverse()
         while parts:
             for turn in _turns(parts.pop()):
                 if isinstance(turn, Events):
-                    self._intake.draft_all(app_id, turn, drafts)
+                    self._intake.draft_all(app, turn, drafts)
                 else:
                     for event in turn:
-                        drafts.add(self._draft_one(app_id, event))
+                        drafts.add(self._draft_one(app, event))
                 await asyncio.sleep(0)
         for refusal in drafts.refusals.values():
-            self._metrics.refused[refusal.code] += 1
+            self._metrics.refused(refusal.code, app.id)
 
-    def _draft_one(self, app_id: int, event: bytes) -> Draft | Refusal:
+    def _draft_one(self, app: App, event: bytes) -> Draft | Refusal:
         bytes_max = self._limits.body_bytes_max
         if len(event) > bytes_max:
             return Refusal(Code.PAYLOAD_TOO_LARGE, f"An event may have {bytes_max} bytes at most.")
-        return self._intake.draft(app_id, event)
+        return self._intake.draft(app, event)
 
 
 def _turns(part: Part) -> Iterator[Part]:

@@ -1,0 +1,94 @@
+"""`POST /event`: one event, answered once it is durable, or at once if the client prefers that."""
+
+from typing import Final
+
+from aiohttp import hdrs, web
+
+from ingest.delivery.intake import Intake
+from ingest.delivery.outcome import Ack, Duplicate, Outcome, Waiter
+from ingest.errors import Code, Refusal
+from ingest.events import row_json
+from ingest.http import idempotency, preferences
+from ingest.http.authentication import Authenticator
+from ingest.http.bodies import BodyReader
+from ingest.http.idempotency import IDEMPOTENCY_KEY
+from ingest.http.preferences import APPLIED, PREFER, RESPOND_ASYNC
+from ingest.http.responses import DUPLICATE, JSON, refuse, succeed
+from ingest.http.waiters import Answer, EarlyAcks
+from ingest.observe.metrics import UNKNOWN_APP, Metrics
+from ingest.store.apps import App
+
+_TEXT: Final = "text/plain"
+"""What a browser sends to another origin without asking first."""
+
+
+class EventRoute:
+    """Takes events one at a time."""
+
+    def __init__(
+        self,
+        intake: Intake,
+        authenticator: Authenticator,
+        bodies: BodyReader,
+        early_acks: EarlyAcks,
+        metrics: Metrics,
+        *,
+        body_bytes_max: int,
+    ) -> None:
+        self._intake = intake
+        self._authenticator = authenticator
+        self._bodies = bodies
+        self._early_acks = early_acks
+        self._metrics = metrics
+        self._body_bytes_max = body_bytes_max
+        self._types = (JSON, _TEXT) if authenticator.takes_query else (JSON,)
+
+    async def post(self, request: web.BaseRequest) -> web.Response:
+        """Store the event of a request and answer it; raise Refusal."""
+        app_id = UNKNOWN_APP
+        try:
+            # Before a byte of the body is asked for.
+            app_id = self._authenticator.app_of(request).id
+            self._require_json(request)
+            body = await self._bodies.read(request, self._body_bytes_max)
+            app = self._authenticator.app_of(request)  # it may have been revoked meanwhile
+            return await self._take(request, app, body)
+        except Refusal as refusal:
+            self._metrics.refused(refusal.code, app_id)
+            raise
+
+    async def _take(self, request: web.BaseRequest, app: App, body: bytes) -> web.Response:
+        """Queue an event and return its answer; raise Refusal for one that is not queued."""
+        if preferences.parse(request.headers.getall(PREFER, ())).is_async:
+            success = self._accept(request, app, body, self._early_acks)
+            self._metrics.async_acks += 1
+            return succeed(success, Ack.SPOOLED.value, {APPLIED: RESPOND_ASYNC})
+        waiter = Answer()
+        success = self._accept(request, app, body, waiter)
+        # Not cancelled when the client goes away: its event is on its way and keeps its place.
+        outcome = await waiter.settled
+        # Not raised: one refusal may be a whole batch's, and would collect all their tracebacks.
+        return _answer(success, outcome)
+
+    def _accept(self, request: web.BaseRequest, app: App, body: bytes, waiter: Waiter) -> bytes:
+        key = idempotency.digest_of(request.headers.getall(IDEMPOTENCY_KEY, ()))
+        return self._intake.accept(app, body, waiter, key)
+
+    def _require_json(self, request: web.BaseRequest) -> None:
+        # Parameters such as charset=utf-8 are fine: JSON is UTF-8 whatever they say.
+        if request.content_type not in self._types or hdrs.CONTENT_TYPE not in request.headers:
+            raise Refusal(Code.UNSUPPORTED_MEDIA_TYPE, f"Send Content-Type: {JSON}.")
+        encoding = request.headers.get(hdrs.CONTENT_ENCODING, "identity")
+        if encoding.lower() != "identity":
+            raise Refusal(Code.UNSUPPORTED_MEDIA_TYPE, "Send the body without Content-Encoding.")
+
+
+def _answer(body: bytes, outcome: Outcome) -> web.Response:
+    """Return the answer to a single event; `body` is that of its success."""
+    match outcome:
+        case Refusal():
+            return refuse(outcome)
+        case Duplicate():
+            return succeed(row_json.body(outcome.row), outcome.ack.value, DUPLICATE)
+        case _:
+            return succeed(body, outcome.value)

@@ -1,0 +1,66 @@
+"""What orchestrators, load balancers and Prometheus ask: `/healthz`, `/readyz`, `/metrics`."""
+
+from collections.abc import Mapping
+
+import orjson
+from aiohttp import hdrs, web
+
+from ingest.delivery.fallback import Fallback
+from ingest.errors import Code, Refusal
+from ingest.http.responses import succeed
+from ingest.http.router import Route, readable
+from ingest.observe.metrics import CONTENT_TYPE, Metrics
+from ingest.store.health import Health
+
+
+class Probes:
+    """Answers from what is known already; none of them touches the database."""
+
+    def __init__(self, health: Health, fallback: Fallback, metrics: Metrics) -> None:
+        self._health = health
+        self._fallback = fallback
+        self._metrics = metrics
+        self._is_stopping = False
+
+    def routes(self) -> Mapping[str, Route]:
+        """Return the routes by path."""
+        return {
+            "/healthz": readable(self.get_healthz),
+            "/readyz": readable(self.get_readyz),
+            "/metrics": readable(self.get_metrics),
+        }
+
+    def stop(self) -> None:
+        """From now on say that the server is not ready."""
+        self._is_stopping = True
+
+    async def get_healthz(self, _: web.BaseRequest) -> web.Response:
+        """Say that the process serves; never touches the database."""
+        return succeed(b'{"status":"ok"}')
+
+    async def get_readyz(self, _: web.BaseRequest) -> web.Response:
+        """Say whether a durable answer is possible, or why not."""
+        if self._is_stopping:
+            raise Refusal(Code.NOT_READY, "The server is stopping.")
+        in_spool = self._metrics.events_in_spool
+        if self._health.is_up:
+            return succeed(b'{"status":"ready","postgres":"up","spool_events":%d}' % in_spool)
+        reason = self._health.reason
+        if not self._fallback.has_room:
+            raise Refusal(
+                Code.NOT_READY, f"Postgres is away ({reason}), and the spool takes nothing."
+            )
+        return succeed(
+            orjson.dumps(
+                {
+                    "status": "ready",
+                    "postgres": "away",
+                    "reason": reason,
+                    "spool_events": in_spool,
+                }
+            )
+        )
+
+    async def get_metrics(self, _: web.BaseRequest) -> web.Response:
+        """Expose the metrics to Prometheus."""
+        return web.Response(body=self._metrics.expose(), headers={hdrs.CONTENT_TYPE: CONTENT_TYPE})

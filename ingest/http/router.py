@@ -1,0 +1,95 @@
+"""The router: what each path is answered with, and the one shape of whatever goes wrong.
+
+This lane is the reference: whatever else takes events answers as it does.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final, NamedTuple, cast
+
+import structlog
+from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
+
+from ingest.errors import Code, Refusal
+from ingest.http import cors
+from ingest.http.connection import Connection
+from ingest.http.responses import refuse
+from ingest.observe.metrics import Metrics
+
+log = structlog.get_logger(__name__)
+
+VERSIONS: Final = (HttpVersion11, HttpVersion10)
+_CLOSING: Final = {Code.BAD_REQUEST, Code.REQUEST_TIMEOUT}
+"""Behind these nobody knows where the next request begins."""
+
+Handler = Callable[[web.BaseRequest], Awaitable[web.Response]]
+Methods = Mapping[str, Handler]
+"""Handlers by method."""
+
+
+class Route(NamedTuple):
+    """What one path is answered with."""
+
+    methods: Methods
+    is_open_to_browsers: bool = False
+    """Whether the scripts of any page may use it; every answer then says so."""
+
+
+def readable(handler: Handler) -> Route:
+    """Return the route of what can only be read."""
+    return Route({hdrs.METH_GET: handler, hdrs.METH_HEAD: handler})
+
+
+def ingestion(handler: Handler) -> Route:
+    """Return the route of a handler that takes events, from browsers too."""
+    methods = {hdrs.METH_POST: handler, hdrs.METH_OPTIONS: cors.preflight}
+    return Route(methods, is_open_to_browsers=True)
+
+
+class Router:
+    """The table of routes."""
+
+    def __init__(self, routes: Mapping[str, Route], metrics: Metrics) -> None:
+        self._routes = routes
+        self._metrics = metrics
+        self._is_stopping = False
+
+    def stop(self) -> None:
+        """From now on close every connection behind its answer."""
+        self._is_stopping = True
+
+    async def dispatch(self, request: web.BaseRequest) -> web.Response:
+        """Answer a request; whatever happens, in our one shape."""
+        route = self._routes.get(request.path)
+        try:
+            response = await _handler(request, route)(request)
+        except Refusal as refusal:
+            response = refuse(refusal)
+            if refusal.code in _CLOSING:
+                response.force_close()
+                _connection(request).close_behind_answer()
+        except Exception:
+            log.exception("a request failed", method=request.method)
+            response = refuse(Refusal(Code.INTERNAL_ERROR, "The server failed; see its log."))
+        if route is not None and route.is_open_to_browsers:
+            response.headers.update(cors.headers_for(response.headers))
+        if self._is_stopping or _connection(request).is_last:
+            response.force_close()
+        self._metrics.answers[response.status] += 1
+        return response
+
+
+def _handler(request: web.BaseRequest, route: Route | None) -> Handler:
+    if request._version not in VERSIONS:  # noqa: SLF001 - `version` would be cached
+        request._version = HttpVersion11  # noqa: SLF001 - and the answer would repeat it
+        raise Refusal(Code.BAD_REQUEST, "Speak HTTP/1.1 or HTTP/1.0.")
+    if route is None:
+        raise Refusal(Code.NOT_FOUND, "There is nothing here; events go to POST /event or /events.")
+    handler = route.methods.get(request.method)
+    if handler is None:
+        allow = ", ".join(route.methods)
+        raise Refusal(Code.METHOD_NOT_ALLOWED, f"Use {allow} here.", allow=allow)
+    return handler
+
+
+def _connection(request: web.BaseRequest) -> Connection:
+    return cast("Connection", request.protocol)
