@@ -103,7 +103,7 @@ def _if_sent(event: Stored) -> str:
 
 
 def _on_one_line(document: str) -> str:
-    """Return the same JSON without line breaks and without what a terminal may act on.
+    """Return a JSON document without line breaks and without what a terminal may act on.
 
     Not parsed: numbers keep every digit. JSON has line breaks between its parts only, and other
     characters outside ASCII within its strings only, where each may be written as an escape.

@@ -102,7 +102,7 @@ class Replayer:
         """Bring everything to Postgres, oldest first, reading ahead while Postgres writes."""
         spooled_batches = await self._spool.oldest(self._events_max)
         while spooled_batches and self._health.is_up:
-            on_their_way = {spooled_batch.key for spooled_batch in spooled_batches}
+            on_their_way = {spooled_batch.ref for spooled_batch in spooled_batches}
             ahead = self._spool.oldest(self._events_max, beyond=on_their_way)
             reading = asyncio.create_task(ahead)
             try:
