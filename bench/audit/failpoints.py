@@ -6,7 +6,7 @@ is read at the start and at each SIGUSR1: `step:N=action`, parted by commas. At 
 from then on the action happens:
 
 - `kill`: SIGKILL to itself
-- `eio`, `full`: raise what SQLite raises for a failing disk and for a short write; three times
+- `eio`, `full`: fail as SQLite does on a failing disk and in a short write; three times
 - `stall`: block the event loop for 300 ms
 """
 
@@ -21,6 +21,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple
+
+from ingest.spool.sqlite.failures import classified
 
 FILE_VARIABLE: Final = "NONITO_AUDIT_FAILPOINTS"
 BUG_VARIABLE: Final = "NONITO_AUDIT_BUG"
@@ -153,22 +155,28 @@ def _wrap(method: Callable[..., Any], step: Step, points: Failpoints) -> Callabl
     @functools.wraps(method)
     def wrapped(*arguments: Any, **named: Any) -> Any:  # noqa: ANN401 - whatever the method takes
         if not step.is_behind and counts(arguments):
-            points.passing(step.name)
+            _pass(step, points)
         result = method(*arguments, **named)
         if step.is_behind and counts(arguments):
-            points.passing(step.name)
+            _pass(step, points)
         return result
 
     @functools.wraps(method)
     async def wrapped_async(*arguments: Any, **named: Any) -> Any:  # noqa: ANN401
         if not step.is_behind and counts(arguments):
-            points.passing(step.name)
+            _pass(step, points)
         result = await method(*arguments, **named)
         if step.is_behind and counts(arguments):
-            points.passing(step.name)
+            _pass(step, points)
         return result
 
     return wrapped_async if inspect.iscoroutinefunction(method) else wrapped
+
+
+def _pass(step: Step, points: Failpoints) -> None:
+    """Pass a step; what fails there arrives above as if it had come from below the storage."""
+    with classified():
+        points.passing(step.name)
 
 
 def _counts_rows(arguments: tuple[Any, ...]) -> bool:

@@ -1,7 +1,6 @@
 """Seeded bugs of the spool and of the replayer."""
 
 import asyncio
-import sqlite3
 from collections.abc import Sequence
 from typing import Final
 
@@ -12,12 +11,11 @@ from ingest.delivery.fallback import Fallback
 from ingest.delivery.outcome import Ack
 from ingest.delivery.queue import Batch
 from ingest.delivery.replay import Replayer
-from ingest.events import copy_reader
 from ingest.spool import Spool
-from ingest.spool import batches as spool_batches
-from ingest.spool.batches import Entry
 from ingest.spool.failures import SpoolFailed, SpoolFull
 from ingest.spool.file import SpoolFile
+from ingest.spool.sqlite import batches as stored_batches
+from ingest.spool.storage import Entry
 from ingest.store.failures import AlreadyStored, Outage, Unavailable
 from ingest.store.link import CopyLink
 from ingest.store.merge import Merged
@@ -51,10 +49,10 @@ def spool_error_ignored() -> None:
     original = Spool.append
 
     async def append(
-        self: Spool, rows: Sequence[bytes], keys: Sequence[bytes] | None = None
+        self: Spool, rows: Sequence[bytes], dedup_keys: Sequence[bytes] | None = None
     ) -> None:
         try:
-            await original(self, rows, keys)
+            await original(self, rows, dedup_keys)
         except (SpoolFailed, SpoolFull):
             return
 
@@ -66,9 +64,9 @@ def new_ids_on_spooling() -> None:
     original = Spool.append
 
     async def append(
-        self: Spool, rows: Sequence[bytes], keys: Sequence[bytes] | None = None
+        self: Spool, rows: Sequence[bytes], dedup_keys: Sequence[bytes] | None = None
     ) -> None:
-        await original(self, [with_new_ids(row) for row in rows], keys)
+        await original(self, [with_new_ids(row) for row in rows], dedup_keys)
 
     replace(Spool, "append", append)
 
@@ -97,12 +95,12 @@ def conflict_is_new_rows() -> None:
 
 
 def remove_before_commit() -> None:
-    """Take spooled_batches out of the spool, then store them."""
+    """Take batches out of the spool, then store them."""
 
     async def replay(self: Replayer) -> None:
-        spooled_batches = await self._spool.oldest(_EVENTS_MAX)
-        await self._spool.remove(spooled_batches)
-        commit = Commit([row for spooled_batch in spooled_batches for row in spooled_batch.rows])
+        batches = await self._spool.oldest(_EVENTS_MAX)
+        await self._spool.remove(batches)
+        commit = Commit([row for batch in batches for row in batch.rows])
         self._metrics.replayed_events += len(commit.rows)
         await self._committer.run(commit)
         await self._keep_refused(commit, list(commit.refused))
@@ -122,19 +120,13 @@ def spool_never_drained() -> None:
 
 def no_crc() -> None:
     """Read back whatever is there."""
-
-    def read(connection: sqlite3.Connection, entry: Entry) -> list[bytes]:
-        query = "SELECT tuples FROM batches WHERE id = ?"
-        (blob,) = connection.execute(query, (entry.id,)).fetchone()
-        return copy_reader.split(blob, entry.events)
-
-    replace(spool_batches, "read", read)
+    replace(stored_batches, "is_intact", lambda *_: True)
 
 
 def damage_blocks() -> None:
     """Stop at a damaged batch, for ever."""
 
-    def set_aside(self: SpoolFile, entry: Entry, reason: str) -> None:
+    def quarantine(self: SpoolFile, entry: Entry, reason: str) -> None:
         raise OSError(f"{self.name}: batch {entry.id}: {reason}")
 
-    replace(SpoolFile, "_set_aside", set_aside)
+    replace(SpoolFile, "_quarantine", quarantine)

@@ -1,7 +1,6 @@
 """What the faults act on: Postgres, the proxy before it, the server, and the spool's disk."""
 
 import os
-import sqlite3
 import subprocess
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
@@ -13,6 +12,9 @@ from bench.audit.oracle import Oracle
 from bench.audit.postgres import DATABASE, MAINTENANCE, Database
 from bench.audit.process import ServerProcess
 from bench.audit.proxy import Proxy
+from ingest.spool import report as spool_report
+from ingest.spool.formats import STORAGE
+from ingest.spool.storage import DAMAGED_SUFFIX
 
 TMPFS_BYTES: Final = 1024 * 1024 * 1024
 SPOOL_BYTES_MAX: Final = TMPFS_BYTES * 3 // 4
@@ -23,9 +25,7 @@ _CHUNK: Final = bytes(1 << 16)
 _MOUNT_TIMEOUT_S: Final = 10.0
 _ID_OFFSET: Final = 22
 """In a tuple: behind field count (2), app_id (4 + 4), length (4) and half of the id (8)."""
-_LEFT: Final = (
-    "SELECT CAST(total(events) AS INTEGER) FROM batches WHERE id NOT IN (SELECT id FROM damaged)"
-)
+_ENTRIES_MAX: Final = 1_000_000
 LISTEN_TIMEOUT_S: Final = 60.0
 
 
@@ -57,37 +57,38 @@ class SpoolDisk:
     def spoil(self, random: Random) -> list[bytes]:
         """Turn one bit in one batch of one file; return what the batch was, or nothing.
 
-        By SQL, as a bad sector would do it: SQLite sums its log, not its pages.
+        In a file that nobody has open, and behind its log, which has sums of its own.
         """
-        for path in sorted(self.directory.glob("*.db")):
-            with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-                ids = [row[0] for row in connection.execute("SELECT id FROM batches")]
-                if ids:
-                    return [_turn_bit(connection, random.choice(ids), random)]
+        for path in self._files():
+            with closing(STORAGE.open(path)) as file:
+                spoilt = file.status().quarantined
+                entries = [each for each in file.entries(0, _ENTRIES_MAX) if each.id not in spoilt]
+                blob = file.read(random.choice(entries)) if entries else b""
+            if blob:
+                _turn_bit(path, blob, random)
+                return [blob]
         return []
 
     def left(self) -> int:
-        """Return how many events are on the disk, apart from those set aside; -1 for unreadable."""
+        """Return how many events wait on the disk, not quarantined ones; -1 for unreadable."""
         events = 0
-        for path in self.directory.glob("*.db"):
-            try:
-                with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
-                    events += connection.execute(_LEFT).fetchone()[0]
-            except sqlite3.Error:
-                if path.exists():
-                    return -1
+        for file in spool_report.status(self.directory):
+            path = self.directory / file.name
+            if not file.is_readable and path.suffix != DAMAGED_SUFFIX and path.exists():
+                return -1
+            events += file.events
         return events
 
     def used_bytes(self) -> int:
         """Return what the spool itself takes."""
-        return sum(map(_size, self.directory.glob("*.db*")))
+        return sum(map(_size, self._all()))
 
     def is_full(self) -> bool:
         """Whether the spool itself takes as much as it is allowed to, or nearly so.
 
         A log counts twice, as the server has it: a checkpoint may write it into its database.
         """
-        logs_bytes = sum(map(_size, self.directory.glob("*.db-wal")))
+        logs_bytes = sum(_size(path) for path in self._all() if STORAGE.is_log(path.name))
         return self.used_bytes() + logs_bytes > SPOOL_BYTES_MAX * _FULL
 
     def free(self) -> None:
@@ -98,6 +99,18 @@ class SpoolDisk:
         """Take the filesystem away again."""
         if self.is_own:
             _succeeds(["umount", "--lazy", str(self.directory)])
+
+    def largest_file_bytes(self) -> int:
+        """Return the size of the spool's largest file."""
+        return max(map(_size, self._all()), default=0)
+
+    def _all(self) -> list[Path]:
+        """Return everything in the directory that is the spool's."""
+        return [path for path in self.directory.iterdir() if path.name != _BALLAST]
+
+    def _files(self) -> list[Path]:
+        """Return the spool's files, without what stands beside them, the oldest first."""
+        return sorted(path for path in self._all() if STORAGE.file_of(path.name) == path.name)
 
 
 @dataclass
@@ -114,8 +127,7 @@ class World:
 
     def largest_file_bytes(self) -> int:
         """Return the size of the largest file that the server writes."""
-        paths = (*self.spool.directory.glob("*.db*"), self.server.log_path)
-        return max(map(_size, paths))
+        return max(self.spool.largest_file_bytes(), _size(self.server.log_path))
 
     async def terminate_server(self) -> None:
         """Stop it in good order and note when it isn't."""
@@ -153,14 +165,15 @@ def _size(path: Path) -> int:
     return 0
 
 
-def _turn_bit(connection: sqlite3.Connection, batch: int, random: Random) -> bytes:
-    query = "SELECT tuples FROM batches WHERE id = ?"
-    (blob,) = connection.execute(query, (batch,)).fetchone()
-    spoilt = bytearray(blob)
-    # In the first row's id: it is stored under another one if nobody notices.
+def _turn_bit(path: Path, blob: bytes, random: Random) -> None:
+    """Turn a bit of a batch in its file, in the first row's id: else it is stored under another."""
+    head = blob[: _ID_OFFSET + 8]  # with the whole id, so it is found nowhere else
+    spoilt = bytearray(head)
     spoilt[_ID_OFFSET + random.randrange(8)] ^= 1 << random.randrange(6)
-    connection.execute("UPDATE batches SET tuples = ? WHERE id = ?", (bytes(spoilt), batch))
-    return bytes(blob)
+    content = path.read_bytes()
+    if head not in content:
+        raise LookupError(f"a batch is not in {path.name} as it was appended")
+    path.write_bytes(content.replace(head, spoilt))
 
 
 def _succeeds(command: list[str]) -> bool:

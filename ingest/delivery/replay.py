@@ -101,7 +101,7 @@ class Replayer:
         """Bring everything to Postgres, oldest first, reading ahead while Postgres writes."""
         batches = await self._spool.oldest(self._events_max)
         while batches and self._health.is_up:
-            on_their_way = {batch.key for batch in batches}
+            on_their_way = {batch.ref for batch in batches}
             ahead = self._spool.oldest(self._events_max, beyond=on_their_way)
             reading = asyncio.create_task(ahead)
             try:

@@ -33,7 +33,7 @@ class Retries:
         In order, because two COPYs that insert the same keys in opposite orders deadlock.
         """
         self._join(batch)
-        if self._spool is None or not self._spool.has_keys:
+        if self._spool is None or not self._spool.has_dedup_keys:
             return
         try:
             found = await self._spool.find(batch.dedup_keys)

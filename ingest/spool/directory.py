@@ -14,16 +14,15 @@ from typing import Final, NamedTuple
 
 import structlog
 
-from ingest.spool import database
-from ingest.spool.batches import Entry, Key, SpooledBatch
-from ingest.spool.database import PAGE_BYTES
+from ingest.spool import disk
+from ingest.spool.batch import BatchRef, SpooledBatch
 from ingest.spool.failures import FAILURES, SpoolFailed, SpoolFull, classify
 from ingest.spool.file import SpoolFile
 from ingest.spool.held import HeldFiles
-from ingest.spool.index import KeyIndex, PlacedKey
 from ingest.spool.orphans import Orphans
 from ingest.spool.room import SpoolRoom
 from ingest.spool.search import Search
+from ingest.spool.storage import DedupKey, Entry, PlacedKey, Storage
 
 log = structlog.get_logger(__name__)
 
@@ -45,8 +44,8 @@ class Figures(NamedTuple):
     recovered_events: int = 0
     newly_damaged_events: int = 0
     has_room: bool = True
-    has_keys: bool = False
-    """Whether a client's key may be in one of the files."""
+    has_dedup_keys: bool = False
+    """Whether a dedup key may be in one of the files."""
     is_overdue: bool = False
     """Whether `tidy` has something to do."""
 
@@ -54,16 +53,19 @@ class Figures(NamedTuple):
 class SpoolDirectory:
     """All files that this process owns; `figures` may be read from any thread."""
 
-    def __init__(self, path: Path, *, bytes_max: int, free_bytes_min: int) -> None:
+    def __init__(
+        self, path: Path, storage: Storage, *, bytes_max: int, free_bytes_min: int
+    ) -> None:
         self._path = path
-        self._room = SpoolRoom(path, bytes_max=bytes_max, free_bytes_min=free_bytes_min)
-        self._orphans = Orphans(path)
+        self._storage = storage
+        self._room = SpoolRoom(path, storage, bytes_max=bytes_max, free_bytes_min=free_bytes_min)
+        self._orphans = Orphans(path, storage)
         self._files = HeldFiles()
         self._looked_s = 0.0
         self._recovered_events = 0
         self._damaged_before_events = 0
         self._trouble: SpoolFull | SpoolFailed | None = None
-        self._refused_bytes = 1
+        self._refused_bytes = storage.append_bytes_max(1, 0)
         self.figures = Figures()
 
     def open(self) -> None:
@@ -72,7 +74,7 @@ class SpoolDirectory:
         A full disk is no reason not to start: `has_room` tells of it.
         """
         try:
-            database.make_directory(self._path)
+            disk.make_directory(self._path)
         except FAILURES as error:
             raise classify(error, stored=False) from error
         self._try_out()
@@ -90,20 +92,20 @@ class SpoolDirectory:
                 self._recovered_events += file.events
                 self._damaged_before_events += file.damaged_events
             self._files.finish()
-            self._files.rest()
+            self._files.close_idle()
         self._publish()
         return self._may_adopt()
 
-    def append(self, rows: Sequence[bytes], keys: Sequence[bytes]) -> None:
+    def append(self, rows: Sequence[bytes], dedup_keys: Sequence[DedupKey]) -> None:
         """Store a batch, with a key for each row or without any; it is on the disk then.
 
         Raises SpoolFull or SpoolFailed.
         """
         blob = b"".join(rows)
-        size = len(blob) + self._pages_max(len(keys)) * PAGE_BYTES
+        size = (self._files.newest or self._storage).append_bytes_max(len(blob), len(dedup_keys))
         try:
             file = self._prepare(size)
-            self._append(file, blob, len(rows), _place(keys, rows))
+            self._append(file, blob, len(rows), _place(dedup_keys, rows))
         except (SpoolFull, SpoolFailed) as trouble:
             self._refused_bytes = size
             self._note(trouble)
@@ -116,47 +118,47 @@ class SpoolDirectory:
             self._publish()
 
     def oldest(
-        self, events_max: int, bytes_max: int, beyond: AbstractSet[Key]
+        self, events_max: int, bytes_max: int, beyond: AbstractSet[BatchRef]
     ) -> list[SpooledBatch]:
         """Return the oldest batches but some: so many events and bytes at most, or one batch."""
         self._look_around()
-        spooled_batches: list[SpooledBatch] = []
+        batches: list[SpooledBatch] = []
         events, size = 0, 0
         stop_s = time.monotonic() + STEP_S_MAX
         for file, entry in self._files.entries():
-            if (file.name, entry.id) in beyond:
+            if BatchRef(file.name, entry.id) in beyond:
                 continue
             events += entry.events
             size += entry.bytes
-            if spooled_batches and (events > events_max or size > bytes_max):
+            if batches and (events > events_max or size > bytes_max):
                 break
-            if spooled_batch := self._read(file, entry):
-                spooled_batches.append(spooled_batch)
+            if batch := self._read(file, entry):
+                batches.append(batch)
             if time.monotonic() > stop_s:
                 break
         self._files.finish()
-        self._files.rest()
+        self._files.close_idle()
         self._publish()
-        return spooled_batches
+        return batches
 
-    def search(self, keys: Sequence[bytes]) -> Search:
+    def search(self, dedup_keys: Sequence[DedupKey]) -> Search:
         """Return a search for `find`. May be called from any thread."""
-        return Search(self._files, keys)
+        return Search(self._files, dedup_keys)
 
     def find(self, search: Search) -> bool:
         """Go on with a search for a while; return whether there is more to do."""
         is_unfinished = search.go_on(time.monotonic() + STEP_S_MAX)
         self._files.finish()
-        self._files.rest()
+        self._files.close_idle()
         self._publish()
         return is_unfinished
 
-    def remove(self, spooled_batches: Sequence[SpooledBatch]) -> None:
-        """Forget batches, durably but for a file that failed (see `file`)."""
-        batches: dict[str, dict[int, int]] = {}
-        for (name, id_), rows, _ in spooled_batches:
-            batches.setdefault(name, {})[id_] = len(rows)
-        self._files.remove(batches)
+    def remove(self, batches: Sequence[SpooledBatch]) -> None:
+        """Forget batches, durably but for a file that failed: there in memory only."""
+        gone: dict[str, dict[int, int]] = {}
+        for batch in batches:
+            gone.setdefault(batch.ref.file, {})[batch.ref.id] = len(batch.rows)
+        self._files.remove(gone)
         self._files.finish()
         self._recheck_room()
         self._publish()
@@ -175,25 +177,23 @@ class SpoolDirectory:
         """Leave the files to whoever comes next."""
         self._files.release()
 
-    def _append(self, file: SpoolFile, blob: bytes, events: int, keys: Sequence[PlacedKey]) -> None:
+    def _append(
+        self, file: SpoolFile, blob: bytes, events: int, dedup_keys: Sequence[PlacedKey]
+    ) -> None:
         try:
-            file.append(blob, events, keys)
+            file.append(blob, events, dedup_keys)
         except FAILURES as error:
             self._files.retire(file, error)
             self._files.finish()
             raise classify(error, stored=None) from error
 
-    def _pages_max(self, keys: int) -> int:
-        newest = self._files.newest
-        return (newest.index if newest else KeyIndex()).pages_max(keys)
-
     def _prepare(self, size: int) -> SpoolFile:
-        """Return a file that `size` bytes may be appended to; raise SpoolFull or SpoolFailed."""
+        """Return a file that may grow by `size` bytes; raise SpoolFull or SpoolFailed."""
         try:
             file = self._usable()
             self._room.require(size, files=file is None)
             if file is None:
-                file = SpoolFile.create(self._path)
+                file = SpoolFile.create(self._storage, self._path)
                 self._files.add(file)
         except FAILURES as error:
             raise classify(error, stored=False) from error
@@ -208,7 +208,7 @@ class SpoolDirectory:
             log.error("a file of the spool was deleted by somebody else", file=file.name)
             return None
         if file is not None and not self._room.is_in(file):
-            file.rest()  # which moves its WAL into the database and deletes it
+            file.close()  # which does away with its log
             return None
         return file
 
@@ -273,11 +273,11 @@ class SpoolDirectory:
             recovered_events=self._recovered_events,
             newly_damaged_events=damaged_events - self._damaged_before_events,
             has_room=self._trouble is None,
-            has_keys=any(not file.index.is_empty for file in files),
+            has_dedup_keys=any(file.has_dedup_keys for file in files),
             is_overdue=any(file.is_overdue for file in files),
         )
 
 
-def _place(keys: Sequence[bytes], rows: Sequence[bytes]) -> list[PlacedKey]:
+def _place(dedup_keys: Sequence[DedupKey], rows: Sequence[bytes]) -> list[PlacedKey]:
     """Return where the rows of the keys will begin; without keys, nothing at no cost."""
-    return list(zip(keys, accumulate(map(len, rows), initial=0), strict=False))
+    return list(zip(dedup_keys, accumulate(map(len, rows), initial=0), strict=False))

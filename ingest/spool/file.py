@@ -1,26 +1,23 @@
-"""One file of the spool: a database that belongs to one process, and is used in one thread.
+"""One file of the spool: it belongs to one process, and is used in one thread.
 
-What `append` and `remove` did is on the disk (WAL, `synchronous=FULL`) when they return. After a
-failure the file is never written again, since a second fsync may "succeed" after the kernel dropped
-the pages of the first. It is still read, and what is removed from it is remembered in memory until
-the whole file can go; if the process dies before that, those batches are replayed once more, which
-their ids make harmless.
+What `append` and `remove` did is on the disk when they return. After a failure the file is never
+written again. It is still read, and what is removed from it is remembered in memory until the whole
+file can go; if the process dies before that, those batches are replayed once more, which their ids
+make harmless. A batch that does not come back as it was appended is quarantined: it stays in the
+file and is never returned, and the file is kept for a person in the end.
 """
 
-import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Final, Self, TypeVar
 
 import structlog
 
-from ingest.spool import batches, database
-from ingest.spool.batches import Entry, SpooledBatch
-from ingest.spool.database import PAGE_BYTES, WAL_BYTES_MAX
-from ingest.spool.failures import FAILURES, describe, is_damage
-from ingest.spool.index import KeyIndex, Place, PlacedKey
+from ingest.events import copy_reader
+from ingest.spool.batch import BatchRef, SpooledBatch
+from ingest.spool.failures import FAILURES, StorageDamaged, describe
 from ingest.spool.lock import FileLock, lock_new_name
+from ingest.spool.storage import DedupKey, Entry, Place, PlacedKey, Status, Storage, StorageFile
 
 log = structlog.get_logger(__name__)
 
@@ -34,102 +31,96 @@ _SKIPS_MAX: Final = 1_000
 class SpoolFile:
     """A file and its lock. Any method may raise what `FAILURES` lists, unless it says otherwise."""
 
-    def __init__(
-        self, path: Path, lock: FileLock, connection: sqlite3.Connection | None = None
-    ) -> None:
-        self._path = path
+    def __init__(self, stored: StorageFile, lock: FileLock) -> None:
+        self._stored = stored
         self._lock = lock
-        self._connection = connection
-        self._hidden: set[int] = set()  # set aside, or removed where nothing can be written
+        self._hidden: set[int] = set()  # quarantined, or removed where nothing can be written
         self._start_id = 0
-        self._pending_bytes = 0
         self._is_damaged = False
-        self.index = KeyIndex()
         self.is_writable = True
         self.events = 0
-        """In batches that are neither removed nor set aside."""
+        """In batches that are neither removed nor quarantined."""
         self.damaged_events = 0
+        """In batches that are quarantined."""
         self.oldest_ms: int | None = None
         """When the oldest batch was appended, in Unix ms; None when nothing is left to be read."""
 
     @classmethod
-    def create(cls, directory: Path) -> Self:
+    def create(cls, storage: Storage, directory: Path) -> Self:
         """Make a new file, durably; leave nothing behind if that fails."""
-        path, lock = lock_new_name(directory)
+        path, lock = lock_new_name(directory, storage.new_name)
         try:
-            return cls(path, lock, database.create(path))
+            return cls(storage.create(path), lock)
         except BaseException:
-            with suppress(*FAILURES):
-                database.delete(path)
             lock.release()
             raise
 
     @classmethod
-    def adopt(cls, path: Path, lock: FileLock) -> Self:
+    def adopt(cls, stored: StorageFile, lock: FileLock) -> Self:
         """Open what another process left; `oldest_ms` is None if nothing is left in it."""
-        file = cls(path, lock)
-        if database.is_cut_off(path):
+        file = cls(stored, lock)
+        if stored.is_cut_off:
             file._is_damaged = True
             return file
         try:
-            if not batches.is_unborn(file._connect()):
-                file._load()
-        except FAILURES as error:
-            if not is_damage(error):
-                file.rest()
-                raise
-            file._note_damage(error)
-            if file.is_open:
-                file._load()
+            file._load()
+        except BaseException:
+            file.close()
+            raise
         return file
 
     @property
     def name(self) -> str:
         """The name of the file within its directory."""
-        return self._path.name
+        return self._stored.path.name
 
     @property
     def is_open(self) -> bool:
         """Whether it holds descriptors besides its lock's."""
-        return self._connection is not None
+        return self._stored.is_open
 
     @property
     def is_in_place(self) -> bool:
         """Whether it is still in its directory."""
-        return self._path.exists()
+        return self._stored.path.exists()
 
     @property
     def is_overdue(self) -> bool:
         """Whether it is time for a checkpoint."""
-        return self.is_writable and self._pending_bytes > WAL_BYTES_MAX
+        return self._stored.is_overdue
+
+    @property
+    def has_dedup_keys(self) -> bool:
+        """Whether `find` may find anything."""
+        return self._stored.has_dedup_keys
 
     @property
     def disk_bytes(self) -> int:
-        """What the database and its WAL take on the disk."""
-        return database.size(self._path) + database.wal_size(self._path)
+        """What it takes on the disk."""
+        return self._stored.disk_bytes
 
-    def append(self, blob: bytes, events: int, keys: Sequence[PlacedKey] = ()) -> None:
+    def append(self, blob: bytes, events: int, dedup_keys: Sequence[PlacedKey] = ()) -> None:
         """Store a batch, and its keys with it; it is on the disk when this returns."""
-        if keys:
-            entry = self._append_with_keys(blob, events, keys)
-        else:
-            entry = batches.insert(self._connect(), blob, events)
-        self._pending_bytes += len(blob) + 3 * PAGE_BYTES
+        entry = self._stored.append(blob, events, dedup_keys)
         self.events += events
         if self.oldest_ms is None:
             self.oldest_ms = entry.appended_ms
 
-    def places(self, keys: Sequence[bytes]) -> Iterator[list[Place]]:
-        """Yield where the rows of keys are, or were; see `KeyIndex.places`."""
-        return self.index.places(self._connect, keys)
+    def append_bytes_max(self, size: int, dedup_keys: int) -> int:
+        """Return what a batch of `size` bytes with so many keys may add to the disk, at most."""
+        return self._stored.append_bytes_max(size, dedup_keys)
 
-    def read_whole(self, id_: int) -> bytes:
+    def find(self, dedup_keys: Sequence[DedupKey]) -> Iterator[list[Place]]:
+        """Yield where the rows of keys are, or were; none between two looks at the disk."""
+        return self._stored.find(dedup_keys)
+
+    def blob(self, id_: int) -> bytes:
         """Return a batch's tuples by its number; nothing if it was removed or is damaged."""
         if id_ in self._hidden:
             return b""
-        for entry in batches.page(self._connect(), id_ - 1, 1):
+        for entry in self._stored.entries(id_ - 1, 1):
             if entry.id == id_:
-                return self._read(entry, batches.read_whole) or b""
+                return self._read(entry, bytes) or b""
         return b""
 
     def entries(self) -> Iterator[Entry]:
@@ -137,10 +128,9 @@ class SpoolFile:
         last_id, skips = self._start_id, 0
         while skips < _SKIPS_MAX:
             try:
-                count_max = 1 if self._is_damaged else _PAGE_ENTRIES
-                page = batches.page(self._connect(), last_id, count_max)
-            except sqlite3.Error as error:
-                self._note_damage(error)
+                page = self._stored.entries(last_id, 1 if self._is_damaged else _PAGE_ENTRIES)
+            except StorageDamaged as damage:
+                self._note_damage(damage)
                 if not self.is_open:
                     return
                 last_id, skips = last_id + 1, skips + 1
@@ -151,18 +141,18 @@ class SpoolFile:
             yield from (entry for entry in page if entry.id not in self._hidden)
 
     def read(self, entry: Entry) -> SpooledBatch | None:
-        """Return a batch; None if it is damaged, and then it has been set aside."""
-        rows = self._read(entry, batches.read)
-        return SpooledBatch((self.name, entry.id), rows, entry.appended_ms) if rows else None
+        """Return a batch; None if it is damaged, and then it has been quarantined."""
+        rows = self._read(entry, lambda blob: copy_reader.split(blob, entry.events))
+        ref = BatchRef(self.name, entry.id)
+        return SpooledBatch(ref, rows, entry.appended_ms) if rows else None
 
     def remove(self, gone: Mapping[int, int]) -> None:
         """Forget batches, given by their ids with how many events each has."""
         if self.is_writable:
             try:
-                deleted = batches.delete(self._connect(), gone)
+                deleted = self._stored.remove(gone.keys())
                 self.events = max(0, self.events - sum(gone[id_] for id_ in deleted))
-                self._hidden |= gone.keys() - deleted  # in a damaged table one may stay
-                self._pending_bytes += len(gone) * PAGE_BYTES
+                self._hidden |= gone.keys() - deleted  # in a damaged file one may stay
             except FAILURES as error:
                 self.fail(error)
         if not self.is_writable:
@@ -177,9 +167,8 @@ class SpoolFile:
             self._start_id = head.id - 1
 
     def checkpoint(self) -> None:
-        """Move what the WAL holds into the database, so that the WAL need not grow."""
-        self._connect().execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-        self._pending_bytes = 0
+        """Do what keeps the file's log from growing."""
+        self._stored.checkpoint()
 
     def fail(self, error: BaseException) -> None:
         """Stop writing to this file, for good. Raises nothing."""
@@ -187,93 +176,82 @@ class SpoolFile:
             return
         log.error("a file of the spool failed", file=self.name, reason=describe(error))
         self.is_writable = False
-        failed, self._connection = self._connection, None
-        # The new one first: while it is connected, closing the old one writes nothing.
-        with suppress(*FAILURES):
-            self._connect()
-        if failed is not None:
-            with suppress(*FAILURES):
-                failed.close()
+        self._stored.end_writing()
 
-    def rest(self) -> None:
+    def close(self) -> None:
         """Let go of all descriptors but the lock's; the next use opens the file again."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            with suppress(*FAILURES):
-                connection.close()
-        self._pending_bytes = 0
+        self._stored.close()
 
     def release(self) -> None:
         """Leave the file to whoever adopts it next."""
-        self.rest()
+        self.close()
         self._lock.release()
 
     def finish(self) -> int:
-        """Delete a file of which nothing is left, or keep it as `*.damaged`; return what is lost.
+        """Delete a file of which nothing is left, or keep it as damaged; return what is lost.
 
-        That is how many events were set aside or can't be reached, and 1 if nobody knows.
+        That is how many events are quarantined or can't be reached, and 1 if nobody knows.
         """
         lost = 0
-        self.rest()
+        self.close()
         if self._is_damaged or self.events:
             lost = max(1, self.damaged_events + self.events)
-            kept = database.keep_as_damaged(self._path)
+            kept = self._stored.keep_as_damaged()
             log.error("a file of the spool is damaged", kept_as=kept.name, events=lost)
         else:
-            database.delete(self._path)
+            self._stored.delete()
         self._lock.release()
         return lost
 
-    def _append_with_keys(self, blob: bytes, events: int, keys: Sequence[PlacedKey]) -> Entry:
-        connection = self._connect()
-        with batches.transaction(connection):
-            entry = batches.insert(connection, blob, events)
-            pages = self.index.insert(connection, entry.id, keys)
-        self._pending_bytes += pages * PAGE_BYTES
-        return entry
+    def _read(self, entry: Entry, convert: Callable[[bytes], T]) -> T | None:
+        """Return what `convert` makes of a batch's tuples; None if they are damaged.
 
-    def _read(self, entry: Entry, read: Callable[[sqlite3.Connection, Entry], T]) -> T | None:
+        To `convert` they are damaged when it raises ValueError.
+        """
         try:
-            return read(self._connect(), entry)
+            return convert(self._stored.read(entry))
         except ValueError as error:
             reason = str(error)
-        except sqlite3.Error as error:
-            self._note_damage(error)
-            reason = describe(error)
-        self._set_aside(entry, reason)
+        except StorageDamaged as damage:
+            self._note_damage(damage)
+            reason = describe(damage)
+        self._quarantine(entry, reason)
         self.refresh()
         return None
 
-    def _connect(self) -> sqlite3.Connection:
-        if self._connection is None:
-            connect = database.open_for_writing if self.is_writable else database.open_for_reading
-            self._connection = connect(self._path)
-        return self._connection
-
     def _load(self) -> None:
         """Count what is in the file."""
-        with suppress(sqlite3.Error):  # which is told of when somebody looks for a key
-            self.index.load(self._connect())
-        try:
-            events, damaged = batches.count(self._connect())
-        except sqlite3.Error as error:
-            self._note_damage(error)
+        status = self._status()
+        if status is not None:
+            self._hidden = set(status.quarantined)
+            self._is_damaged |= bool(status.quarantined)
+            self.damaged_events = status.quarantined_events
+            self.events = status.waiting_events
+        elif self.is_open:
             self.events = sum(entry.events for entry in self.entries())
         else:
-            self._hidden = set(damaged)
-            self._is_damaged |= bool(damaged)
-            self.damaged_events = sum(damaged.values())
-            self.events = max(0, events - self.damaged_events)
+            return
         self.refresh()
 
-    def _note_damage(self, error: BaseException) -> None:
-        """Stop writing to a file of which a part can't be read; raise what may pass."""
-        if not is_damage(error):
-            raise error
-        self._is_damaged = True
-        self.fail(error)
+    def _status(self) -> Status | None:
+        """Return the status of the file, also of one that can only be read; None if it has none."""
+        try:
+            return self._stored.status()
+        except StorageDamaged as damage:
+            self._note_damage(damage)
+        if self.is_open:
+            try:
+                return self._stored.status()
+            except StorageDamaged:
+                pass
+        return None
 
-    def _set_aside(self, entry: Entry, reason: str) -> None:
+    def _note_damage(self, damage: StorageDamaged) -> None:
+        """Stop writing to a file of which a part can't be read."""
+        self._is_damaged = True
+        self.fail(damage)
+
+    def _quarantine(self, entry: Entry, reason: str) -> None:
         """Keep a batch in the file and out of the way."""
         log.error(
             "a batch in the spool is damaged",
@@ -287,7 +265,7 @@ class SpoolFile:
         self._hide({entry.id: entry.events})
         if self.is_writable:
             try:
-                batches.mark_damaged(self._connect(), entry, reason)
+                self._stored.quarantine(entry, reason)
             except FAILURES as error:
                 self.fail(error)
 

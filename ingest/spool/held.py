@@ -7,14 +7,14 @@ from typing import Final
 
 import structlog
 
-from ingest.spool.batches import Entry
 from ingest.spool.failures import FAILURES, describe
 from ingest.spool.file import SpoolFile
+from ingest.spool.storage import Entry
 
 log = structlog.get_logger(__name__)
 
 OPEN_FILES_MAX: Final = 4
-"""So many files, besides the newest, keep three descriptors; the others keep their lock's."""
+"""So many files, besides the newest, stay open; the others keep the descriptor of their lock."""
 
 
 class HeldFiles:
@@ -41,11 +41,9 @@ class HeldFiles:
         """Hold a file."""
         self._files[file.name] = file
 
-    def with_keys(self) -> list[SpoolFile]:
-        """Return the files in which a client's key may be, the oldest first."""
-        return sorted(
-            (file for file in self if not file.index.is_empty), key=lambda file: file.name
-        )
+    def with_dedup_keys(self) -> list[SpoolFile]:
+        """Return the files in which a dedup key may be, the oldest first."""
+        return sorted((file for file in self if file.has_dedup_keys), key=lambda file: file.name)
 
     def entries(self) -> Iterator[tuple[SpoolFile, Entry]]:
         """Yield the batches of all files, the oldest first."""
@@ -71,12 +69,12 @@ class HeldFiles:
             except FAILURES as error:
                 self.complain(file.name, error)
 
-    def rest(self) -> None:
-        """Keep descriptors for the newest file and those that are read next."""
+    def close_idle(self) -> None:
+        """Close all files but the newest and those that are read next."""
         opened = [file for file in self if file.is_open]
         opened.sort(key=lambda file: (file is not self.newest, file.oldest_ms or 0))
         for file in opened[OPEN_FILES_MAX + 1 :]:
-            file.rest()
+            file.close()
 
     def remove(self, batches: Mapping[str, Mapping[int, int]]) -> None:
         """Forget batches of some files, given by their ids with how many events each has."""

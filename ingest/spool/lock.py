@@ -1,16 +1,15 @@
 """Who owns a file of the spool: the process that holds an exclusive `flock` on `FILE.lock`.
 
-The kernel lets go of it when the process ends, however it ends. It is a file beside the database,
-not the database itself: closing any descriptor of a file drops all POSIX locks that this process
-has on it, SQLite's too.
+The kernel lets go of it when the process ends, however it ends. It is a file beside the spool's
+own, not that itself: closing any descriptor of a file drops all POSIX locks that this process has
+on it, those of a storage too.
 """
 
 import fcntl
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Self
-
-from ingest.spool.database import new_name
 
 SUFFIX: Final = ".lock"
 _MODE: Final = 0o600
@@ -48,8 +47,8 @@ class FileLock:
             os.close(self._descriptor)
 
 
-def lock_new_name(directory: Path) -> tuple[Path, FileLock]:
-    """Return a new path and its lock; somebody who tidies up may hold the first one's."""
+def lock_new_name(directory: Path, new_name: Callable[[], str]) -> tuple[Path, FileLock]:
+    """Return a path with a new name, and its lock: somebody who tidies up may hold the first's."""
     for _ in range(_NAME_TRIES):
         path = directory / new_name()
         if lock := FileLock.acquire(path):

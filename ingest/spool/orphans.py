@@ -5,10 +5,11 @@ from pathlib import Path
 
 import structlog
 
-from ingest.spool import database
+from ingest.spool import lock
 from ingest.spool.failures import FAILURES, describe
 from ingest.spool.file import SpoolFile
 from ingest.spool.lock import FileLock
+from ingest.spool.storage import Storage
 
 log = structlog.get_logger(__name__)
 
@@ -16,8 +17,9 @@ log = structlog.get_logger(__name__)
 class Orphans:
     """A list that is made by `look` and used up by `adopt_oldest`."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, storage: Storage) -> None:
         self._directory = directory
+        self._storage = storage
         self._names: list[str] = []
         self._complaints: set[str] = set()
 
@@ -27,11 +29,12 @@ class Orphans:
     def look(self, owned: Container[str]) -> None:
         """List the files that are not among the `owned`."""
         try:
-            found = [database.NAME.fullmatch(each.name) for each in self._directory.iterdir()]
+            found = [each.name.removesuffix(lock.SUFFIX) for each in self._directory.iterdir()]
         except OSError as error:
             self._complain(self._directory.name, error)
             return
-        names = {match[1] for match in found if match and match[1] not in owned}
+        files = {self._storage.file_of(name) for name in found}
+        names = {name for name in files if name is not None and name not in owned}
         self._names = sorted(names, reverse=True)
         self._complaints &= names
 
@@ -39,29 +42,29 @@ class Orphans:
         """Take over the next file in the list; None if it has an owner or can't be used now."""
         path = self._directory / self._names.pop()
         try:
-            lock = FileLock.acquire(path)
-            return _adopt(path, lock) if lock else None
+            owned = FileLock.acquire(path)
+            return self._adopt(path, owned) if owned else None
         except FAILURES as error:
             self._complain(path.name, error)
             return None
+
+    def _adopt(self, path: Path, owned: FileLock) -> SpoolFile | None:
+        """Return a file that has just been locked; None if only remains of it are left."""
+        try:
+            if not path.exists():
+                self._storage.open(path).delete()  # its process ended while it deleted it
+                owned.release()
+                return None
+            file = SpoolFile.adopt(self._storage.open(path), owned)
+        except BaseException:
+            owned.release()
+            raise
+        if file.events:
+            log.info("adopted a file of the spool", file=file.name, events=file.events)
+        return file
 
     def _complain(self, name: str, error: BaseException) -> None:
         """Log once what is tried again at every look."""
         if name not in self._complaints:
             self._complaints.add(name)
             log.error("nothing can be adopted from the spool", at=name, reason=describe(error))
-
-
-def _adopt(path: Path, lock: FileLock) -> SpoolFile | None:
-    try:
-        if not path.exists():
-            database.delete(path)  # its process ended while it deleted it
-            lock.release()
-            return None
-        file = SpoolFile.adopt(path, lock)
-    except BaseException:
-        lock.release()
-        raise
-    if file.events:
-        log.info("adopted a file of the spool", file=file.name, events=file.events)
-    return file

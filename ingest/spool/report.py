@@ -1,11 +1,10 @@
 """What lies in a spool directory, for a person: read without a lock, beside servers or without any.
 
-Nothing here changes a batch. Each is read in a transaction of its own, so that however slowly the
-output is taken, no server's WAL has to grow meanwhile; what a server drains in the meantime may be
-in an export or not.
+Nothing here changes a batch. Each is read on its own, so that however slowly the output is taken,
+no server has to keep anything for it meanwhile; what a server drains in the meantime may be in an
+export or not.
 """
 
-import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -14,11 +13,10 @@ from typing import Final, NamedTuple
 from ingest.errors import StartupError
 from ingest.events import copy_reader
 from ingest.events.fields import Stored
-from ingest.spool import batches, database
-from ingest.spool.batches import Entry
-from ingest.spool.database import DAMAGED_SUFFIX
+from ingest.spool.failures import StorageFailure
+from ingest.spool.formats import STORAGE
+from ingest.spool.storage import DAMAGED_SUFFIX, Entry, Status, Storage, StorageReader
 
-_UNREADABLE: Final = (sqlite3.Error, OSError)
 _PAGE_ENTRIES: Final = 32
 
 
@@ -29,90 +27,92 @@ class FileStatus(NamedTuple):
     events: int
     """Those that wait to be replayed."""
     bytes: int
-    """What the database and its WAL take on the disk."""
+    """What it takes on the disk."""
     oldest_ms: int | None
     """When the oldest batch that waits was appended, in Unix time."""
     damaged_events: int
-    """Those that were set aside; in a file that is kept as `*.damaged`, all that are left."""
+    """Those that are quarantined; in a file that is kept as `*.damaged`, all that are left."""
     is_readable: bool
 
 
 class Export:
     """Every event in every file, once, when it is iterated over; the counts are complete then."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, storage: Storage = STORAGE) -> None:
         self._directory = directory
+        self._storage = storage
         self.damaged_events = 0
         """Events that are not among those that were yielded, for they can't be read."""
         self.unreadable_files: list[str] = []
         """Files of which a part can't be read, with an unknown number of events."""
 
     def __iter__(self) -> Iterator[Stored]:
-        for path in _paths(self._directory):
+        for path in _paths(self._directory, self._storage):
             try:
                 yield from self._events(path)
-            except _UNREADABLE:
+            except StorageFailure:
                 if path.exists():  # and was not just drained and deleted
                     self.unreadable_files.append(path.name)
 
     def _events(self, path: Path) -> Iterator[Stored]:
-        with closing(database.open_for_reading(path)) as connection:
-            for entry in _entries(connection):
-                for row in self._rows(connection, entry):
+        with closing(self._storage.reader(path)) as reader:
+            for entry in _entries(reader):
+                for row in self._rows(reader, entry):
                     try:
                         yield copy_reader.decode(row)
                     except ValueError:
                         self.damaged_events += 1
 
-    def _rows(self, connection: sqlite3.Connection, entry: Entry) -> list[bytes]:
+    def _rows(self, reader: StorageReader, entry: Entry) -> list[bytes]:
         try:
-            return batches.read(connection, entry)
-        except (ValueError, sqlite3.DatabaseError):
+            return copy_reader.split(reader.read(entry), entry.events)
+        except (ValueError, StorageFailure):
             # Unless it was drained a moment ago.
-            if batches.page(connection, entry.id - 1, 1)[:1] == [entry]:
+            if reader.entries(entry.id - 1, 1) == [entry]:
                 self.damaged_events += entry.events
             return []
 
 
-def status(directory: Path) -> list[FileStatus]:
+def status(directory: Path, storage: Storage = STORAGE) -> list[FileStatus]:
     """Return the figures of every file, the oldest first; none if there is no such directory."""
-    return [_status(path) for path in _paths(directory) if path.exists()]
+    return [_status(path, storage) for path in _paths(directory, storage) if path.exists()]
 
 
-def export(directory: Path) -> Export:
+def export(directory: Path, storage: Storage = STORAGE) -> Export:
     """Return what yields every event that is in the spool."""
-    return Export(directory)
+    return Export(directory, storage)
 
 
-def _status(path: Path) -> FileStatus:
-    size = database.size(path) + database.wal_size(path)
+def _status(path: Path, storage: Storage) -> FileStatus:
+    size = 0
     try:
-        with closing(database.open_for_reading(path)) as connection:
-            if batches.is_unborn(connection):
-                return FileStatus(path.name, 0, size, None, 0, is_readable=True)
-            events, damaged = batches.count(connection)
-            waiting = (entry for entry in _entries(connection) if entry.id not in damaged)
-            oldest = next(waiting, None)
-    except _UNREADABLE:
+        with closing(storage.reader(path)) as reader:
+            size = reader.disk_bytes
+            found = reader.status()
+            oldest_ms = _oldest_ms(reader, found)
+    except StorageFailure:
         return FileStatus(path.name, 0, size, None, 0, is_readable=False)
     if path.suffix == DAMAGED_SUFFIX:
-        return FileStatus(path.name, 0, size, None, events, is_readable=True)
-    damaged_events = sum(damaged.values())
-    oldest_ms = oldest.appended_ms if oldest else None
-    return FileStatus(
-        path.name, events - damaged_events, size, oldest_ms, damaged_events, is_readable=True
-    )
+        return FileStatus(path.name, 0, size, None, found.events, is_readable=True)
+    waiting, quarantined = found.waiting_events, found.quarantined_events
+    return FileStatus(path.name, waiting, size, oldest_ms, quarantined, is_readable=True)
 
 
-def _entries(connection: sqlite3.Connection) -> Iterator[Entry]:
+def _oldest_ms(reader: StorageReader, found: Status) -> int | None:
+    """Return when the oldest batch that waits was appended; None if none waits."""
+    waiting = (each.appended_ms for each in _entries(reader) if each.id not in found.quarantined)
+    return next(waiting, None)
+
+
+def _entries(reader: StorageReader) -> Iterator[Entry]:
     last_id = 0
-    while page := batches.page(connection, last_id, _PAGE_ENTRIES):
+    while page := reader.entries(last_id, _PAGE_ENTRIES):
         yield from page
         last_id = page[-1].id
 
 
-def _paths(directory: Path) -> list[Path]:
-    """Return the databases of a directory, the oldest first."""
+def _paths(directory: Path, storage: Storage) -> list[Path]:
+    """Return the files of a spool directory, the oldest first."""
     try:
         names = sorted(path.name for path in directory.iterdir())
     except FileNotFoundError:
@@ -122,8 +122,5 @@ def _paths(directory: Path) -> list[Path]:
             f"can't read the spool directory {directory}: {error.strerror}; "
             "run this as the user that the server runs as"
         ) from error
-    return [
-        directory / name
-        for name in names
-        if (match := database.NAME.fullmatch(name.removesuffix(DAMAGED_SUFFIX))) and not match[2]
-    ]
+    plain = {name: name.removesuffix(DAMAGED_SUFFIX) for name in names}
+    return [directory / name for name in names if storage.file_of(plain[name]) == plain[name]]

@@ -25,9 +25,11 @@ from typing import Any, Final, TypeVar
 import structlog
 
 from ingest.errors import StartupError
-from ingest.spool.batches import Key, SpooledBatch
+from ingest.spool.batch import BatchRef, SpooledBatch
 from ingest.spool.directory import SpoolDirectory
 from ingest.spool.failures import SpoolFailed, SpoolFull
+from ingest.spool.formats import STORAGE
+from ingest.spool.storage import DedupKey, Storage
 
 __all__ = ["Spool", "SpoolFailed", "SpoolFull", "SpooledBatch"]
 
@@ -35,7 +37,6 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 Row = bytes  # a COPY tuple, as `copy_format.row` makes it
-DedupKey = bytes  # of the form that `index` describes
 
 OLDEST_BYTES_MAX: Final = 8 * 1024 * 1024
 
@@ -44,11 +45,17 @@ class Spool:
     """One process's part of a spool directory. To be used from one event loop."""
 
     def __init__(
-        self, directory: Path, *, bytes_max: int, free_bytes_min: int, timeout_s: float
+        self,
+        directory: Path,
+        storage: Storage = STORAGE,
+        *,
+        bytes_max: int,
+        free_bytes_min: int,
+        timeout_s: float,
     ) -> None:
         self._path = directory
         self._directory = SpoolDirectory(
-            directory, bytes_max=bytes_max, free_bytes_min=free_bytes_min
+            directory, storage, bytes_max=bytes_max, free_bytes_min=free_bytes_min
         )
         self._timeout_s = timeout_s
         self._thread: _Thread | None = None
@@ -73,7 +80,7 @@ class Spool:
 
     @property
     def damaged_events(self) -> int:
-        """How many were set aside since the start, or earlier in a file that is still here.
+        """How many were quarantined since the start, or earlier in a file that is still here.
 
         A file of which nothing can be read counts as one.
         """
@@ -99,9 +106,9 @@ class Spool:
         return self._directory.figures.has_room and not self._is_hung
 
     @property
-    def has_keys(self) -> bool:
+    def has_dedup_keys(self) -> bool:
         """Whether `find` may find anything."""
-        return self._directory.figures.has_keys
+        return self._directory.figures.has_dedup_keys
 
     @property
     def bytes(self) -> int:
@@ -119,28 +126,31 @@ class Spool:
             await self.close()
             raise StartupError(self._explain(failed)) from failed
 
-    async def append(self, rows: Sequence[Row], keys: Sequence[DedupKey] | None = None) -> None:
+    async def append(
+        self, rows: Sequence[Row], dedup_keys: Sequence[DedupKey] | None = None
+    ) -> None:
         """Store a batch; it is on the disk when this returns. Raises SpoolFull or SpoolFailed.
 
-        With `keys`, one for each row, the rows are there for `find` from the same moment on. A key
-        that is in the spool already leads to its first row.
+        With `dedup_keys`, one for each row, the rows are there for `find` from that moment on. A
+        key that is in the spool already leads to its first row.
         """
+        keys = dedup_keys or ()
         if keys and len(keys) != len(rows):
             raise ValueError(f"{len(keys)} keys for {len(rows)} rows")
         if rows:
-            await self._do(lambda: self._directory.append(rows, keys or ()), events=len(rows))
+            await self._do(lambda: self._directory.append(rows, keys), events=len(rows))
             self._tidy()
 
-    async def find(self, keys: Sequence[DedupKey]) -> dict[DedupKey, Row]:
+    async def find(self, dedup_keys: Sequence[DedupKey]) -> dict[DedupKey, Row]:
         """Return the rows of those keys whose batches wait in this process's files.
 
         A file that can't be read for the moment is logged and passed over, so that it stops nobody:
         a row that is missed is stored once all the same, by the merge at its replay. Raises
         SpoolFailed, also when it takes longer than `timeout_s` in all.
         """
-        if not keys or not self.has_keys:
+        if not dedup_keys or not self.has_dedup_keys:
             return {}
-        search = self._directory.search(keys)
+        search = self._directory.search(dedup_keys)
         stop_s = time.monotonic() + self._timeout_s
         while await self._do(lambda: self._directory.find(search)):
             if time.monotonic() > stop_s:
@@ -151,7 +161,7 @@ class Spool:
         self,
         events_max: int,
         bytes_max: int = OLDEST_BYTES_MAX,
-        beyond: AbstractSet[Key] = frozenset(),
+        beyond: AbstractSet[BatchRef] = frozenset(),
     ) -> list[SpooledBatch]:
         """Return the oldest batches, so many events and bytes at most, or one batch if it is more.
 
@@ -163,13 +173,13 @@ class Spool:
         """
         return await self._do(lambda: self._directory.oldest(events_max, bytes_max, beyond))
 
-    async def remove(self, spooled_batches: Sequence[SpooledBatch]) -> None:
+    async def remove(self, batches: Sequence[SpooledBatch]) -> None:
         """Forget batches; that is durable when this returns. Raises SpoolFailed.
 
         Only in a file that failed it is remembered in memory until the file is deleted: a crash
         before that brings its batches back, to be replayed once more.
         """
-        await self._do(lambda: self._directory.remove(spooled_batches))
+        await self._do(lambda: self._directory.remove(batches))
         self._tidy()
 
     async def close(self) -> None:
@@ -223,9 +233,10 @@ class Spool:
             self._late_events += events
 
     def _explain(self, failed: SpoolFailed) -> str:
-        why = failed.reason
-        if isinstance(failed.__cause__, OSError) and failed.__cause__.strerror:
-            why = failed.__cause__.strerror
+        cause = failed.__cause__
+        while cause is not None and not isinstance(cause, OSError):
+            cause = cause.__cause__
+        why = (cause and cause.strerror) or failed.reason
         return (
             f"can't use the spool directory {self._path}: {why}; set spool.path to a directory on "
             "a local disk that this user may write to"

@@ -61,7 +61,7 @@ def keys_of(batch: Iterable[bytes]) -> list[bytes]:
 
 
 def with_keys(batch: Iterable[bytes]) -> list[bytes]:
-    """Return the same rows with idempotency keys, which are in no order."""
+    """Return rows as they would be with idempotency keys, which are in no order."""
     return [
         row.removesuffix(copy_format.PLAIN)
         + copy_format.PLAIN[:4]
@@ -89,9 +89,9 @@ def rows_by_key(*batches: Iterable[bytes]) -> dict[bytes, bytes]:
     return {key: row for batch in batches for key, row in zip(keys_of(batch), batch, strict=True)}
 
 
-def number_of(spooled_batch: SpooledBatch) -> int:
+def number_of(batch: SpooledBatch) -> int:
     """Return the number of a batch."""
-    return int.from_bytes(spooled_batch.rows[0][14:22], "big")
+    return int.from_bytes(batch.rows[0][14:22], "big")
 
 
 @asynccontextmanager
@@ -115,15 +115,15 @@ async def open_spool(
 
 async def peek(spool: Spool) -> list[int]:
     """Return the numbers of the oldest batches, as many as one look gives."""
-    return [number_of(spooled_batch) for spooled_batch in await spool.oldest(MANY)]
+    return [number_of(batch) for batch in await spool.oldest(MANY)]
 
 
 async def drain(spool: Spool) -> list[int]:
     """Take everything out; return the numbers in the order of coming out."""
     numbers: list[int] = []
-    while spooled_batches := await spool.oldest(MANY):
-        numbers += [number_of(spooled_batch) for spooled_batch in spooled_batches]
-        await spool.remove(spooled_batches)
+    while batches := await spool.oldest(MANY):
+        numbers += [number_of(batch) for batch in batches]
+        await spool.remove(batches)
     return numbers
 
 
@@ -284,10 +284,10 @@ async def _append_for_ever(directory: Path, first: int) -> None:
         await spool.append(batch, keys_of(batch) if number % 2 else None)
         _say(f"+{number}")
         if number % 5 == 0:
-            spooled_batches = [each for each in await spool.oldest(50) if number_of(each) >= first]
-            await spool.remove(spooled_batches)
-            for spooled_batch in spooled_batches:
-                _say(f"-{number_of(spooled_batch)}")
+            batches = [each for each in await spool.oldest(50) if number_of(each) >= first]
+            await spool.remove(batches)
+            for each in batches:
+                _say(f"-{number_of(each)}")
         number += 1
 
 

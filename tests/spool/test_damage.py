@@ -48,7 +48,7 @@ async def test_flipped_bit_costs_one_batch(tmp_path: Path, when: str) -> None:
         assert names_in(directory) == [f"{path.name}.damaged"]
 
 
-async def test_damaged_batch_stays_set_aside_after_a_restart(tmp_path: Path) -> None:
+async def test_damaged_batch_stays_quarantined_after_a_restart(tmp_path: Path) -> None:
     """And is counted again, but not looked at."""
     path = await make_file(tmp_path)
     flip_bit(path, 1)
@@ -132,7 +132,9 @@ async def test_wal_without_its_database_is_kept(tmp_path: Path) -> None:
     assert names_in(tmp_path) == [f"{path.name}.damaged", f"{path.name}.damaged-wal"]
 
 
-async def test_file_that_was_set_aside_is_read_again_under_its_old_name(tmp_path: Path) -> None:
+async def test_file_that_was_kept_as_damaged_is_read_again_under_its_old_name(
+    tmp_path: Path,
+) -> None:
     """Which is how a person who mended it brings it back."""
     path = await make_file(tmp_path)
     flip_bit(path, 4)
@@ -190,13 +192,13 @@ def damage(path: Path, numbers: random.Random) -> None:
 async def drain_and_check(spool: Spool, originals: dict[int, list[bytes]]) -> int:
     """Take everything out; assert that each batch is one that was appended; return how many."""
     seen = set()
-    while spooled_batches := await spool.oldest(10**9):
-        for spooled_batch in spooled_batches:
-            number = number_of(spooled_batch)
-            assert spooled_batch.rows == originals[number]
+    while batches := await spool.oldest(10**9):
+        for batch in batches:
+            number = number_of(batch)
+            assert batch.rows == originals[number]
             assert number not in seen
             seen.add(number)
-        await spool.remove(spooled_batches)
+        await spool.remove(batches)
     return len(seen)
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from ingest.spool import batches as spool_batches
-from ingest.spool import database as spool_database
+from ingest.spool.disk import make_directory
 from ingest.spool.file import SpoolFile
+from ingest.spool.formats import STORAGE
 from ingest.spool.lock import FileLock
 from tests.spool.spooling import make_batch, names_in, number_of, written_at
 
@@ -19,7 +19,7 @@ from tests.spool.spooling import make_batch, names_in, number_of, written_at
 @pytest.fixture
 def file(tmp_path: Path) -> Iterator[SpoolFile]:
     """A new file."""
-    made = SpoolFile.create(tmp_path)
+    made = SpoolFile.create(STORAGE, tmp_path)
     yield made
     with suppress(OSError):
         made.release()
@@ -34,39 +34,15 @@ def append(file: SpoolFile, *numbers: int) -> None:
 
 def numbers_in(file: SpoolFile) -> list[int]:
     """Return the numbers of the batches in a file."""
-    spooled_batches = [file.read(entry) for entry in file.entries()]
-    return [number_of(spooled_batch) for spooled_batch in spooled_batches if spooled_batch]
+    batches = [file.read(entry) for entry in file.entries()]
+    return [number_of(batch) for batch in batches if batch]
 
 
 def adopt(path: Path) -> SpoolFile:
     """Adopt a file that nobody has."""
     lock = FileLock.acquire(path)
     assert lock
-    return SpoolFile.adopt(path, lock)
-
-
-def test_writing_connection_syncs_every_commit(file: SpoolFile) -> None:
-    """WAL and FULL, whatever SQLite was built with; and no checkpoint that hides its errors."""
-    connection = file._connect()
-    found = {
-        name: connection.execute(f"PRAGMA {name}").fetchone()[0]
-        for name in ("journal_mode", "synchronous", "wal_autocheckpoint", "secure_delete")
-    }
-    assert found == {
-        "journal_mode": b"wal",
-        "synchronous": 2,
-        "wal_autocheckpoint": 0,
-        "secure_delete": 0,
-    }
-
-
-def test_reading_connection_can_not_write(file: SpoolFile, tmp_path: Path) -> None:
-    """It can't even by mistake."""
-    connection = spool_database.open_for_reading(tmp_path / file.name)
-    with pytest.raises(sqlite3.OperationalError) as error:
-        connection.execute("DELETE FROM batches")
-    connection.close()
-    assert error.value.sqlite_errorcode == sqlite3.SQLITE_READONLY
+    return SpoolFile.adopt(STORAGE.open(path), lock)
 
 
 def test_directory_is_synced_behind_the_schema_of_a_new_file(
@@ -83,8 +59,8 @@ def test_directory_is_synced_behind_the_schema_of_a_new_file(
 
     monkeypatch.setattr(os, "fsync", spy)
     directory = tmp_path / "a" / "b"
-    spool_database.make_directory(directory)
-    SpoolFile.create(directory).release()
+    make_directory(directory)
+    SpoolFile.create(STORAGE, directory).release()
     assert synced == [
         (tmp_path, {"a"}),
         (tmp_path / "a", {"b"}),
@@ -104,10 +80,10 @@ def test_released_file_is_alone_and_whole(file: SpoolFile, tmp_path: Path) -> No
     adopted.release()
 
 
-def test_resting_file_goes_on_where_it_was(file: SpoolFile) -> None:
+def test_closed_file_goes_on_where_it_was(file: SpoolFile) -> None:
     """It needs no descriptor but its lock's meanwhile."""
     append(file, 1, 2)
-    file.rest()
+    file.close()
     assert not file.is_open
     append(file, 3)
     assert (numbers_in(file), file.events) == ([1, 2, 3], 9)
@@ -131,7 +107,7 @@ def test_failed_file_is_read_and_removed_from_but_not_written(file: SpoolFile) -
     file.remove({first.id: first.events})
     file.remove({first.id: first.events})
     assert (numbers_in(file), file.events) == ([2, 3], 6)
-    file.rest()
+    file.close()
     assert (numbers_in(file), file.events) == ([2, 3], 6)
 
 
@@ -208,7 +184,7 @@ def test_lock_on_an_unlinked_file_is_none(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_file_is_left_by_a_process_that_ended_while_it_made_it(tmp_path: Path) -> None:
     """Empty, or without tables: nothing is in it, nothing is lost."""
-    empty, headless = (tmp_path / spool_database.new_name() for _ in range(2))
+    empty, headless = (tmp_path / STORAGE.new_name() for _ in range(2))
     empty.touch()
     connection = sqlite3.connect(headless)
     connection.execute("PRAGMA journal_mode = WAL")
@@ -218,9 +194,3 @@ def test_file_is_left_by_a_process_that_ended_while_it_made_it(tmp_path: Path) -
         assert (file.events, file.oldest_ms) == (0, None)
         assert file.finish() == 0
     assert names_in(tmp_path) == []
-
-
-def test_batches_are_counted_by_the_index(file: SpoolFile) -> None:
-    """So that adopting a large file takes no look at its batches."""
-    plan = file._connect().execute(f"EXPLAIN QUERY PLAN {spool_batches._EVENTS}").fetchall()
-    assert b"COVERING INDEX batches_events" in plan[0][-1]

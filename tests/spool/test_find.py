@@ -16,10 +16,10 @@ from structlog.testing import capture_logs
 
 from ingest.events import copy_format, copy_reader
 from ingest.spool import Spool, SpoolFull
-from ingest.spool import batches as spool_batches
 from ingest.spool import directory as spool_directory
-from ingest.spool import index as spool_index
 from ingest.spool.held import OPEN_FILES_MAX
+from ingest.spool.sqlite import batches as spool_batches
+from ingest.spool.sqlite import index as spool_index
 from tests.spool.spooling import (
     MIB,
     append_with_keys,
@@ -52,7 +52,7 @@ def leave_by_the_version_before(directory: Path, *batches: list[bytes]) -> None:
 
 def find_files(spool: Spool) -> int:
     """Return in how many files of a spool there are keys."""
-    return len(spool._directory._files.with_keys())
+    return len(spool._directory._files.with_dedup_keys())
 
 
 async def test_rows_are_found_by_ids_and_by_keys(tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ async def test_rows_are_found_by_ids_and_by_keys(tmp_path: Path) -> None:
         assert await spool.find([*rows_by_keys, *unknown, *rows_by_keys]) == rows_by_keys
         assert await spool.find(unknown) == {}
         assert await spool.find([]) == {}
-        assert [spooled_batch.rows for spooled_batch in await spool.oldest(1000)][1:3] == [
+        assert [batch.rows for batch in await spool.oldest(1000)][1:3] == [
             by_id,
             by_key,
         ]
@@ -75,15 +75,15 @@ async def test_rows_are_found_by_ids_and_by_keys(tmp_path: Path) -> None:
 async def test_spool_knows_whether_a_search_is_worth_it(tmp_path: Path) -> None:
     """So that plain events cost their senders nothing more."""
     async with open_spool(tmp_path) as spool:
-        seen = [spool.has_keys]
+        seen = [spool.has_dedup_keys]
         await spool.append(make_batch(1))
-        seen.append(spool.has_keys)
+        seen.append(spool.has_dedup_keys)
         await append_with_keys(spool, make_batch(2))
-        seen.append(spool.has_keys)
+        seen.append(spool.has_dedup_keys)
     async with open_spool(tmp_path) as spool:
-        seen.append(spool.has_keys)
+        seen.append(spool.has_dedup_keys)
         await drain(spool)
-        seen.append(spool.has_keys)
+        seen.append(spool.has_dedup_keys)
     assert seen == [False, False, True, True, False]
 
 
@@ -125,8 +125,8 @@ async def test_first_row_of_a_key_within_a_batch_is_found(tmp_path: Path) -> Non
     async with open_spool(tmp_path) as spool:
         await append_with_keys(spool, [first, second])
         assert await spool.find(keys_of([first])) == rows_by_key([first])
-        (spooled_batch,) = await spool.oldest(10)
-        assert spooled_batch.rows == [first, second]
+        (batch,) = await spool.oldest(10)
+        assert batch.rows == [first, second]
 
 
 async def test_keys_survive_a_restart(tmp_path: Path) -> None:
@@ -210,11 +210,10 @@ async def test_file_of_the_version_before_is_read_and_emptied(tmp_path: Path) ->
     batches = [make_batch(1), make_batch(2)]
     leave_by_the_version_before(tmp_path, *batches)
     async with open_spool(tmp_path) as spool:
-        assert (spool.events, spool.has_keys) == (6, False)
+        assert (spool.events, spool.has_dedup_keys) == (6, False)
         left = await append_with_keys(spool, make_batch(3))
         assert await spool.find([*left, *keys_of(batches[0])]) == left
-        spooled_batches = await spool.oldest(6)
-        assert [spooled_batch.rows for spooled_batch in spooled_batches] == batches
+        assert [batch.rows for batch in await spool.oldest(6)] == batches
         assert await drain(spool) == [1, 2, 3]
     assert names_in(tmp_path) == []
 

@@ -7,7 +7,7 @@ from structlog.testing import capture_logs
 
 from ingest.spool import SpoolFailed
 from ingest.spool import directory as spool_directory
-from ingest.spool import index as spool_index
+from ingest.spool.sqlite import index as spool_index
 from tests.spool.spooling import (
     MIB,
     append_with_keys,
@@ -50,15 +50,9 @@ async def test_batch_and_its_keys_survive_a_kill_together_or_not_at_all(
         process.wait_for(lines)
         process.kill()
     async with open_spool(tmp_path) as spool:
-        spooled_batches = await spool.oldest(10**9)
-        assert sum(len(spooled_batch.rows) for spooled_batch in spooled_batches) == spool.events
-        left = rows_by_key(
-            *(
-                spooled_batch.rows
-                for spooled_batch in spooled_batches
-                if number_of(spooled_batch) % 2
-            )
-        )
+        batches = await spool.oldest(10**9)
+        assert sum(len(batch.rows) for batch in batches) == spool.events
+        left = rows_by_key(*(batch.rows for batch in batches if number_of(batch) % 2))
         last = max(process.appended) + 1
         asked = [key for n in range(1, last + 1, 2) for key in keys_of(make_batch(n, 1 + n % 200))]
         assert await spool.find(asked) == left
@@ -90,7 +84,7 @@ async def test_rows_removed_from_a_failed_file_are_not_found(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("first", ["find", "drain"])
 async def test_damaged_batch_is_not_found_and_costs_no_other(tmp_path: Path, first: str) -> None:
-    """It is set aside at once, and counted."""
+    """It is quarantined at once, and counted."""
     async with open_spool(tmp_path) as spool:
         damaged = await append_with_keys(spool, make_batch(1))
         left = await append_with_keys(spool, make_batch(2))
@@ -110,7 +104,7 @@ async def test_file_whose_only_batch_is_damaged_is_finished_by_a_search(tmp_path
         (path,) = databases(tmp_path)
         flip_bit(path, 1)
         assert await spool.find(list(damaged)) == {}
-        assert (spool.has_keys, spool.is_empty, spool.damaged_events) == (False, True, 3)
+        assert (spool.has_dedup_keys, spool.is_empty, spool.damaged_events) == (False, True, 3)
     assert names_in(tmp_path) == [f"{path.name}.damaged"]
 
 
@@ -144,7 +138,7 @@ async def test_missing_index_is_told_of_and_costs_nothing(tmp_path: Path) -> Non
             assert await spool.find(list(left)) == {}
         assert len(logs) == 1
     async with open_spool(tmp_path) as spool:
-        assert not spool.has_keys
+        assert not spool.has_dedup_keys
         assert await drain(spool) == [1]
 
 
@@ -156,7 +150,7 @@ async def test_unreadable_file_is_told_of_and_hides_no_other(tmp_path: Path) -> 
         left = await append_with_keys(spool, make_batch(2))
         path = databases(tmp_path)[0]
         for file in spool._directory._files:
-            file.rest()
+            file.close()
         away = path.rename(tmp_path / "away")
         with capture_logs() as logs:
             assert await spool.find([*hidden, *left]) == left

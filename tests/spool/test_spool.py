@@ -60,11 +60,11 @@ async def test_batches_come_back_in_order_and_byte_for_byte(directory: Path) -> 
         for batch in batches:
             await spool.append(batch)
         assert spool.events == sum(map(len, batches))
-        spooled_batches = await spool.oldest(10_000)
-        assert [spooled_batch.rows for spooled_batch in spooled_batches] == batches
-        await spool.remove(spooled_batches[:7])
-        assert [spooled_batch.rows for spooled_batch in await spool.oldest(10_000)] == batches[7:]
-        await spool.remove(spooled_batches)
+        found = await spool.oldest(10_000)
+        assert [batch.rows for batch in found] == batches
+        await spool.remove(found[:7])
+        assert [batch.rows for batch in await spool.oldest(10_000)] == batches[7:]
+        await spool.remove(found)
         assert await spool.oldest(10_000) == []
         assert (spool.is_empty, spool.events, spool.oldest_s) == (True, 0, 0.0)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bench.audit import spool_bugs
 from ingest.cli import main
-from ingest.spool import database
+from ingest.spool.sqlite import database
 
 
 def without_fsync() -> None:

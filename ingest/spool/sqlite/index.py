@@ -1,8 +1,8 @@
-"""The index of a file: which row of which batch came with a key of its client's.
+"""The index of a database: which row of which batch came with which dedup key.
 
-A key is what `copy_reader.dedup_key` makes of a row: `i`, the app's id (4 bytes) and the event's id
-(16), or `k`, the app's id and the row's idempotency key (16). By either an event that is sent again
-is found while the first is here.
+A dedup key is what `copy_reader.dedup_key` makes of a row: `i`, the app's id (4 bytes) and the
+event's id (16), or `k`, the app's id and the row's idempotency key (16). By either an event that is
+sent again is found while the first is here.
 
 Keys are in no order, so in one tree of a million 1,000 new ones dirty as many pages: 40 ms and 8 MB
 of WAL. They go to segments of so many keys instead, the newest of which alone is written: 10 ms and
@@ -12,11 +12,10 @@ batch that was removed stays until the whole file goes, and leads nowhere.
 
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
-from typing import Final, NamedTuple
+from typing import Final
 
-from ingest.events import copy_reader
-from ingest.spool.failures import corrupt
+from ingest.spool.sqlite.failures import corrupt
+from ingest.spool.storage import DedupKey, Place, PlacedKey
 
 # A key may come again once its first batch was removed: so the batch is a part of what is unique.
 SCHEMA: Final = """
@@ -43,21 +42,8 @@ _KEY_PAGES_MAX: Final = 6  # its leaf, which is split between its neighbours, an
 _ROOT_PAGES: Final = 8
 
 
-class Place(NamedTuple):
-    """Where the row of a key is, or was."""
-
-    batch: int
-    at: int
-    """At which byte of the batch's tuples it begins."""
-    key: bytes
-
-
-PlacedKey = tuple[bytes, int]
-"""The key of a row, and where the row begins."""
-
-
-class KeyIndex:
-    """The index of one file, with whatever connection its file has at the moment."""
+class DedupIndex:
+    """The index of one database, with whatever connection there is at the moment."""
 
     def __init__(self) -> None:
         self.is_empty = True
@@ -65,7 +51,7 @@ class KeyIndex:
         self._segment_keys = 0
 
     def load(self, connection: sqlite3.Connection) -> None:
-        """See whether anything is in it: the version before made files without one."""
+        """See whether anything is in it: the version before made databases without one."""
         self.is_empty = False  # unless it can be seen to be
         (tables,) = connection.execute(_IS_THERE).fetchone()
         self.is_empty = not (tables and connection.execute(_ANY).fetchone()[0])
@@ -88,7 +74,7 @@ class KeyIndex:
         return pages
 
     def places(
-        self, connect: Callable[[], sqlite3.Connection], keys: Sequence[bytes]
+        self, connect: Callable[[], sqlite3.Connection], keys: Sequence[DedupKey]
     ) -> Iterator[list[Place]]:
         """Yield the places of keys segment by segment, the oldest first, and none in between."""
         segment = _next_segment(connect(), -1)
@@ -101,18 +87,6 @@ class KeyIndex:
             segment = _next_segment(connect(), segment)
 
 
-def row_of(place: Place, blob: bytes) -> bytes:
-    """Return the row at a place in its batch's tuples; raise `corrupt` if it is not the key's.
-
-    No sum protects the index, and the wrong row may be another app's.
-    """
-    with suppress(ValueError):
-        row = copy_reader.at(blob, place.at)
-        if place.key == copy_reader.dedup_key(row):
-            return row
-    raise corrupt("a key leads to a row that is not its own")
-
-
 def _next_segment(connection: sqlite3.Connection, segment: int) -> int | None:
     (found,) = connection.execute(_NEXT_SEGMENT, (segment,)).fetchone()
     if found is not None and not isinstance(found, int):
@@ -120,7 +94,7 @@ def _next_segment(connection: sqlite3.Connection, segment: int) -> int | None:
     return found
 
 
-def _look_up(connection: sqlite3.Connection, segment: int, keys: Sequence[bytes]) -> list[Place]:
+def _look_up(connection: sqlite3.Connection, segment: int, keys: Sequence[DedupKey]) -> list[Place]:
     marks = ", ".join("?" * len(keys))
     query = f"SELECT batch, at, key FROM keys WHERE segment = ? AND key IN ({marks})"  # noqa: S608
     places = [Place(*found) for found in connection.execute(query, (segment, *keys))]

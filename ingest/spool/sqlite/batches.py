@@ -1,7 +1,7 @@
-"""The batches in one database of the spool: its tables, and every statement that touches them.
+"""The batches in one database: their tables, and every statement that touches them.
 
 A batch is its COPY tuples one after the other, their count and a CRC-32. What does not come back as
-it was appended is damaged: it stays where it is, and its id goes to a table of its own.
+it was appended is quarantined: it stays where it is, and its id goes to the table `damaged`.
 """
 
 import sqlite3
@@ -10,10 +10,10 @@ import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import pairwise
-from typing import Final, NamedTuple
+from typing import Final
 
-from ingest.events import copy_reader
-from ingest.spool.failures import FAILURES, corrupt
+from ingest.spool.sqlite.failures import RAISED, corrupt
+from ingest.spool.storage import Entry, Status
 
 # The index answers what is asked when a file is adopted without a look at its batches.
 SCHEMA: Final = """
@@ -38,30 +38,6 @@ _DAMAGED: Final = "SELECT id, CAST(events AS INTEGER) FROM damaged"
 _EVENTS: Final = "SELECT CAST(total(events) AS INTEGER) FROM batches"
 
 
-class Entry(NamedTuple):
-    """A batch without its tuples."""
-
-    id: int
-    appended_ms: int
-    """Unix time."""
-    events: int
-    bytes: int
-
-
-Key = tuple[str, int]
-"""The name of a batch's file and its number in it."""
-
-
-class SpooledBatch(NamedTuple):
-    """One batch as it was appended."""
-
-    key: Key
-    """The name of its file and its number in it."""
-    rows: list[bytes]
-    appended_ms: int
-    """Unix time."""
-
-
 @contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
     """Commit what is done meanwhile, or nothing of it."""
@@ -70,7 +46,7 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
         yield
         connection.execute("COMMIT")
     except BaseException:
-        with suppress(*FAILURES):
+        with suppress(*RAISED):
             connection.execute("ROLLBACK")
         raise
 
@@ -83,7 +59,7 @@ def insert(connection: sqlite3.Connection, blob: bytes, events: int) -> Entry:
 
 
 def page(connection: sqlite3.Connection, after_id: int, count_max: int) -> list[Entry]:
-    """Return the next batches in the order of appending, damaged ones too."""
+    """Return the next batches in the order of appending, quarantined ones too."""
     found = connection.execute(_PAGE, (after_id, count_max)).fetchall()
     ids = [after_id, *(row[0] for row in found)]
     if any(before >= after for before, after in pairwise(ids)):
@@ -91,18 +67,18 @@ def page(connection: sqlite3.Connection, after_id: int, count_max: int) -> list[
     return [Entry(*(value if isinstance(value, int) else 0 for value in row)) for row in found]
 
 
-def read(connection: sqlite3.Connection, entry: Entry) -> list[bytes]:
+def read(connection: sqlite3.Connection, entry: Entry) -> bytes:
     """Return a batch's tuples; raise ValueError if they are not what was appended."""
-    return copy_reader.split(read_whole(connection, entry), entry.events)
-
-
-def read_whole(connection: sqlite3.Connection, entry: Entry) -> bytes:
-    """Return the same without telling the tuples apart, which takes most of the time."""
     query = "SELECT tuples, crc32 FROM batches WHERE rowid = ?"
     blob, crc32 = connection.execute(query, (entry.id,)).fetchone() or (b"", -1)
-    if not isinstance(blob, bytes) or zlib.crc32(blob) != crc32:
+    if not isinstance(blob, bytes) or not is_intact(blob, crc32):
         raise ValueError("its CRC-32 differs")
     return blob
+
+
+def is_intact(blob: bytes, crc32: object) -> bool:
+    """Whether tuples have the sum that was stored beside them."""
+    return zlib.crc32(blob) == crc32
 
 
 def delete(connection: sqlite3.Connection, ids: Iterable[int]) -> set[int]:
@@ -114,19 +90,19 @@ def delete(connection: sqlite3.Connection, ids: Iterable[int]) -> set[int]:
     return deleted
 
 
-def mark_damaged(connection: sqlite3.Connection, entry: Entry, reason: str) -> None:
+def quarantine(connection: sqlite3.Connection, entry: Entry, reason: str) -> None:
     """Remember that a batch is not to be returned any more."""
     connection.execute("INSERT INTO damaged VALUES (?, ?, ?)", (entry.id, entry.events, reason))
 
 
-def count(connection: sqlite3.Connection) -> tuple[int, dict[int, int]]:
-    """Return how many events there are in all, and those of each damaged batch by its id."""
+def count(connection: sqlite3.Connection) -> Status:
+    """Return how many events there are in all, and those of each quarantined batch by its id."""
     (events,) = connection.execute(_EVENTS).fetchone()
-    return events, dict(connection.execute(_DAMAGED).fetchall())
+    return Status(events, dict(connection.execute(_DAMAGED).fetchall()))
 
 
 def is_unborn(connection: sqlite3.Connection) -> bool:
-    """Whether its process ended before the tables were made; then nothing is in it."""
+    """Whether a database's process ended before it made the tables; then nothing is in it."""
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     (pages,) = connection.execute("PRAGMA page_count").fetchone()
     return not tables and pages <= 1

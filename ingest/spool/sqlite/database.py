@@ -1,27 +1,20 @@
-"""The SQLite databases that the spool consists of: how they are named, made, opened and deleted.
+"""SQLite databases on the disk: made, opened, deleted, and kept when they are damaged.
 
-A file is `events-v2-<Unix ms of its making>-<random>.db`, beside it SQLite's `-wal` and `-shm` and
-the `.lock` of its owner. A name is never used twice. `*.db.damaged` is kept for a person to look
-at; renamed back to `*.db` it is read once more. `events-v1-*` is what the version before left, with
-tuples of five fields and without keys; it would take ours for damaged, but passes them over.
+Whoever opens one for writing gets a connection whose COMMIT is on the disk when it returns. Where
+more than a database lies, what would change its meaning is done first: it is deleted before its
+WAL, without which it would be an older one.
 """
 
 import errno
 import os
-import re
-import secrets
 import sqlite3
-import time
 from pathlib import Path
 from typing import Final
 
-from ingest.spool import batches, index
+from ingest.spool.disk import sync_directory
+from ingest.spool.sqlite import batches, index
+from ingest.spool.storage import DAMAGED_SUFFIX
 
-NAME: Final = re.compile(r"(events-v[12]-[0-9]{13}-[0-9a-f]{8}\.db)(-wal|-shm|-journal|\.lock)?")
-"""A file and what stands beside it; the first group is the file."""
-DAMAGED_SUFFIX: Final = ".damaged"
-EMPTY_BYTES: Final = 160 * 1024
-"""More than a file, and what stands beside it, takes before anything is appended."""
 WAL_BYTES_MAX: Final = 4 * 1024 * 1024
 PAGE_BYTES: Final = 8192
 """A batch of 1 MB, with its checkpoint, takes 7.0 ms; with pages of 4,096 bytes 8.5 ms."""
@@ -31,15 +24,9 @@ WAL: Final = "-wal"
 _SHM: Final = "-shm"
 _JOURNAL: Final = "-journal"
 _FILE_MODE: Final = 0o600
-_DIRECTORY_MODE: Final = 0o700
 # Nobody else writes to a file, but a reader that comes or goes may lock it for a moment.
 _BUSY_TIMEOUT_S: Final = 1.0
 _SYNCHRONOUS_FULL: Final = 2
-
-
-def new_name() -> str:
-    """Return a name that no file had before."""
-    return f"events-v2-{time.time_ns() // 1_000_000:013d}-{secrets.token_hex(4)}.db"
 
 
 def create(path: Path) -> sqlite3.Connection:
@@ -133,32 +120,11 @@ def delete(path: Path) -> None:
 
 
 def keep_as_damaged(path: Path) -> Path:
-    """Rename a database so that nobody opens it but a person; return its new path."""
+    """Rename a database and its WAL so that only a person opens them; return the new path."""
     kept = path.rename(beside(path, DAMAGED_SUFFIX))
     delete(path)
     sync_directory(path.parent)
     return kept
-
-
-def make_directory(path: Path) -> None:
-    """Make a directory for its owner's eyes only, durably, and those above it as usual."""
-    missing = [each for each in (path, *path.parents) if not each.exists()]
-    for each in reversed(missing):
-        each.mkdir(_DIRECTORY_MODE if each == path else 0o777, exist_ok=True)
-        if each == path:
-            each.chmod(_DIRECTORY_MODE)  # whatever the umask took away
-        sync_directory(each.parent)
-    if not path.is_dir():
-        raise NotADirectoryError(path)
-
-
-def sync_directory(path: Path) -> None:
-    """Make durable which files a directory has."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:
