@@ -10,8 +10,8 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from bench.audit.oracle import Oracle
-from bench.audit.requests import Request
+from bench.audit.recorder import Oracle
+from bench.audit.workload import Request
 from ingest.errors import Code, Refusal
 
 Parcel = tuple[Request, ...]

@@ -15,11 +15,11 @@ from random import Random
 from typing import Final, NamedTuple, cast
 
 from bench.audit.answers import Parcel, file_answer
-from bench.audit.oracle import Oracle
-from bench.audit.requests import Maker, Request
+from bench.audit.history import LOST, QUIT, UNANSWERED
+from bench.audit.recorder import Oracle
 from bench.audit.sockets import reset_on_close
-from bench.audit.story import LOST, QUIT, UNANSWERED
-from bench.http import AnswerError, Heads, check_unfinished
+from bench.audit.workload import Maker, Request
+from bench.load.http import AnswerError, Heads, check_unfinished
 
 ANSWER_TIMEOUT_S: Final = 12.0
 """Twice a commit's time-out, and a hang of six seconds: later than this is never."""

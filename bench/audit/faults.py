@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from random import Random
 from typing import ClassVar, Final
 
-from bench.audit.story import LOST
-from bench.audit.world import World
+from bench.audit.history import LOST
+from bench.audit.system import World
 
 SERVER_GONE: Final = frozenset({LOST})
 """What clients may see when the server is killed: connections without an answer."""

@@ -6,7 +6,7 @@ from typing import Final
 
 from bench.audit.faults import DISK_FAILING, Fault, log_uniform
 from bench.audit.proxy import Trap
-from bench.audit.world import World
+from bench.audit.system import World
 
 _HELD_S: Final = (0.05, 4.0)
 _REFUSED_S: Final = (0.05, 2.0)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from bench.audit.judge import Tallies
+from bench.audit.checker import Tallies
 from bench.audit.verdicts import Observed, Verdict
 
 DRAIN_TIMEOUT_S: Final = 120.0

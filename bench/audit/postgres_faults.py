@@ -10,7 +10,7 @@ import asyncpg
 
 from bench.audit.faults import Fault, log_uniform
 from bench.audit.postgres import CONNECTIONS_MAX, DATABASE, END_SESSIONS, MAINTENANCE
-from bench.audit.world import World
+from bench.audit.system import World
 
 _DOWN_S: Final = 0.3
 _HANG_S: Final = (0.1, 6.0)

@@ -3,65 +3,63 @@
 from dataclasses import asdict
 from typing import Any
 
-from rich.box import SIMPLE
-from rich.console import Console
-from rich.table import Table
-
-from bench import machine
+from bench import console, machine
 from bench.audit.plan import Outcome
-from bench.audit.verdicts import INVARIANTS
+from bench.audit.verdicts import INVARIANTS, Observed
+from bench.console import Console
 
 
-def show(console: Console, outcome: Outcome) -> None:
+def show(screen: Console, outcome: Outcome) -> None:
     """Print the faults, the counts, and the verdict on every invariant."""
-    _show_faults(console, outcome)
-    _show_counts(console, outcome)
-    table = Table(box=SIMPLE)
-    for column in ("invariant", "verdict", "what was found"):
-        table.add_column(column)
+    _show_faults(screen, outcome)
+    _show_counts(screen, outcome)
+    table = console.table(None, ("invariant", "verdict", "what was found"))
     for verdict in outcome.verdicts:
         mark = {True: "[green]kept", False: "[bold red]BROKEN", None: "[yellow]not judged"}
         first = f"{verdict.found:,}: {verdict.shown[0]}" if verdict.shown else ""
         table.add_row(INVARIANTS[verdict.invariant], mark[verdict.is_kept], _plain(first))
-    console.print(table)
+    screen.print(table)
     state = "[green]every promise kept" if outcome.is_good else "[bold red]AT LEAST ONE BROKEN"
-    console.print(f"seed {outcome.plan.seed}: {state}")
+    screen.print(f"seed {outcome.plan.seed}: {state}")
 
 
-def _show_faults(console: Console, outcome: Outcome) -> None:
-    table = Table(box=SIMPLE)
-    table.add_column("fault")
-    table.add_column("times", justify="right")
+def _show_faults(screen: Console, outcome: Outcome) -> None:
+    table = console.table(None, ("fault",), ("times",))
     for name, count in sorted(outcome.faults.items()):
         table.add_row(name, f"{count:,}")
     for name in outcome.skipped:
         table.add_row(name, "[yellow]not possible here")
     for name, count in sorted(outcome.failed.items()):
         table.add_row(f"{name}, failed to happen", f"[yellow]{count:,}")
-    console.print(table)
+    screen.print(table)
 
 
-def _show_counts(console: Console, outcome: Outcome) -> None:
-    tallies, timings = outcome.tallies, outcome.timings_s
-    acked = tallies.acked_200 + tallies.acked_202
-    table = Table(show_header=False, box=None, pad_edge=False)
-    table.add_row("faults", f"{outcome.faults.total():,} in {timings.get('faults', 0):.0f} s")
-    table.add_row(
-        "acknowledged", f"{acked:,} ({tallies.acked_200:,} as 200, {tallies.acked_202:,} as 202)"
-    )
-    table.add_row("refused", f"{tallies.refused:,}")
-    table.add_row("unknown", f"{tallies.unknown:,}, of which {tallies.unknown_stored:,} are stored")
-    table.add_row("stored", f"{tallies.rows:,}, and {tallies.rejected:,} set aside")
-    if tallies.damaged:
-        table.add_row("spoilt by the audit", f"{tallies.damaged:,} acknowledged and not stored")
-    table.add_row("lost, doubled, phantom", _deviations(outcome))
+def _show_counts(screen: Console, outcome: Outcome) -> None:
+    counts, took_s = outcome.tallies, outcome.timings_s.get("faults", 0)
+    acked = counts.acked_200 + counts.acked_202
+    rows = [
+        ("faults", f"{outcome.faults.total():,} in {took_s:.0f} s"),
+        ("acknowledged", f"{acked:,} ({counts.acked_200:,} as 200, {counts.acked_202:,} as 202)"),
+        ("refused", f"{counts.refused:,}"),
+        ("unknown", f"{counts.unknown:,}, of which {counts.unknown_stored:,} are stored"),
+        ("stored", f"{counts.rows:,}, and {counts.rejected:,} set aside"),
+    ]
+    if counts.damaged:
+        rows.append(("spoilt by the audit", f"{counts.damaged:,} acknowledged and not stored"))
+    rows.append(("lost, doubled, phantom", _deviations(outcome)))
     if outcome.observed is not None:
-        books = outcome.observed.books
-        table.add_row("scrapes", f"{books.scrapes:,}, of which {books.unbalanced:,} unbalanced")
-        table.add_row("server", f"{books.rss_bytes_max / 1e6:.0f} MB; {outcome.starts:,} starts")
-        table.add_row("spool", f"{books.spool_bytes_max / 1e6:.0f} MB at its fullest")
-        table.add_row("drained in", f"{outcome.observed.drain_s:.1f} s")
-    console.print(table)
+        rows += _observations(outcome, outcome.observed)
+    screen.print(console.pairs(rows))
+
+
+def _observations(outcome: Outcome, observed: Observed) -> list[tuple[str, str]]:
+    books = observed.books
+    return [
+        ("scrapes", f"{books.scrapes:,}, of which {books.unbalanced:,} unbalanced"),
+        ("server", f"{books.rss_bytes_max / 1e6:.0f} MB; {outcome.starts:,} starts"),
+        ("spool", f"{books.spool_bytes_max / 1e6:.0f} MB at its fullest"),
+        ("drained in", f"{observed.drain_s:.1f} s"),
+    ]
 
 
 def _deviations(outcome: Outcome) -> str:

@@ -13,7 +13,9 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Final
 
-from bench.audit.world import World
+from bench import metrics
+from bench.audit.system import World
+from bench.metrics import Samples
 
 INTERVAL_S: Final = 0.2
 SPOOL_FULL: Final = "spool-full"
@@ -40,7 +42,6 @@ _EQUATIONS: Final = (
         },
     ),
 )
-Samples = dict[str, float]
 
 
 @dataclass
@@ -84,7 +85,7 @@ class Scraper:
         life, pid = self._server.starts, self._server.pid
         try:
             async with asyncio.timeout(_TIMEOUT_S):
-                samples = parse(await _get(self._server.port, "/metrics"))
+                samples = metrics.parse(await _get(self._server.port, "/metrics"))
         except (OSError, asyncio.IncompleteReadError, ValueError):
             return None
         if not samples or life != self._server.starts or pid != self._server.pid:
@@ -114,16 +115,6 @@ def imbalance(samples: Samples) -> str:
             shown = ", ".join(f"{name} {samples.get(name, 0.0):.0f}" for name in (whole, *parts))
             return f"{whole} is off by {left - right:.0f}: {shown}"
     return ""
-
-
-def parse(text: bytes) -> Samples:
-    """Return the server's own samples, by name without prefix and with labels."""
-    samples = {}
-    for line in text.decode().splitlines():
-        if line.startswith("nonito_"):
-            name, _, value = line.rpartition(" ")
-            samples[name.removeprefix("nonito_")] = float(value)
-    return samples
 
 
 async def _get(port: int, path: str) -> bytes:

@@ -9,8 +9,8 @@ from typing import Final
 from bench.audit import failpoints
 from bench.audit.failpoints import Step
 from bench.audit.faults import DISK_FAILING, SERVER_GONE, STOPPING, Fault
-from bench.audit.requests import TOKEN
-from bench.audit.world import LISTEN_TIMEOUT_S, World
+from bench.audit.system import LISTEN_TIMEOUT_S, World
+from bench.audit.workload import TOKEN
 
 _DOWN_S: Final = 0.2
 _HASTE: Final = 0.2

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from bench.audit.judge import Findings
+from bench.audit.checker import Findings
 from bench.audit.scrape import Books
 
 RSS_BYTES_MAX: Final = 300_000_000
