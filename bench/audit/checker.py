@@ -1,7 +1,7 @@
-"""The judge: compares a history with what is stored, and says what it found.
+"""The checker: compares a history with what is stored, and says what it found.
 
-It is told nothing but the story, the rows and the ids that the server set aside, so that it can be
-tried on histories that are known to be wrong. What it counts, by the name of an invariant:
+It is told nothing but the history, the rows and the ids that the server set aside, so that it can
+be tried on histories that are known to be wrong. What it counts, by the name of an invariant:
 
 - An event acknowledged with 200 is in `events` exactly once, under its id, as it was sent and with
   the `created_at` that the answer told. With 202 the same, once the spool is empty.
@@ -20,7 +20,7 @@ from decimal import Decimal
 from functools import partial
 from typing import Any, Final, NamedTuple
 
-from bench.audit.history import LOST, UNANSWERED, Record, Story
+from bench.audit.history import LOST, UNANSWERED, History, Record
 from bench.audit.workload import GOOD, POISON, TOKEN, TOKEN_FIELD
 
 _SHOWN_MAX: Final = 5
@@ -36,7 +36,7 @@ Excuses = dict[str, frozenset[str]]
 """Codes of refusal, and LOST, that clients may see during a fault, by its name."""
 
 
-class Row(NamedTuple):
+class StoredEvent(NamedTuple):
     """One stored event."""
 
     id: str
@@ -50,7 +50,7 @@ class Row(NamedTuple):
 class Stored(NamedTuple):
     """What the database holds."""
 
-    rows: Iterable[Row]
+    rows: Iterable[StoredEvent]
     rejected: dict[str, str]
     """What the server set aside in `rejected_events`: parameters as text, by id."""
 
@@ -71,8 +71,8 @@ class Findings:
 
 
 @dataclass
-class Tallies:
-    """What there was, apart from what is wrong."""
+class EventCounts:
+    """How many events there were of each kind, apart from what is wrong."""
 
     acked_200: int = 0
     acked_202: int = 0
@@ -88,42 +88,44 @@ class Tallies:
     """Acknowledged, spoilt on the spool's disk by the audit itself, and not stored: no loss."""
 
 
-def judge(story: Story, stored: Stored | None, excuses: Excuses) -> tuple[Findings, Tallies]:
+def check(
+    history: History, stored: Stored | None, excuses: Excuses
+) -> tuple[Findings, EventCounts]:
     """Return everything that is wrong, and the counts.
 
-    Without `stored`, for the spool is not empty, only the answers are judged.
+    Without `stored`, for the spool is not empty, only the answers are checked.
     """
-    bench = _Bench(story, stored.rejected if stored else {})
+    table = _TableCheck(history, stored.rejected if stored else {})
     if stored is not None:
         for row in stored.rows:
-            bench.take(row)
-        bench.close()
-    _judge_answers(story, bench.findings, excuses)
-    _tally(story, bench.tallies)
-    return bench.findings, bench.tallies
+            table.take(row)
+        table.close()
+    _check_answers(history, table.findings, excuses)
+    _count(history, table.counts)
+    return table.findings, table.counts
 
 
-class _Bench:
-    """Where rows are laid beside records."""
+class _TableCheck:
+    """Lays every stored row beside the record of what was sent."""
 
-    def __init__(self, story: Story, rejected: dict[str, str]) -> None:
+    def __init__(self, history: History, rejected: dict[str, str]) -> None:
         self.findings = Findings()
-        self.tallies = Tallies(rejected=len(rejected))
-        self._records = story.records
+        self.counts = EventCounts(rejected=len(rejected))
+        self._records = history.records
         self._rejected = rejected
-        self._damaged = story.damaged
+        self._damaged = history.damaged
         self._tokens_by_id: dict[str, str] = {}
         self._seen: Counter[str] = Counter()
-        for token, record in story.records.items():
+        for token, record in history.records.items():
             if record.is_acked and record.id in self._tokens_by_id:
                 other = self._tokens_by_id[record.id]
                 self.findings.add("stored-once", f"{token} and {other} got the same id {record.id}")
             elif record.is_acked:
                 self._tokens_by_id[record.id] = token
 
-    def take(self, row: Row) -> None:
-        """Judge one stored row."""
-        self.tallies.rows += 1
+    def take(self, row: StoredEvent) -> None:
+        """Check one stored row."""
+        self.counts.rows += 1
         params = _load(row.params)
         token = params.get(TOKEN_FIELD)
         record = self._records.get(token) if isinstance(token, str) else None
@@ -142,7 +144,9 @@ class _Bench:
             self._phantom(f"{token} is stored under the id of {self._tokens_by_id[row.id]}")
         self._compare(token, record, row, params)
 
-    def _compare(self, token: str, record: Record, row: Row, params: dict[str, Any]) -> None:
+    def _compare(
+        self, token: str, record: Record, row: StoredEvent, params: dict[str, Any]
+    ) -> None:
         if record.expected not in {GOOD, POISON}:
             return  # its body may be no JSON; that it is stored at all is what is wrong
         sent = _load(record.body)
@@ -153,19 +157,19 @@ class _Bench:
             self.findings.add("as-sent", f"{token}: created_at told {told}")
 
     def close(self) -> None:
-        """Judge what has no row, and what was set aside."""
+        """Check what has no row, and what was set aside."""
         for event_id, params in self._rejected.items():
             self._take_rejected(event_id, params)
         for token, record in self._records.items():
             is_stored = token in self._seen
             if not record.status:
-                self.tallies.unknown_stored += is_stored
+                self.counts.unknown_stored += is_stored
             elif record.is_acked and not is_stored and not self._is_set_aside(record):
                 if token in self._damaged:
-                    self.tallies.damaged += 1
+                    self.counts.damaged += 1
                     continue
                 where = " (it is in rejected_events)" if record.id in self._rejected else ""
-                self.tallies.lost += 1
+                self.counts.lost += 1
                 self.findings.add(
                     "stored-once",
                     f"{token}, acknowledged with {record.status} as {record.id}, is lost{where}",
@@ -185,40 +189,40 @@ class _Bench:
         return is_poison and record.id in self._rejected
 
     def _phantom(self, text: str) -> None:
-        self.tallies.phantom += 1
+        self.counts.phantom += 1
         self.findings.add("nothing-else", text)
 
     def _double(self, text: str) -> None:
-        self.tallies.doubled += 1
+        self.counts.doubled += 1
         self.findings.add("stored-once", text)
 
 
-def _judge_answers(story: Story, findings: Findings, excuses: Excuses) -> None:
-    for text in story.mixed:
+def _check_answers(history: History, findings: Findings, excuses: Excuses) -> None:
+    for text in history.mixed:
         findings.add("answers-belong", text)
-    for text in story.odd:
+    for text in history.odd:
         findings.add("answers-belong", text)
-    excused = _Excused(story, excuses)
-    for token, record in story.records.items():
-        _judge_answer(token, record, findings, excused)
+    excused = _Excused(history, excuses)
+    for token, record in history.records.items():
+        _check_answer(token, record, findings, excused)
 
 
-def _judge_answer(token: str, record: Record, findings: Findings, excused: "_Excused") -> None:
+def _check_answer(token: str, record: Record, findings: Findings, excused: "_Excused") -> None:
     if record.is_acked:
-        _judge_success(token, record, findings)
+        _check_success(token, record, findings)
     elif record.status in _CLIENT_ERRORS:
-        _judge_refusal(token, record, findings)
+        _check_refusal(token, record, findings)
     else:
-        _judge_failure(token, record, findings, excused)
+        _check_failure(token, record, findings, excused)
 
 
-def _judge_success(token: str, record: Record, findings: Findings) -> None:
+def _check_success(token: str, record: Record, findings: Findings) -> None:
     if record.expected == GOOD or (record.expected == POISON and record.status != _OK):
         return
     findings.add("bad-refused", f"{token} ({record.expected}) got {record.status}")
 
 
-def _judge_refusal(token: str, record: Record, findings: Findings) -> None:
+def _check_refusal(token: str, record: Record, findings: Findings) -> None:
     shown = f"{token} ({record.expected}) got {record.status} {record.code}"
     if record.expected == GOOD:
         findings.add("good-never-refused", shown)
@@ -226,8 +230,8 @@ def _judge_refusal(token: str, record: Record, findings: Findings) -> None:
         findings.add("bad-refused", shown)
 
 
-def _judge_failure(token: str, record: Record, findings: Findings, excused: "_Excused") -> None:
-    """Judge a 5xx, or the lack of an answer."""
+def _check_failure(token: str, record: Record, findings: Findings, excused: "_Excused") -> None:
+    """Check a 5xx, or the lack of an answer."""
     if record.status or record.code.startswith("5"):
         if not excused(record.code.rpartition(" ")[2], record.at_ns):
             findings.add("no-5xx", f"{token} got {record.status or ''} {record.code}")
@@ -240,9 +244,9 @@ def _judge_failure(token: str, record: Record, findings: Findings, excused: "_Ex
 class _Excused:
     """Says whether a fault excuses what a client saw at a time."""
 
-    def __init__(self, story: Story, excuses: Excuses) -> None:
+    def __init__(self, history: History, excuses: Excuses) -> None:
         self._spans: dict[str, list[tuple[int, int]]] = {}
-        for window in story.windows:
+        for window in history.windows:
             for code in excuses.get(window.fault, ()):
                 span = (window.begin_ns, window.end_ns + _GRACE_NS)
                 self._spans.setdefault(code, []).append(span)
@@ -251,15 +255,15 @@ class _Excused:
         return any(begin <= at_ns <= end for begin, end in self._spans.get(code, ()))
 
 
-def _tally(story: Story, tallies: Tallies) -> None:
-    for record in story.records.values():
+def _count(history: History, counts: EventCounts) -> None:
+    for record in history.records.values():
         if record.is_acked:
-            tallies.acked_200 += record.status == _OK
-            tallies.acked_202 += record.status != _OK
+            counts.acked_200 += record.status == _OK
+            counts.acked_202 += record.status != _OK
         elif record.status:
-            tallies.refused += 1
+            counts.refused += 1
         else:
-            tallies.unknown += 1
+            counts.unknown += 1
 
 
 def microseconds(text: str) -> int:

@@ -17,8 +17,7 @@ from bench import console
 from bench.audit import report, runner
 from bench.audit.failpoints import BUG_VARIABLE
 from bench.audit.nemesis import choose
-from bench.audit.plan import OnProgress, Outcome, Plan
-from bench.audit.plan import Progress as Done
+from bench.audit.plan import AuditPlan, AuditProgress, AuditResult, OnAuditProgress
 from bench.console import Console
 
 _BROKEN_EXIT_CODE = 1
@@ -50,7 +49,7 @@ def audit(  # noqa: PLR0913 - one for each option
     The exit code is 1 when any promise is broken.
     """
     choose(only)
-    plan = Plan(
+    plan = AuditPlan(
         secrets.randbits(32) if seed is None else seed,
         faults,
         events,
@@ -60,23 +59,23 @@ def audit(  # noqa: PLR0913 - one for each option
         os.environ.get(BUG_VARIABLE, ""),
     )
     screen = console.make()
-    outcome = perform(plan, screen, is_kept=keep)
-    report.show(screen, outcome)
+    result = perform(plan, screen, is_kept=keep)
+    report.show(screen, result)
     if json_path is not None:
-        console.write_json(json_path, report.as_json(outcome))
-    if not outcome.is_good:
+        console.write_json(json_path, report.as_json(result))
+    if not result.is_good:
         sys.exit(_BROKEN_EXIT_CODE)
 
 
-def perform(plan: Plan, screen: Console, *, is_kept: bool) -> Outcome:
+def perform(plan: AuditPlan, screen: Console, *, is_kept: bool) -> AuditResult:
     """Run with a progress bar; keep the history where something was broken; raise BenchError."""
     directory = Path(tempfile.mkdtemp(prefix="nonito-audit-"))
     is_good = False
     try:
         with _bar(screen, plan) as on_progress:
-            outcome = uvloop.run(runner.run(plan, directory, on_progress))
-        is_good = outcome.is_good
-        return outcome
+            result = uvloop.run(runner.run(plan, directory, on_progress))
+        is_good = result.is_good
+        return result
     finally:
         shutil.rmtree(directory / _CLUSTER, ignore_errors=True)
         if is_good and not is_kept:
@@ -86,7 +85,7 @@ def perform(plan: Plan, screen: Console, *, is_kept: bool) -> Outcome:
 
 
 @contextmanager
-def _bar(screen: Console, plan: Plan) -> Iterator[OnProgress]:
+def _bar(screen: Console, plan: AuditPlan) -> Iterator[OnAuditProgress]:
     columns = (
         TextColumn("{task.description:<24}"),
         BarColumn(bar_width=24),
@@ -96,7 +95,7 @@ def _bar(screen: Console, plan: Plan) -> Iterator[OnProgress]:
     said = f"seed {plan.seed}"
     with console.progress_of(screen, columns, "starting", 1.0, {"said": said}) as update:
 
-        def follow(done: Done) -> None:
+        def follow(done: AuditProgress) -> None:
             shares = (done.faults / (plan.faults or 1), done.acked / plan.events)
             said = (
                 f"{done.faults:,} faults, {done.acked:,} acknowledged, "

@@ -45,7 +45,7 @@ class Window(NamedTuple):
 
 
 @dataclass
-class Story:
+class History:
     """A whole history."""
 
     records: dict[str, Record] = field(default_factory=dict)
@@ -59,44 +59,44 @@ class Story:
     """Entries that no honest history has: an answer to nothing, or a second one."""
 
 
-def read(path: Path) -> Story:
-    """Return the story of a history; raise BenchError when it can't be read."""
-    story = Story()
+def read(path: Path) -> History:
+    """Return what a file has kept; raise BenchError when it can't be read."""
+    history = History()
     open_faults: dict[str, int] = {}
     try:
         with path.open("rb") as lines:
             for line in lines:
                 if line.endswith(b"\n"):  # the last one may be torn if the audit itself was killed
-                    _take(story, open_faults, line[:-1].split(b"\t"))
+                    _take(history, open_faults, line[:-1].split(b"\t"))
     except (OSError, ValueError) as error:
         raise BenchError(f"the history {path} can't be read: {error}") from error
-    return story
+    return history
 
 
-def _take(story: Story, open_faults: dict[str, int], fields: list[bytes]) -> None:
+def _take(history: History, open_faults: dict[str, int], fields: list[bytes]) -> None:
     kind, at_ns = fields[0], int(fields[1])
     first = fields[2].decode()
     match kind:
         case b"sent":
-            if first in story.records:
-                story.odd.append(f"{first} was sent twice")
-            story.records[first] = Record(fields[3].decode(), fields[4])
+            if first in history.records:
+                history.odd.append(f"{first} was sent twice")
+            history.records[first] = Record(fields[3].decode(), fields[4])
         case b"acked" | b"refused" | b"unknown" | b"mixed":
-            _settle(story, first, at_ns, kind, [each.decode() for each in fields[3:]])
+            _settle(history, first, at_ns, kind, [each.decode() for each in fields[3:]])
         case b"fault" if fields[3] == b"begun":
             open_faults[first] = at_ns
         case b"fault":
-            story.windows.append(Window(first, open_faults.pop(first, at_ns), at_ns))
+            history.windows.append(Window(first, open_faults.pop(first, at_ns), at_ns))
         case b"damaged":
-            story.damaged.add(first)
+            history.damaged.add(first)
         case _:
             return
 
 
-def _settle(story: Story, token: str, at_ns: int, kind: bytes, fields: list[str]) -> None:
-    record = story.records.get(token)
+def _settle(history: History, token: str, at_ns: int, kind: bytes, fields: list[str]) -> None:
+    record = history.records.get(token)
     if record is None or record.is_settled:
-        story.odd.append(f"{token} was answered {'again' if record else 'but never sent'}")
+        history.odd.append(f"{token} was answered {'again' if record else 'but never sent'}")
         return
     record.is_settled, record.at_ns = True, at_ns
     match kind:
@@ -108,4 +108,4 @@ def _settle(story: Story, token: str, at_ns: int, kind: bytes, fields: list[str]
             record.code = fields[0]
         case _:
             record.code = MIXED
-            story.mixed.append(f"{token} got {fields[0]}")
+            history.mixed.append(f"{token} got {fields[0]}")

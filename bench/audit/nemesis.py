@@ -1,4 +1,4 @@
-"""The storm: faults, one after another, while the clients go on."""
+"""The nemesis: faults, one after another, while the clients go on."""
 
 import asyncio
 import time
@@ -8,11 +8,12 @@ from typing import Final
 import asyncpg
 
 from bench.audit import link_faults, postgres_faults, server_faults
-from bench.audit.clients import Crowd
+from bench.audit.clients import Traffic
 from bench.audit.faults import Fault, draw
-from bench.audit.plan import OnProgress, Outcome, Plan, Progress
+from bench.audit.plan import AuditPlan, AuditProgress, AuditResult, OnAuditProgress
 from bench.audit.scrape import Scraper
-from bench.audit.system import SPOOL_BYTES_MAX, World
+from bench.audit.spool_disk import SPOOL_BYTES_MAX
+from bench.audit.system import System
 from bench.errors import BenchError
 
 FAULTS: Final = (*server_faults.FAULTS, *postgres_faults.FAULTS, *link_faults.FAULTS)
@@ -32,21 +33,26 @@ def choose(only: tuple[str, ...]) -> list[Fault]:
     return [known[name] for name in only] or [fault for fault in FAULTS if fault.weight]
 
 
-class Storm:
+class Nemesis:
     """Faults, one after another, until there were enough of them and of acknowledgements."""
 
     def __init__(
-        self, plan: Plan, world: World, crowd: Crowd, scraper: Scraper, outcome: Outcome
+        self,
+        plan: AuditPlan,
+        system: System,
+        traffic: Traffic,
+        scraper: Scraper,
+        result: AuditResult,
     ) -> None:
         self._plan = plan
-        self._world = world
-        self._crowd = crowd
+        self._system = system
+        self._traffic = traffic
         self._scraper = scraper
-        self._outcome = outcome
-        self._progress = Progress()
+        self._result = result
+        self._progress = AuditProgress()
         self._random = Random(plan.seed)  # noqa: S311 - repeatable, not secret
 
-    async def blow(self, on_progress: OnProgress) -> None:
+    async def run(self, on_progress: OnAuditProgress) -> None:
         """Let them happen, and lift everything at the end."""
         begin_s = time.monotonic()
         reporting = asyncio.create_task(self._report(on_progress))
@@ -54,29 +60,29 @@ class Storm:
             async with asyncio.timeout(self._plan.seconds or None):
                 await self._inject_all()
         except TimeoutError:
-            self._world.oracle.note("the time is over")
+            self._system.recorder.note("the time is over")
         finally:
             reporting.cancel()
-        await self._world.lift()
-        if self._world.server.pid is None:
-            self._world.server.spawn()
-        self._crowd.is_ahead = False
-        self._outcome.timings_s["faults"] = time.monotonic() - begin_s
+        await self._system.lift()
+        if self._system.server.pid is None:
+            self._system.server.spawn()
+        self._traffic.is_ahead = False
+        self._result.timings_s["faults"] = time.monotonic() - begin_s
 
     async def _inject_all(self) -> None:
         possible = []
         for fault in choose(self._plan.only):
-            if fault.is_possible(self._world):
+            if fault.is_possible(self._system):
                 possible.append(fault)
             else:
-                self._outcome.skipped.append(fault.name)
+                self._result.skipped.append(fault.name)
         order = draw(possible, self._random) if possible else iter(())
         while self._progress.faults < self._plan.faults and possible:
             await self._let_breathe()
             await self._inject(next(order))
             await asyncio.sleep(self._random.uniform(0, _PAUSE_S))
-        while (  # noqa: ASYNC110 - polling once in 100 ms costs the oracle nothing
-            self._world.oracle.acked < self._plan.events
+        while (  # noqa: ASYNC110 - polling once in 100 ms costs the recorder nothing
+            self._system.recorder.acked < self._plan.events
         ):
             await asyncio.sleep(_TICK_S)
 
@@ -84,33 +90,33 @@ class Storm:
         """Wait while the spool holds much: at a fault a second a replay gets nowhere."""
         end_s = time.monotonic() + _BREATH_S_MAX
         while (  # noqa: ASYNC110 - a directory tells nobody
-            self._world.spool.used_bytes() > _BREATH_BYTES and time.monotonic() < end_s
+            self._system.spool.used_bytes() > _BREATH_BYTES and time.monotonic() < end_s
         ):
             await asyncio.sleep(_TICK_S)
 
     async def _inject(self, fault: Fault) -> None:
-        oracle, self._progress.current = self._world.oracle, fault.name
-        oracle.fault(fault.name, "begun")
+        recorder, self._progress.current = self._system.recorder, fault.name
+        recorder.fault(fault.name, "begun")
         try:
-            await fault.inject(self._world, self._random)
+            await fault.inject(self._system, self._random)
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-            oracle.note(f"{fault.name} failed: {type(error).__name__}: {error}")
-            self._outcome.failed[fault.name] += 1
-            await self._world.lift()
+            recorder.note(f"{fault.name} failed: {type(error).__name__}: {error}")
+            self._result.failed[fault.name] += 1
+            await self._system.lift()
         else:
-            self._outcome.faults[fault.name] += 1
+            self._result.faults[fault.name] += 1
             self._progress.faults += 1
         finally:
-            oracle.fault(fault.name, "ended")
+            recorder.fault(fault.name, "ended")
 
-    async def _report(self, on_progress: OnProgress) -> None:
+    async def _report(self, on_progress: OnAuditProgress) -> None:
         """Tell how far it is, and slow the clients down when they are ahead of the faults."""
         while True:
             progress, plan = self._progress, self._plan
-            progress.acked = self._world.oracle.acked
-            progress.spool_events = self._scraper.books.spool_events
+            progress.acked = self._system.recorder.acked
+            progress.spool_events = self._scraper.found.spool_events
             faults_share = progress.faults / plan.faults if plan.faults else 1.0
             events_share = progress.acked / plan.events if plan.events else 1.0
-            self._crowd.is_ahead = events_share > min(faults_share, 1.0) + _AHEAD
+            self._traffic.is_ahead = events_share > min(faults_share, 1.0) + _AHEAD
             on_progress(progress)
             await asyncio.sleep(_TICK_S)

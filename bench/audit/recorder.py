@@ -1,4 +1,4 @@
-"""The oracle: an append-only history of what was sent and what was answered, outside the server.
+"""The recorder: an append-only history of what was sent and what was answered, outside the server.
 
 One line an entry, fields parted by tabs: a kind, nanoseconds of the monotonic clock, and what the
 kind says::
@@ -13,7 +13,7 @@ kind says::
     note       text
 
 Entries are written at once and fsynced every few milliseconds by a thread, so that several
-thousand events a second go through; the history is the judge's only source.
+thousand events a second go through; the history is the checker's only source.
 """
 
 import asyncio
@@ -25,13 +25,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-from bench.audit.workload import Request
+from bench.audit.workload import SentEvent
 
 _FSYNC_INTERVAL_S: Final = 0.005
 _ANSWER_BYTES_KEPT: Final = 400
 
 
-class Oracle:
+class Recorder:
     """Writes the history, and counts for the progress bar."""
 
     def __init__(self, path: Path) -> None:
@@ -42,7 +42,7 @@ class Oracle:
         self._is_dirty = False
 
     @asynccontextmanager
-    async def keeping(self) -> AsyncIterator["Oracle"]:
+    async def keeping(self) -> AsyncIterator["Recorder"]:
         """Fsync in the background, and once more at the end."""
         task = asyncio.create_task(self._keep())
         try:
@@ -58,9 +58,9 @@ class Oracle:
         """Events acknowledged so far."""
         return self.counts["acked"]
 
-    def sent(self, request: Request) -> None:
-        """Note a request that is about to be sent."""
-        self._write("sent", request.token, request.expected, request.body)
+    def sent(self, event: SentEvent) -> None:
+        """Note an event that is about to be sent."""
+        self._write("sent", event.token, event.expected, event.body)
 
     def answered(self, token: str, status: int, event_id: str, created_at: str) -> None:
         """Note a 200 or 202."""

@@ -1,4 +1,4 @@
-"""The course of an audit: start everything, let faults happen, lift them, drain, judge."""
+"""The run of an audit: start everything, let faults happen, lift them, drain, check."""
 
 import asyncio
 import time
@@ -10,20 +10,21 @@ from typing import Final
 
 from bench import machine, servers
 from bench.audit import quiesce
-from bench.audit.checker import judge
-from bench.audit.clients import Client, Crowd
+from bench.audit.checker import check
+from bench.audit.clients import Client, Traffic
 from bench.audit.faults import OVERLOADED
 from bench.audit.history import read
-from bench.audit.nemesis import FAULTS, Storm
-from bench.audit.plan import OnProgress, Outcome, Plan
+from bench.audit.nemesis import FAULTS, Nemesis
+from bench.audit.plan import AuditPlan, AuditResult, OnAuditProgress
 from bench.audit.postgres import DATABASE, Database
 from bench.audit.process import ServerProcess
 from bench.audit.proxy import Proxy
-from bench.audit.recorder import Oracle
+from bench.audit.recorder import Recorder
 from bench.audit.scrape import SPOOL_FULL, Scraper
-from bench.audit.system import SPOOL_BYTES_MAX, SpoolDisk, World
+from bench.audit.spool_disk import SPOOL_BYTES_MAX, SpoolDisk
+from bench.audit.system import System
 from bench.audit.verdicts import Observed, reach
-from bench.audit.workload import POISON_INDEX, Maker
+from bench.audit.workload import POISON_INDEX, Workload
 from bench.errors import BenchError
 
 SETTINGS: Final = {
@@ -38,81 +39,83 @@ _WARM_UP_TIMEOUT_S: Final = 30.0
 _TICK_S: Final = 0.1
 
 
-async def run(plan: Plan, directory: Path, on_progress: OnProgress) -> Outcome:
+async def run(plan: AuditPlan, directory: Path, on_progress: OnAuditProgress) -> AuditResult:
     """Audit, with everything below `directory`; raise BenchError."""
-    outcome = Outcome(plan)
+    result = AuditResult(plan)
     begin_s = time.monotonic()
-    async with _world(plan, directory) as world:
-        key = await _prepare(world, outcome)
-        scraper = Scraper(world)
-        crowd = Crowd(world.server.port, key, Maker(f"{plan.seed:x}", plan.seed), world.oracle)
-        outcome.timings_s["start"] = time.monotonic() - begin_s
-        async with _alive(world, scraper):
-            observed = await _drive(plan, world, crowd, scraper, outcome, on_progress)
-        await _judge(world, outcome, observed)
-    outcome.timings_s["all"] = time.monotonic() - begin_s
-    return outcome
+    async with _system(plan, directory) as system:
+        key = await _prepare(system, result)
+        scraper = Scraper(system)
+        traffic = Traffic(
+            system.server.port, key, Workload(f"{plan.seed:x}", plan.seed), system.recorder
+        )
+        result.timings_s["start"] = time.monotonic() - begin_s
+        async with _alive(system, scraper):
+            observed = await _drive(plan, system, traffic, scraper, result, on_progress)
+        await _check(system, result, observed)
+    result.timings_s["all"] = time.monotonic() - begin_s
+    return result
 
 
-async def _prepare(world: World, outcome: Outcome) -> str:
+async def _prepare(system: System, result: AuditResult) -> str:
     """Bring the database to where the server can use it, start the server; return an API key."""
-    key = await asyncio.to_thread(servers.make_key, world.database.url)
-    await world.database.execute(POISON_INDEX)
-    async with world.database.session() as connection:
-        outcome.postgres = await connection.fetchval("SHOW server_version")
-    await world.start_server()
+    key = await asyncio.to_thread(servers.make_key, system.database.url)
+    await system.database.execute(POISON_INDEX)
+    async with system.database.session() as connection:
+        result.postgres = await connection.fetchval("SHOW server_version")
+    await system.start_server()
     return key
 
 
 async def _drive(
-    plan: Plan,
-    world: World,
-    crowd: Crowd,
+    plan: AuditPlan,
+    system: System,
+    traffic: Traffic,
     scraper: Scraper,
-    outcome: Outcome,
-    on_progress: OnProgress,
+    result: AuditResult,
+    on_progress: OnAuditProgress,
 ) -> Observed:
     """Let clients and faults loose; return what was seen once everything has settled."""
     clients = [
-        asyncio.create_task(Client(crowd, number, Random(f"{plan.seed}/{number}")).run())  # noqa: S311
+        asyncio.create_task(Client(traffic, number, Random(f"{plan.seed}/{number}")).run())  # noqa: S311
         for number in range(plan.connections)
     ]
-    await _warm_up(world)
-    await Storm(plan, world, crowd, scraper, outcome).blow(on_progress)
-    observed = outcome.observed = Observed(scraper.books)
-    observed.fresh_s = await quiesce.fresh(world, crowd)
-    crowd.is_stopping = True
+    await _warm_up(system)
+    await Nemesis(plan, system, traffic, scraper, result).run(on_progress)
+    observed = result.observed = Observed(scraper.found)
+    observed.fresh_s = await quiesce.fresh(system, traffic)
+    traffic.is_stopping = True
     await asyncio.gather(*clients)
-    await quiesce.drain(world, scraper, observed, plan.drain_timeout_s)
-    observed.ends = [*world.server.unexpected_ends, *world.bad_exits]
-    outcome.starts = world.server.starts
+    await quiesce.drain(system, scraper, observed, plan.drain_timeout_s)
+    observed.ends = [*system.server.unexpected_ends, *system.bad_exits]
+    result.starts = system.server.starts
     return observed
 
 
-async def _warm_up(world: World) -> None:
+async def _warm_up(system: System) -> None:
     end_s = time.monotonic() + _WARM_UP_TIMEOUT_S
-    while world.oracle.acked < _WARM_UP_ACKED:
+    while system.recorder.acked < _WARM_UP_ACKED:
         if time.monotonic() > end_s:
-            raise BenchError(f"nothing is acknowledged:\n{world.server.log()}")
+            raise BenchError(f"nothing is acknowledged:\n{system.server.log()}")
         await asyncio.sleep(_TICK_S)
 
 
-async def _judge(world: World, outcome: Outcome, observed: Observed) -> None:
+async def _check(system: System, result: AuditResult, observed: Observed) -> None:
     """Compare; without what is stored while the spool is not empty."""
     begin_s = time.monotonic()
-    story = await asyncio.to_thread(read, world.oracle.path)
+    history = await asyncio.to_thread(read, system.recorder.path)
     excuses = {fault.name: fault.excuses for fault in FAULTS} | {SPOOL_FULL: OVERLOADED}
-    stored = await quiesce.stored(world) if observed.is_drained else None
-    findings, outcome.tallies = await asyncio.to_thread(judge, story, stored, excuses)
-    outcome.sent = len(story.records)
-    outcome.verdicts = reach(findings, observed)
-    outcome.timings_s["judging"] = time.monotonic() - begin_s
+    stored = await quiesce.stored(system) if observed.is_drained else None
+    findings, result.counts = await asyncio.to_thread(check, history, stored, excuses)
+    result.sent = len(history.records)
+    result.verdicts = reach(findings, observed)
+    result.timings_s["judging"] = time.monotonic() - begin_s
 
 
 @asynccontextmanager
-async def _alive(world: World, scraper: Scraper) -> AsyncIterator[None]:
+async def _alive(system: System, scraper: Scraper) -> AsyncIterator[None]:
     """Keep the server running and scraped; raise what either task raised."""
-    tasks = [asyncio.create_task(work) for work in (world.server.watch(), scraper.watch())]
+    tasks = [asyncio.create_task(work) for work in (system.server.watch(), scraper.watch())]
     try:
         yield
     finally:
@@ -123,7 +126,7 @@ async def _alive(world: World, scraper: Scraper) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _world(plan: Plan, directory: Path) -> AsyncIterator[World]:
+async def _system(plan: AuditPlan, directory: Path) -> AsyncIterator[System]:
     cores = machine.split_cores()
     database = Database(directory / "cluster", cores.others)
     proxy = Proxy(database.socket_path)
@@ -139,5 +142,5 @@ async def _world(plan: Plan, directory: Path) -> AsyncIterator[World]:
         settings = SETTINGS | {"database.url": url, "spool.path": spool.directory}
         server = ServerProcess(directory, settings, cores.server, plan.bug)
         stack.callback(server.kill)
-        oracle = await stack.enter_async_context(Oracle(directory / "history").keeping())
-        yield World(database, proxy, server, spool, oracle)
+        recorder = await stack.enter_async_context(Recorder(directory / "history").keeping())
+        yield System(database, proxy, server, spool, recorder)

@@ -1,10 +1,10 @@
 r"""What the clients send: good events of every shape, bad ones of every kind, and poison.
 
 Each carries a token of its own in its parameters, so that a row, and an answer, can be traced to
-its request. A good event must be acknowledged. A bad one must be refused with a code that is known
-beforehand. A poison event passes the server's own checks and is refused by Postgres alone, by an
-index that `POISON_INDEX` makes: so it is answered 400 `rejected_by_database`, or 202 and then
-found in `rejected_events`.
+what was sent. A good event must be acknowledged. A bad one must be refused with a code that is
+known beforehand. A poison event passes the server's own checks and is refused by Postgres alone,
+by an index that `POISON_INDEX` makes: so it is answered 400 `rejected_by_database`, or 202 and
+then found in `rejected_events`.
 """
 
 import json
@@ -43,7 +43,7 @@ _TEXTS: Final = (
 )  # fmt: skip
 
 
-class Request(NamedTuple):
+class SentEvent(NamedTuple):
     """One event, as it is sent and as it is to be answered."""
 
     token: str
@@ -60,41 +60,41 @@ class Request(NamedTuple):
         return self.expected != "invalid_json"
 
 
-class Maker:
-    """Makes the requests of a run; the same for the same seed."""
+class Workload:
+    """Makes the events of a run; the same for the same seed."""
 
     def __init__(self, run: str, seed: int) -> None:
         self._run = run
         random = Random(seed)  # noqa: S311 - repeatable, not secret
         self._fillers = [_filler(random) for _ in range(_FILLERS)]
 
-    def good(self, client: int, number: int, random: Random) -> Request:
+    def good(self, client: int, number: int, random: Random) -> SentEvent:
         """Return an event that must be stored."""
         token = self._token(client, number)
         return _event(token, GOOD, random.choice(_NAMES), random.choice(self._fillers))
 
-    def poison(self, client: int, number: int, random: Random) -> Request:
+    def poison(self, client: int, number: int, random: Random) -> SentEvent:
         """Return an event that only Postgres refuses."""
         filler = f', "poison": "yes"{random.choice(self._fillers)}'
         return _event(self._token(client, number), POISON, "poison", filler)
 
-    def bad(self, client: int, number: int, random: Random) -> Request:
+    def bad(self, client: int, number: int, random: Random) -> SentEvent:
         """Return an event that the server itself refuses."""
         token = self._token(client, number)
         code, template = random.choice(_BAD)
         body = template.replace("TOKEN", f'"{TOKEN_FIELD}": "{token}"').encode()
-        return Request(token, code, body, b"")
+        return SentEvent(token, code, body, b"")
 
     def _token(self, client: int, number: int) -> str:
         return f"{self._run}-{client}-{number}"
 
 
-def _event(token: str, expected: str, name: str, filler: str) -> Request:
+def _event(token: str, expected: str, name: str, filler: str) -> SentEvent:
     shown = json.dumps(name, ensure_ascii=False)
     params = f'{{"{TOKEN_FIELD}": "{token}"{filler}}}'
     body = f'{{"event_name": {shown}, "event_params": {params}}}'
     echo = f'","event_name":{shown},"event_params":{params},"created_at":"'
-    return Request(token, expected, body.encode(), echo.encode())
+    return SentEvent(token, expected, body.encode(), echo.encode())
 
 
 def _filler(random: Random) -> str:

@@ -36,13 +36,13 @@ def alloc(*, seconds: float, connections: int, json_path: Path | None) -> None:
         console.write_json(json_path, {"machine": machine.describe(), "lanes": lanes_found})
 
 
-class Counts(msgspec.Struct, frozen=True):
+class AllocationCounts(msgspec.Struct, frozen=True):
     """What the server counted, on command."""
 
     blocks: int
     """Allocated blocks of memory (sys.getallocatedblocks), as they are."""
     blocks_collected: int
-    """The same after a full collection: what reference cycles held is gone."""
+    """Allocated blocks after a full collection: what reference cycles held is gone."""
     collections: list[int]
     """Garbage collections since the start, by generation; those of this count left out."""
     traced_bytes: int
@@ -65,7 +65,7 @@ class Steady(msgspec.Struct, frozen=True):
     peak_bytes_alone: float
     """The memory that one request on an idle server takes at its peak."""
     peak_bytes_each: float
-    """The same per connection, when all of them have a request on its way."""
+    """The memory for each connection at its peak, when all of them have a request on its way."""
 
 
 class CountingServer:
@@ -74,9 +74,9 @@ class CountingServer:
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
 
-    def count(self) -> Counts:
+    def count(self) -> AllocationCounts:
         """Return what the server counts now, and start its peak anew."""
-        return msgspec.json.decode(self._ask(b"count"), type=Counts)
+        return msgspec.json.decode(self._ask(b"count"), type=AllocationCounts)
 
     def trace(self) -> None:
         """Switch tracemalloc on, which makes the server several times slower."""

@@ -1,6 +1,6 @@
 """Our server, unchanged, in a process that counts allocations when told to on standard input.
 
-`count` answers with a line of JSON (bench.costs.alloc.Counts); `trace` switches tracemalloc on.
+`count` answers with a line of JSON (`AllocationCounts`); `trace` switches tracemalloc on.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ import click
 import msgspec
 import uvloop
 
-from bench.costs.alloc import Counts
+from bench.costs.alloc import AllocationCounts
 from ingest import app, config
 from ingest.observe import logs
 
@@ -40,7 +40,7 @@ class AllocationCounter:
                 tracemalloc.start()
             click.echo(msgspec.json.encode(self._count()))
 
-    def _count(self) -> Counts:
+    def _count(self) -> AllocationCounts:
         collections = [
             each["collections"] - own
             for each, own in zip(gc.get_stats(), self._own_collections, strict=True)
@@ -50,7 +50,9 @@ class AllocationCounter:
         self._own_collections[-1] += 1
         traced_bytes, peak_bytes = tracemalloc.get_traced_memory()
         tracemalloc.reset_peak()
-        return Counts(blocks, sys.getallocatedblocks(), collections, traced_bytes, peak_bytes)
+        return AllocationCounts(
+            blocks, sys.getallocatedblocks(), collections, traced_bytes, peak_bytes
+        )
 
 
 async def serve(database_url: str, listener: socket.socket) -> None:

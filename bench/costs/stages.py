@@ -32,7 +32,7 @@ _NAME_CHARS_MAX: Final = 255
 _APP_ID: Final = 1
 _ALL_STEPS: Final = "intake, all of it"
 
-Step = Callable[[], object]
+Way = Callable[[], object]
 
 
 @click.command()
@@ -86,7 +86,7 @@ class Steps:
         self._waiter = Everybody()
 
     @property
-    def all(self) -> dict[str, tuple[Step | None, Step | None]]:
+    def all(self) -> dict[str, tuple[Way | None, Way | None]]:
         """Return each step in order: for events that come alone, and for a batch."""
         return {
             "decode": (self._decode, self._decode_array),
@@ -182,12 +182,12 @@ def measure(repeats: int, on_round: Callable[[], None]) -> dict[str, StepCost]:
     return dict(zip(steps.all, middles, strict=True))
 
 
-def _time(ways: tuple[Step | None, Step | None], repeats: int) -> StepCost:
+def _time(ways: tuple[Way | None, Way | None], repeats: int) -> StepCost:
     alone, batched = ways
     return StepCost(alone and _time_way(alone, repeats), batched and _time_way(batched, repeats))
 
 
-def _time_way(way: Step, repeats: int) -> float:
+def _time_way(way: Way, repeats: int) -> float:
     started_s = time.perf_counter()
     for _ in range(repeats):
         way()

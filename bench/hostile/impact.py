@@ -29,7 +29,7 @@ class Impact(msgspec.Struct, frozen=True):
     bystander_ms: dict[str, float]
     """Latencies of `/healthz`: p50, p90, p99, p99.9, max."""
     sender_ms: dict[str, float]
-    """The same of single events, which also wait for Postgres."""
+    """Latencies of single events, which also wait for Postgres."""
     bystander_statuses: dict[int, int]
     sender_statuses: dict[int, int]
     unanswered: int

@@ -60,7 +60,7 @@ class Stats:
     """Open loop: requests that were due but that no connection was free to send."""
     latencies: Histogram = field(default_factory=Histogram)
     slices: dict[int, Sparse] = field(default_factory=dict)
-    """The same latencies by the time slice in which their requests were due."""
+    """All latencies by the time slice in which their requests were due."""
     client_cpu_s: float = 0.0
     failure: str = ""
     """Why the run broke off, if it did."""

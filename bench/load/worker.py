@@ -79,7 +79,7 @@ class LatencySlices:
 
 
 class _Worker:
-    """The course of one run: warm-up, window, waiting for the last answers."""
+    """One run from begin to end: warm-up, window, waiting for the last answers."""
 
     def __init__(self, plan: Plan, pipe: Pipe, ledger: Ledger | None) -> None:
         self._plan = plan

@@ -44,13 +44,13 @@ class Outage(msgspec.Struct, frozen=True):
     before_ms: dict[str, float]
     """p50, p90, p99, p99.9 and max of what was answered before it."""
     during_ms: dict[str, float]
-    """The same of all that was on its way when it began, or due before it ended."""
+    """Latencies of all that was on its way when it began, or due before it ended."""
     settled_ms: dict[str, float]
-    """Of this, what was due once the senders had caught up."""
+    """Latencies of what was due once the senders had caught up."""
     ready_s: float
     """How long Postgres took until it took connections."""
     first_200_s: float | None
-    """The same until the first 200."""
+    """From when it was told to start, or to go on, until the first 200."""
 
 
 class Drain(msgspec.Struct, frozen=True):

@@ -8,7 +8,7 @@ import uvloop
 
 from bench.audit import runner
 from bench.audit.bugs import BUGS
-from bench.audit.plan import Outcome, Plan
+from bench.audit.plan import AuditPlan, AuditResult
 from bench.audit.report import as_json
 
 pytestmark = [pytest.mark.audit, pytest.mark.timeout(400)]
@@ -20,9 +20,9 @@ SECONDS = 40.0
 
 def audit(
     directory: Path, faults: int, only: tuple[str, ...], bug: str = "", seed: int = 4
-) -> Outcome:
+) -> AuditResult:
     """Run a short audit; its history stays in the test's directory."""
-    plan = Plan(
+    plan = AuditPlan(
         seed=seed,
         faults=faults,
         events=EVENTS,
@@ -38,12 +38,12 @@ def audit(
 def test_honest_server_keeps_every_promise(tmp_path: Path) -> None:
     """The first faults of a run with all kinds."""
     handler = signal.getsignal(signal.SIGINT)  # ignored where this runs in the background
-    outcome = audit(tmp_path, faults=25, only=())
-    broken = [verdict for verdict in outcome.verdicts if not verdict.is_kept]
+    result = audit(tmp_path, faults=25, only=())
+    broken = [verdict for verdict in result.verdicts if not verdict.is_kept]
     assert not broken
-    assert outcome.faults.total() >= 25
-    assert outcome.tallies.acked_200 + outcome.tallies.acked_202 >= EVENTS
-    found = as_json(outcome)
+    assert result.faults.total() >= 25
+    assert result.counts.acked_200 + result.counts.acked_202 >= EVENTS
+    found = as_json(result)
     assert found["is_good"]
     assert (found["lost"], found["doubled"], found["phantom"]) == (0, 0, 0)
     assert signal.getsignal(signal.SIGINT) is handler
@@ -56,8 +56,8 @@ def test_seeded_bug_is_caught(tmp_path: Path, name: str) -> None:
     for seed in (4, 5, 6):
         directory = tmp_path / str(seed)
         directory.mkdir()
-        outcome = audit(directory, FAULTS if bug.faults else 0, bug.faults, name, seed)
-        if {each.invariant for each in outcome.verdicts if each.found} & set(bug.breaks):
-            assert not outcome.is_good
+        result = audit(directory, FAULTS if bug.faults else 0, bug.faults, name, seed)
+        if {each.invariant for each in result.verdicts if each.found} & set(bug.breaks):
+            assert not result.is_good
             return
     pytest.fail("nobody noticed")

@@ -45,7 +45,7 @@ def shared(server: Server, url: str) -> tuple[str, ...]:
 def test_closed_loop_is_measured_verified_and_saved(
     shared_server: Server, shared_database_url: str, tmp_path: Path
 ) -> None:
-    """Figures on the screen and in JSON, a plot, and books that balance."""
+    """Figures on the screen and in JSON, a plot, and nothing amiss."""
     json_path, plot_path = tmp_path / "run.json", tmp_path / "run.png"
     result = load(
         *shared(shared_server, shared_database_url),

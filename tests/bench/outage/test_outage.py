@@ -46,7 +46,7 @@ FOUND = OutageResult(
 
 
 def test_outages_are_met_and_every_event_is_accounted_for(tmp_path: Path) -> None:
-    """The command itself, very short: nothing in it is held to the targets but the books."""
+    """The command itself, very short: nothing in it is held to a target."""
     arguments = ("--connections", "4", "--rate", "200", "--seconds", "0.3", "--events", "2000")
     place = tmp_path / "outage.json"
     ran = CliRunner().invoke(
@@ -106,7 +106,7 @@ def test_each_target_can_be_missed(changed: dict[str, object], missed: str) -> N
         ({"stored": 1_500_002, "unanswered": 1}, "1,500,000 acknowledged, 1,500,002 rows"),
     ],
 )
-def test_run_whose_books_do_not_balance_is_void(
+def test_run_whose_counts_differ_is_void(
     monkeypatch: pytest.MonkeyPatch, changed: dict[str, object], why: str
 ) -> None:
     """Exit code 3, and no verdict; only of an unanswered request nobody knows."""
