@@ -32,7 +32,7 @@ _LOG_SHOWN_CHARS = 2_000
 
 
 @dataclass(frozen=True)
-class Target:
+class Endpoint:
     """Where requests go."""
 
     host: str
@@ -89,25 +89,17 @@ def has_fast_lane() -> bool:
 @contextmanager
 def ours(
     database_url: str, cores: frozenset[int], settings: Mapping[str, object]
-) -> Iterator[Target]:
+) -> Iterator[Endpoint]:
     """Run our server on a free port, with settings by their dotted key."""
     arguments = ("-m", "ingest", "--database-url", database_url, "serve", "--port", "0")
-    with serving(arguments, cores, settings) as (target, _):
-        yield target
-
-
-@contextmanager
-def peer(module: str, database_url: str, cores: frozenset[int]) -> Iterator[Target]:
-    """Run one of `bench.peers` on a free port."""
-    arguments = ("-m", f"bench.peers.{module}", "--database-url", database_url)
-    with serving(arguments, cores, {}) as (target, _):
-        yield target
+    with serving(arguments, cores, settings) as (endpoint, _):
+        yield endpoint
 
 
 @contextmanager
 def serving(
     arguments: Sequence[str], cores: frozenset[int], settings: Mapping[str, object]
-) -> Iterator[tuple[Target, subprocess.Popen[bytes]]]:
+) -> Iterator[tuple[Endpoint, subprocess.Popen[bytes]]]:
     """Run a Python program that says "Listening on URL"; stopped at the end."""
     with tempfile.TemporaryDirectory() as empty, tempfile.TemporaryFile() as log:
         with machine.pinned(cores):
@@ -140,16 +132,16 @@ def environment(settings: Mapping[str, object]) -> dict[str, str]:
     return kept | given | {"PYTHONPATH": str(_ROOT)}
 
 
-def locate(url: str) -> Target:
+def locate(url: str) -> Endpoint:
     """Return the target of `--url`; raise BenchError."""
     parts = urlsplit(url if "//" in url else f"//{url}")
     if parts.scheme not in {"", "http"} or not parts.hostname:
         raise BenchError(f"--url {url}: must be like http://127.0.0.1:8080")
     host, port = parts.hostname, parts.port or 80
-    return Target(host, port, machine.listener(host, port))
+    return Endpoint(host, port, machine.listener(host, port))
 
 
-def _wait_until_ready(process: subprocess.Popen[bytes], log: IO[bytes]) -> Target:
+def _wait_until_ready(process: subprocess.Popen[bytes], log: IO[bytes]) -> Endpoint:
     assert process.stdout is not None  # noqa: S101 - for the type checker
     first = process.stdout.readline().decode()
     if not first.startswith(_GREETING):
@@ -157,7 +149,7 @@ def _wait_until_ready(process: subprocess.Popen[bytes], log: IO[bytes]) -> Targe
         said = log.read().decode(errors="replace").strip()
         raise BenchError(f"a server did not start:\n{said[-_LOG_SHOWN_CHARS:]}")
     address = urlsplit(first.removeprefix(_GREETING).strip())
-    return Target(address.hostname or "127.0.0.1", address.port or 80, process.pid)
+    return Endpoint(address.hostname or "127.0.0.1", address.port or 80, process.pid)
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

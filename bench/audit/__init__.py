@@ -1,6 +1,7 @@
-"""The fault audit: clients, faults from a seed, and a judge that believes only what it can read.
+"""The command `audit`: clients, faults from a seed, and a checker that believes what it can read.
 
-`oracle` keeps the history, `clients` make it, `faults` disturb it, `judge` compares it with the
-table, `course` puts them in order. `server` is the real server with failpoints and seeded bugs
-patched in from outside, so that the product itself carries none of them.
+`workload` is what the clients send, `recorder` keeps the history of it, `nemesis` lets faults
+happen, `quiesce` waits until all is quiet, `checker` compares the history with the table, and
+`runner` puts them in order. `server` is the real server with failpoints and seeded bugs patched in
+from outside, so that the product itself carries none of them.
 """

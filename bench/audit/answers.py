@@ -10,11 +10,11 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from bench.audit.oracle import Oracle
-from bench.audit.requests import Request
+from bench.audit.recorder import Recorder
+from bench.audit.workload import SentEvent
 from ingest.errors import Code, Refusal
 
-Parcel = tuple[Request, ...]
+Request = tuple[SentEvent, ...]
 """What one HTTP request carries: an event, or several as a batch."""
 
 _PARTIAL: Final = 207
@@ -42,34 +42,34 @@ Errors = Mapping[int, Error]
 """By the event's place in its batch."""
 
 
-def file_answer(oracle: Oracle, parcel: Parcel, status: int, body: bytes) -> str | None:
+def file_answer(recorder: Recorder, request: Request, status: int, body: bytes) -> str | None:
     """Note what each event was answered with; return the id of the first that was acknowledged.
 
     An answer, or a row in it, that is not the event's own is noted as mixed.
     """
     try:
-        errors = _read_errors(parcel, status, body)
+        errors = _read_errors(request, status, body)
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
-        _mix(oracle, parcel, body)
+        _mix(recorder, request, body)
         return None
     for index, error in errors.items():
-        _file_refusal(oracle, parcel[index], error)
-    acked = [request for index, request in enumerate(parcel) if index not in errors]
-    return _file_rows(oracle, acked, _ACKS[status], body) if acked else None
+        _file_refusal(recorder, request[index], error)
+    acked = [event for index, event in enumerate(request) if index not in errors]
+    return _file_rows(recorder, acked, _ACKS[status], body) if acked else None
 
 
-def _read_errors(parcel: Parcel, status: int, body: bytes) -> Errors:
+def _read_errors(request: Request, status: int, body: bytes) -> Errors:
     """Return who was refused; raise what orjson does, KeyError, TypeError or ValueError."""
     if status in _ACKS and status != _PARTIAL:
         return {}
     answer = orjson.loads(body)
     if status != _PARTIAL and "errors" not in answer:
         whole = Error(status, str(answer["error"]["code"]), str(answer["error"]["message"]))
-        return dict.fromkeys(range(len(parcel)), whole)
+        return dict.fromkeys(range(len(request)), whole)
     errors = {int(each["index"]): _read_error(each) for each in answer["errors"]}
-    if len(errors) != len(answer["errors"]) or not errors.keys() <= set(range(len(parcel))):
+    if len(errors) != len(answer["errors"]) or not errors.keys() <= set(range(len(request))):
         raise ValueError("errors of events that were not sent")
-    if (len(errors) == len(parcel)) == (status == _PARTIAL):
+    if (len(errors) == len(request)) == (status == _PARTIAL):
         raise ValueError("errors of all events, or not of all")
     return errors
 
@@ -79,29 +79,31 @@ def _read_error(found: Mapping[str, Any]) -> Error:
     return Error(Refusal(Code(found["code"]), "").status, found["code"], str(found["message"]))
 
 
-def _file_refusal(oracle: Oracle, request: Request, error: Error) -> None:
+def _file_refusal(recorder: Recorder, event: SentEvent, error: Error) -> None:
     if error.status >= _SERVER_ERRORS and _UNKNOWN_WORDS in error.message:
-        oracle.unknown(request.token, f"{error.status} {error.code}")
+        recorder.unknown(event.token, f"{error.status} {error.code}")
     else:
-        oracle.refused(request.token, error.status, error.code)
+        recorder.refused(event.token, error.status, error.code)
 
 
-def _file_rows(oracle: Oracle, acked: Sequence[Request], status: int, body: bytes) -> str | None:
+def _file_rows(
+    recorder: Recorder, acked: Sequence[SentEvent], status: int, body: bytes
+) -> str | None:
     """Note what was acknowledged, row by row; return the first id."""
     first, start = None, len(_OPENS[0])
     is_whole = body.startswith(_OPENS) and body.endswith(_CLOSE)
-    for number, request in enumerate(acked, 1):
+    for number, event in enumerate(acked, 1):
         closing = b"," if number < len(acked) else b"]"
-        row = _Row(body, start, request.echo, closing)
+        row = _AnsweredRow(body, start, event.echo, closing)
         if not (is_whole and row.is_own):
-            _mix(oracle, acked[number - 1 :], body)
+            _mix(recorder, acked[number - 1 :], body)
             break
-        oracle.answered(request.token, status, row.id, row.created_at)
+        recorder.answered(event.token, status, row.id, row.created_at)
         first, start = first or row.id, row.end
     return first
 
 
-class _Row:
+class _AnsweredRow:
     """A row that should stand at `start` and be followed by `closing`."""
 
     def __init__(self, body: bytes, start: int, echo: bytes, closing: bytes) -> None:
@@ -116,6 +118,6 @@ class _Row:
         self.is_own = parts == (_ROW, echo, _ROW_END + closing)
 
 
-def _mix(oracle: Oracle, requests: Sequence[Request], body: bytes) -> None:
-    for request in requests:
-        oracle.mixed(request.token, body)
+def _mix(recorder: Recorder, events: Sequence[SentEvent], body: bytes) -> None:
+    for event in events:
+        recorder.mixed(event.token, body)

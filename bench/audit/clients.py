@@ -2,7 +2,7 @@
 
 Some send one request at a time, some pipeline up to four; some leave before their answer; some mix
 bad events and poison among good ones; some send in chunks, which is aiohttp's lane; some send
-batches. When the server dies they connect again. An event is in the oracle's history before its
+batches. When the server dies they connect again. An event is in the recorder's history before its
 first byte leaves.
 """
 
@@ -14,12 +14,12 @@ from itertools import chain
 from random import Random
 from typing import Final, NamedTuple, cast
 
-from bench.audit.answers import Parcel, file_answer
-from bench.audit.oracle import Oracle
-from bench.audit.requests import Maker, Request
+from bench.audit.answers import Request, file_answer
+from bench.audit.history import LOST, QUIT, UNANSWERED
+from bench.audit.recorder import Recorder
 from bench.audit.sockets import reset_on_close
-from bench.audit.story import LOST, QUIT, UNANSWERED
-from bench.http import AnswerError, Heads, check_unfinished
+from bench.audit.workload import SentEvent, Workload
+from bench.load.http import AnswerError, Heads, check_unfinished
 
 ANSWER_TIMEOUT_S: Final = 12.0
 """Twice a commit's time-out, and a hang of six seconds: later than this is never."""
@@ -49,13 +49,13 @@ class Habits(NamedTuple):
     """In a request; more than one makes it a batch."""
 
 
-class Crowd:
-    """What all clients share."""
+class Traffic:
+    """What all clients share: where to, what, and how fast."""
 
-    def __init__(self, port: int, key: str, maker: Maker, oracle: Oracle) -> None:
+    def __init__(self, port: int, key: str, workload: Workload, recorder: Recorder) -> None:
         self.port = port
-        self.maker = maker
-        self.oracle = oracle
+        self.workload = workload
+        self.recorder = recorder
         self.heads = Heads()
         self.is_stopping = False
         self.is_ahead = False
@@ -65,12 +65,12 @@ class Crowd:
         self._array = b"POST /events%bapplication/json\r\n" % common
         self._lines = b"POST /events%bapplication/x-ndjson\r\n" % common
 
-    def encode(self, parcel: Parcel, *, is_chunked: bool) -> bytes:
+    def encode(self, request: Request, *, is_chunked: bool) -> bytes:
         """Return a request's bytes."""
-        head, body = self._event, parcel[0].body
-        if len(parcel) > 1:
-            is_array = len(parcel) % 2 and all(each.is_json for each in parcel)
-            bodies = [each.body for each in parcel]
+        head, body = self._event, request[0].body
+        if len(request) > 1:
+            is_array = len(request) % 2 and all(each.is_json for each in request)
+            bodies = [each.body for each in request]
             head = self._array if is_array else self._lines
             body = b"[%b]" % b",".join(bodies) if is_array else b"\n".join(bodies)
         if is_chunked:
@@ -95,14 +95,14 @@ def habits(number: int, random: Random) -> Habits:
 class Client(asyncio.Protocol):
     """One client, over one connection after the other."""
 
-    def __init__(self, crowd: Crowd, number: int, random: Random) -> None:
-        self._crowd = crowd
+    def __init__(self, traffic: Traffic, number: int, random: Random) -> None:
+        self._traffic = traffic
         self._number = number
         self._random = random
         self._habits = habits(number, random)
         self._sent = 0
         self._transport: asyncio.Transport | None = None
-        self._waiting: deque[Parcel] = deque()
+        self._waiting: deque[Request] = deque()
         self._waiting_since_s = 0.0
         self._rest = b""
         self._is_told_to_wait = False
@@ -110,13 +110,13 @@ class Client(asyncio.Protocol):
         self._why_lost = LOST
 
     async def run(self) -> None:
-        """Send until the crowd stops and everything sent is answered or given up."""
+        """Send until all clients stop and everything sent is answered or given up."""
         loop = asyncio.get_running_loop()
-        while not self._crowd.is_stopping:
+        while not self._traffic.is_stopping:
             self._ended.clear()
             try:
                 async with asyncio.timeout(_CONNECT_TIMEOUT_S):
-                    await loop.create_connection(lambda: self, "127.0.0.1", self._crowd.port)
+                    await loop.create_connection(lambda: self, "127.0.0.1", self._traffic.port)
             except OSError:
                 await asyncio.sleep(_RECONNECT_S)
             else:
@@ -129,7 +129,7 @@ class Client(asyncio.Protocol):
                 await asyncio.wait_for(self._ended.wait(), _SWEEP_S)
             if self._waiting and time.monotonic() - self._waiting_since_s > ANSWER_TIMEOUT_S:
                 self._leave(UNANSWERED)
-            elif self._crowd.is_stopping and not self._waiting:
+            elif self._traffic.is_stopping and not self._waiting:
                 self._leave(QUIT)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -142,8 +142,8 @@ class Client(asyncio.Protocol):
         """End; what has no answer by now is unknown."""
         self._transport = None
         while self._waiting:
-            for request in self._waiting.popleft():
-                self._crowd.oracle.unknown(request.token, self._why_lost)
+            for event in self._waiting.popleft():
+                self._traffic.recorder.unknown(event.token, self._why_lost)
         self._ended.set()
 
     def data_received(self, data: bytes) -> None:
@@ -153,14 +153,14 @@ class Client(asyncio.Protocol):
             while self._take():
                 pass
         except AnswerError:
-            self._crowd.oracle.note(f"client {self._number} got {self._rest[:200]!r}")
+            self._traffic.recorder.note(f"client {self._number} got {self._rest[:200]!r}")
             self._leave(LOST)
         if self._transport is None or len(self._waiting) >= self._habits.depth:
             return
         if self._is_told_to_wait:
             self._is_told_to_wait = False
             self._fill_later(2 * _RETRY_AFTER_S)
-        elif self._crowd.is_ahead:
+        elif self._traffic.is_ahead:
             self._fill_later(2 * _SLOW_PAUSE_S)
         else:
             self._fill()
@@ -176,53 +176,53 @@ class Client(asyncio.Protocol):
             check_unfinished(self._rest)
             return False
         head_bytes = self._rest[:end]
-        heads = self._crowd.heads
+        heads = self._traffic.heads
         head = heads.known.get(head_bytes) or heads.parse(head_bytes)
         stop = end + head.body_bytes
         if len(self._rest) < stop:
             return False
         body, self._rest = self._rest[end:stop], self._rest[stop:]
         if not self._waiting:
-            self._crowd.oracle.note(f"client {self._number} got an answer to nothing: {body!r}")
-            self._crowd.oracle.mixed(f"nobody-{self._number}-{time.monotonic_ns()}", body)
+            self._traffic.recorder.note(f"client {self._number} got an answer to nothing: {body!r}")
+            self._traffic.recorder.mixed(f"nobody-{self._number}-{time.monotonic_ns()}", body)
             return False
         self._waiting_since_s = time.monotonic()
         self._is_told_to_wait |= head.status == _OVERLOADED
-        file_answer(self._crowd.oracle, self._waiting.popleft(), head.status, body)
+        file_answer(self._traffic.recorder, self._waiting.popleft(), head.status, body)
         return bool(self._rest)
 
     def _fill(self) -> None:
         transport = self._transport
-        if transport is None or transport.is_closing() or self._crowd.is_stopping:
+        if transport is None or transport.is_closing() or self._traffic.is_stopping:
             return
         wanted = self._habits.depth - len(self._waiting)
         if wanted <= 0:
             return
         if not self._waiting:
             self._waiting_since_s = time.monotonic()
-        parcels = [self._next_parcel() for _ in range(wanted)]
-        for request in chain(*parcels):
-            self._crowd.oracle.sent(request)
-        self._waiting.extend(parcels)
-        encode, is_chunked = self._crowd.encode, self._habits.is_chunked
-        transport.write(b"".join(encode(each, is_chunked=is_chunked) for each in parcels))
+        requests = [self._next_request() for _ in range(wanted)]
+        for event in chain(*requests):
+            self._traffic.recorder.sent(event)
+        self._waiting.extend(requests)
+        encode, is_chunked = self._traffic.encode, self._habits.is_chunked
+        transport.write(b"".join(encode(each, is_chunked=is_chunked) for each in requests))
         if self._random.random() < self._habits.quits:
             delay_s = self._random.uniform(0, _QUIT_DELAY_S)
             asyncio.get_running_loop().call_later(delay_s, self._leave, QUIT, transport)
 
-    def _next_parcel(self) -> Parcel:
+    def _next_request(self) -> Request:
         events_max = self._habits.events_max
         events = self._random.randint(2, events_max) if events_max > 1 else 1
-        return tuple(self._next() for _ in range(events))
+        return tuple(self._next_event() for _ in range(events))
 
-    def _next(self) -> Request:
+    def _next_event(self) -> SentEvent:
         self._sent += 1
-        maker, draw = self._crowd.maker, self._random.random()
+        workload, draw = self._traffic.workload, self._random.random()
         if draw < self._habits.bad:
-            return maker.bad(self._number, self._sent, self._random)
+            return workload.bad(self._number, self._sent, self._random)
         if draw < self._habits.bad + self._habits.poison:
-            return maker.poison(self._number, self._sent, self._random)
-        return maker.good(self._number, self._sent, self._random)
+            return workload.poison(self._number, self._sent, self._random)
+        return workload.good(self._number, self._sent, self._random)
 
     def _leave(self, why: str, transport: asyncio.Transport | None = None) -> None:
         """End the connection (the one that was meant) without waiting for answers."""

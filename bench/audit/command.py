@@ -1,4 +1,4 @@
-"""The command `python -m bench audit`."""
+"""The command `audit`: faults from a seed, and whether every promise was kept all the same."""
 
 import os
 import secrets
@@ -10,21 +10,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import click
-import msgspec
 import uvloop
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 
-from bench.audit import course, report
+from bench import console
+from bench.audit import report, runner
 from bench.audit.failpoints import BUG_VARIABLE
-from bench.audit.plan import OnProgress, Outcome, Plan
-from bench.audit.plan import Progress as Done
-from bench.audit.storm import choose
-from bench.errors import BenchError
-from ingest.observe import logs
+from bench.audit.nemesis import choose
+from bench.audit.plan import AuditPlan, AuditProgress, AuditResult, OnAuditProgress
+from bench.console import Console
 
 _BROKEN_EXIT_CODE = 1
-_WIDTH = 120
 _CLUSTER = "cluster"
 
 
@@ -53,7 +49,7 @@ def audit(  # noqa: PLR0913 - one for each option
     The exit code is 1 when any promise is broken.
     """
     choose(only)
-    plan = Plan(
+    plan = AuditPlan(
         secrets.randbits(32) if seed is None else seed,
         faults,
         events,
@@ -62,62 +58,49 @@ def audit(  # noqa: PLR0913 - one for each option
         only,
         os.environ.get(BUG_VARIABLE, ""),
     )
-    console = Console() if sys.stdout.isatty() else Console(width=_WIDTH)
-    outcome = perform(plan, console, is_kept=keep)
-    report.show(console, outcome)
+    screen = console.make()
+    result = perform(plan, screen, is_kept=keep)
+    report.show(screen, result)
     if json_path is not None:
-        found = msgspec.json.encode(report.as_json(outcome))
-        json_path.write_bytes(msgspec.json.format(found) + b"\n")
-    if not outcome.is_good:
+        console.write_json(json_path, report.as_json(result))
+    if not result.is_good:
         sys.exit(_BROKEN_EXIT_CODE)
 
 
-def perform(plan: Plan, console: Console, *, is_kept: bool) -> Outcome:
+def perform(plan: AuditPlan, screen: Console, *, is_kept: bool) -> AuditResult:
     """Run with a progress bar; keep the history where something was broken; raise BenchError."""
     directory = Path(tempfile.mkdtemp(prefix="nonito-audit-"))
     is_good = False
     try:
-        with _bar(console, plan) as on_progress:
-            outcome = uvloop.run(course.run(plan, directory, on_progress))
-        is_good = outcome.is_good
-        return outcome
+        with _bar(screen, plan) as on_progress:
+            result = uvloop.run(runner.run(plan, directory, on_progress))
+        is_good = result.is_good
+        return result
     finally:
         shutil.rmtree(directory / _CLUSTER, ignore_errors=True)
         if is_good and not is_kept:
             shutil.rmtree(directory, ignore_errors=True)
         else:
-            console.print(f"history and log are in {directory}")
+            screen.print(f"history and log are in {directory}")
 
 
 @contextmanager
-def _bar(console: Console, plan: Plan) -> Iterator[OnProgress]:
+def _bar(screen: Console, plan: AuditPlan) -> Iterator[OnAuditProgress]:
     columns = (
         TextColumn("{task.description:<24}"),
         BarColumn(bar_width=24),
         TextColumn("{task.fields[said]}"),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=console, transient=True, refresh_per_second=4) as progress:
-        task = progress.add_task("starting", total=1.0, said=f"seed {plan.seed}")
+    said = f"seed {plan.seed}"
+    with console.progress_of(screen, columns, "starting", 1.0, {"said": said}) as update:
 
-        def follow(done: Done) -> None:
+        def follow(done: AuditProgress) -> None:
             shares = (done.faults / (plan.faults or 1), done.acked / plan.events)
             said = (
                 f"{done.faults:,} faults, {done.acked:,} acknowledged, "
                 f"{done.spool_events:,.0f} in the spool"
             )
-            progress.update(
-                task, description=done.current or "calm", completed=min(shares), said=said
-            )
+            update(description=done.current or "calm", completed=min(shares), said=said)
 
         yield follow
-
-
-def main() -> None:
-    """Run the command alone."""
-    logs.configure("error", "text")
-    try:
-        audit(prog_name="python -m bench.audit")
-    except BenchError as error:
-        click.echo(f"bench: {error}", err=True)
-        sys.exit(1)

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from random import Random
 from typing import ClassVar, Final
 
-from bench.audit.story import LOST
-from bench.audit.world import World
+from bench.audit.history import LOST
+from bench.audit.system import System
 
 SERVER_GONE: Final = frozenset({LOST})
 """What clients may see when the server is killed: connections without an answer."""
@@ -27,11 +27,11 @@ class Fault(ABC):
     """Codes of refusal, or LOST, that clients may see while it lasts."""
 
     @abstractmethod
-    async def inject(self, world: World, random: Random) -> None:
+    async def inject(self, system: System, random: Random) -> None:
         """Begin it, let it last, lift it."""
 
-    def is_possible(self, world: World) -> bool:  # noqa: ARG002 - for those that need something
-        """Whether this world permits it."""
+    def is_possible(self, system: System) -> bool:  # noqa: ARG002 - for those that need something
+        """Whether this system permits it."""
         return True
 
 

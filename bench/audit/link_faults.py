@@ -6,7 +6,7 @@ from typing import Final
 
 from bench.audit.faults import DISK_FAILING, Fault, log_uniform
 from bench.audit.proxy import Trap
-from bench.audit.world import World
+from bench.audit.system import System
 
 _HELD_S: Final = (0.05, 4.0)
 _REFUSED_S: Final = (0.05, 2.0)
@@ -20,9 +20,9 @@ class LinkCut(Fault):
     name = "link-cut"
     weight = 6
 
-    async def inject(self, world: World, random: Random) -> None:  # noqa: ARG002 - a moment
+    async def inject(self, system: System, random: Random) -> None:  # noqa: ARG002 - a moment
         """Send an RST on each."""
-        world.proxy.cut()
+        system.proxy.cut()
 
 
 class LinkHeld(Fault):
@@ -31,13 +31,13 @@ class LinkHeld(Fault):
     name = "link-held"
     weight = 3
 
-    async def inject(self, world: World, random: Random) -> None:
+    async def inject(self, system: System, random: Random) -> None:
         """Hold, then release everything at once."""
-        world.proxy.hold()
+        system.proxy.hold()
         try:
             await asyncio.sleep(log_uniform(random, *_HELD_S))
         finally:
-            world.proxy.release()
+            system.proxy.release()
 
 
 class LinkRefused(Fault):
@@ -46,22 +46,22 @@ class LinkRefused(Fault):
     name = "link-refused"
     weight = 4
 
-    async def inject(self, world: World, random: Random) -> None:
+    async def inject(self, system: System, random: Random) -> None:
         """Reset whoever connects."""
-        world.proxy.refuse()
+        system.proxy.refuse()
         try:
             await asyncio.sleep(log_uniform(random, *_REFUSED_S))
         finally:
-            world.proxy.allow()
+            system.proxy.allow()
 
 
 class _Trapped(Fault):
     trap: Trap
 
-    async def inject(self, world: World, random: Random) -> None:  # noqa: ARG002
+    async def inject(self, system: System, random: Random) -> None:  # noqa: ARG002
         """Set the trap and wait for a commit."""
-        if not await world.proxy.spring(self.trap, _TRAP_TIMEOUT_S):
-            world.oracle.note(f"{self.name}: nothing came along")
+        if not await system.proxy.spring(self.trap, _TRAP_TIMEOUT_S):
+            system.recorder.note(f"{self.name}: nothing came along")
 
 
 class CommitAnswerLost(_Trapped):
@@ -95,22 +95,22 @@ class SpoolDiskFull(Fault):
     weight = 2
     excuses = DISK_FAILING
 
-    def is_possible(self, world: World) -> bool:
+    def is_possible(self, system: System) -> bool:
         """Require a filesystem of its own: it would fill somebody else's."""
-        return world.spool.is_own
+        return system.spool.is_own
 
-    async def inject(self, world: World, random: Random) -> None:
+    async def inject(self, system: System, random: Random) -> None:
         """Fill it, cut the link, lift both in either order."""
-        await asyncio.to_thread(world.spool.fill)
+        await asyncio.to_thread(system.spool.fill)
         try:
-            world.proxy.refuse()
+            system.proxy.refuse()
             await asyncio.sleep(log_uniform(random, *_FULL_S))
             if random.random() < 0.5:  # noqa: PLR2004 - either order
-                world.proxy.allow()
+                system.proxy.allow()
                 await asyncio.sleep(log_uniform(random, *_FULL_S))
         finally:
-            world.spool.free()
-            world.proxy.allow()
+            system.spool.free()
+            system.proxy.allow()
 
 
 FAULTS: Final = (

@@ -5,14 +5,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from bench.audit.judge import Tallies
+from bench.audit.checker import EventCounts
 from bench.audit.verdicts import Observed, Verdict
 
 DRAIN_TIMEOUT_S: Final = 120.0
 
 
 @dataclass(frozen=True)
-class Plan:
+class AuditPlan:
     """What to do; the run ends when faults and events are both reached, or `seconds` are over."""
 
     seed: int
@@ -26,7 +26,7 @@ class Plan:
 
 
 @dataclass
-class Progress:
+class AuditProgress:
     """How far a run is."""
 
     faults: int = 0
@@ -35,21 +35,21 @@ class Progress:
     current: str = ""
 
 
-OnProgress = Callable[[Progress], None]
+OnAuditProgress = Callable[[AuditProgress], None]
 
 
 @dataclass
-class Outcome:
+class AuditResult:
     """Everything that a run found."""
 
-    plan: Plan
+    plan: AuditPlan
     faults: Counter[str] = field(default_factory=Counter)
     skipped: list[str] = field(default_factory=list)
     """Kinds that this machine or this server does not permit."""
     failed: Counter[str] = field(default_factory=Counter)
     """Injections that went wrong on their own; they count for nothing."""
     sent: int = 0
-    tallies: Tallies = field(default_factory=Tallies)
+    counts: EventCounts = field(default_factory=EventCounts)
     verdicts: list[Verdict] = field(default_factory=list)
     observed: Observed | None = None
     timings_s: dict[str, float] = field(default_factory=dict)
@@ -59,5 +59,5 @@ class Outcome:
     @property
     def is_good(self) -> bool:
         """Whether every invariant was judged and kept, and something was acknowledged."""
-        acked = self.tallies.acked_200 + self.tallies.acked_202
+        acked = self.counts.acked_200 + self.counts.acked_202
         return bool(acked) and all(verdict.is_kept for verdict in self.verdicts)

@@ -5,16 +5,15 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal
 
 import asyncpg
 import psutil
 
 from bench import machine
+from bench.load.database import Session
 from ingest.store.cluster import Cluster
 from ingest.store.embedded import find_programs
-
-Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 DATABASE: Final = "audit"
 MAINTENANCE: Final = "postgres"
@@ -80,7 +79,7 @@ class Database:
         self.signal(signal.SIGKILL)
 
     @asynccontextmanager
-    async def session(self, database: str = DATABASE) -> AsyncIterator[Connection]:
+    async def session(self, database: str = DATABASE) -> AsyncIterator[Session]:
         """Yield a connection of the superuser's that may write; raise what asyncpg raises."""
         connection = await asyncpg.connect(
             self._cluster.url(database),

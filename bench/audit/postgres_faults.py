@@ -10,7 +10,7 @@ import asyncpg
 
 from bench.audit.faults import Fault, log_uniform
 from bench.audit.postgres import CONNECTIONS_MAX, DATABASE, END_SESSIONS, MAINTENANCE
-from bench.audit.world import World
+from bench.audit.system import System
 
 _DOWN_S: Final = 0.3
 _HANG_S: Final = (0.1, 6.0)
@@ -26,11 +26,11 @@ class PostgresKill(Fault):
     name = "postgres-kill"
     weight = 5
 
-    async def inject(self, world: World, random: Random) -> None:
+    async def inject(self, system: System, random: Random) -> None:
         """Kill -9."""
-        await world.database.kill()
+        await system.database.kill()
         await asyncio.sleep(random.uniform(0, _DOWN_S))
-        await world.database.start()
+        await system.database.start()
 
 
 class PostgresHang(Fault):
@@ -39,23 +39,23 @@ class PostgresHang(Fault):
     name = "postgres-hang"
     weight = 3
 
-    async def inject(self, world: World, random: Random) -> None:
+    async def inject(self, system: System, random: Random) -> None:
         """SIGSTOP, then SIGCONT."""
-        world.database.signal(signal.SIGSTOP)
+        system.database.signal(signal.SIGSTOP)
         try:
             await asyncio.sleep(log_uniform(random, *_HANG_S))
         finally:
-            world.database.signal(signal.SIGCONT)
+            system.database.signal(signal.SIGCONT)
 
 
 class _Stop(Fault):
     mode: Literal["fast", "immediate"]
 
-    async def inject(self, world: World, random: Random) -> None:
+    async def inject(self, system: System, random: Random) -> None:
         """Stop it, then start it."""
-        await world.database.stop(self.mode)
+        await system.database.stop(self.mode)
         await asyncio.sleep(random.uniform(0, _DOWN_S))
-        await world.database.start()
+        await system.database.start()
 
 
 class FastStop(_Stop):
@@ -80,9 +80,9 @@ class SessionsTerminated(Fault):
     name = "sessions-terminated"
     weight = 8
 
-    async def inject(self, world: World, random: Random) -> None:  # noqa: ARG002 - a moment
+    async def inject(self, system: System, random: Random) -> None:  # noqa: ARG002 - a moment
         """pg_terminate_backend."""
-        await world.database.terminate_sessions()
+        await system.database.terminate_sessions()
 
 
 class TableLocked(Fault):
@@ -91,9 +91,9 @@ class TableLocked(Fault):
     name = "table-locked"
     weight = 3
 
-    async def inject(self, world: World, random: Random) -> None:
+    async def inject(self, system: System, random: Random) -> None:
         """ACCESS EXCLUSIVE on `events`."""
-        async with world.database.session() as connection, connection.transaction():
+        async with system.database.session() as connection, connection.transaction():
             await connection.execute("LOCK TABLE events IN ACCESS EXCLUSIVE MODE")
             await asyncio.sleep(log_uniform(random, *_LOCK_S))
 
@@ -104,13 +104,13 @@ class ReadOnlyDatabase(Fault):
     name = "read-only-database"
     weight = 2
 
-    async def inject(self, world: World, random: Random) -> None:
+    async def inject(self, system: System, random: Random) -> None:
         """ALTER DATABASE, and everybody's session ended."""
-        await world.database.execute(
+        await system.database.execute(
             f"ALTER DATABASE {DATABASE} SET default_transaction_read_only = on",
             database=MAINTENANCE,
         )
-        await _stay_read_only(world, random)
+        await _stay_read_only(system, random)
 
 
 class ReadOnlySystem(Fault):
@@ -119,22 +119,22 @@ class ReadOnlySystem(Fault):
     name = "read-only-system"
     weight = 2
 
-    async def inject(self, world: World, random: Random) -> None:
+    async def inject(self, system: System, random: Random) -> None:
         """ALTER SYSTEM and a reload; then, half the time, everybody's session ended."""
-        async with world.database.session(MAINTENANCE) as connection:
+        async with system.database.session(MAINTENANCE) as connection:
             await connection.execute("ALTER SYSTEM SET default_transaction_read_only = on")
             await connection.execute("SELECT pg_reload_conf()")
         await asyncio.sleep(random.uniform(0.2, 1.0))  # old sessions fail while new ones do
-        await _stay_read_only(world, random)
+        await _stay_read_only(system, random)
 
 
-async def _stay_read_only(world: World, random: Random) -> None:
+async def _stay_read_only(system: System, random: Random) -> None:
     try:
-        await world.database.terminate_sessions()
+        await system.database.terminate_sessions()
         await asyncio.sleep(log_uniform(random, *_READ_ONLY_S))
     finally:
-        await world.allow_writes()
-    await world.database.terminate_sessions()
+        await system.allow_writes()
+    await system.database.terminate_sessions()
 
 
 class ConnectionsFull(Fault):
@@ -143,23 +143,23 @@ class ConnectionsFull(Fault):
     name = "connections-full"
     weight = 2
 
-    async def inject(self, world: World, random: Random) -> None:
+    async def inject(self, system: System, random: Random) -> None:
         """Open them all, end the server's, and take those too."""
         async with AsyncExitStack() as stack:
-            ending = await stack.enter_async_context(world.database.session(MAINTENANCE))
-            await _grab(world, stack)
+            ending = await stack.enter_async_context(system.database.session(MAINTENANCE))
+            await _grab(system, stack)
             await ending.execute(END_SESSIONS, DATABASE)
             end_s = asyncio.get_running_loop().time() + log_uniform(random, *_FULL_S)
             while asyncio.get_running_loop().time() < end_s:
-                await _grab(world, stack)
+                await _grab(system, stack)
                 await asyncio.sleep(_GRAB_PAUSE_S)
 
 
-async def _grab(world: World, stack: AsyncExitStack) -> None:
+async def _grab(system: System, stack: AsyncExitStack) -> None:
     """Take connections until there are none left."""
     for _ in range(CONNECTIONS_MAX):
         try:
-            await stack.enter_async_context(world.database.session())
+            await stack.enter_async_context(system.database.session())
         except asyncpg.TooManyConnectionsError:
             return
 

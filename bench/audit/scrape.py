@@ -13,11 +13,13 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Final
 
-from bench.audit.world import World
+from bench import metrics
+from bench.audit.system import System
+from bench.metrics import Samples
 
 INTERVAL_S: Final = 0.2
 SPOOL_FULL: Final = "spool-full"
-"""No fault of the storm's: the spool may fill by itself, and then a 503 is the right answer."""
+"""No fault of the nemesis's: the spool may fill by itself, and then a 503 is the right answer."""
 _TIMEOUT_S: Final = 2.0
 _SHOWN_MAX: Final = 5
 _EQUATIONS: Final = (
@@ -40,14 +42,13 @@ _EQUATIONS: Final = (
         },
     ),
 )
-Samples = dict[str, float]
 
 
 @dataclass
-class Books:
+class Scrapes:
     """What all scrapes together found."""
 
-    scrapes: int = 0
+    count: int = 0
     unbalanced: int = 0
     shown: list[str] = field(default_factory=list)
     rss_bytes_max: int = 0
@@ -59,11 +60,11 @@ class Books:
 class Scraper:
     """Asks again and again; a server that is away is no finding."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
-        self._server = world.server
+    def __init__(self, system: System) -> None:
+        self._system = system
+        self._server = system.server
         self._is_spool_full = False
-        self.books = Books()
+        self.found = Scrapes()
 
     async def watch(self) -> None:
         """Scrape for ever."""
@@ -74,17 +75,17 @@ class Scraper:
 
     def _look_at_spool(self) -> None:
         """Note from when to when the spool is full, by what lies on its disk."""
-        is_full = self._world.spool.is_full()
+        is_full = self._system.spool.is_full()
         if is_full != self._is_spool_full:
             self._is_spool_full = is_full
-            self._world.oracle.fault(SPOOL_FULL, "begun" if is_full else "ended")
+            self._system.recorder.fault(SPOOL_FULL, "begun" if is_full else "ended")
 
     async def scrape(self) -> Samples | None:
         """Scrape once; return the samples, or None when there was no answer."""
         life, pid = self._server.starts, self._server.pid
         try:
             async with asyncio.timeout(_TIMEOUT_S):
-                samples = parse(await _get(self._server.port, "/metrics"))
+                samples = metrics.parse(await _get(self._server.port, "/metrics"))
         except (OSError, asyncio.IncompleteReadError, ValueError):
             return None
         if not samples or life != self._server.starts or pid != self._server.pid:
@@ -93,16 +94,16 @@ class Scraper:
         return samples
 
     def _take(self, samples: Samples) -> None:
-        books = self.books
-        books.scrapes += 1
-        books.spool_events = samples.get("spool_events", 0.0)
-        books.spool_bytes_max = max(books.spool_bytes_max, samples.get("spool_bytes", 0.0))
-        books.queue_events = samples.get("queue_events", 0.0)
-        books.rss_bytes_max = max(books.rss_bytes_max, self._server.rss_bytes())
+        found = self.found
+        found.count += 1
+        found.spool_events = samples.get("spool_events", 0.0)
+        found.spool_bytes_max = max(found.spool_bytes_max, samples.get("spool_bytes", 0.0))
+        found.queue_events = samples.get("queue_events", 0.0)
+        found.rss_bytes_max = max(found.rss_bytes_max, self._server.rss_bytes())
         if wrong := imbalance(samples):
-            books.unbalanced += 1
-            if len(books.shown) < _SHOWN_MAX:
-                books.shown.append(wrong)
+            found.unbalanced += 1
+            if len(found.shown) < _SHOWN_MAX:
+                found.shown.append(wrong)
 
 
 def imbalance(samples: Samples) -> str:
@@ -114,16 +115,6 @@ def imbalance(samples: Samples) -> str:
             shown = ", ".join(f"{name} {samples.get(name, 0.0):.0f}" for name in (whole, *parts))
             return f"{whole} is off by {left - right:.0f}: {shown}"
     return ""
-
-
-def parse(text: bytes) -> Samples:
-    """Return the server's own samples, by name without prefix and with labels."""
-    samples = {}
-    for line in text.decode().splitlines():
-        if line.startswith("nonito_"):
-            name, _, value = line.rpartition(" ")
-            samples[name.removeprefix("nonito_")] = float(value)
-    return samples
 
 
 async def _get(port: int, path: str) -> bytes:

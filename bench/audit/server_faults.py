@@ -9,8 +9,8 @@ from typing import Final
 from bench.audit import failpoints
 from bench.audit.failpoints import Step
 from bench.audit.faults import DISK_FAILING, SERVER_GONE, STOPPING, Fault
-from bench.audit.requests import TOKEN
-from bench.audit.world import LISTEN_TIMEOUT_S, World
+from bench.audit.system import LISTEN_TIMEOUT_S, System
+from bench.audit.workload import TOKEN
 
 _DOWN_S: Final = 0.2
 _HASTE: Final = 0.2
@@ -22,10 +22,10 @@ _PASSAGES_MAX: Final = 40
 _ROOM_BYTES_MAX: Final = 200_000
 
 
-async def _start(world: World, random: Random) -> None:
-    world.server.spawn()
+async def _start(system: System, random: Random) -> None:
+    system.server.spawn()
     if random.random() > _HASTE:
-        await world.server.wait_until_listening(LISTEN_TIMEOUT_S)
+        await system.server.wait_until_listening(LISTEN_TIMEOUT_S)
 
 
 class ServerKill(Fault):
@@ -35,11 +35,11 @@ class ServerKill(Fault):
     weight = 8
     excuses = SERVER_GONE
 
-    async def inject(self, world: World, random: Random) -> None:
+    async def inject(self, system: System, random: Random) -> None:
         """Kill -9, sometimes while it starts."""
-        world.server.kill()
+        system.server.kill()
         await asyncio.sleep(random.uniform(0, _DOWN_S))
-        await _start(world, random)
+        await _start(system, random)
 
 
 class BothKill(Fault):
@@ -49,11 +49,11 @@ class BothKill(Fault):
     weight = 4
     excuses = SERVER_GONE
 
-    async def inject(self, world: World, random: Random) -> None:
+    async def inject(self, system: System, random: Random) -> None:
         """Kill -9 of both."""
-        await asyncio.gather(world.database.kill(), asyncio.to_thread(world.server.kill))
+        await asyncio.gather(system.database.kill(), asyncio.to_thread(system.server.kill))
         await asyncio.sleep(random.uniform(0, _DOWN_S))
-        await asyncio.gather(world.database.start(), _start(world, random))
+        await asyncio.gather(system.database.start(), _start(system, random))
 
 
 class ServerTerminate(Fault):
@@ -63,15 +63,15 @@ class ServerTerminate(Fault):
     weight = 4
     excuses = STOPPING
 
-    async def inject(self, world: World, random: Random) -> None:
+    async def inject(self, system: System, random: Random) -> None:
         """SIGTERM; it has to end with exit code 0."""
         is_away = random.random() < 0.25  # noqa: PLR2004 - one in four
         if is_away:
-            world.proxy.refuse()
+            system.proxy.refuse()
             await asyncio.sleep(random.uniform(0, _OUTAGE_S))
-        await world.terminate_server()
-        world.proxy.allow()
-        await _start(world, random)
+        await system.terminate_server()
+        system.proxy.allow()
+        await _start(system, random)
 
 
 class Failpoint(Fault):
@@ -84,29 +84,29 @@ class Failpoint(Fault):
         self._step = step
         self.name = f"die-{step.name}"
 
-    def is_possible(self, world: World) -> bool:  # noqa: ARG002
+    def is_possible(self, system: System) -> bool:  # noqa: ARG002
         """Require the step: versions of the server differ."""
         return self._step in failpoints.possible()
 
-    async def inject(self, world: World, random: Random) -> None:
+    async def inject(self, system: System, random: Random) -> None:
         """Arm it, make its step likely, and wait until it has happened or can't be expected."""
-        await world.server.wait_until_listening(LISTEN_TIMEOUT_S)
-        life = world.server.starts
-        world.server.is_death_expected = True
+        await system.server.wait_until_listening(LISTEN_TIMEOUT_S)
+        life = system.server.starts
+        system.server.is_death_expected = True
         passages = 1 if self._step.needs else random.randint(1, _PASSAGES_MAX)
-        world.server.arm(f"{self._step.name}:{passages}=kill")
+        system.server.arm(f"{self._step.name}:{passages}=kill")
         if self._step.needs:
-            await outage(world, random)
+            await outage(system, random)
         end_s = time.monotonic() + _FAILPOINT_TIMEOUT_S
         while (  # noqa: ASYNC110 - a process that dies tells nobody
-            world.server.starts == life and time.monotonic() < end_s
+            system.server.starts == life and time.monotonic() < end_s
         ):
             await asyncio.sleep(_POLL_S)
-        if world.server.starts == life:
-            world.oracle.note(f"{self.name}: nothing came along")
-        await world.server.wait_until_listening(LISTEN_TIMEOUT_S)
-        world.server.arm("")
-        world.server.is_death_expected = False
+        if system.server.starts == life:
+            system.recorder.note(f"{self.name}: nothing came along")
+        await system.server.wait_until_listening(LISTEN_TIMEOUT_S)
+        system.server.arm("")
+        system.server.is_death_expected = False
 
 
 class OutageKill(Fault):
@@ -116,15 +116,15 @@ class OutageKill(Fault):
     weight = 5
     excuses = SERVER_GONE
 
-    async def inject(self, world: World, random: Random) -> None:
+    async def inject(self, system: System, random: Random) -> None:
         """Kill -9 in the middle of an outage; start it in the outage or behind it."""
-        world.proxy.refuse()
+        system.proxy.refuse()
         await asyncio.sleep(random.uniform(0.05, _OUTAGE_S))
-        world.server.kill()
+        system.server.kill()
         if random.random() < 0.5:  # noqa: PLR2004 - either order
-            world.proxy.allow()
-        await _start(world, random)
-        world.proxy.allow()
+            system.proxy.allow()
+        await _start(system, random)
+        system.proxy.allow()
 
 
 class SpoolDiskError(Fault):
@@ -134,22 +134,22 @@ class SpoolDiskError(Fault):
     weight = 3
     excuses = DISK_FAILING
 
-    def is_possible(self, world: World) -> bool:  # noqa: ARG002
+    def is_possible(self, system: System) -> bool:  # noqa: ARG002
         """Require a spool."""
         return any(step.needs == "disk" for step in failpoints.possible())
 
-    async def inject(self, world: World, random: Random) -> None:
+    async def inject(self, system: System, random: Random) -> None:
         """Three writes in a row fail, before or behind what they were to do."""
-        await world.server.wait_until_listening(LISTEN_TIMEOUT_S)
+        await system.server.wait_until_listening(LISTEN_TIMEOUT_S)
         step = random.choice(("spool-write", "spool-sync"))
         # SQLite never says that the disk is full about what it has committed.
         how = "eio" if step == "spool-sync" else random.choice(("eio", "full"))
         armed = [f"{step}:1={how}"]
         if random.random() < 0.5:  # noqa: PLR2004 - half the time no new file can be made either
             armed.append("spool-create:1=eio")
-        world.server.arm(",".join(armed))
-        await outage(world, random)
-        world.server.arm("")
+        system.server.arm(",".join(armed))
+        await outage(system, random)
+        system.server.arm("")
 
 
 class SpoolShortWrites(Fault):
@@ -159,17 +159,17 @@ class SpoolShortWrites(Fault):
     weight = 2
     excuses = DISK_FAILING
 
-    async def inject(self, world: World, random: Random) -> None:
+    async def inject(self, system: System, random: Random) -> None:
         """Limit how large the server's files may grow, a little beyond the largest there is."""
-        await world.server.wait_until_listening(LISTEN_TIMEOUT_S)
-        world.proxy.refuse()
+        await system.server.wait_until_listening(LISTEN_TIMEOUT_S)
+        system.proxy.refuse()
         await asyncio.sleep(random.uniform(0, _OUTAGE_S))
-        world.server.limit_files(world.largest_file_bytes() + random.randint(1, _ROOM_BYTES_MAX))
+        system.server.limit_files(system.largest_file_bytes() + random.randint(1, _ROOM_BYTES_MAX))
         try:
             await asyncio.sleep(random.uniform(_OUTAGE_S / 2, _OUTAGE_S))
         finally:
-            world.server.limit_files(resource.RLIM_INFINITY)
-            world.proxy.allow()
+            system.server.limit_files(resource.RLIM_INFINITY)
+            system.proxy.allow()
 
 
 class SpoolDamage(Fault):
@@ -179,20 +179,20 @@ class SpoolDamage(Fault):
     weight = 0
     excuses = SERVER_GONE
 
-    def is_possible(self, world: World) -> bool:  # noqa: ARG002
+    def is_possible(self, system: System) -> bool:  # noqa: ARG002
         """Require a spool."""
         return any(step.needs == "disk" for step in failpoints.possible())
 
-    async def inject(self, world: World, random: Random) -> None:
+    async def inject(self, system: System, random: Random) -> None:
         """Let it spool, kill it, turn a bit, start it."""
-        world.proxy.refuse()
+        system.proxy.refuse()
         await asyncio.sleep(2 * _OUTAGE_S)
-        world.server.kill()
-        for batch in await asyncio.to_thread(world.spool.spoil, random):
+        system.server.kill()
+        for batch in await asyncio.to_thread(system.spool.spoil, random):
             for token in TOKEN.findall(batch):
-                world.oracle.damaged(token.decode())
-        world.proxy.allow()
-        await _start(world, random)
+                system.recorder.damaged(token.decode())
+        system.proxy.allow()
+        await _start(system, random)
 
 
 class Stall(Fault):
@@ -201,19 +201,19 @@ class Stall(Fault):
     name = "server-stall"
     weight = 1
 
-    async def inject(self, world: World, random: Random) -> None:
+    async def inject(self, system: System, random: Random) -> None:
         """Block it."""
-        await world.server.wait_until_listening(LISTEN_TIMEOUT_S)
-        world.server.arm(f"mid-acks:{random.randint(1, _PASSAGES_MAX)}=stall")
+        await system.server.wait_until_listening(LISTEN_TIMEOUT_S)
+        system.server.arm(f"mid-acks:{random.randint(1, _PASSAGES_MAX)}=stall")
         await asyncio.sleep(2 * _OUTAGE_S)
-        world.server.arm("")
+        system.server.arm("")
 
 
-async def outage(world: World, random: Random) -> None:
+async def outage(system: System, random: Random) -> None:
     """Keep the server from Postgres for a moment, so that it spools, and replays afterwards."""
-    world.proxy.refuse()
+    system.proxy.refuse()
     await asyncio.sleep(random.uniform(_OUTAGE_S / 2, _OUTAGE_S))
-    world.proxy.allow()
+    system.proxy.allow()
 
 
 FAULTS: Final = (

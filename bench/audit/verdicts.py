@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from bench.audit.judge import Findings
-from bench.audit.scrape import Books
+from bench.audit.checker import Findings
+from bench.audit.scrape import Scrapes
 
 RSS_BYTES_MAX: Final = 300_000_000
 FRESH_S_MAX: Final = 2.0
@@ -33,7 +33,7 @@ TABLE: Final = frozenset({"stored-once", "as-sent", "nothing-else", "refused-abs
 class Observed:
     """What was seen while the run went on, beside the history."""
 
-    books: Books
+    scrapes: Scrapes
     is_drained: bool = False
     drain_s: float = 0.0
     fresh_s: float | None = None
@@ -67,17 +67,17 @@ def reach(findings: Findings, observed: Observed) -> list[Verdict]:
 
 
 def _observations(observed: Observed) -> list[tuple[str, str]]:
-    books = observed.books
+    scrapes = observed.scrapes
     found = [("stays-up", text) for text in observed.ends]
-    found += [("books-balance", text) for text in books.shown]
-    if not books.scrapes:
+    found += [("books-balance", text) for text in scrapes.shown]
+    if not scrapes.count:
         found.append(("books-balance", "nothing could be scraped"))
     if not observed.is_drained:
-        left = f"{books.spool_events:.0f} events in the spool, {books.queue_events:.0f} queued"
+        left = f"{scrapes.spool_events:.0f} events in the spool, {scrapes.queue_events:.0f} queued"
         found.append(("spool-drains", f"{left} after {observed.drain_s:.0f} s"))
     if observed.fresh_s is None or observed.fresh_s > FRESH_S_MAX:
         took = "never" if observed.fresh_s is None else f"{observed.fresh_s:.1f} s"
         found.append(("fresh-event", took))
-    if books.rss_bytes_max > RSS_BYTES_MAX:
-        found.append(("memory-bounded", f"{books.rss_bytes_max / 1e6:.0f} MB"))
+    if scrapes.rss_bytes_max > RSS_BYTES_MAX:
+        found.append(("memory-bounded", f"{scrapes.rss_bytes_max / 1e6:.0f} MB"))
     return found

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
-from bench.servers import Target
+from bench.servers import Endpoint
 
 Answer = Callable[[int, asyncio.StreamWriter], Awaitable[None]]
 """Answers the request of a number, counted from 0 over all connections."""
@@ -17,14 +17,14 @@ def ok(body: bytes) -> bytes:
 
 
 @contextmanager
-def answering(answer: Answer) -> Iterator[Target]:
+def answering(answer: Answer) -> Iterator[Endpoint]:
     """Serve in a thread of its own."""
     loop = asyncio.new_event_loop()
     server = loop.run_until_complete(_listen(answer))
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     try:
-        yield Target("127.0.0.1", server.sockets[0].getsockname()[1])
+        yield Endpoint("127.0.0.1", server.sockets[0].getsockname()[1])
     finally:
         asyncio.run_coroutine_threadsafe(_stop(server), loop).result(10)
         loop.call_soon_threadsafe(loop.stop)

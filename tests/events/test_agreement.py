@@ -7,8 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bench import agreement
-from bench.agreement import Difference
+from bench.agreement import round_trip
+from bench.agreement.round_trip import Difference
 from ingest.events import event
 from tests.http.documents import PARAMS
 from tests.support.postgres import fetch
@@ -24,18 +24,18 @@ BODIES = st.lists(PARAMS.map(lambda params: b'{"event_name":"a","event_params":%
 def examine(shared_database_url: str) -> Iterator[Examine]:
     """Compare what the intake and Postgres make of bodies, on one connection for all examples."""
     with asyncio.Runner() as runner:
-        context = agreement.connected(shared_database_url)
+        context = round_trip.connected(shared_database_url)
         connection = runner.run(context.__aenter__())
-        yield lambda bodies: runner.run(agreement.examine(connection, bodies))
+        yield lambda bodies: runner.run(round_trip.examine(connection, bodies))
         runner.run(context.__aexit__(None, None, None))
 
 
 @pytest.mark.parametrize("seed", range(SEED, SEED + BATCHES))
 def test_intake_and_postgres_agree_on_generated_bodies(examine: Examine, seed: int) -> None:
     """A thousand hostile ones a batch; `python -m bench documents` tries as many as one likes."""
-    accepted, differences = examine(agreement.batch(agreement.BATCH, seed))
+    accepted, differences = examine(round_trip.batch(round_trip.BATCH, seed))
     assert differences == []
-    assert agreement.BATCH / 4 < accepted < agreement.BATCH * 3 / 4
+    assert round_trip.BATCH / 4 < accepted < round_trip.BATCH * 3 / 4
 
 
 @settings(
@@ -96,7 +96,7 @@ def test_event_that_comes_back_another_is_found(
     examine: Examine, monkeypatch: pytest.MonkeyPatch, *, stored: bytes, is_equal: bool
 ) -> None:
     """Compared as JSON, and every digit counts."""
-    monkeypatch.setattr(agreement, "decode", lambda *_: ("a", stored, None))
+    monkeypatch.setattr(round_trip, "decode", lambda *_: ("a", stored, None))
     _, differences = examine([b'{"event_name":"a","event_params":{"a":1}}'])
     assert (differences == []) is is_equal
 
@@ -106,14 +106,14 @@ def test_difference_is_shown_by_its_smallest_body(
 ) -> None:
     """And the same seed finds it again."""
     monkeypatch.setattr(event, "_check_nul", lambda *_: None)
-    found = agreement.run(shared_database_url, 20, SEED).findings
-    assert found == agreement.run(shared_database_url, 20, SEED).findings
+    found = round_trip.run(shared_database_url, 20, SEED).findings
+    assert found == round_trip.run(shared_database_url, 20, SEED).findings
     assert {each.seed for each in found} == {SEED}
     assert min(len(each.body) for each in found) < 80
 
 
 def test_run_leaves_the_database_as_it_was(shared_database_url: str) -> None:
     """All of it is rolled back."""
-    result = agreement.run(shared_database_url, 100, SEED)
+    result = round_trip.run(shared_database_url, 100, SEED)
     assert (result.documents, result.findings) == (100, [])
     assert asyncio.run(fetch(shared_database_url, "SELECT FROM events")) == []

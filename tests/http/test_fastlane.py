@@ -5,7 +5,7 @@ from unittest.mock import patch
 
 import pytest
 
-from bench import fuzz
+from bench.agreement import fuzz
 from ingest.http import head
 from ingest.http.head import HEAD_BYTES_MAX, HEADERS_MAX, REQUEST_BYTES_MAX, Head, parse
 from ingest.store.apps import App

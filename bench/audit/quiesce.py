@@ -1,0 +1,117 @@
+"""After the last fault: a fresh event, an empty spool, and what is stored then."""
+
+import asyncio
+import time
+from contextlib import suppress
+from random import Random
+from typing import Final
+
+import asyncpg
+
+from bench.audit.answers import file_answer
+from bench.audit.checker import Stored, StoredEvent
+from bench.audit.clients import Traffic
+from bench.audit.history import QUIT
+from bench.audit.scrape import Scraper
+from bench.audit.system import System
+from bench.audit.verdicts import FRESH_S_MAX, Observed
+from bench.load.database import Session
+from bench.load.http import AnswerError, Heads
+
+_CLIENT: Final = 1_000_000
+"""The number of the client that sends fresh events; no other has it."""
+_PATIENCE_S: Final = 15.0
+_RETRY_S: Final = 0.05
+_POLL_S: Final = 0.1
+_READ_TIMEOUT_S: Final = 120.0
+_ROWS_PREFETCHED: Final = 5_000
+_OK: Final = 200
+_IS_VISIBLE: Final = (
+    "SELECT EXISTS (SELECT FROM events"
+    " WHERE app_id = ANY(ARRAY(SELECT id FROM apps)) AND id = $1::uuid)"
+)
+"""Not a join: without statistics, which a crash takes, that walks all rows, 2 s for 4 million."""
+_ROWS: Final = (
+    "SELECT id::text, event_name, event_params::text,"
+    " (extract(epoch FROM created_at) * 1000000)::bigint FROM events"
+)
+
+
+async def fresh(system: System, traffic: Traffic) -> float | None:
+    """Return how long it takes from now until a fresh event is acknowledged with 200 and visible.
+
+    None when it takes too long to wait for.
+    """
+    begin_s = time.monotonic()
+    random, number = Random(0), 0  # noqa: S311 - repeatable, not secret
+    while time.monotonic() - begin_s < _PATIENCE_S:
+        number += 1
+        with suppress(OSError, EOFError, AnswerError, asyncpg.PostgresError):
+            async with asyncio.timeout(FRESH_S_MAX):
+                if await _post_and_look(system, traffic, number, random):
+                    return time.monotonic() - begin_s
+        await asyncio.sleep(_RETRY_S)
+    return None
+
+
+async def _post_and_look(system: System, traffic: Traffic, number: int, random: Random) -> bool:
+    """Send one event; return whether it was answered 200 and its row can be seen at once."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", traffic.port)
+    event = traffic.workload.good(_CLIENT, number, random)
+    system.recorder.sent(event)
+    is_answered = False
+    try:
+        writer.write(traffic.encode((event,), is_chunked=False))
+        head = Heads().parse(await reader.readuntil(b"\r\n\r\n"))
+        body = await reader.readexactly(head.body_bytes)
+        is_answered = True
+    finally:
+        writer.transport.abort()
+        if not is_answered:
+            system.recorder.unknown(event.token, QUIT)
+    event_id = file_answer(system.recorder, (event,), head.status, body)
+    if head.status != _OK or event_id is None:
+        return False
+    async with system.database.session() as connection:
+        return bool(await connection.fetchval(_IS_VISIBLE, event_id))
+
+
+async def drain(system: System, scraper: Scraper, observed: Observed, timeout_s: float) -> None:
+    """Wait until the spool is empty, restart the server once, and wait again."""
+    begin_s = time.monotonic()
+    end_s = begin_s + timeout_s
+    if await _is_empty(system, scraper, end_s):
+        await system.terminate_server()
+        await system.start_server()
+        observed.is_drained = await _is_empty(system, scraper, end_s)
+    observed.drain_s = time.monotonic() - begin_s
+
+
+async def _is_empty(system: System, scraper: Scraper, end_s: float) -> bool:
+    """Wait until nothing is in the queue and in the spool: says the server, and says the disk."""
+    while time.monotonic() < end_s:
+        samples = await scraper.scrape()
+        if samples and not samples.get("spool_events") and not samples.get("queue_events"):
+            left = await asyncio.to_thread(system.spool.left)
+            if not left:
+                return True
+            system.recorder.note(f"the spool is said to be empty, but {left} are on the disk")
+        await asyncio.sleep(_POLL_S)
+    return False
+
+
+async def stored(system: System) -> Stored:
+    """Return every row, and what was set aside."""
+    async with system.database.session() as connection:
+        rejected = await _rejected(connection)
+        async with connection.transaction(isolation="repeatable_read", readonly=True):
+            cursor = connection.cursor(_ROWS, prefetch=_ROWS_PREFETCHED, timeout=_READ_TIMEOUT_S)
+            rows = [StoredEvent(*record) async for record in cursor]
+    return Stored(rows, rejected)
+
+
+async def _rejected(connection: Session) -> dict[str, str]:
+    if not await connection.fetchval("SELECT to_regclass('rejected_events') IS NOT NULL"):
+        return {}  # a version of the server without one
+    found = await connection.fetch("SELECT id::text, event_params FROM rejected_events")
+    return {row["id"]: row["event_params"] for row in found}

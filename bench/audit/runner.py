@@ -1,0 +1,146 @@
+"""The run of an audit: start everything, let faults happen, lift them, drain, check."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
+from random import Random
+from typing import Final
+
+from bench import machine, servers
+from bench.audit import quiesce
+from bench.audit.checker import check
+from bench.audit.clients import Client, Traffic
+from bench.audit.faults import OVERLOADED
+from bench.audit.history import read
+from bench.audit.nemesis import FAULTS, Nemesis
+from bench.audit.plan import AuditPlan, AuditResult, OnAuditProgress
+from bench.audit.postgres import DATABASE, Database
+from bench.audit.process import ServerProcess
+from bench.audit.proxy import Proxy
+from bench.audit.recorder import Recorder
+from bench.audit.scrape import SPOOL_FULL, Scraper
+from bench.audit.spool_disk import SPOOL_BYTES_MAX, SpoolDisk
+from bench.audit.system import System
+from bench.audit.verdicts import Observed, reach
+from bench.audit.workload import POISON_INDEX, Workload
+from bench.errors import BenchError
+
+SETTINGS: Final = {
+    "log.level": "warning",
+    "log.format": "json",
+    "writer.commit_timeout_s": 1.0,  # so that six seconds of a hang see it several times
+    "spool.bytes_max": SPOOL_BYTES_MAX,
+    "spool.free_bytes_min": 1 << 20,
+}
+_WARM_UP_ACKED: Final = 200
+_WARM_UP_TIMEOUT_S: Final = 30.0
+_TICK_S: Final = 0.1
+
+
+async def run(plan: AuditPlan, directory: Path, on_progress: OnAuditProgress) -> AuditResult:
+    """Audit, with everything below `directory`; raise BenchError."""
+    result = AuditResult(plan)
+    begin_s = time.monotonic()
+    async with _system(plan, directory) as system:
+        key = await _prepare(system, result)
+        scraper = Scraper(system)
+        traffic = Traffic(
+            system.server.port, key, Workload(f"{plan.seed:x}", plan.seed), system.recorder
+        )
+        result.timings_s["start"] = time.monotonic() - begin_s
+        async with _alive(system, scraper):
+            observed = await _drive(plan, system, traffic, scraper, result, on_progress)
+        await _check(system, result, observed)
+    result.timings_s["all"] = time.monotonic() - begin_s
+    return result
+
+
+async def _prepare(system: System, result: AuditResult) -> str:
+    """Bring the database to where the server can use it, start the server; return an API key."""
+    key = await asyncio.to_thread(servers.make_key, system.database.url)
+    await system.database.execute(POISON_INDEX)
+    async with system.database.session() as connection:
+        result.postgres = await connection.fetchval("SHOW server_version")
+    await system.start_server()
+    return key
+
+
+async def _drive(
+    plan: AuditPlan,
+    system: System,
+    traffic: Traffic,
+    scraper: Scraper,
+    result: AuditResult,
+    on_progress: OnAuditProgress,
+) -> Observed:
+    """Let clients and faults loose; return what was seen once everything has settled."""
+    clients = [
+        asyncio.create_task(Client(traffic, number, Random(f"{plan.seed}/{number}")).run())  # noqa: S311
+        for number in range(plan.connections)
+    ]
+    await _warm_up(system)
+    await Nemesis(plan, system, traffic, scraper, result).run(on_progress)
+    observed = result.observed = Observed(scraper.found)
+    observed.fresh_s = await quiesce.fresh(system, traffic)
+    traffic.is_stopping = True
+    await asyncio.gather(*clients)
+    await quiesce.drain(system, scraper, observed, plan.drain_timeout_s)
+    observed.ends = [*system.server.unexpected_ends, *system.bad_exits]
+    result.starts = system.server.starts
+    return observed
+
+
+async def _warm_up(system: System) -> None:
+    end_s = time.monotonic() + _WARM_UP_TIMEOUT_S
+    while system.recorder.acked < _WARM_UP_ACKED:
+        if time.monotonic() > end_s:
+            raise BenchError(f"nothing is acknowledged:\n{system.server.log()}")
+        await asyncio.sleep(_TICK_S)
+
+
+async def _check(system: System, result: AuditResult, observed: Observed) -> None:
+    """Compare; without what is stored while the spool is not empty."""
+    begin_s = time.monotonic()
+    history = await asyncio.to_thread(read, system.recorder.path)
+    excuses = {fault.name: fault.excuses for fault in FAULTS} | {SPOOL_FULL: OVERLOADED}
+    stored = await quiesce.stored(system) if observed.is_drained else None
+    findings, result.counts = await asyncio.to_thread(check, history, stored, excuses)
+    result.sent = len(history.records)
+    result.verdicts = reach(findings, observed)
+    result.timings_s["judging"] = time.monotonic() - begin_s
+
+
+@asynccontextmanager
+async def _alive(system: System, scraper: Scraper) -> AsyncIterator[None]:
+    """Keep the server running and scraped; raise what either task raised."""
+    tasks = [asyncio.create_task(work) for work in (system.server.watch(), scraper.watch())]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+
+@asynccontextmanager
+async def _system(plan: AuditPlan, directory: Path) -> AsyncIterator[System]:
+    cores = machine.split_cores()
+    database = Database(directory / "cluster", cores.others)
+    proxy = Proxy(database.socket_path)
+    spool = SpoolDisk(directory / "spool")
+    async with AsyncExitStack() as stack:
+        stack.callback(database.destroy)
+        await asyncio.to_thread(database.create)
+        await proxy.open()
+        stack.push_async_callback(proxy.close)
+        spool.mount()
+        stack.callback(spool.unmount)
+        url = f"postgresql://postgres@127.0.0.1:{proxy.port}/{DATABASE}?sslmode=disable"
+        settings = SETTINGS | {"database.url": url, "spool.path": spool.directory}
+        server = ServerProcess(directory, settings, cores.server, plan.bug)
+        stack.callback(server.kill)
+        recorder = await stack.enter_async_context(Recorder(directory / "history").keeping())
+        yield System(database, proxy, server, spool, recorder)

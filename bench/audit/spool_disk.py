@@ -1,0 +1,135 @@
+"""The disk of the spool: a small filesystem that can be filled, damaged, and looked at."""
+
+import os
+import subprocess
+from contextlib import closing, suppress
+from pathlib import Path
+from random import Random
+from typing import Final
+
+from ingest.spool import report as spool_report
+from ingest.spool.formats import STORAGE
+from ingest.spool.storage import DAMAGED_SUFFIX
+
+TMPFS_BYTES: Final = 1024 * 1024 * 1024
+SPOOL_BYTES_MAX: Final = TMPFS_BYTES * 3 // 4
+_FULL: Final = 0.9
+"""The share of its size from which a spool may call itself full: a batch needs some room, too."""
+_BALLAST: Final = "ballast"
+_CHUNK: Final = bytes(1 << 16)
+_MOUNT_TIMEOUT_S: Final = 10.0
+_ID_OFFSET: Final = 22
+"""In a tuple: behind field count (2), app_id (4 + 4), length (4) and half of the id (8)."""
+_ENTRIES_MAX: Final = 1_000_000
+
+
+class SpoolDisk:
+    """The directory of the spool, on a small filesystem of its own where that is permitted."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.is_own = False
+
+    def mount(self) -> None:
+        """Make the directory, and mount a tmpfs on it if this process may."""
+        self.directory.mkdir(mode=0o700)
+        options = f"size={TMPFS_BYTES},mode=0700"
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(self.directory)]
+        self.is_own = _succeeds(command)
+
+    def fill(self) -> None:
+        """Take all the room there is, to the last byte."""
+        with (self.directory / _BALLAST).open("wb", buffering=0) as ballast:
+            free = os.statvfs(self.directory)
+            with suppress(OSError):
+                os.posix_fallocate(ballast.fileno(), 0, max(1, free.f_bavail * free.f_frsize))
+            ballast.seek(0, os.SEEK_END)
+            with suppress(OSError):  # what was freed meanwhile
+                while ballast.write(_CHUNK):
+                    pass
+
+    def spoil(self, random: Random) -> list[bytes]:
+        """Turn one bit in one batch of one file; return what the batch was, or nothing.
+
+        In a file that nobody has open, and behind its log, which has sums of its own.
+        """
+        for path in self._files():
+            with closing(STORAGE.open(path)) as file:
+                spoilt = file.status().quarantined
+                entries = [each for each in file.entries(0, _ENTRIES_MAX) if each.id not in spoilt]
+                blob = file.read(random.choice(entries)) if entries else b""
+            if blob:
+                _turn_bit(path, blob, random)
+                return [blob]
+        return []
+
+    def left(self) -> int:
+        """Return how many events wait on the disk, not quarantined ones; -1 for unreadable."""
+        events = 0
+        for file in spool_report.status(self.directory):
+            path = self.directory / file.name
+            if not file.is_readable and path.suffix != DAMAGED_SUFFIX and path.exists():
+                return -1
+            events += file.events
+        return events
+
+    def used_bytes(self) -> int:
+        """Return what the spool itself takes."""
+        return sum(map(file_bytes, self._all()))
+
+    def is_full(self) -> bool:
+        """Whether the spool itself takes as much as it is allowed to, or nearly so.
+
+        A log counts twice, as the server has it: a checkpoint may write it into its database.
+        """
+        logs_bytes = sum(file_bytes(path) for path in self._all() if STORAGE.is_log(path.name))
+        return self.used_bytes() + logs_bytes > SPOOL_BYTES_MAX * _FULL
+
+    def free(self) -> None:
+        """Make room again."""
+        (self.directory / _BALLAST).unlink(missing_ok=True)
+
+    def unmount(self) -> None:
+        """Take the filesystem away again."""
+        if self.is_own:
+            _succeeds(["umount", "--lazy", str(self.directory)])
+
+    def largest_file_bytes(self) -> int:
+        """Return the size of the spool's largest file."""
+        return max(map(file_bytes, self._all()), default=0)
+
+    def _all(self) -> list[Path]:
+        """Return everything in the directory that is the spool's."""
+        return [path for path in self.directory.iterdir() if path.name != _BALLAST]
+
+    def _files(self) -> list[Path]:
+        """Return the spool's files, without what stands beside them, the oldest first."""
+        return sorted(path for path in self._all() if STORAGE.file_of(path.name) == path.name)
+
+
+def file_bytes(path: Path) -> int:
+    """Return how large a file is; 0 for one that is not there."""
+    with suppress(FileNotFoundError):
+        return path.stat().st_size
+    return 0
+
+
+def _turn_bit(path: Path, blob: bytes, random: Random) -> None:
+    """Turn a bit of a batch in its file, in the first row's id: else it is stored under another."""
+    head = blob[: _ID_OFFSET + 8]  # with the whole id, so it is found nowhere else
+    spoilt = bytearray(head)
+    spoilt[_ID_OFFSET + random.randrange(8)] ^= 1 << random.randrange(6)
+    content = path.read_bytes()
+    if head not in content:
+        raise LookupError(f"a batch is not in {path.name} as it was appended")
+    path.write_bytes(content.replace(head, spoilt))
+
+
+def _succeeds(command: list[str]) -> bool:
+    try:
+        ended = subprocess.run(  # noqa: S603 - mount and umount of our own directory
+            command, check=False, capture_output=True, timeout=_MOUNT_TIMEOUT_S
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return ended.returncode == 0

@@ -1,0 +1,58 @@
+"""The system under test: Postgres, the proxy before it, the server, and the spool's disk."""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from bench.audit.postgres import DATABASE, MAINTENANCE, Database
+from bench.audit.process import ServerProcess
+from bench.audit.proxy import Proxy
+from bench.audit.recorder import Recorder
+from bench.audit.spool_disk import SpoolDisk, file_bytes
+
+LISTEN_TIMEOUT_S: Final = 60.0
+
+
+@dataclass
+class System:
+    """All parts, which the faults act on; `lift` brings everything back to good order."""
+
+    database: Database
+    proxy: Proxy
+    server: ServerProcess
+    spool: SpoolDisk
+    recorder: Recorder
+    bad_exits: list[str] = field(default_factory=list)
+    """Of servers that were told to stop and did not end with exit code 0."""
+
+    def largest_file_bytes(self) -> int:
+        """Return the size of the largest file that the server writes."""
+        return max(self.spool.largest_file_bytes(), file_bytes(self.server.log_path))
+
+    async def terminate_server(self) -> None:
+        """Stop it in good order and note when it isn't."""
+        await self.server.wait_until_listening(LISTEN_TIMEOUT_S)
+        code = await self.server.terminate()
+        if code:
+            self.bad_exits.append(f"exit code {code} behind SIGTERM")
+
+    async def start_server(self) -> None:
+        """Start it and wait until it listens."""
+        self.server.spawn()
+        await self.server.wait_until_listening(LISTEN_TIMEOUT_S)
+
+    async def lift(self) -> None:
+        """End whatever a fault may have left behind."""
+        self.proxy.allow()
+        self.proxy.release()
+        self.spool.free()
+        await self.database.start()
+        await self.allow_writes()
+
+    async def allow_writes(self) -> None:
+        """Undo both ways of making the database read-only."""
+        async with self.database.session(MAINTENANCE) as connection:
+            await connection.execute("ALTER SYSTEM RESET default_transaction_read_only")
+            await connection.execute(
+                f"ALTER DATABASE {DATABASE} RESET default_transaction_read_only"
+            )
+            await connection.execute("SELECT pg_reload_conf()")

@@ -1,0 +1,1 @@
+"""The command `compare`: our server, its peers and its ceilings against each other."""

@@ -1,0 +1,1 @@
+"""What the server costs, a command a file: `alloc`, `batch`, `idle` and `stages`."""

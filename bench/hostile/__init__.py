@@ -1,0 +1,1 @@
+"""The command `hostile`: what misbehaving peers cost everybody else."""

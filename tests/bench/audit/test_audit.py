@@ -1,0 +1,63 @@
+"""The audit as a whole: an honest server keeps every promise, each seeded bug breaks one."""
+
+import signal
+from pathlib import Path
+
+import pytest
+import uvloop
+
+from bench.audit import runner
+from bench.audit.bugs import BUGS
+from bench.audit.plan import AuditPlan, AuditResult
+from bench.audit.report import as_json
+
+pytestmark = [pytest.mark.audit, pytest.mark.timeout(400)]
+
+FAULTS = 6
+EVENTS = 3_000
+SECONDS = 40.0
+
+
+def audit(
+    directory: Path, faults: int, only: tuple[str, ...], bug: str = "", seed: int = 4
+) -> AuditResult:
+    """Run a short audit; its history stays in the test's directory."""
+    plan = AuditPlan(
+        seed=seed,
+        faults=faults,
+        events=EVENTS,
+        seconds=SECONDS,
+        connections=16,
+        only=only,
+        bug=bug,
+        drain_timeout_s=30.0 if not bug else 5.0,
+    )
+    return uvloop.run(runner.run(plan, directory, lambda _: None))
+
+
+def test_honest_server_keeps_every_promise(tmp_path: Path) -> None:
+    """The first faults of a run with all kinds."""
+    handler = signal.getsignal(signal.SIGINT)  # ignored where this runs in the background
+    result = audit(tmp_path, faults=25, only=())
+    broken = [verdict for verdict in result.verdicts if not verdict.is_kept]
+    assert not broken
+    assert result.faults.total() >= 25
+    assert result.counts.acked_200 + result.counts.acked_202 >= EVENTS
+    found = as_json(result)
+    assert found["is_good"]
+    assert (found["lost"], found["doubled"], found["phantom"]) == (0, 0, 0)
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
+@pytest.mark.parametrize("name", BUGS)
+def test_seeded_bug_is_caught(tmp_path: Path, name: str) -> None:
+    """By an invariant that it breaks, in one of three short runs: some need luck with the time."""
+    bug = BUGS[name]
+    for seed in (4, 5, 6):
+        directory = tmp_path / str(seed)
+        directory.mkdir()
+        result = audit(directory, FAULTS if bug.faults else 0, bug.faults, name, seed)
+        if {each.invariant for each in result.verdicts if each.found} & set(bug.breaks):
+            assert not result.is_good
+            return
+    pytest.fail("nobody noticed")

@@ -1,0 +1,72 @@
+"""The audit's proxy: it cuts, holds and refuses where it is told to."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+
+from bench.audit.proxy import Proxy, Trap
+from ingest.store.cluster import Cluster
+
+
+@pytest.fixture
+async def proxy(own_cluster: Cluster) -> AsyncIterator[Proxy]:
+    """A proxy in front of a Postgres with a table."""
+    await asyncio.to_thread(own_cluster.execute, "CREATE TABLE seen (n int)")
+    host = own_cluster.url("x").partition("host=")[2].replace("%2F", "/")
+    opened = Proxy(f"{host}/.s.PGSQL.5432")
+    await opened.open()
+    yield opened
+    await opened.close()
+
+
+async def _connect(proxy: Proxy) -> "asyncpg.Connection[asyncpg.Record]":
+    return await asyncpg.connect(
+        f"postgresql://postgres@127.0.0.1:{proxy.port}/postgres?sslmode=disable", timeout=5
+    )
+
+
+@pytest.mark.parametrize(
+    ("trap", "is_told", "count"),
+    [(Trap.BEFORE_ANSWER, False, 1), (Trap.AFTER_ANSWER, True, 1), (Trap.HALF_SENT, False, 0)],
+)
+async def test_proxy_cuts_where_it_is_told(
+    proxy: Proxy, own_cluster: Cluster, trap: Trap, *, is_told: bool, count: int
+) -> None:
+    """Committed and not told, committed and told, not committed: then the next one works."""
+    connection = await _connect(proxy)
+    springing = asyncio.create_task(proxy.spring(trap, 5))
+    await asyncio.sleep(0)
+    padding = "x" * 2_000
+    try:
+        await connection.execute(f"INSERT INTO seen VALUES (1) /* {padding} */")
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        assert not is_told
+    else:
+        assert is_told
+    assert await springing
+    await asyncio.sleep(0.1)
+    assert int(await asyncio.to_thread(own_cluster.execute, "SELECT count(*) FROM seen")) == count
+    again = await _connect(proxy)
+    assert await again.fetchval("SELECT 1") == 1
+    await again.close()
+
+
+async def test_proxy_holds_and_releases(proxy: Proxy) -> None:
+    """Nothing is lost of what was held."""
+    connection = await _connect(proxy)
+    proxy.hold()
+    asking = asyncio.create_task(connection.fetchval("SELECT 1"))
+    await asyncio.sleep(0.3)
+    assert not asking.done()
+    proxy.release()
+    assert await asyncio.wait_for(asking, 5) == 1
+    proxy.refuse()
+    with pytest.raises((OSError, asyncpg.PostgresError, asyncpg.InterfaceError)):
+        await connection.fetchval("SELECT 1")
+    with pytest.raises((OSError, asyncpg.PostgresError, asyncpg.InterfaceError)):
+        await _connect(proxy)
+    proxy.allow()
+    again = await _connect(proxy)
+    await again.close()
