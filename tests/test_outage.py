@@ -139,7 +139,7 @@ def test_operator_s_error_is_spooled_and_heals_without_a_restart(
     assert server.logs().count("Postgres is away") == 1
 
 
-def test_rows_that_the_operator_s_check_refuses_are_set_aside_and_block_nothing(
+def test_rows_that_the_operator_s_check_refuses_become_dead_letters_and_block_nothing(
     own_url: str, start_server: StartServer
 ) -> None:
     """A CHECK is not on the closed list: its events are acknowledged, then kept for a person."""

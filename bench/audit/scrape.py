@@ -29,6 +29,7 @@ _EQUATIONS: Final = (
             "events_committed_total": 1,
             "events_spooled_total": 1,
             "events_failed_total": 1,
+            "events_duplicate_total": 1,
             "queue_events": 1,
         },
     ),
@@ -39,6 +40,7 @@ _EQUATIONS: Final = (
             "events_recovered_total": 1,
             "events_replayed_total": -1,
             "events_dead_lettered_total": -1,
+            "events_damaged_total": -1,
         },
     ),
 )

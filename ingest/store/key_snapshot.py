@@ -11,6 +11,8 @@ from typing import Final
 import msgspec
 import structlog
 
+from ingest.store.apps import App
+
 log = structlog.get_logger(__name__)
 
 NAME: Final = "keys.json"
@@ -20,11 +22,17 @@ class KnownKey(msgspec.Struct, frozen=True):
     """One valid key."""
 
     secret_sha256: bytes
-    app_id: int
+    app: App
     expires_s: float | None = None
     """Unix time."""
-    app_name: str = ""
-    """Empty in a file of the version before."""
+
+
+class _KeyBefore(msgspec.Struct, frozen=True):
+    """One valid key as the version before kept it."""
+
+    secret_sha256: bytes
+    app_id: int
+    expires_s: float | None = None
 
 
 class KeySnapshot:
@@ -51,7 +59,7 @@ class KeySnapshot:
     def read(self) -> list[KnownKey] | None:
         """Return the keys known last; None when there is no file that can be read."""
         try:
-            return msgspec.json.decode(self._path.read_bytes(), type=list[KnownKey])
+            return _decode(self._path.read_bytes())
         except FileNotFoundError:
             return None
         except (OSError, msgspec.DecodeError) as error:
@@ -59,3 +67,11 @@ class KeySnapshot:
                 "the API keys kept for a restart can't be read", reason=type(error).__name__
             )
             return None
+
+
+def _decode(content: bytes) -> list[KnownKey]:
+    try:
+        return msgspec.json.decode(content, type=list[KnownKey])
+    except msgspec.ValidationError:
+        before = msgspec.json.decode(content, type=list[_KeyBefore])
+        return [KnownKey(key.secret_sha256, App(key.app_id), key.expires_s) for key in before]

@@ -13,7 +13,7 @@ from contextlib import suppress
 
 import structlog
 
-from ingest.store import keys
+from ingest.store import apps, keys
 from ingest.store.apps import App
 from ingest.store.failures import Unavailable
 from ingest.store.key_snapshot import KeySnapshot, KnownKey
@@ -119,16 +119,13 @@ class Keyring:
 
     async def _read(self, connection: Connection) -> None:
         rows = await connection.fetch(
-            "SELECT secret_sha256, app_id, apps.name AS app_name,"
+            f"SELECT secret_sha256, {apps.SELECTED},"  # noqa: S608 - names of ours
             " extract(epoch FROM expires_at)::float8 AS expires_s"
             " FROM api_keys JOIN apps ON apps.id = app_id"
             " WHERE revoked_at IS NULL AND (expires_at > now()) IS NOT FALSE ORDER BY api_keys.id"
         )
         known = [
-            KnownKey(
-                bytes(row["secret_sha256"]), int(row["app_id"]), row["expires_s"], row["app_name"]
-            )
-            for row in rows
+            KnownKey(bytes(row["secret_sha256"]), apps.read(row), row["expires_s"]) for row in rows
         ]
         is_news = known != self._known
         self._take(known)
@@ -139,7 +136,7 @@ class Keyring:
 
     def _take(self, known: list[KnownKey]) -> None:
         self._known = known
-        self._apps = {key.secret_sha256: App(key.app_id, key.app_name) for key in known}
+        self._apps = {key.secret_sha256: key.app for key in known}
         self._expiries_s = {
             key.secret_sha256: key.expires_s for key in known if key.expires_s is not None
         }

@@ -3,11 +3,16 @@
 import stat
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from ingest.store.apps import App
 from ingest.store.key_snapshot import NAME, KeySnapshot, KnownKey
 
-KEYS = [KnownKey(b"\0" * 32, 1), KnownKey(b"\xff" * 32, 2, 1_800_000_000.5)]
+KEYS = [
+    KnownKey(b"\0" * 32, App(1, "shop")),
+    KnownKey(b"\xff" * 32, App(2, "blog"), 1_800_000_000.5),
+]
 
 
 def test_keys_come_back_as_they_were(tmp_path: Path) -> None:
@@ -17,6 +22,17 @@ def test_keys_come_back_as_they_were(tmp_path: Path) -> None:
     snapshot.write(KEYS)
     assert KeySnapshot(tmp_path / "spool").read() == KEYS
     assert [each.name for each in (tmp_path / "spool").iterdir()] == [NAME]
+
+
+def test_keys_that_the_version_before_kept_are_known(tmp_path: Path) -> None:
+    """An upgrade in the middle of an outage locks nobody out."""
+    before = [
+        {"secret_sha256": key.secret_sha256, "app_id": key.app.id, "expires_s": key.expires_s}
+        for key in KEYS
+    ]
+    (tmp_path / NAME).write_bytes(msgspec.json.encode(before))
+    known = KeySnapshot(tmp_path).read()
+    assert known == [KnownKey(key.secret_sha256, App(key.app.id), key.expires_s) for key in KEYS]
 
 
 def test_only_the_owner_may_read_them(tmp_path: Path) -> None:
