@@ -5,9 +5,11 @@ import uuid
 from typing import Any, Final
 
 from ingest.delivery.outcome import Outcome
+from ingest.events.fields import FIELDS
 
 _ROW_START: Final = re.compile(
-    rb"(\0\x07\0\0\0\x04....\0\0\0\x10)(.{6}[\x70-\x7f].)([\x80-\xbf].{7})", re.DOTALL
+    rb"(\0\x%02x\0\0\0\x04....\0\0\0\x10)(.{6}[\x70-\x7f].)([\x80-\xbf].{7})" % len(FIELDS),
+    re.DOTALL,
 )
 """A row's beginning: the field count, app_id, the id's length, and a UUIDv7 in two halves."""
 

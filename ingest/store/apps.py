@@ -4,7 +4,6 @@ Every field is a column of the table `apps`, read together with the API keys: so
 app is a column, a field here with a default, and whoever heeds it.
 """
 
-from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 
@@ -20,6 +19,6 @@ SELECTED: Final = ", ".join(f"apps.{name} AS app_{name}" for name in App._fields
 """What a statement selects for `read`."""
 
 
-def read(row: Mapping[str, Any]) -> App:
+def read(row: Any) -> App:  # noqa: ANN401 - a record by column names
     """Return the app that a row with the columns SELECTED names."""
     return App(*(row[f"app_{name}"] for name in App._fields))

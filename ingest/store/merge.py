@@ -86,7 +86,7 @@ class Merged(NamedTuple):
     """What a merge found."""
 
     existing: int
-    """How many of the rows were there before."""
+    """How many of the rows were not inserted: there before, or twice in the document."""
     earlier: list[Earlier]
     """The rows that were there before, if they were asked for."""
 
