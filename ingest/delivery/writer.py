@@ -26,8 +26,8 @@ from ingest.store.health import Health
 log = structlog.get_logger(__name__)
 
 _UNTOLD_REFUSALS_MAX: Final = 50
-"""Behind so many refusals by rules of the operator's the rest of a batch is spooled, since the replay
-has more time: two for each row that the error names, more where it names none."""
+"""Behind so many refusals by rules of the operator's the rest of a batch is spooled, since the
+replay has more time: two for each row that the error names, more where it names none."""
 
 
 class Writer:
