@@ -87,7 +87,9 @@ def parse(head: bytes, app_of: AppOf, body_bytes_max: int = REQUEST_BYTES_MAX) -
         if not _is_made_of(name, _NAME) or not _is_made_of(value, _VALUE) or name in headers:
             return None
         headers[name] = value
-    if len(headers) > HEADERS_MAX or not headers.keys() >= REQUIRED or not DEFERRED.isdisjoint(headers):
+    if len(headers) > HEADERS_MAX or not headers.keys() >= REQUIRED:
+        return None
+    if not DEFERRED.isdisjoint(headers):
         return None
     return _understand(headers, len(head), app_of, body_bytes_max)
 
