@@ -338,12 +338,11 @@ def test_batch_for_which_there_is_room_can_be_put_to_its_end(
         for size in before:
             if refused_code(queue, b"x" * size):
                 break
-        waiting = queue.waiting_events
-        already = [b"x" * size for size in before[:waiting]]
-        code = required_code(queue, len(batch), sum(batch))
+        waiting, code = queue.waiting_events, required_code(queue, len(batch), sum(batch))
         if code is None:
             rows = [b"%d" % (index % 10) * size for index, size in enumerate(batch)]
             queue.put_all(rows, [Recorder() for _ in rows])
+            already = [b"x" * size for size in before[:waiting]]
             assert await waiting_rows(queue) == [*already, *rows]
         else:
             assert waiting + len(batch) > 20 or queue.waiting_bytes + sum(batch) > 500

@@ -2,105 +2,30 @@
 
 import asyncio
 import random
-from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from datetime import timedelta
 from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
 
-from ingest.events import copy_format, copy_reader
-from ingest.events.ids import IdSequence
-from ingest.store import merge
 from ingest.store.cluster import Cluster
 from ingest.store.failures import RowRefused
-from ingest.store.link import CopyLink
-from ingest.store.merge import Earlier
 from ingest.store.postgres import Postgres
 from tests.store.events import make_link, until_true
+from tests.store.merging import (
+    ALL_WAIT,
+    BAD,
+    INSERT,
+    NOON,
+    RESERVE,
+    again,
+    clear,
+    make,
+    run,
+    stored,
+)
 from tests.support.pgbouncer import PROGRAM, running_pgbouncer
 from tests.support.postgres import fetch, make_postgres
-from tests.support.rows import tail
-
-EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
-NOON = datetime(2026, 1, 10, 12, tzinfo=UTC)
-RESERVE = "INSERT INTO idempotency_keys VALUES (1, $1, gen_random_uuid(), $2)"
-INSERT = (
-    "INSERT INTO events (app_id, id, event_name, event_params, created_at)"
-    " VALUES (1, $1, 'a', '{}', $2)"
-)
-ALL_WAIT = (
-    "SELECT count(*) = 3 FROM pg_stat_activity"
-    " WHERE datname = current_database() AND wait_event_type = 'Lock'"
-)
-BAD = rb'{"a":"\u0000"}'
-ids = IdSequence()
-
-
-class Sent(NamedTuple):
-    """One event on its way."""
-
-    id: UUID
-    row: bytes
-
-    @property
-    def key(self) -> bytes:
-        """Return what it is known by."""
-        return copy_reader.dedup_key(self.row)
-
-
-def make(  # noqa: PLR0913 - whatever an event may have
-    name: str = "new",
-    *,
-    app_id: int = 1,
-    event_id: UUID | None = None,
-    key: UUID | None = None,
-    params: bytes = b"{}",
-    created_at: datetime = NOON,
-    timestamp: datetime | None = None,
-) -> Sent:
-    """Return an event; its id is new if none is given."""
-    event_id = event_id or UUID(bytes=ids.next()[0])
-    end = tail(_us(created_at), _us(timestamp) if timestamp else None, key.bytes if key else None)
-    return Sent(
-        event_id,
-        copy_format.row(copy_format.row_head(app_id), event_id.bytes, name.encode(), params, end),
-    )
-
-
-def _us(moment: datetime) -> int:
-    return (moment - EPOCH) // timedelta(microseconds=1)
-
-
-def again(event: Sent) -> Sent:
-    """Return another try: by the same key under an id of its own, or by the same id."""
-    is_by_key = copy_reader.has_idempotency_key(event.row)
-    return make(key=UUID(bytes=event.key[-16:])) if is_by_key else event
-
-
-async def run(link: CopyLink, *sent: Sent) -> dict[bytes, Earlier]:
-    """Merge events; return what was there before, by key."""
-    merged = await link.merge(
-        copy_format.document([each.row for each in sent]),
-        len(sent),
-        has_keys=any(copy_reader.has_idempotency_key(each.row) for each in sent),
-        wants_earlier=True,
-    )
-    found = {each.key: each for each in merged.earlier}
-    assert len(found) == len(merged.earlier) <= merged.existing
-    return found
-
-
-async def stored(url: str) -> dict[UUID, str]:
-    """Return the names of all events by their ids."""
-    found = await fetch(url, "SELECT id, event_name FROM events")
-    assert len({row["id"] for row in found}) == len(found)
-    return {UUID(str(row["id"])): row["event_name"] for row in found}
-
-
-async def clear(url: str) -> None:
-    """Forget all keys: the module's database is shared."""
-    await fetch(url, "DELETE FROM idempotency_keys")
 
 
 async def test_rows_that_are_there_are_told_and_the_others_inserted(
@@ -242,71 +167,6 @@ async def test_tries_in_one_batch_that_are_days_apart_are_two_events(
     assert await run(link, *days) == {}
     await link.close()
     assert sorted((await stored(database_url)).values()) == ["day 0", "day 1"]
-
-
-async def test_times_are_told_as_an_answer_has_them(postgres: Postgres) -> None:
-    """In UTC, to the millisecond, or to the microsecond where that is needed."""
-    link = make_link(postgres)
-    sent = [
-        make(created_at=NOON + timedelta(milliseconds=7), timestamp=NOON),
-        make(timestamp=NOON + timedelta(milliseconds=120)),
-        make(timestamp=NOON + timedelta(microseconds=100_001)),
-    ]
-    await run(link, *sent)
-    found = await run(link, *sent)
-    await link.close()
-    assert found[sent[0].key].stored["created_at"] == "2026-01-10T12:00:00.007Z"
-    assert [found[each.key].stored["timestamp"] for each in sent] == [
-        "2026-01-10T12:00:00.000Z",
-        "2026-01-10T12:00:00.120Z",
-        "2026-01-10T12:00:00.100001Z",
-    ]
-
-
-async def test_long_parameters_are_told_up_to_a_size_in_all(postgres: Postgres) -> None:
-    """The rows past it are told without them; one that is longer alone is, too."""
-    link = make_link(postgres)
-    each_bytes = merge.EARLIER_PARAMS_BYTES_MAX // 4 - 20  # jsonb's own are a few more
-    texts = [random.Random(number).randbytes(each_bytes // 2).hex() for number in range(6)]
-    short = [make(params=b'{"a":"%b"}' % text.encode()) for text in texts]
-    long = make(params=b'{"a":[%b]}' % b",".join([b"1e299"] * 4000))
-    await run(link, *short, long)
-    found = await run(link, *short)
-    told = [found[each.key].stored["event_params"] for each in short]
-    assert [params is not None for params in told] == [True] * 4 + [False] * 2
-    assert told[:4] == [f'{{"a": "{text}"}}' for text in texts[:4]]
-    assert (await run(link, long))[long.key].stored["event_params"] is None
-    await assert_told(link, make(params=b'{"a": 1}'))
-    await link.close()
-
-
-async def test_retries_of_rows_that_would_print_gigabytes_are_told_in_time(
-    postgres: Postgres, database_url: str
-) -> None:
-    """Or whoever has stored some could, with a small batch, make Postgres look away."""
-    link = make_link(postgres)
-    first = make("heavy", params=b'{"a":[%b]}' % b",".join([b"1e299"] * 170_000))
-    await run(link, first)
-    await fetch(
-        database_url,
-        "INSERT INTO events (app_id, id, event_name, event_params, created_at)"
-        " SELECT app_id, overlay(id::text PLACING to_char(n, 'FM0000') FROM 33)::uuid, event_name,"
-        " event_params, created_at FROM events, generate_series(1, 200) AS n WHERE id = $1",
-        first.id,
-    )
-    found = await run(link, *(make(event_id=each) for each in await stored(database_url)))
-    assert len(found) == 201
-    assert {earlier.stored["event_name"] for earlier in found.values()} == {"heavy"}
-    assert not any(earlier.stored["event_params"] for earlier in found.values())
-    await assert_told(link, make(params=b'{"a": 1}'))
-    await link.close()
-
-
-async def assert_told(link: CopyLink, event: Sent) -> None:
-    """Assert that a link still stores an event, and tells of it."""
-    assert await run(link, event) == {}
-    (earlier,) = (await run(link, event)).values()
-    assert earlier.stored["event_params"] == '{"a": 1}'
 
 
 @pytest.mark.parametrize("held_up_at", ["key", "id"])
