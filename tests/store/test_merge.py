@@ -20,6 +20,7 @@ from tests.store.merging import (
     RESERVE,
     again,
     clear,
+    ids,
     make,
     run,
     stored,
