@@ -152,6 +152,7 @@ def test_restart_keeps_the_data_and_the_key_and_shows_no_key_again(used: Used) -
         server.key = used.secret
         assert server.post({"event_name": "after"}).status_code == 200
         assert count_events(used.data_dir) == 2
+        assert ask(used.data_dir, "SHOW min_wal_size") == ["512MB"]  # no new ones in a rush
     assert "nonito keys create" in greeting
     assert "nk_" not in greeting
 

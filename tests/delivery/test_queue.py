@@ -9,17 +9,7 @@ from hypothesis import strategies as st
 from ingest.delivery.outcome import Ack, Duplicate, Outcome, settle
 from ingest.delivery.queue import Batch, EventQueue
 from ingest.errors import Code, Refusal
-
-
-class Recorder:
-    """A waiter that remembers what it was told."""
-
-    def __init__(self) -> None:
-        self.told: list[Outcome] = []
-
-    def settle(self, outcome: Outcome, _row: bytes = b"") -> None:
-        """Note the outcome."""
-        self.told.append(outcome)
+from tests.delivery.queueing import Recorder, make_queue
 
 
 class Gone:
@@ -28,18 +18,6 @@ class Gone:
     def settle(self, _outcome: Outcome, _row: bytes = b"") -> None:
         """Fail."""
         raise RuntimeError("unable to perform operation on <TCPTransport closed=True>")
-
-
-def make_queue(
-    events_max: int = 100, bytes_max: int = 1000, batch_events: int = 10, batch_bytes: int = 100
-) -> EventQueue:
-    """Return a small queue."""
-    return EventQueue(
-        events_max=events_max,
-        bytes_max=bytes_max,
-        batch_events_max=batch_events,
-        batch_bytes_max=batch_bytes,
-    )
 
 
 def refused_code(queue: EventQueue, row: bytes) -> Code | None:
@@ -58,84 +36,6 @@ async def test_everything_that_waits_is_taken_in_order() -> None:
         queue.put(b"%d" % number, Recorder())
     batch = await queue.take()
     assert batch.rows == [b"0", b"1", b"2", b"3", b"4"]
-
-
-@pytest.mark.parametrize(("events", "size"), [(3, 1), (20, 20), (20, 50)])
-async def test_full_queue_refuses_and_takes_in_again_once_emptied(events: int, size: int) -> None:
-    """Both bounds hold, in events and in bytes; what was refused is not counted."""
-    queue = make_queue(events_max=events, bytes_max=200)
-    codes = [refused_code(queue, b"x" * size) for _ in range(30)]
-    room = min(events, 200 // size)
-    assert codes == [None] * room + [Code.OVERLOADED] * (30 - room)
-    assert (queue.accepted_events, queue.waiting_events) == (room, room)
-    while queue.waiting_events:
-        queue.done(await queue.take())
-    assert refused_code(queue, b"x" * size) is None
-
-
-@given(sizes=st.lists(st.integers(1, 150), max_size=60))
-def test_batches_keep_their_bounds_and_lose_nothing(sizes: list[int]) -> None:
-    """No batch has more events or bytes than allowed, but for one event larger than a batch."""
-
-    async def work() -> list[Batch]:
-        queue = make_queue(events_max=1000, bytes_max=100_000, batch_events=7)
-        for size in sizes:
-            queue.put(b"x" * size, Recorder())
-        batches = []
-        while queue.waiting_events:
-            batches.append(await queue.take())
-            queue.done(batches[-1])
-        return batches
-
-    batches = asyncio.run(work())
-    assert [len(row) for batch in batches for row in batch.rows] == sizes
-    for batch in batches:
-        assert len(batch.rows) <= 7
-        assert batch.bytes <= 100 or len(batch.rows) == 1
-
-
-async def test_waiting_writer_is_woken_by_the_first_event() -> None:
-    """One of several, and only one."""
-    queue = make_queue()
-    takers = [asyncio.create_task(queue.take()) for _ in range(3)]
-    await asyncio.sleep(0)
-    queue.put(b"row", Recorder())
-    done, waiting = await asyncio.wait(takers, timeout=0.1)
-    assert [task.result().rows for task in done] == [[b"row"]]
-    assert len(waiting) == 2
-    for task in waiting:
-        task.cancel()
-
-
-async def test_second_copy_begins_with_as_many_events_as_the_first_holds() -> None:
-    """Fewer gather on, however many writers wait; the one that makes it ripe wakes one of them."""
-    queue = make_queue()
-    for _ in range(3):
-        queue.put(b"row", Recorder())
-    await queue.take()
-    second = asyncio.create_task(queue.take())
-    for events in (1, 2):
-        queue.put(b"row", Recorder())
-        await asyncio.sleep(0.01)
-        assert (second.done(), queue.waiting_events) == (False, events)
-    queue.put(b"row", Recorder())
-    queue.put(b"row", Recorder())
-    batch = await asyncio.wait_for(second, 1)
-    assert len(batch.rows) == 4
-
-
-async def test_batch_that_is_full_does_not_wait_for_the_copy_in_flight() -> None:
-    """Also when it has fewer events than that COPY, for it can take in no more."""
-    queue = make_queue(bytes_max=1000, batch_events=10)
-    for _ in range(4):
-        queue.put(b"row", Recorder())
-    await queue.take()
-    second = asyncio.create_task(queue.take())
-    await asyncio.sleep(0)
-    for _ in range(2):
-        queue.put(b"x" * 80, Recorder())
-    batch = await asyncio.wait_for(second, 1)
-    assert [len(row) for row in batch.rows] == [80]
 
 
 async def test_few_events_go_as_soon_as_the_copy_in_flight_is_done() -> None:
@@ -289,41 +189,6 @@ async def waiting_rows(queue: EventQueue) -> list[bytes]:
     return rows
 
 
-async def test_writer_does_not_wait_for_a_batch_of_the_overflow() -> None:
-    """Whoever spools it takes no other one from here: these would stay until many more came."""
-    queue = make_queue(events_max=8, bytes_max=9999, batch_events=2, batch_bytes=9999)
-    queue.put(b"a", Recorder())
-    copied = await queue.take()
-    relieving = asyncio.create_task(queue.take_spill())
-    await asyncio.sleep(0)
-    queue.put_all([b"x"] * 7, [Recorder()] * 7)
-    spooled = await asyncio.wait_for(relieving, 1)
-    queue.done(copied)
-    for _ in range(2):
-        queue.done(await queue.take())
-    last = asyncio.create_task(queue.take())
-    await asyncio.sleep(0)
-    queue.done(spooled)
-    assert (await asyncio.wait_for(last, 1)).rows == [b"x"]
-
-
-async def test_writer_that_waits_is_woken_by_many_events_put_at_once() -> None:
-    """When they are more than are in flight, wherever they are filed."""
-    queue = make_queue(events_max=100, bytes_max=10_000, batch_events=10, batch_bytes=1000)
-    queue.put_all([b"a"] * 3, [Recorder()] * 3)
-    first = await asyncio.wait_for(queue.take(), 1)
-    second = asyncio.create_task(queue.take())
-    await asyncio.sleep(0)
-    queue.put(b"b", Recorder())
-    await asyncio.sleep(0)
-    assert (len(first.rows), second.done()) == (3, False)
-    queue.put_all([b"c"] * 2, [Recorder()] * 2)
-    assert (await asyncio.wait_for(second, 1)).rows == [b"b", b"c", b"c"]
-    queue.put_all([b"d"] * 25, [Recorder()] * 25)
-    sizes = [len((await asyncio.wait_for(queue.take(), 1)).rows) for _ in range(2)]
-    assert sizes == [10, 10]
-
-
 @given(
     before=st.lists(st.integers(1, 60), max_size=12),
     batch=st.lists(st.integers(1, 90), min_size=1, max_size=12),
@@ -348,3 +213,50 @@ def test_batch_for_which_there_is_room_can_be_put_to_its_end(
             assert waiting + len(batch) > 20 or queue.waiting_bytes + sum(batch) > 500
 
     asyncio.run(work())
+
+
+@pytest.mark.parametrize(("events", "size"), [(3, 1), (20, 20), (20, 50)])
+async def test_full_queue_refuses_and_takes_in_again_once_emptied(events: int, size: int) -> None:
+    """Both bounds hold, in events and in bytes; what was refused is not counted."""
+    queue = make_queue(events_max=events, bytes_max=200)
+    codes = [refused_code(queue, b"x" * size) for _ in range(30)]
+    room = min(events, 200 // size)
+    assert codes == [None] * room + [Code.OVERLOADED] * (30 - room)
+    assert (queue.accepted_events, queue.waiting_events) == (room, room)
+    while queue.waiting_events:
+        queue.done(await queue.take())
+    assert refused_code(queue, b"x" * size) is None
+
+
+@given(sizes=st.lists(st.integers(1, 150), max_size=60))
+def test_batches_keep_their_bounds_and_lose_nothing(sizes: list[int]) -> None:
+    """No batch has more events or bytes than allowed, but for one event larger than a batch."""
+
+    async def work() -> list[Batch]:
+        queue = make_queue(events_max=1000, bytes_max=100_000, batch_events=7)
+        for size in sizes:
+            queue.put(b"x" * size, Recorder())
+        batches = []
+        while queue.waiting_events:
+            batches.append(await queue.take())
+            queue.done(batches[-1])
+        return batches
+
+    batches = asyncio.run(work())
+    assert [len(row) for batch in batches for row in batch.rows] == sizes
+    for batch in batches:
+        assert len(batch.rows) <= 7
+        assert batch.bytes <= 100 or len(batch.rows) == 1
+
+
+async def test_waiting_writer_is_woken_by_the_first_event() -> None:
+    """One of several, and only one."""
+    queue = make_queue()
+    takers = [asyncio.create_task(queue.take()) for _ in range(3)]
+    await asyncio.sleep(0)
+    queue.put(b"row", Recorder())
+    done, waiting = await asyncio.wait(takers, timeout=0.1)
+    assert [task.result().rows for task in done] == [[b"row"]]
+    assert len(waiting) == 2
+    for task in waiting:
+        task.cancel()
