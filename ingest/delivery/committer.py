@@ -67,7 +67,8 @@ class Committer:
         self._partitions = partitions
         """For rows that may be of any time, and may have keys."""
         self._merges = merges
-        """So many documents are merged behind one in which something was stored already."""
+        """So many documents are merged behind one in which something was stored already. None in a
+        replay: there it is the one that a crash left, and a merge costs twice as much."""
         self._wants_earlier = wants_earlier
         """Whether to tell how rows look that were stored before."""
         self._part_rows_max = part_rows_max

@@ -88,7 +88,6 @@ class Pipeline:
         committer = Committer(
             self._replay_link,
             partitions=self._partitions,
-            merges=MERGES,
             part_rows_max=replay.PART_ROWS_MAX,
         )
         return Replayer(spool, self.queues, committer, self._postgres, self._health, self._metrics)
