@@ -13,6 +13,7 @@ from rich.progress import Progress
 
 from bench import database, machine, payloads, report
 from bench import load as loading
+from bench import sender as senders
 from bench.audit.command import audit
 from bench.crew import Job, Run
 from bench.errors import BenchError
@@ -22,7 +23,7 @@ from bench.verify import Books
 from ingest.observe import logs
 
 _VOID_EXIT_CODE = 3
-_WIDTH = 120
+_WIDTH = 140
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
@@ -101,18 +102,25 @@ def load(  # noqa: PLR0913 - one for each option
 )
 @click.option("--only", multiple=True, metavar="NAME", help="Only this entry. Repeatable.")
 @click.option(
+    "--sender",
+    default=senders.AUTO,
+    type=click.Choice(senders.CHOICES),
+    help="Of single POSTs. auto: wrk where it is installed, or else our own client.",
+)
+@click.option(
     "--out",
     default=Path("bench/results"),
     type=click.Path(path_type=Path, file_okay=False),
     help="Where compare.json and compare.png go.",
 )
-def compare(
+def compare(  # noqa: PLR0913 - one for each option
     *,
     rounds: int,
     seconds: float,
     warm_up: float,
     connections: tuple[int, ...],
     only: tuple[str, ...],
+    sender: str,
     out: Path,
 ) -> None:
     """Run our server, its peers and its ceilings against each other, on this machine.
@@ -126,7 +134,7 @@ def compare(
 
     console = _console()
     planned = comparing.plan(comparing.choose(only), rounds, connections)
-    with comparing.arena(seconds, warm_up) as arena:
+    with comparing.arena(seconds, warm_up, senders.choose(sender)) as arena:
         settings = database.settings(arena.database_url)
         found = finding.Findings(comparing.measure(arena, planned, console), settings)
     finding.show(console, found)

@@ -59,6 +59,11 @@ class Measured(msgspec.Struct):
         """Return the runs that count."""
         return [run for run in self.runs if not run.void]
 
+    @property
+    def sender(self) -> str:
+        """Return who sent; nothing for an entry that nobody sends."""
+        return self.runs[0].sender if self.runs else ""
+
     def spread(self, figure: str) -> tuple[float, float, float] | None:
         """Return median, minimum and maximum of a Result's figure; None when no run counts."""
         values = [getattr(run, figure) for run in self.good]
@@ -136,7 +141,7 @@ def measure(arena: Arena, planned: Sequence[tuple[Entry, int]], console: Console
 
 
 @contextmanager
-def arena(seconds: float, warm_up_s: float) -> Iterator[Arena]:
+def arena(seconds: float, warm_up_s: float, sender: str) -> Iterator[Arena]:
     """Run a Postgres for all runs, with its default settings."""
     cores = machine.split_cores()
     with servers.temporary_postgres(cores.others) as database_url:
@@ -147,17 +152,18 @@ def arena(seconds: float, warm_up_s: float) -> Iterator[Arena]:
             postgres_pid=database.find_postmaster(database_url),
             seconds=seconds,
             warm_up_s=warm_up_s,
+            sender=sender,
         )
 
 
 def _ours() -> list[Entry]:
     committed = "committed"
     if not servers.has_fast_lane():
-        return [Entry(AIOHTTP, "ours, aiohttp lane", committed, Served(_our({})))]
+        return [Entry(AIOHTTP, "ours, aiohttp lane", committed, _plain({}))]
     fast, slow = ({servers.FAST_LANE: value} for value in (True, False))
     return [
-        Entry(FAST, "ours, fast lane", committed, Served(_our(fast))),
-        Entry(AIOHTTP, "ours, aiohttp lane", committed, Served(_our(slow))),
+        Entry(FAST, "ours, fast lane", committed, _plain(fast)),
+        Entry(AIOHTTP, "ours, aiohttp lane", committed, _plain(slow)),
     ]
 
 
@@ -180,6 +186,10 @@ def _batches() -> list[Entry]:
         )
         for name, label, form, is_named_only in kinds
     ]
+
+
+def _plain(settings: Mapping[str, object]) -> Served:
+    return Served(_our(settings), has_metrics=True)
 
 
 def _our(settings: Mapping[str, object]) -> Start:

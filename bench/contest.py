@@ -11,14 +11,16 @@ from typing import Protocol
 
 import msgspec
 
-from bench import crew, database, machine, payloads, servers, verify
+from bench import crew, database, machine, payloads, servers, verify, volley
 from bench.crew import Job, Run
 from bench.errors import BenchError
 from bench.forms import SINGLE, Form
 from bench.machine import Cores
 from bench.peers.copy import Copied
 from bench.report import client_us, latency_ms
+from bench.sender import OWN, WRK
 from bench.servers import Target
+from bench.volley import Rules, Volley
 
 _COPY_GRACE_S = 60.0
 _OK = 200
@@ -34,6 +36,8 @@ class Arena:
     postgres_pid: int | None
     seconds: float
     warm_up_s: float
+    sender: str = OWN
+    """Of single POSTs; batches are always sent by our own client."""
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -49,6 +53,12 @@ class Result(msgspec.Struct, frozen=True):
     client_cpu_us_per_request: float
     void: list[str]
     """Why the run doesn't count; empty for a good one."""
+    sender: str = ""
+    """Empty for the COPY alone, which nobody sends."""
+    sending_core_busy: float = 0.0
+    """Which share of the time the core was busy that the sender ran on, and Postgres too."""
+    client_core_share: float = 0.0
+    """Which share of a core the sender itself took."""
 
 
 class Contest(Protocol):
@@ -68,10 +78,15 @@ class Served:
     start: Start
     stores: bool = True
     form: Form = SINGLE
+    has_metrics: bool = False
 
     def __call__(self, arena: Arena, connections: int) -> Result:
         """Load it in a closed loop; a run whose rows don't match its 200s is void."""
         database.clear(arena.database_url)
+        if arena.sender == WRK and self.form.events == 1:
+            rules = Rules(self.stores, self.has_metrics)
+            with self.start(arena) as target:
+                return _result_of_wrk(volley.fire(arena, target, connections, rules))
         with self.start(arena) as target, tempfile.TemporaryDirectory() as directory:
             job = Job(
                 target,
@@ -159,6 +174,25 @@ def _result(run: Run, void: list[str]) -> Result:
         server_rss_bytes=run.server.rss_bytes if run.server else 0,
         client_cpu_us_per_request=client_us(run.outcome),
         void=void,
+        sender=OWN,
+        sending_core_busy=run.core_busy,
+        client_core_share=run.outcome.client_cpu_s / run.outcome.window_s,
+    )
+
+
+def _result_of_wrk(fired: Volley) -> Result:
+    said, cpu_s = fired.sent.said, fired.sent.cpu_s
+    return Result(
+        events_per_s=said.requests / said.seconds,
+        server_cpu_s_per_100k=_per_100k(fired.server_cpu_s, said.requests),
+        postgres_cpu_s_per_100k=_per_100k(fired.postgres_cpu_s, said.requests),
+        latency_ms=said.latency_ms,
+        server_rss_bytes=fired.server_rss_bytes,
+        client_cpu_us_per_request=cpu_s / said.requests * 1e6 if said.requests else 0.0,
+        void=fired.faults,
+        sender=WRK,
+        sending_core_busy=fired.sent.core_busy,
+        client_core_share=cpu_s / said.seconds,
     )
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from bench import machine
+from bench import interpreter, lag, machine
 from bench.crew import Cost, Run
 from bench.histogram import Histogram
 from bench.plan import Outcome
@@ -50,6 +50,8 @@ def as_json(run: Run, books: Books | None) -> dict[str, Any]:
         "lost": outcome.lost,
         "unsent": outcome.unsent,
         "latency_ms": latency_ms(outcome.latencies),
+        "client_lag_ms": lag.lag_ms(outcome.lags) if job.rate else None,
+        "measured_the_client": lag.is_clients(outcome),
         "percentile_curve": _curve(outcome.latencies),
         "over_time": over_time(run),
         "server": _cost(run.server, outcome.answers),
@@ -83,11 +85,17 @@ def show(console: Console, run: Run, books: Books | None) -> None:
     shown = "  ".join(f"{name} {ms:.2f}" for name, ms in latency_ms(outcome.latencies).items())
     table.add_row("latency, ms", shown)
     statuses = (f"{status}: {count:,}" for status, count in sorted(outcome.statuses.items()))
+    if run.job.rate:
+        late = "  ".join(f"{name} {ms:.2f}" for name, ms in lag.lag_ms(outcome.lags).items())
+        table.add_row("client's lag, ms", late)
     table.add_row("answers", "  ".join(statuses) or "none")
     for name, cost in (("server", run.server), ("Postgres", run.postgres)):
         table.add_row(name, _shown_cost(cost, outcome.answers))
     table.add_row("client", f"{client_us(outcome):.1f} µs of CPU per request")
+    table.add_row("Python", str(interpreter.build()))
     console.print(table)
+    if notice := lag.notice(outcome):
+        console.print(f"[bold yellow]{notice}")
     if outcome.lost or outcome.unsent:
         console.print(
             f"[red]{outcome.lost:,} requests without an answer, {outcome.unsent:,} unsent"
