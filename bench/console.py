@@ -16,9 +16,7 @@ from rich.table import Table
 
 VOID_EXIT_CODE: Final = 3
 """Of a run that does not count."""
-_WIDTH: Final = 120
-_CALM_REFRESH: Final = 4
-"""Times a second, of a bar with figures in it that somebody reads."""
+_WIDTH: Final = 140
 
 Console = rich.console.Console
 Update = Callable[..., None]
@@ -52,9 +50,7 @@ def progress_of(
     fields: Mapping[str, Any],
 ) -> Iterator[Update]:
     """Show a bar with columns of its own, whose fields start as given; yield what changes it."""
-    with Progress(
-        *columns, console=console, transient=True, refresh_per_second=_CALM_REFRESH
-    ) as shown:
+    with Progress(*columns, console=console, transient=True, auto_refresh=False) as shown:
         yield partial(shown.update, shown.add_task(description, total=total, **fields))
 
 

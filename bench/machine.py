@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psutil
 
+from bench import interpreter
+
 if TYPE_CHECKING:
     from ingest.store.cluster import Cluster
 
@@ -45,6 +47,11 @@ def split_cores() -> Cores:
     """Give the server a core of its own, and the rest to the others; share when there is one."""
     cores = sorted(os.sched_getaffinity(0))
     return Cores(frozenset(cores[:1]), frozenset(cores[1:] or cores))
+
+
+def all_cores() -> frozenset[int]:
+    """Return the cores that this thread may use."""
+    return frozenset(os.sched_getaffinity(0))
 
 
 @contextmanager
@@ -106,6 +113,7 @@ def describe() -> dict[str, Any]:
         "memory_bytes": psutil.virtual_memory().total,
         "kernel": platform.release(),
         "python": platform.python_version(),
+        "interpreter": interpreter.build()._asdict(),
         "packages": {name: found for name in PACKAGES if (found := _version(name))},
     }
 

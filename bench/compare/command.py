@@ -7,6 +7,7 @@ import click
 
 from bench import console
 from bench.compare import charts, entries, report, rounds
+from bench.compare import sender as senders
 from bench.compare.comparison import Comparison
 from bench.load import database
 
@@ -22,18 +23,25 @@ from bench.load import database
 )
 @click.option("--only", multiple=True, metavar="NAME", help="Only this entry. Repeatable.")
 @click.option(
+    "--sender",
+    default=senders.AUTO,
+    type=click.Choice(senders.CHOICES),
+    help="Of single POSTs. auto: wrk where it is installed, or else our own client.",
+)
+@click.option(
     "--out",
     default=Path("bench/results"),
     type=click.Path(path_type=Path, file_okay=False),
     help="Where compare.json and compare.png go.",
 )
-def compare(
+def compare(  # noqa: PLR0913 - one for each option
     *,
     count: int,
     seconds: float,
     warm_up: float,
     connections: tuple[int, ...],
     only: tuple[str, ...],
+    sender: str,
     out: Path,
 ) -> None:
     """Run our server, its peers and its ceilings against each other, on this machine.
@@ -43,7 +51,7 @@ def compare(
     """
     screen = console.make()
     planned = rounds.plan(entries.choose(only), count, connections)
-    with rounds.set_up(seconds, warm_up) as setup:
+    with rounds.set_up(seconds, warm_up, senders.choose(sender)) as setup:
         settings = database.settings(setup.database_url)
         with console.progress(screen, "", len(planned)) as update:
             measured = rounds.measure(setup, planned, update)

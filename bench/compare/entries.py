@@ -5,7 +5,8 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import NamedTuple
 
 from bench import servers
-from bench.compare.trial import CopyAlone, Served, Setup, Start, Trial
+from bench.compare.setup import Setup
+from bench.compare.trial import CopyAlone, Served, Start, Trial
 from bench.errors import BenchError
 from bench.load import forms
 from bench.servers import Endpoint
@@ -75,11 +76,11 @@ def choose(names: Sequence[str]) -> list[Entry]:
 def _ours() -> list[Entry]:
     committed = "committed"
     if not servers.has_fast_lane():
-        return [Entry(AIOHTTP, "ours, aiohttp lane", committed, Served(_our({})))]
+        return [Entry(AIOHTTP, "ours, aiohttp lane", committed, _plain({}))]
     fast, slow = ({servers.FAST_LANE: value} for value in (True, False))
     return [
-        Entry(FAST, "ours, fast lane", committed, Served(_our(fast))),
-        Entry(AIOHTTP, "ours, aiohttp lane", committed, Served(_our(slow))),
+        Entry(FAST, "ours, fast lane", committed, _plain(fast)),
+        Entry(AIOHTTP, "ours, aiohttp lane", committed, _plain(slow)),
     ]
 
 
@@ -110,6 +111,10 @@ def peer(module: str, database_url: str, cores: frozenset[int]) -> Iterator[Endp
     arguments = ("-m", f"bench.compare.peers.{module}", "--database-url", database_url)
     with servers.serving(arguments, cores, {}) as (endpoint, _):
         yield endpoint
+
+
+def _plain(settings: Mapping[str, object]) -> Served:
+    return Served(_our(settings), has_metrics=True)
 
 
 def _our(settings: Mapping[str, object]) -> Start:

@@ -12,7 +12,8 @@ import msgspec
 
 from bench import machine, servers
 from bench.compare.entries import Entry
-from bench.compare.trial import Setup, TrialResult
+from bench.compare.result import TrialResult
+from bench.compare.setup import Setup
 from bench.console import Update
 from bench.load import database
 
@@ -31,6 +32,11 @@ class Measured(msgspec.Struct):
     def good(self) -> list[TrialResult]:
         """Return the runs that count."""
         return [run for run in self.runs if not run.void]
+
+    @property
+    def sender(self) -> str:
+        """Return who sent; nothing for an entry that nobody sends."""
+        return self.runs[0].sender if self.runs else ""
 
     def spread(self, figure: str) -> tuple[float, float, float] | None:
         """Return median, minimum and maximum of a TrialResult's figure; None when no run counts."""
@@ -71,7 +77,7 @@ def measure(setup: Setup, planned: Sequence[tuple[Entry, int]], update: Update) 
 
 
 @contextmanager
-def set_up(seconds: float, warm_up_s: float) -> Iterator[Setup]:
+def set_up(seconds: float, warm_up_s: float, sender: str) -> Iterator[Setup]:
     """Run a Postgres for all trials, with its default settings."""
     cores = machine.split_cores()
     with servers.temporary_postgres(cores.others) as database_url:
@@ -82,4 +88,5 @@ def set_up(seconds: float, warm_up_s: float) -> Iterator[Setup]:
             postgres_pid=database.find_postmaster(database_url),
             seconds=seconds,
             warm_up_s=warm_up_s,
+            sender=sender,
         )

@@ -12,43 +12,20 @@ from typing import Protocol
 import msgspec
 
 from bench import machine, servers
+from bench.compare import volley
 from bench.compare.peers.copy import Copied
+from bench.compare.result import TrialResult
+from bench.compare.sender import OWN, WRK
+from bench.compare.setup import Setup
+from bench.compare.volley import Rules, Volley
 from bench.errors import BenchError
 from bench.load import database, payloads, pool, verify
 from bench.load.forms import SINGLE, Form
 from bench.load.pool import Job, Run
-from bench.machine import Cores
 from bench.servers import Endpoint
 
 _COPY_GRACE_S = 60.0
 _OK = 200
-
-
-@dataclass(frozen=True)
-class Setup:
-    """What all trials share."""
-
-    database_url: str
-    key: str
-    cores: Cores
-    postgres_pid: int | None
-    seconds: float
-    warm_up_s: float
-
-
-class TrialResult(msgspec.Struct, frozen=True):
-    """What one trial found."""
-
-    events_per_s: float
-    server_cpu_s_per_100k: float
-    """For the COPY alone: the client's, which stands in the server's place."""
-    postgres_cpu_s_per_100k: float
-    latency_ms: dict[str, float]
-    """p50, p90, p99, p99.9, max of a request; empty for the COPY alone."""
-    server_rss_bytes: int
-    client_cpu_us_per_request: float
-    void: list[str]
-    """Why the trial doesn't count; empty for a good one."""
 
 
 class Trial(Protocol):
@@ -68,10 +45,15 @@ class Served:
     start: Start
     stores: bool = True
     form: Form = SINGLE
+    has_metrics: bool = False
 
     def __call__(self, setup: Setup, connections: int) -> TrialResult:
         """Load it in a closed loop; a trial whose rows don't match its 200s is void."""
         database.clear(setup.database_url)
+        if setup.sender == WRK and self.form.events == 1:
+            rules = Rules(self.stores, self.has_metrics)
+            with self.start(setup) as endpoint:
+                return _result_of_wrk(volley.fire(setup, endpoint, connections, rules))
         with self.start(setup) as endpoint, tempfile.TemporaryDirectory() as directory:
             job = Job(
                 endpoint,
@@ -159,6 +141,25 @@ def _result(run: Run, void: list[str]) -> TrialResult:
         server_rss_bytes=run.server.rss_bytes if run.server else 0,
         client_cpu_us_per_request=run.stats.client_us,
         void=void,
+        sender=OWN,
+        sending_core_busy=run.core_busy,
+        client_core_share=run.stats.client_cpu_s / run.stats.window_s,
+    )
+
+
+def _result_of_wrk(fired: Volley) -> TrialResult:
+    said, cpu_s = fired.sent.said, fired.sent.cpu_s
+    return TrialResult(
+        events_per_s=said.requests / said.seconds,
+        server_cpu_s_per_100k=_per_100k(fired.server_cpu_s, said.requests),
+        postgres_cpu_s_per_100k=_per_100k(fired.postgres_cpu_s, said.requests),
+        latency_ms=said.latency_ms,
+        server_rss_bytes=fired.server_rss_bytes,
+        client_cpu_us_per_request=cpu_s / said.requests * 1e6 if said.requests else 0.0,
+        void=fired.faults,
+        sender=WRK,
+        sending_core_busy=fired.sent.core_busy,
+        client_core_share=cpu_s / said.seconds,
     )
 
 

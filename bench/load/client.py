@@ -26,7 +26,7 @@ _OK = 200
 _CONNECT_TIMEOUT_S = 30.0
 _DRAIN_POLL_S = 0.005
 _RECONNECT_S = 0.1
-_TICK_S_MIN = 0.0002
+_TICK_S_MIN = 0.0001
 
 clock = time.perf_counter
 
@@ -293,5 +293,8 @@ class Load:
             connection = free.popleft()
             if connection.transport is not None and not connection.transport.is_closing():
                 connection.send(due_s)
-                return
-        self.backlog.append(due_s)
+                break
+        else:
+            self.backlog.append(due_s)
+        if due_s >= self.tally.measuring_since_s:
+            self.tally.lag_s.append(clock() - due_s)

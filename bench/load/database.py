@@ -9,6 +9,7 @@ import asyncpg
 from bench import machine
 from bench.errors import BenchError
 from bench.load.payloads import Payload
+from ingest.store import keys
 
 Session: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 T = TypeVar("T")
@@ -72,6 +73,20 @@ def count_others(database_url: str, payload: Payload) -> int:
             " IS DISTINCT FROM ($1, $2::jsonb)",
             payload.name,
             payload.params,
+        )
+        return int(found)
+
+    return _run(database_url, work)
+
+
+def count_strangers(database_url: str, key: str) -> int:
+    """Return how many of the stored events are not of the app of this API key."""
+
+    async def work(connection: Session) -> int:
+        found = await connection.fetchval(
+            "SELECT count(*) FROM events WHERE app_id IS DISTINCT FROM"
+            " (SELECT app_id FROM api_keys WHERE secret_sha256 = $1)",
+            keys.digest(key),
         )
         return int(found)
 

@@ -59,6 +59,9 @@ class Stats:
     unsent: int = 0
     """Open loop: requests that were due but that no connection was free to send."""
     latencies: Histogram = field(default_factory=Histogram)
+    lags: Histogram = field(default_factory=Histogram)
+    """Open loop: how long after each request was due the client wrote it, or found that no
+    connection was free: the part of its latency that is the client's own."""
     slices: dict[int, Sparse] = field(default_factory=dict)
     """All latencies by the time slice in which their requests were due."""
     client_cpu_s: float = 0.0
@@ -94,6 +97,7 @@ class Stats:
         self.miscounted += other.miscounted
         self.unsent += other.unsent
         self.latencies.add(other.latencies.sparse())
+        self.lags.add(other.lags.sparse())
         for number, sparse in other.slices.items():
             merged = Histogram.of(self.slices[number]) if number in self.slices else Histogram()
             merged.add(sparse)

@@ -9,7 +9,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, Self
 
-from bench import machine
+from bench import cores, machine
 from bench.errors import BenchError
 from bench.load import http
 from bench.load.forms import SINGLE, Form
@@ -21,7 +21,7 @@ from bench.servers import Endpoint
 
 _START_DELAY_S = 0.05
 _GRACE_S = 60.0
-_POLL_S = 0.1
+_POLL_S = 0.5
 _SLICE_S = 0.25
 _SLICES_MAX = 400
 
@@ -85,6 +85,9 @@ class Run:
     stats: Stats
     server: Cost | None
     postgres: Cost | None
+    core_busy: float = 0.0
+    """Which share of the time the client's core, the busiest of them, was busy; 0 if it has none
+    of its own."""
 
 
 def run(job: Job, on_progress: OnProgress) -> Run:
@@ -176,7 +179,9 @@ class _Pool:
         begin_s = start_s + self.job.warm_up_s
         self._listen(begin_s, start_s, on_progress)
         server, postgres = self._usage()
+        ticks = cores.sample(self.job.cores)
         self._listen(begin_s + self.job.seconds, start_s, on_progress)
+        core_busy = cores.busiest(ticks, cores.sample(self.job.cores))
         server_after, postgres_after = self._usage()
         end_s = begin_s + self.job.seconds + self.job.drain_s + _GRACE_S
         self._listen(end_s, start_s, on_progress)
@@ -185,7 +190,11 @@ class _Pool:
         if self.stats.failure:
             raise BenchError(self.stats.failure)
         return Run(
-            self.job, self.stats, _cost(server, server_after), _cost(postgres, postgres_after)
+            self.job,
+            self.stats,
+            _cost(server, server_after),
+            _cost(postgres, postgres_after),
+            core_busy,
         )
 
     def _wait_until_connected(self) -> None:

@@ -4,8 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from bench import console, machine
+from bench import console, interpreter, machine
 from bench.console import Console
+from bench.load import lag
 from bench.load.histogram import Histogram
 from bench.load.pool import Cost, Run
 from bench.load.verify import Verification
@@ -40,6 +41,8 @@ def as_json(run: Run, verification: Verification | None) -> dict[str, Any]:
         "lost": stats.lost,
         "unsent": stats.unsent,
         "latency_ms": stats.latencies.latency_ms(),
+        "client_lag_ms": lag.lag_ms(stats.lags) if job.rate else None,
+        "measured_the_client": lag.is_clients(stats),
         "percentile_curve": _curve(stats.latencies),
         "over_time": over_time(run),
         "server": _cost(run.server, stats.answers),
@@ -60,6 +63,13 @@ def over_time(run: Run) -> list[dict[str, float]]:
     return points
 
 
+def _lag_row(run: Run) -> list[tuple[str, str]]:
+    if not run.job.rate:
+        return []
+    lags = lag.lag_ms(run.stats.lags).items()
+    return [("client's lag, ms", "  ".join(f"{name} {ms:.2f}" for name, ms in lags))]
+
+
 def show(screen: Console, run: Run, verification: Verification | None) -> None:
     """Print a run's figures, and in red what is wrong with it."""
     stats = run.stats
@@ -67,12 +77,16 @@ def show(screen: Console, run: Run, verification: Verification | None) -> None:
     rows = [
         ("events/s", f"[bold]{stats.events_per_s:,.0f}[/bold]"),
         ("latency, ms", "  ".join(f"{name} {ms:.2f}" for name, ms in latencies)),
+        *_lag_row(run),
         ("answers", console.statuses(stats.statuses)),
         ("server", _shown_cost(run.server, stats.answers)),
         ("Postgres", _shown_cost(run.postgres, stats.answers)),
         ("client", f"{stats.client_us:.1f} µs of CPU per request"),
+        ("Python", str(interpreter.build())),
     ]
     screen.print(console.pairs(rows))
+    if notice := lag.notice(stats):
+        screen.print(f"[bold yellow]{notice}")
     if stats.lost or stats.unsent:
         screen.print(f"[red]{stats.lost:,} requests without an answer, {stats.unsent:,} unsent")
     if verification is not None:

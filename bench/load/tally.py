@@ -12,6 +12,9 @@ class Tally:
         self.due_s = array("d")
         """When measured requests were due, and at the same index how long each took."""
         self.took_s = array("d")
+        self.lag_s = array("d")
+        """Open loop: how long after each measured request was due it was written, or
+        found to have no free connection: then it is the server that is late, not the client."""
         self.keeps_ids = keeps_ids
         self.ids = bytearray()
         """The ids of acknowledged events, 36 characters each."""

@@ -16,8 +16,10 @@ from bench.cli import command
 from bench.compare import entries
 from bench.compare.comparison import CPU, RATE, Comparison
 from bench.compare.entries import AIOHTTP, BATCH_CONNECTIONS, ONCE, choose
+from bench.compare.result import TrialResult
 from bench.compare.rounds import Measured, plan
-from bench.compare.trial import CopyAlone, Served, Setup, TrialResult
+from bench.compare.setup import Setup
+from bench.compare.trial import CopyAlone, Served
 from bench.errors import BenchError
 from bench.load import forms
 from bench.load.forms import Form
