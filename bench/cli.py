@@ -14,6 +14,7 @@ COMMANDS: Final = {
     "compare": "bench.compare.command",
     "alloc": "bench.costs.alloc",
     "idle": "bench.costs.idle",
+    "tail": "bench.costs.tail",
     "hostile": "bench.hostile.command",
     "batch": "bench.costs.batch",
     "stages": "bench.costs.stages",

@@ -1,9 +1,19 @@
 """What the server says of itself: the samples of `/metrics`."""
 
+from typing import Final
+from urllib.request import urlopen
+
 Samples = dict[str, float]
 """By name without the server's prefix, and with labels."""
 
 _PREFIX = "nonito_"
+_TIMEOUT_S: Final = 10.0
+
+
+def scrape(host: str, port: int) -> Samples:
+    """Return the samples of now; raise OSError when the server can't be asked."""
+    with urlopen(f"http://{host}:{port}/metrics", timeout=_TIMEOUT_S) as answer:
+        return parse(answer.read())
 
 
 def parse(text: bytes) -> Samples:

@@ -25,7 +25,6 @@ from bench.load.pool import Job, Run
 from bench.servers import Endpoint
 
 _COPY_GRACE_S = 60.0
-_OK = 200
 
 
 class Trial(Protocol):
@@ -164,14 +163,7 @@ def _result_of_wrk(fired: Volley) -> TrialResult:
 
 
 def _bad_answers(run: Run) -> list[str]:
-    found = [f"{n} answers of {status}" for status, n in run.stats.totals.items() if status != _OK]
-    if run.stats.lost:
-        found.append(f"{run.stats.lost} requests without an answer")
-    if run.stats.miscounted:
-        found.append(f"{run.stats.miscounted} batches with more rows or fewer")
-    if not run.stats.answers:
-        found.append("no answers")
-    return found
+    return run.stats.faults + ([] if run.stats.answers else ["no answers"])
 
 
 def _per_100k(cpu_s: float, events: int) -> float:

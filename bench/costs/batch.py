@@ -14,11 +14,10 @@ import uvloop
 
 from bench import console, machine, servers
 from bench.console import Console
-from bench.load import payloads
+from bench.costs import rows
 from ingest.app import make_postgres
 from ingest.config import Config
 from ingest.events import copy_format
-from ingest.events.ids import IdSequence
 from ingest.store.copier import query
 from ingest.store.postgres import Postgres
 
@@ -77,7 +76,7 @@ async def _measure(
         )
 
     found: dict[int, tuple[CopyCost, CopyCost]] = {}
-    documents = _documents()
+    documents = rows.documents()
     for size in SIZES:
         rounds = []
         for _ in range(ROUNDS):
@@ -88,19 +87,6 @@ async def _measure(
     copier.give_back()
     await asyncio.gather(plain.close(), lent.close())
     return found
-
-
-def _documents() -> Callable[[int], bytes]:
-    ids, head, payload = IdSequence(), copy_format.row_head(1), payloads.example()
-    name, params = payload.name.encode(), payload.params.encode()
-
-    def make(size: int) -> bytes:
-        made = (ids.next() for _ in range(size))
-        return copy_format.document(
-            [copy_format.row(head, each[0], name, params, each[2].row) for each in made]
-        )
-
-    return make
 
 
 async def _time(send: Send, documents: list[bytes]) -> CopyCost:

@@ -37,7 +37,6 @@ _COMMIT_TIMEOUT_S = 30.0
 _PLACEHOLDER = b"\xee" * 16
 _NO_TIME = copy_format.tail(0)
 _VARIANT = 2 << 62
-_OK = 200
 
 clock = time.perf_counter
 
@@ -186,8 +185,7 @@ def _measure(database_url: str, job: Job, rounds: int, on_round: Callable[[], No
     for _ in range(rounds):
         stats = pool.run(job, lambda *_: None).stats
         acknowledged += stats.successes
-        faults += [f"{n} answers of {it}" for it, n in stats.totals.items() if it != _OK]
-        faults += [f"{stats.lost} requests without an answer"] if stats.lost else []
+        faults += stats.faults
         copies, copied_now = _copy(database_url, job.seconds)
         copied += copied_now
         measured.append(_round(stats.latencies, copies))

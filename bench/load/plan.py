@@ -8,6 +8,8 @@ from typing import NamedTuple
 from bench.load.forms import SINGLE, Form
 from bench.load.histogram import Histogram, Sparse
 
+_OK = 200
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -87,6 +89,16 @@ class Stats:
     def successes(self) -> int:
         """Return all acknowledged requests, warm-up included."""
         return _good(self.totals)
+
+    @property
+    def faults(self) -> list[str]:
+        """Return what was not answered as it should be; empty when all got a 200, and whole."""
+        found = [f"{n} answers of {status}" for status, n in self.totals.items() if status != _OK]
+        if self.lost:
+            found.append(f"{self.lost} requests without an answer")
+        if self.miscounted:
+            found.append(f"{self.miscounted} batches with more rows or fewer")
+        return found
 
     def add(self, other: "Stats") -> None:
         """Add what another process measured at the same time."""

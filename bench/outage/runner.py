@@ -16,7 +16,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, NamedTuple
-from urllib.request import urlopen
 
 import uvloop
 
@@ -39,7 +38,6 @@ _SPOOL_BYTES_MAX: Final = 8 << 30
 _EVENTS_PER_S_MIN: Final = 1_000
 """Slower than this and the spool is not being filled, or not being drained."""
 _SCRAPE_INTERVAL_S: Final = 0.05
-_SCRAPE_TIMEOUT_S: Final = 10.0
 
 Say = Callable[[str], None]
 Strike = Callable[[], float]
@@ -181,9 +179,7 @@ class _Run:
 
     def _scrape(self) -> "_Scrape":
         endpoint = self._job.endpoint
-        url = f"http://{endpoint.host}:{endpoint.port}/metrics"
-        with urlopen(url, timeout=_SCRAPE_TIMEOUT_S) as answer:
-            samples = metrics.parse(answer.read())
+        samples = metrics.scrape(endpoint.host, endpoint.port)
         return _Scrape(
             clock(),
             samples["postgres_up"] == 1,

@@ -2,32 +2,16 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
 from click.testing import CliRunner, Result
 
-from bench import servers
 from bench.cli import command
 from bench.costs.idle import RATIO, IdleResult, Round, RowDocument
 from bench.load.payloads import example
 from tests.support.postgres import fetch
 
 VOID = 3
-
-
-@pytest.fixture
-def here(database_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Let the command use the test's database in place of a temporary Postgres."""
-
-    @contextmanager
-    def given(_: frozenset[int]) -> Iterator[str]:
-        yield database_url
-
-    monkeypatch.setattr(servers, "temporary_postgres", given)
-    return database_url
 
 
 def idle(*arguments: str) -> Result:
