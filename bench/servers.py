@@ -19,7 +19,7 @@ from ingest import config
 from ingest.app import make_postgres, prepare
 from ingest.config import Config
 from ingest.errors import StartupError
-from ingest.store import keys
+from ingest.store import api_keys
 from ingest.store.cluster import Cluster
 from ingest.store.embedded import find_programs
 
@@ -73,7 +73,7 @@ def make_key(database_url: str) -> str:
         postgres = make_postgres(Config(), database_url)
         await prepare(postgres, Config())
         async with postgres.session() as connection:
-            return await keys.create(connection, "bench", "python -m bench", None)
+            return await api_keys.create(connection, "bench", "python -m bench", None)
 
     try:
         return asyncio.run(work())

@@ -31,10 +31,10 @@ from ingest.http.waiters import EarlyAcks
 from ingest.observe.metrics import Metrics
 from ingest.spool import Spool
 from ingest.store import idempotency, migrations
+from ingest.store.api_key_snapshot import ApiKeySnapshot
 from ingest.store.embedded import EmbeddedPostgres
 from ingest.store.failures import Outage, Unavailable
 from ingest.store.health import Health
-from ingest.store.key_snapshot import KeySnapshot
 from ingest.store.keyring import Keyring
 from ingest.store.partitions import Partitions
 from ingest.store.postgres import Postgres
@@ -121,7 +121,7 @@ class App:
         self._keyring = Keyring(
             postgres,
             poll_interval_s=config.keys.poll_interval_s,
-            snapshot=KeySnapshot(Path(config.spool.path)) if self._spool else None,
+            snapshot=ApiKeySnapshot(Path(config.spool.path)) if self._spool else None,
         )
         self._probe_link = make_link(postgres)
         self._health = Health(self._probe_link, copy_format.document([]), self._prepare_late)

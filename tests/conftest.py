@@ -10,7 +10,7 @@ from blockbuster import BlockBuster, blockbuster_ctx
 
 from ingest.app import make_partitions
 from ingest.config import Config
-from ingest.store import keys, migrations
+from ingest.store import api_keys, migrations
 from ingest.store.cluster import Cluster
 from ingest.store.postgres import Postgres
 from tests.support.postgres import TEMPLATE, make_postgres, new_database, running_cluster
@@ -76,7 +76,7 @@ def make_key(url: str, app: str = "test") -> str:
 
     async def work() -> str:
         async with make_postgres(url).session() as connection:
-            return await keys.create(connection, app, "", None)
+            return await api_keys.create(connection, app, "", None)
 
     return asyncio.run(work())
 

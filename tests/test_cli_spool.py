@@ -140,9 +140,9 @@ async def test_both_work_while_a_server_has_the_spool(tmp_path: Path) -> None:
     shown = await asyncio.to_thread(run, "spool", "export", settings=settings(tmp_path))
     assert len(succeed(shown).splitlines()) == 5
     await held.append(make_rows(5))
-    parcels = await held.oldest(100)
-    assert sum(len(parcel.rows) for parcel in parcels) == 10
-    await held.remove(parcels)
+    batches = await held.oldest(100)
+    assert sum(len(batch.rows) for batch in batches) == 10
+    await held.remove(batches)
     await held.close()
 
 

@@ -7,7 +7,7 @@ be tried on histories that are known to be wrong. What it counts, by the name of
   the `created_at` that the answer told. With 202 the same, once the spool is empty.
 - `rejected_events` excuses nothing but poison, which Postgres itself refuses and the audit knows
   beforehand: acknowledged with 202 it is there and not in `events`. A good event there is lost if
-  it was acknowledged, and wrongly refused if its fate was unknown.
+  it was acknowledged, and wrongly refused if its outcome was unknown.
 - What was refused is not stored; what is unknown at most once; what was never sent not at all.
 """
 

@@ -23,11 +23,11 @@ class Record:
         self.status = 0
         """200 or 202, the refusal's status, or 0 for unknown."""
         self.code = ""
-        """The refusal's code, or why the fate is unknown."""
+        """The refusal's code, or why the outcome is unknown."""
         self.id = ""
         self.created_at = ""
         self.at_ns = 0
-        """When its fate was noted, by the monotonic clock."""
+        """When its outcome was noted, by the monotonic clock."""
         self.is_settled = False
 
     @property

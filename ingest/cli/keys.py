@@ -7,7 +7,7 @@ import click
 from ingest.cli.database import with_database
 from ingest.cli.table import day, echo_table
 from ingest.errors import StartupError
-from ingest.store import keys
+from ingest.store import api_keys
 from ingest.store.postgres import Connection
 
 
@@ -28,7 +28,7 @@ def create_key(
     _require_text("--app", app_name)
 
     async def work(connection: Connection) -> str:
-        return await keys.create(connection, app_name, name, expires_in_days)
+        return await api_keys.create(connection, app_name, name, expires_in_days)
 
     secret = with_database(context, work)
     click.echo(f"Key for app {app_name!r}; it is shown only now.", err=True)
@@ -39,7 +39,7 @@ def create_key(
 @click.pass_context
 def list_keys(context: click.Context) -> None:
     """List all keys, also the revoked ones."""
-    found = with_database(context, keys.list_all)
+    found = with_database(context, api_keys.list_all)
     now = datetime.now(UTC)
     table = [("PREFIX", "APP", "NAME", "STATE", "CREATED", "EXPIRES")]
     table += [
@@ -55,8 +55,8 @@ def list_keys(context: click.Context) -> None:
 def revoke_key(context: click.Context, prefix: str) -> None:
     """Revoke the key that starts with PREFIX, as `keys list` shows it."""
 
-    async def work(connection: Connection) -> list[keys.Key]:
-        return await keys.revoke(connection, prefix)
+    async def work(connection: Connection) -> list[api_keys.ApiKey]:
+        return await api_keys.revoke(connection, prefix)
 
     _require_text("PREFIX", prefix)
     matching = with_database(context, work)

@@ -17,7 +17,7 @@ from ingest.cli.settings import load
 from ingest.config import Config
 from ingest.errors import StartupError
 from ingest.observe import logs
-from ingest.store import keys
+from ingest.store import api_keys
 from ingest.store.embedded import EmbeddedPostgres
 from ingest.store.failures import Unavailable
 
@@ -67,7 +67,7 @@ async def _serve(
             # Before the server reads the keys: it is to know this one when somebody sees it.
             await app.prepare(postgres, settings)
             async with postgres.session() as connection:
-                secret = await keys.create_first(connection, FIRST_APP)
+                secret = await api_keys.create_first(connection, FIRST_APP)
             greeting += _about_key(secret, address)
 
         async def greet() -> None:

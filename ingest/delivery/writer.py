@@ -114,6 +114,8 @@ class Writer:
 
         Writing many answers takes a while: Postgres works meanwhile.
         """
+        if not waiters:
+            return
         self._metrics.committed(len(waiters), time.monotonic() - started_s)
         asyncio.get_running_loop().call_soon(self._answer, waiters, opened_s)
 

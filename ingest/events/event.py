@@ -61,7 +61,7 @@ class Event(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 
 Decoded = tuple[str, bytes, Event | None]
 """A good event: its name, its parameters as they were sent, and the event itself if it has an `id`
-or a `timestamp`, which `claims` reads."""
+or a `timestamp`, which `client_fields` reads."""
 
 _TEXTS: Final = {"id": Code.INVALID_ID, "timestamp": Code.INVALID_TIMESTAMP}
 

@@ -1,8 +1,8 @@
 """What can go wrong at Postgres, in two kinds: a row's own fault, and everything else.
 
 Only a closed list of SQLSTATEs is a row's fault. Everything else, including the bare RuntimeError
-of a dying uvloop transport, means that Postgres is unavailable or that the fate of what was sent is
-unknown. Classified by type and SQLSTATE, never by a message's text.
+of a dying uvloop transport, means that Postgres is unavailable, or that nobody knows whether what
+was sent is stored. Classified by type and SQLSTATE, never by a message's text.
 """
 
 import re

@@ -13,10 +13,10 @@ from contextlib import suppress
 
 import structlog
 
-from ingest.store import apps, keys
+from ingest.store import api_keys, apps
+from ingest.store.api_key_snapshot import ApiKeySnapshot, KnownKey
 from ingest.store.apps import App
 from ingest.store.failures import Unavailable
-from ingest.store.key_snapshot import KeySnapshot, KnownKey
 from ingest.store.postgres import Connection, Postgres, close
 
 log = structlog.get_logger(__name__)
@@ -32,7 +32,7 @@ class Keyring:
     """Which key belongs to which app."""
 
     def __init__(
-        self, postgres: Postgres, *, poll_interval_s: float, snapshot: KeySnapshot | None = None
+        self, postgres: Postgres, *, poll_interval_s: float, snapshot: ApiKeySnapshot | None = None
     ) -> None:
         self._postgres = postgres
         self._snapshot = snapshot
@@ -48,7 +48,7 @@ class Keyring:
 
     def app_of(self, secret: str) -> App | None:
         """Return the app that a key belongs to; None for a key that is not valid."""
-        key = keys.digest(secret)
+        key = api_keys.digest(secret)
         # By our own clock as well: a key expires also while Postgres is away.
         if self._expiries_s.get(key, math.inf) <= time.time():
             return None

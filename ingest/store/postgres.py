@@ -58,8 +58,8 @@ class Postgres:
     async def connect(self, statement_timeout_s: float | None = None) -> CopyConnection:
         """Open a connection whose statements end after `statement_timeout_s`; raise Unavailable.
 
-        Postgres gives up a lock, then a statement, before the client's own time-out: then the fate
-        of what was sent is known.
+        Postgres gives up a lock, then a statement, before the client's own time-out: then it is
+        known whether what was sent is stored.
         """
         timeout_s = statement_timeout_s or self.commit_timeout_s
         try:

@@ -25,7 +25,7 @@ from ingest.http.batch_route import BatchRoute
 from ingest.http.bodies import BodyReader
 from ingest.http.waiters import BatchAnswer, EarlyAcks
 from ingest.observe.metrics import Metrics
-from ingest.store import keys
+from ingest.store import api_keys
 from ingest.store.apps import App
 from ingest.store.cluster import Cluster
 from ingest.store.keyring import Keyring
@@ -82,7 +82,7 @@ def test_key_that_is_revoked_while_the_batch_arrives_stores_nothing(
 async def revoke(url: str, secret: str) -> None:
     """Revoke an API key."""
     async with make_postgres(url).session() as connection:
-        assert len(await keys.revoke(connection, secret)) == 1
+        assert len(await api_keys.revoke(connection, secret)) == 1
 
 
 def test_client_that_goes_away_before_the_end_of_its_batch_stores_nothing(

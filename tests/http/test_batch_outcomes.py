@@ -84,15 +84,15 @@ def test_bad_events_cost_only_themselves(server: Server, url: str, kind: str) ->
     }
 
 
-@pytest.mark.parametrize("lane", ["plain", "careful", "both"])
+@pytest.mark.parametrize("queue", ["plain", "dedup", "both"])
 def test_events_that_only_postgres_refuses_cost_only_themselves(
-    server: Server, url: str, lane: str
+    server: Server, url: str, queue: str
 ) -> None:
     """Their indices are those of the document, also behind others that were refused before."""
     name = unique()
     sent: list[Event] = events(120, name)
     for n, event in enumerate(sent):
-        if lane == "careful" or (lane == "both" and n % 2):
+        if queue == "dedup" or (queue == "both" and n % 2):
             event["id"] = make_id()
     for n in (0, 1, 60, 119):
         sent[n]["event_params"]["poison"] = "yes"
@@ -253,7 +253,7 @@ def test_batches_with_the_same_events_at_the_same_time_store_each_once(
 
 
 def test_batch_counts_as_one_answer(server: Server) -> None:
-    """However many events it has, in both lanes, new or not; single requests count as ever."""
+    """However many events it has, in both queues, new or not; single requests count as ever."""
     before = server.metrics()
     mixed = [*events(100, unique()), *events(100, unique(), id=make_id()), {}]
     statuses = [
@@ -280,7 +280,7 @@ def test_batch_counts_as_one_answer(server: Server) -> None:
 
 
 def test_large_batches_with_ids_and_single_events_go_side_by_side(server: Server, url: str) -> None:
-    """Each in its lane: all are stored once, and every one is told its own row."""
+    """Each in its queue: all are stored once, and every one is told its own row."""
     many, one = unique("many"), unique("one")
     sent = [{**event, "id": make_id()} for event in events(5000, many)]
     with ThreadPoolExecutor(6) as pool:

@@ -1,4 +1,4 @@
-"""Every way in which Postgres fails: what is said of the event's fate, and that it goes on after.
+"""Every way in which Postgres fails: what is said of the outcome, and that it goes on after.
 
 Each error is raised by a real Postgres.
 """
@@ -85,7 +85,7 @@ async def test_database_that_takes_no_writes_is_an_outage(
 
 
 async def test_lock_is_given_up_before_the_client_gives_up(database_url: str) -> None:
-    """55P03: Postgres says in time that it stored nothing, so the event's fate is known."""
+    """55P03: Postgres says in time that it stored nothing, so the event's outcome is known."""
     link = make_link(make_postgres(database_url, COMMIT_TIMEOUT_S))
     other = await asyncpg.connect(database_url, timeout=10)
     async with other.transaction():
@@ -114,7 +114,7 @@ async def copy_behind_a_lock(
 async def test_session_ended_by_an_administrator_is_no_outage(
     postgres: Postgres, database_url: str
 ) -> None:
-    """57P01 during a COPY: its fate is unknown, and a new connection works at once."""
+    """57P01 during a COPY: its outcome is unknown, and a new connection works at once."""
     link = make_link(postgres)
     sending, other = await copy_behind_a_lock(link, database_url)
     assert await terminate_backends(database_url) == 1
@@ -155,7 +155,7 @@ async def test_cancelled_copy_leaves_a_link_that_works(
 async def test_hung_postgres_costs_its_time_out_and_the_connection(
     spare_cluster: Cluster, spare_url: str
 ) -> None:
-    """The copy ends within its time-out, its fate unknown; so does connecting; then it goes on."""
+    """The copy ends in time, its outcome unknown; so does connecting; then it goes on."""
     postgres = Postgres(spare_url, connect_timeout_s=0.5, commit_timeout_s=COMMIT_TIMEOUT_S)
     link = make_link(postgres)
     await assert_works(link, spare_url)

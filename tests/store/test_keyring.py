@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from ingest.store import keys
+from ingest.store import api_keys
 from ingest.store.apps import App
 from ingest.store.cluster import Cluster
 from ingest.store.keyring import Keyring
@@ -49,7 +49,7 @@ async def listening(url: str) -> None:
 async def create(postgres: Postgres, app: str = "shop") -> str:
     """Make a key."""
     async with postgres.session() as connection:
-        return await keys.create(connection, app, "", None)
+        return await api_keys.create(connection, app, "", None)
 
 
 async def test_created_key_is_known_within_a_second(postgres: Postgres, database_url: str) -> None:
@@ -90,7 +90,7 @@ async def test_key_revoked_by_command_is_refused_within_a_second(postgres: Postg
     kept, lost = await create(postgres), await create(postgres)
     async with watched(postgres) as keyring:
         async with postgres.session() as connection:
-            await keys.revoke(connection, lost)
+            await api_keys.revoke(connection, lost)
         await until(lambda: keyring.app_of(lost) is None, 1.0)
         assert keyring.app_of(kept) is not None
 

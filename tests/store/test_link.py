@@ -184,7 +184,7 @@ async def test_trigger_that_drops_rows_is_not_taken_for_success(own_url: str) ->
 async def test_id_that_was_committed_before_may_be_stored(
     postgres: Postgres, database_url: str
 ) -> None:
-    """A unique violation means an earlier try was committed: its fate is not `not stored`."""
+    """A unique violation means an earlier try was committed: its outcome is not `not stored`."""
     link = make_link(postgres)
     event = make_event()
     await copy(link, event)

@@ -14,7 +14,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from ingest.events import copy_format
-from ingest.store import keys, partitions
+from ingest.store import api_keys, partitions
 from ingest.store.cluster import Cluster
 from ingest.store.failures import RowRefused, Unavailable
 from ingest.store.keyring import Keyring
@@ -126,12 +126,12 @@ async def test_database_is_migrated_and_partitioned_by_two_at_once(
 async def test_keys_are_made_read_and_revoked(pooled: Postgres, pooled_url: str) -> None:
     """As without it; no prepared statement stays behind."""
     async with pooled.session() as connection:
-        secret = await keys.create(connection, "shop", "", None)
+        secret = await api_keys.create(connection, "shop", "", None)
     keyring = Keyring(pooled, poll_interval_s=POLL_INTERVAL_S)
     await keyring.load()
     assert keyring.app_of(secret) is not None
     async with pooled.session() as connection:
-        assert len(await keys.revoke(connection, secret)) == 1
+        assert len(await api_keys.revoke(connection, secret)) == 1
     await keyring.load()
     assert keyring.app_of(secret) is None
     assert await leavings(pooled_url) == {"0"}
@@ -143,7 +143,7 @@ async def test_keys_that_change_are_seen_by_polling(pooled: Postgres, pooled_url
     await keyring.load()
     watching = asyncio.create_task(keyring.run())
     async with make_postgres(pooled_url).session() as connection:
-        secret = await keys.create(connection, "shop", "", None)
+        secret = await api_keys.create(connection, "shop", "", None)
     await until(lambda: keyring.app_of(secret) is not None, POLL_INTERVAL_S * 4)
     assert await leavings(pooled_url) == {"0"}
     watching.cancel()

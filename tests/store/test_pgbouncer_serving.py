@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ingest.store import checks, keys
+from ingest.store import api_keys, checks
 from ingest.store.cluster import Cluster
 from ingest.store.postgres import Postgres
 from tests.conftest import make_key
@@ -30,7 +30,7 @@ def bouncer(cluster: Cluster) -> Iterator[PgBouncer]:
 async def test_check_says_what_works_and_what_to_set(pooled: Postgres) -> None:
     """In words: nothing is wrong, keys are polled for, and where time-outs are to be set."""
     async with pooled.session() as connection:
-        await keys.create(connection, "shop", "", None)
+        await api_keys.create(connection, "shop", "", None)
         findings = await checks.examine(connection)
     assert [finding.text for finding in findings if not finding.is_good] == []
     text = "\n".join(finding.text for finding in findings)

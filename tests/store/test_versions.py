@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ingest.store import checks, keys, partitions
+from ingest.store import api_keys, checks, partitions
 from ingest.store.cluster import Cluster
 from ingest.store.embedded import find_programs
 from tests.conftest import prepare
@@ -79,11 +79,11 @@ async def test_preparing_again_changes_nothing(url: str) -> None:
 async def test_keys_are_made_revoked_and_checked(url: str) -> None:
     """What `nonito keys` and `nonito check` do."""
     async with make_postgres(url).session() as connection:
-        secret = await keys.create_first(connection, "default")
+        secret = await api_keys.create_first(connection, "default")
         assert secret is not None
         findings = await checks.examine(connection)
         assert [finding.text for finding in findings if not finding.is_good] == []
         assert len(findings) >= 8
-        await keys.revoke(connection, secret)
+        await api_keys.revoke(connection, secret)
         bad = [finding.text for finding in await checks.examine(connection) if not finding.is_good]
         assert bad == ["no API key: nonito keys create --app NAME"]

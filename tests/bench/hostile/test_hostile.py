@@ -48,7 +48,7 @@ def short_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_connects_and_is_watched(shared_server: Server, kind: str) -> None:
-    """The peers were there, and every request of bystander and sender has its fate counted."""
+    """The peers were there, and every request of bystander and sender has its outcome counted."""
     endpoint = Endpoint("127.0.0.1", shared_server.port, shared_server.process.pid)
     found = runner.measure_kind(kind, endpoint, shared_server.key, SECONDS)
     assert found.kind == kind

@@ -6,8 +6,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from ingest.store.api_key_snapshot import NAME, ApiKeySnapshot, KnownKey
 from ingest.store.apps import App
-from ingest.store.key_snapshot import NAME, KeySnapshot, KnownKey
 
 KEYS = [
     KnownKey(b"\0" * 32, App(1, "shop")),
@@ -17,10 +17,10 @@ KEYS = [
 
 def test_keys_come_back_as_they_were(tmp_path: Path) -> None:
     """Also from a directory that was not there, and only the last ones."""
-    snapshot = KeySnapshot(tmp_path / "spool")
+    snapshot = ApiKeySnapshot(tmp_path / "spool")
     snapshot.write(KEYS[:1])
     snapshot.write(KEYS)
-    assert KeySnapshot(tmp_path / "spool").read() == KEYS
+    assert ApiKeySnapshot(tmp_path / "spool").read() == KEYS
     assert [each.name for each in (tmp_path / "spool").iterdir()] == [NAME]
 
 
@@ -31,13 +31,13 @@ def test_keys_that_the_version_before_kept_are_known(tmp_path: Path) -> None:
         for key in KEYS
     ]
     (tmp_path / NAME).write_bytes(msgspec.json.encode(before))
-    known = KeySnapshot(tmp_path).read()
+    known = ApiKeySnapshot(tmp_path).read()
     assert known == [KnownKey(key.secret_sha256, App(key.app.id), key.expires_s) for key in KEYS]
 
 
 def test_only_the_owner_may_read_them(tmp_path: Path) -> None:
     """They are digests, but whose keys they are is nobody's business."""
-    KeySnapshot(tmp_path).write(KEYS)
+    ApiKeySnapshot(tmp_path).write(KEYS)
     assert stat.S_IMODE((tmp_path / NAME).stat().st_mode) == 0o600
 
 
@@ -45,13 +45,13 @@ def test_only_the_owner_may_read_them(tmp_path: Path) -> None:
 def test_file_that_can_not_be_read_counts_as_none(tmp_path: Path, content: bytes) -> None:
     """A crash or a stranger may have left anything there."""
     (tmp_path / NAME).write_bytes(content)
-    assert KeySnapshot(tmp_path).read() is None
+    assert ApiKeySnapshot(tmp_path).read() is None
 
 
 def test_no_file_and_a_directory_that_takes_none_are_no_failure(tmp_path: Path) -> None:
     """Postgres has the keys, too."""
     (tmp_path / "file").write_bytes(b"")
-    snapshot = KeySnapshot(tmp_path / "file")
+    snapshot = ApiKeySnapshot(tmp_path / "file")
     snapshot.write(KEYS)
     assert snapshot.read() is None
-    assert KeySnapshot(tmp_path / "missing").read() is None
+    assert ApiKeySnapshot(tmp_path / "missing").read() is None

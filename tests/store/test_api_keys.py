@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ingest.store import keys
+from ingest.store import api_keys
 from ingest.store.postgres import Postgres
 from tests.support.postgres import fetch
 
@@ -16,28 +16,30 @@ from tests.support.postgres import fetch
 async def create(postgres: Postgres, app: str = "shop", **options: Any) -> str:  # noqa: ANN401 - as create has them
     """Make a key with a name and no expiry."""
     async with postgres.session() as connection:
-        return await keys.create(
+        return await api_keys.create(
             connection, app, options.get("name", "label"), options.get("expires_in_days")
         )
 
 
-async def revoke(postgres: Postgres, prefix: str) -> list[keys.Key]:
+async def revoke(postgres: Postgres, prefix: str) -> list[api_keys.ApiKey]:
     """Revoke by prefix."""
     async with postgres.session() as connection:
-        return await keys.revoke(connection, prefix)
+        return await api_keys.revoke(connection, prefix)
 
 
 async def states(postgres: Postgres) -> dict[str, str]:
     """Return the state of every key by its prefix."""
     async with postgres.session() as connection:
-        return {key.prefix: key.state(datetime.now(UTC)) for key in await keys.list_all(connection)}
+        return {
+            key.prefix: key.state(datetime.now(UTC)) for key in await api_keys.list_all(connection)
+        }
 
 
 def test_secret_is_nk_and_256_random_bits() -> None:
     """43 letters and digits hold 256 bits; none of a thousand is like another."""
-    secrets = {keys.new_secret() for _ in range(1000)}
+    secrets = {api_keys.new_secret() for _ in range(1000)}
     assert len(secrets) == 1000
-    assert len({secret[: keys.PREFIX_CHARS] for secret in secrets}) == 1000
+    assert len({secret[: api_keys.PREFIX_CHARS] for secret in secrets}) == 1000
     assert all(re.fullmatch(r"nk_[A-Za-z0-9]{43}", secret) for secret in secrets)
 
 
@@ -81,7 +83,7 @@ async def test_keys_are_listed_with_what_is_known_of_them(postgres: Postgres) ->
     second = await create(postgres, "shop", name="later", expires_in_days=30)
     first = await create(postgres, "blog", name="")
     async with postgres.session() as connection:
-        blog, shop = await keys.list_all(connection)
+        blog, shop = await api_keys.list_all(connection)
     assert (blog.app, blog.name, blog.prefix, blog.expires_at) == ("blog", "", first[:11], None)
     assert (shop.app, shop.name, shop.prefix) == ("shop", "later", second[:11])
     assert shop.expires_at is not None
@@ -132,7 +134,7 @@ async def test_first_key_is_made_once_by_servers_that_start_at_once(
 
     async def create_first() -> str | None:
         async with postgres.session() as connection:
-            return await keys.create_first(connection, "default")
+            return await api_keys.create_first(connection, "default")
 
     made = await asyncio.gather(*(create_first() for _ in range(5)))
     assert len([secret for secret in made if secret]) == 1
@@ -148,5 +150,5 @@ async def test_first_key_is_not_made_where_there_is_an_app(postgres: Postgres) -
     made = await create(postgres, "shop")
     await revoke(postgres, made)
     async with postgres.session() as connection:
-        assert await keys.create_first(connection, "default") is None
+        assert await api_keys.create_first(connection, "default") is None
     assert await states(postgres) == {made[:11]: "revoked"}

@@ -35,7 +35,7 @@ class _KeyBefore(msgspec.Struct, frozen=True):
     expires_s: float | None = None
 
 
-class KeySnapshot:
+class ApiKeySnapshot:
     """One file. Blocks: to be called from a thread of its own."""
 
     def __init__(self, directory: Path) -> None:

@@ -14,7 +14,7 @@ PREFIX_CHARS = 11
 """`nk_` and 8 more: enough to tell keys apart, useless for guessing one."""
 
 
-class Key(NamedTuple):
+class ApiKey(NamedTuple):
     """What is known of a key; never the secret."""
 
     app: str
@@ -74,16 +74,16 @@ async def create_first(connection: Connection, app: str) -> str | None:
         return await create(connection, app, "first", None)
 
 
-async def list_all(connection: Connection) -> list[Key]:
+async def list_all(connection: Connection) -> list[ApiKey]:
     """Return all keys, also the revoked ones, by app and age."""
     rows = await connection.fetch(
         "SELECT apps.name AS app, api_keys.name, prefix, api_keys.created_at, expires_at,"
         " revoked_at FROM api_keys JOIN apps ON apps.id = app_id ORDER BY 1, 4"
     )
-    return [Key(*row) for row in rows]
+    return [ApiKey(*row) for row in rows]
 
 
-async def revoke(connection: Connection, prefix: str) -> list[Key]:
+async def revoke(connection: Connection, prefix: str) -> list[ApiKey]:
     """Revoke the one unrevoked key whose stored prefix starts so; return what matched.
 
     Nothing is revoked unless exactly one key matches.
