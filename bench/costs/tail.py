@@ -62,11 +62,11 @@ class Round(msgspec.Struct, frozen=True):
     """Both sides, measured one after the other."""
 
     answer_ms: dict[str, float]
-    """Latencies: p50, p90, p99, p99.9, max."""
+    """Latencies of answers: p50, p90, p99, p99.9, max."""
     copy_ms: dict[str, float]
-    """The same of the COPYs beside a stand-in for the load client."""
+    """Latencies of the COPYs beside a stand-in for the load client."""
     alone_ms: dict[str, float]
-    """The same of the COPYs with nobody beside Postgres."""
+    """Latencies of the COPYs with nobody beside Postgres."""
     answers: int
     """How many were measured."""
     copies: int

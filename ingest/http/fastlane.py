@@ -126,7 +126,7 @@ class FastConnection(asyncio.Protocol):
         self._lane.connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
-        """Leave them; an event that is queued goes on without anybody to answer."""
+        """Leave the connections that are swept; a queued event goes on with nobody to answer."""
         self._transport = None
         self._lane.connections.discard(self)
 
