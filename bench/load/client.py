@@ -26,7 +26,7 @@ _OK = 200
 _CONNECT_TIMEOUT_S = 30.0
 _DRAIN_POLL_S = 0.005
 _RECONNECT_S = 0.1
-_TICK_S_MIN = 0.0001
+_TICK_S_MIN = 0.0002
 
 clock = time.perf_counter
 

@@ -13,7 +13,6 @@ import numpy as np
 import uvloop
 from numpy.typing import NDArray
 
-from bench.load import urgency
 from bench.load.bulk import BulkConnection
 from bench.load.client import Connection, Load, clock
 from bench.load.histogram import Histogram, Sparse
@@ -33,8 +32,6 @@ def work(plan: Plan, pipe: Pipe) -> None:
     """Connect, say so, wait for the time to start, run, and send the Stats; for a process."""
     if plan.cores:
         os.sched_setaffinity(0, plan.cores)
-    if plan.rate:
-        urgency.raise_own()
     gc.disable()  # the client makes no cycles, and a collection would count as the server's time
     try:
         with ExitStack() as stack:
