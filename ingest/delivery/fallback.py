@@ -51,6 +51,8 @@ class Fallback:
 
     def refuse(self, batch: Batch, refusal: Refusal) -> None:
         """Answer everybody who still waits."""
+        if not batch.rows:  # as behind nearly every batch
+            return
         for app_id, events in Counter(map(copy_reader.app_id, batch.rows)).items():
             self._metrics.failed(refusal.code, app_id, events)
         batch.refuse(refusal)
