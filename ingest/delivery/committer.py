@@ -74,6 +74,10 @@ class Committer:
         self._part_rows_max = part_rows_max
         self._merges_left = 0
 
+    async def require_database(self) -> None:
+        """Raise AnotherDatabase if that is what the connection leads to by now, or Unavailable."""
+        await self._link.require_database()
+
     async def run(self, commit: Commit, refusals_max: int | None = None) -> None:
         """Store all rows but those that Postgres refuses; raise Unavailable.
 

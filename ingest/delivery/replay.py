@@ -120,6 +120,7 @@ class Replayer:
         commit = Commit([row for batch in batches for row in batch.rows])
         placed = _place(batches)
         try:
+            await self._committer.require_database()  # that the spool belongs to
             await self._committer.run(commit)
         except Unavailable:
             pending = {at for part in commit.pending for at in part}

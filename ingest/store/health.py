@@ -3,7 +3,8 @@
 Any failure that is no row's counts as an outage until a probe succeeds, and the probe comes at
 once: a session that an administrator ended costs some milliseconds, a server that hangs costs one
 time-out and not one a batch. A probe is a COPY of no rows, so it needs what a batch needs: a
-connection, the table, the permission, no lock, a server that takes writes.
+connection, the table, the permission, no lock, a server that takes writes. Before that it looks
+whether the database is still the one that is meant: one may be put in its place at any time.
 """
 
 import asyncio
@@ -97,12 +98,16 @@ class Health:
 
     async def _try(self) -> None:
         try:
-            await self._link.copy(self._empty_document, 0)
+            await self._ask()
         except Unavailable as failure:
             if not self.is_up or failure.outage is not Outage.CONNECTION_LOST:
                 raise
             # While all is well a session may end: the next one shows whether it is more than that.
-            await self._link.copy(self._empty_document, 0)
+            await self._ask()
+
+    async def _ask(self) -> None:
+        await self._link.require_database()
+        await self._link.copy(self._empty_document, 0)
 
     def _alarm(self, failure: Unavailable) -> None:
         """Log an outage that a probe has confirmed: once, and again now and then while it lasts."""
@@ -110,7 +115,7 @@ class Health:
         if now_s - self._alarmed_s >= _ALARM_INTERVAL_S:
             self._alarmed_s = now_s
             away_s = round(now_s - self._down_since_s, 3)
-            log.error("Postgres is away", reason=failure.reason, away_s=away_s)
+            log.error("Postgres is away", reason=str(failure), away_s=away_s)
 
     def _recover(self) -> None:
         if self._failure is None:

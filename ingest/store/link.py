@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import asyncpg
 
+from ingest.store import identity
 from ingest.store.copier import Copier, CopyConnection, query
 from ingest.store.failures import (
     AlreadyStored,
@@ -24,6 +25,7 @@ T = TypeVar("T")
 _CLOSE_TIMEOUT_S = 2.0
 _COMMIT = query("COMMIT")
 _ROLLBACK = query("ROLLBACK")
+_IDENTIFY = query(identity.QUERY)
 
 
 class CopyLink:
@@ -62,6 +64,17 @@ class CopyLink:
         work = self._merge(copier, document, rows, has_keys=has_keys, wants_earlier=wants_earlier)
         return await self._run(copier, work, rows, end_s)
 
+    async def require_database(self) -> None:
+        """Raise AnotherDatabase if the connection leads to one by now, or Unavailable.
+
+        A new connection is looked at by itself; this is for one that lasts.
+        """
+        if self._postgres.database_id is None:
+            return
+        end_s = asyncio.get_running_loop().time() + self._timeout_s
+        copier = await self._connected()
+        await self._run(copier, self._require_database(copier), 0, end_s)
+
     async def open(self) -> None:
         """Connect now, so that the first batch need not; raise Unavailable."""
         await self._connected()
@@ -80,6 +93,10 @@ class CopyLink:
             self._connection = await self._postgres.connect()
             self._copier = self._connection.lend()
         return self._copier
+
+    async def _require_database(self, copier: Copier) -> None:
+        rows = await copier.fetch(_IDENTIFY)
+        self._postgres.require(identity.from_text(rows[0][0]) if rows else None)
 
     async def _copy(self, copier: Copier, document: bytes, rows: int) -> None:
         _check(await copier.copy(self._statement, document), rows)
