@@ -270,6 +270,9 @@ class SpoolDirectory:
     def _usable(self) -> SpoolFile | None:
         """Return the newest file, if it may be appended to further."""
         file = self._files.newest
+        if file is not None and not self._path.is_dir():
+            self._files.leave(file)
+            return None
         if file is not None and not self._room.is_in(file):
             file.close()  # which does away with its log
             return None

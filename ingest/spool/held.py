@@ -60,7 +60,8 @@ class HeldFiles:
 
     def leave(self, file: SpoolFile) -> None:
         """Write no more to a file that somebody deleted; keep it open, and so what it holds."""
-        log.error("a file of the spool was deleted by somebody else", file=file.name)
+        if not file.is_gone:
+            log.error("a file of the spool was deleted by somebody else", file=file.name)
         file.is_gone = True
         if file is self.newest:
             self.newest = None
@@ -72,10 +73,9 @@ class HeldFiles:
     def drop_lost(self) -> None:
         """Be rid of files that somebody deleted and that can't be read any more."""
         for file in [each for each in self if each.is_lost]:
-            log.error(
-                "a file of the spool is lost: it was deleted", file=file.name, events=file.events
-            )
+            log.error("what a file of the spool held is lost", file=file.name, events=file.events)
             self.lost_events += file.events + file.damaged_events
+            self.leave(file)
             file.release()
             del self._files[file.name]
 

@@ -8,6 +8,7 @@ their names: those of the version before.
 """
 
 import os
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -135,8 +136,8 @@ class Ownership:
 
 def _write(directory: Path, owner: Owner, put: Callable[[Path, Path], None]) -> None:
     """Have the file there in whole, durably, by os.link or os.replace."""
-    new = directory / f"{NAME}.{os.getpid()}.new"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+    new = directory / f"{NAME}.{secrets.token_hex(4)}.new"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     try:
         with os.fdopen(os.open(new, flags, _MODE), "wb") as file:
             file.write("".join(f"{each}\n" for each in (owner[0], *sorted(owner.given))).encode())

@@ -43,6 +43,7 @@ class Health:
         self._failure: Unavailable | None = None
         self._down_since_s = 0.0
         self._alarmed_s = -math.inf
+        self._alarmed_reason = ""
         self._reported = asyncio.Event()
 
     @property
@@ -110,10 +111,14 @@ class Health:
         await self._link.copy(self._empty_document, 0)
 
     def _alarm(self, failure: Unavailable) -> None:
-        """Log an outage that a probe has confirmed: once, and again now and then while it lasts."""
+        """Log an outage that a probe has confirmed: once, and again now and then while it lasts.
+
+        At once when it turns into one that waiting does not mend.
+        """
         now_s = time.monotonic()
-        if now_s - self._alarmed_s >= _ALARM_INTERVAL_S:
-            self._alarmed_s = now_s
+        is_news = failure.is_lasting and failure.reason != self._alarmed_reason
+        if is_news or now_s - self._alarmed_s >= _ALARM_INTERVAL_S:
+            self._alarmed_s, self._alarmed_reason = now_s, failure.reason
             away_s = round(now_s - self._down_since_s, 3)
             log.error("Postgres is away", reason=str(failure), away_s=away_s)
 

@@ -50,8 +50,10 @@ class SqliteFile:
         """Whether the database and the WAL that are written to have their names still."""
         with classified():
             found = [database.place(path) for path in (self._path, beside(self._path, WAL))]
+        if None in found:
+            return False
         self._places = self._places or found
-        return None not in found and found == self._places
+        return found == self._places
 
     @property
     def is_cut_off(self) -> bool:
