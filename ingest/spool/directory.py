@@ -10,8 +10,7 @@ appended to a file without a name is acknowledged, and what such a file holds is
 """
 
 import time
-from collections.abc import Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -20,7 +19,7 @@ from uuid import UUID
 import structlog
 
 from ingest.events import copy_reader
-from ingest.spool.batch import BatchRef, SpooledBatch
+from ingest.spool.batch import SpooledBatch
 from ingest.spool.failures import FAILURES, SpoolFailed, SpoolFull, classify
 from ingest.spool.file import SpoolFile
 from ingest.spool.held import HeldFiles
@@ -71,7 +70,8 @@ class SpoolDirectory:
         self._orphans = Orphans(path, storage)
         self._files = HeldFiles()
         self._looked_s = 0.0
-        self._on_their_way: set[BatchRef] = set()
+        self._on_their_way: dict[str, int] = {}
+        """By file, up to which id batches were read lately."""
         self._recovered_events = 0
         self._damaged_before_events = 0
         self._trouble: SpoolFull | SpoolFailed | None = None
@@ -144,16 +144,17 @@ class SpoolDirectory:
             self._publish()
 
     def oldest(
-        self, events_max: int, bytes_max: int, beyond: AbstractSet[BatchRef]
+        self, events_max: int, bytes_max: int, beyond: Mapping[str, int]
     ) -> list[SpooledBatch]:
-        """Return the oldest batches but some: so many events and bytes at most, or one batch."""
+        """Return the oldest batches: so many events and bytes at most, or one batch.
+
+        Those of a file up to the id that `beyond` has for it are passed over.
+        """
         self._look_around()
         batches: list[SpooledBatch] = []
         events, size = 0, 0
         stop_s = time.monotonic() + STEP_S_MAX
-        for file, entry in self._files.entries():
-            if BatchRef(file.name, entry.id) in beyond:
-                continue
+        for file, entry in self._files.entries(beyond):
             events += entry.events
             size += entry.bytes
             if batches and (events > events_max or size > bytes_max):
@@ -162,7 +163,8 @@ class SpoolDirectory:
                 batches.append(batch)
             if time.monotonic() > stop_s:
                 break
-        self._on_their_way = {*beyond, *(batch.ref for batch in batches)}
+        read = {batch.ref.file: batch.ref.id for batch in batches}
+        self._on_their_way = dict(beyond) | read
         self._files.finish()
         self._files.close_idle()
         self._publish()
@@ -243,8 +245,9 @@ class SpoolDirectory:
 
     def _save(self, file: SpoolFile, entry: Entry) -> None:
         """Move a batch, unless somebody is bringing it to Postgres."""
-        ref = BatchRef(file.name, entry.id)
-        if ref in self._on_their_way or (batch := file.read(entry)) is None:
+        if entry.id <= self._on_their_way.get(file.name, 0):
+            return
+        if (batch := file.read(entry)) is None:
             return
         keys = [*map(copy_reader.dedup_key, batch.rows)] if file.has_dedup_keys else []
         blob = b"".join(batch.rows)

@@ -30,17 +30,16 @@ class AnotherDatabase(Unavailable):
             stored=False,
             outage=Outage.AWAY,
             is_lasting=True,
+            text=(
+                f"its id is {found or 'missing'}, theirs {expected}: set database.url to theirs, or"
+                " spool.path to another directory; `nonito spool adopt` gives this spool to this"
+                " database"
+            ),
         )
-        self._found = found
-        self._expected = expected
 
     def __str__(self) -> str:
         """Say also what to do."""
-        return (
-            f"{self.reason} (its id is {self._found or 'missing'}, theirs {self._expected}): set "
-            "database.url to theirs, or spool.path to another directory; `nonito spool adopt` "
-            "gives this spool to this database"
-        )
+        return f"{self.reason}; {self.text}"
 
 
 async def read(connection: "Connection") -> UUID | None:
