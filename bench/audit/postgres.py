@@ -12,11 +12,15 @@ import psutil
 
 from bench import machine
 from bench.load.database import Session
+from ingest.store import migrations
 from ingest.store.cluster import Cluster
 from ingest.store.embedded import find_programs
+from ingest.store.postgres import Postgres
 
 DATABASE: Final = "audit"
 MAINTENANCE: Final = "postgres"
+_OTHER: Final = "audit_other"
+_ASIDE: Final = "audit_aside"
 CONNECTIONS_MAX: Final = 30
 """Few, so that they are soon taken up; clients of the server never connect here."""
 END_SESSIONS: Final = (
@@ -100,3 +104,33 @@ class Database:
     async def terminate_sessions(self) -> None:
         """End every session of the server's."""
         await self.execute(END_SESSIONS, DATABASE, database=MAINTENANCE)
+
+    async def exchange(self) -> None:
+        """Put another database, with the same tables and nobody's rows, in its place."""
+        await asyncio.to_thread(self._cluster.create_database, _OTHER)
+        other = Postgres(
+            self._cluster.url(_OTHER), connect_timeout_s=_TIMEOUT_S, commit_timeout_s=_TIMEOUT_S
+        )
+        await migrations.migrate(other)
+        await self._rename(DATABASE, _ASIDE)
+        await self._rename(_OTHER, DATABASE)
+
+    async def put_back(self) -> None:
+        """Undo an exchange, or what there is of it."""
+        async with self.session(MAINTENANCE) as connection:
+            names = {row[0] for row in await connection.fetch("SELECT datname FROM pg_database")}
+        if _ASIDE not in names:
+            return
+        if DATABASE in names:
+            await self._rename(DATABASE, _OTHER)
+        await self._rename(_ASIDE, DATABASE)
+
+    async def _rename(self, name: str, new_name: str) -> None:
+        async with self.session(MAINTENANCE) as connection:
+            await connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+            await connection.execute(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1",
+                name,
+            )
+            await connection.execute(f"ALTER DATABASE {name} RENAME TO {new_name}")
+            await connection.execute(f"ALTER DATABASE {new_name} ALLOW_CONNECTIONS true")

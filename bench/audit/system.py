@@ -46,6 +46,7 @@ class System:
         self.proxy.release()
         self.spool.free()
         await self.database.start()
+        await self.database.put_back()
         await self.allow_writes()
 
     async def allow_writes(self) -> None:

@@ -108,6 +108,10 @@ class Committer:
         for that makes a statement take too long."""
         self._merges_left = 0
 
+    async def require_database(self) -> None:
+        """Raise AnotherDatabase if that is what the connection leads to by now, or Unavailable."""
+        await self._link.require_database()
+
     async def run(self, commit: Commit, failures_max: float = math.inf) -> None:
         """Store all rows but those that Postgres refuses; raise Unavailable.
 

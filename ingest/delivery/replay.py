@@ -176,6 +176,7 @@ class Replayer:
         """
         commit = Commit([row for batch in batches for row in batch.rows])
         try:
+            await self._committer.require_database()  # that the spool belongs to
             await self._committer.run(commit, _FAILURES_MAX)
         except Unavailable as failure:
             await self._settle(batches, commit)

@@ -21,6 +21,7 @@ from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
+from uuid import UUID
 
 import structlog
 
@@ -62,6 +63,11 @@ class Spool:
         self._thread: _Thread | None = None
         self._overdue: Future[Any] | None = None
         self._late_events = 0
+
+    @property
+    def database_id(self) -> UUID | None:
+        """Whose events they are: known once it is open, if somebody has claimed the directory."""
+        return self._directory.database_id
 
     @property
     def events(self) -> int:
@@ -126,6 +132,13 @@ class Spool:
         except SpoolFailed as failed:
             await self.close()
             raise StartupError(self._explain(failed)) from failed
+
+    async def claim(self, database_id: UUID) -> UUID:
+        """Make the directory a database's unless it has one; return whose it is, from now on.
+
+        Raises SpoolFull or SpoolFailed.
+        """
+        return await self._do(lambda: self._directory.claim(database_id))
 
     async def append(
         self, rows: Sequence[Row], dedup_keys: Sequence[DedupKey] | None = None
