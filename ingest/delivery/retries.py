@@ -52,11 +52,14 @@ class Retries:
         )
 
     def duplicates(self, batch: Batch, earlier: Sequence[Earlier]) -> Mapping[int, Duplicate]:
-        """Return what the senders of retries are to be told, by index: what is stored."""
-        found = {each.key: each for each in earlier}
+        """Return what the senders of retries are to be told, by index: what is stored.
+
+        Without parameters that are too long to be read back: the retry's own may be others.
+        """
+        found = {each.key: each.stored for each in earlier}
         return self._counted(
             {
-                at: Duplicate(Ack.COMMITTED, _row_json(found[key], batch.rows[at]))
+                at: Duplicate(Ack.COMMITTED, row_json.of_stored(found[key]))
                 for at, key in enumerate(batch.dedup_keys)
                 if key in found
             }
@@ -83,17 +86,6 @@ class Retries:
         batch.dedup_keys = sorted(firsts)
         batch.rows = [firsts[key][0] for key in batch.dedup_keys]
         batch.waiters = [firsts[key][1] for key in batch.dedup_keys]
-
-
-def _row_json(earlier: Earlier, row: bytes) -> bytes:
-    """Return a row that is stored; with the retry's own parameters if those are too long.
-
-    An honest retry has the same ones.
-    """
-    stored = dict(earlier.stored)
-    if stored["event_params"] is None:
-        stored["event_params"] = copy_reader.decode(row)["event_params"]
-    return row_json.of_stored(stored)
 
 
 def _first_try(row: bytes, events: Sequence[bytes]) -> bytes | None:
