@@ -36,7 +36,7 @@ _RECORD: Final = f"""
 INSERT INTO idempotency_keys AS kept (app_id, key, event_id, created_at, kept_since)
 SELECT DISTINCT ON (app_id, idempotency_key)
     app_id, idempotency_key, id, created_at, greatest(created_at, now())
-FROM {{staging}} WHERE idempotency_key IS NOT NULL AND event_id IS NULL
+FROM {{staging}} WHERE idempotency_key IS NOT NULL AND event_id IS NULL AND {{which}}
 ORDER BY app_id, idempotency_key, created_at, id
 ON CONFLICT (app_id, key) DO UPDATE SET
     event_id = excluded.event_id, created_at = excluded.created_at,
@@ -45,21 +45,21 @@ ON CONFLICT (app_id, key) DO UPDATE SET
 WHERE NOT EXISTS (SELECT FROM {_USES} WHERE {_IS_SAME.format("excluded.created_at")});
 """  # noqa: S608 - constants of ours
 _FIND: Final = f"""
-UPDATE {{staging}} AS staged SET event_id = (
+UPDATE {{staging}} AS sent SET event_id = (
     SELECT used.event_id FROM idempotency_keys AS kept CROSS JOIN LATERAL {_USES}
-    WHERE kept.app_id = staged.app_id AND kept.key = staged.idempotency_key
-    AND {_IS_SAME.format("staged.created_at")}
+    WHERE kept.app_id = sent.app_id AND kept.key = sent.idempotency_key
+    AND {_IS_SAME.format("sent.created_at")}
     ORDER BY used.created_at DESC LIMIT 1)
-WHERE idempotency_key IS NOT NULL AND event_id IS NULL;
+WHERE idempotency_key IS NOT NULL AND event_id IS NULL AND {{which}};
 """  # noqa: S608 - constants of ours
 # One turn, but for a replay of days: there each one records the next day's events. The bound is for
 # a time that is no number, and equal to none.
 _RESERVE: Final = f"""
-DO $$ BEGIN FOR turn IN 1..1000 LOOP {_RECORD} {_FIND}
-EXIT WHEN NOT EXISTS (
-    SELECT FROM {{staging}} WHERE idempotency_key IS NOT NULL AND event_id IS NULL);
-END LOOP; END $$;
-UPDATE {{staging}} SET id = event_id, is_retry = true WHERE event_id <> id;
+FOR turn IN 1..1000 LOOP {_RECORD} {_FIND}
+EXIT WHEN NOT EXISTS (SELECT FROM {{staging}}
+    WHERE idempotency_key IS NOT NULL AND event_id IS NULL AND {{which}});
+END LOOP;
+UPDATE {{staging}} SET id = event_id, is_retry = true WHERE event_id <> id AND {{which}};
 """  # noqa: S608 - constants of ours
 # Begins where the last chunk ended: to walk over what that one deleted costs more each time. Keys
 # that a merge or another server has locked are left to the next time, so nobody waits for anybody.
@@ -76,14 +76,14 @@ _FORGET: Final = (
 )
 
 
-def reserve(staging: str) -> str:
-    """Return the SQL that finds out which event each staged row with a key is.
+def reserve(staging: str, which: str = "true") -> str:
+    """Return the PL/pgSQL that finds out which event each staged row with a key is.
 
     Within a transaction of READ COMMITTED. `staging` is a table of rows with the further columns
     `event_id uuid`, then the event that the key stands for, and `is_retry boolean`, true where that
-    is not the row's own. The row's `id` is that event's then.
+    is not the row's own. The row's `id` is that event's then. `which` is a condition for the rows.
     """
-    return _RESERVE.format(staging=staging)
+    return _RESERVE.format(staging=staging, which=which)
 
 
 async def forget_old(postgres: Postgres) -> int:

@@ -70,7 +70,7 @@ def stage(table: Table) -> str:
 
 def reserve_and_insert(table: Table) -> str:
     """Return the SQL that stores what is staged, each id and each key's event once."""
-    return reserve(STAGING) + _insert(table)
+    return f"DO $$ BEGIN {reserve(STAGING)} END $$; {_insert(table)}"
 
 
 def _insert(table: Table) -> str:

@@ -5,14 +5,17 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
+import asyncpg
 import pytest
 
+from ingest.events import copy_format
 from ingest.store import idempotency
 from ingest.store.link import CopyLink
 from ingest.store.postgres import Postgres
+from ingest.store.sift import Sifted
 from tests.store.events import make_link
 from tests.store.merging import NOON, Sent, clear, make, run, stored
-from tests.support.postgres import fetch
+from tests.support.postgres import fetch, make_postgres
 
 BY_THE_VERSION_BEFORE = """
     INSERT INTO idempotency_keys AS kept (app_id, key, event_id, created_at)
@@ -125,6 +128,60 @@ async def test_key_remembers_a_bounded_number_of_events(
     await link.close()
     query = "SELECT cardinality(earlier) AS uses FROM idempotency_keys"
     assert [row["uses"] for row in await fetch(database_url, query)] == [idempotency.USES_MAX - 1]
+
+
+JUDGE = """
+    CREATE FUNCTION test_judge() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        IF NEW.event_name = 'dropped' THEN RETURN NULL; END IF;
+        IF NEW.event_name = 'raised' THEN RAISE 'not today'; END IF;
+        RETURN NEW; END $$;
+    CREATE TRIGGER test_judge BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION test_judge();
+"""
+
+
+async def sift(link: CopyLink, *sent: Sent) -> Sifted:
+    """Sift events."""
+    document = copy_format.document([each.row for each in sent])
+    return await link.sift(document, len(sent), has_keys=True)
+
+
+@pytest.mark.parametrize("refused", ["dropped", "raised"])
+async def test_event_that_is_sifted_out_does_not_take_its_key(own_url: str, refused: str) -> None:
+    """What its client sends again is an event under its own id; the neighbours' keys count."""
+    connection = await asyncpg.connect(own_url, timeout=10)
+    await connection.execute(JUDGE)
+    await connection.close()
+    link, keys = make_link(make_postgres(own_url)), [uuid4() for _ in range(3)]
+    bad = make(refused, key=keys[0])
+    sifted = await sift(link, make("one", key=keys[1]), bad, make("two", key=keys[2]))
+    assert sifted.refused.keys() == {1}
+    again = make("again", key=keys[0])
+    assert await run(link, again) == {}
+    assert [await told(link, key, 1) for key in keys] == ["again", "one", "two"]
+    await link.close()
+    names = await stored(own_url)
+    assert (names[again.id], sorted(names.values())) == ("again", ["again", "one", "two"])
+
+
+async def test_keys_count_among_sifted_events(postgres: Postgres, database_url: str) -> None:
+    """As in a merge: the first try of each day is stored, whatever was stored before is told."""
+    await clear(database_url)
+    link, key, other = make_link(postgres), uuid4(), uuid4()
+    await run(link, make("before", key=other))
+    sent = [
+        make("retry", key=other, created_at=hours_later(1)),
+        make("retry", key=key, created_at=hours_later(30.5)),
+        make("day 1", key=key, created_at=hours_later(30)),
+        make("retry", key=key, created_at=hours_later(1)),
+        make("day 0", key=key),
+        make("unnamed"),
+    ]
+    sifted = await sift(link, *sent)
+    assert (sifted.refused, sifted.existing) == ({}, {0, 1, 3})
+    assert [await told(link, key, hours) for hours in (2, 31)] == ["day 0", "day 1"]
+    await link.close()
+    names = sorted((await stored(database_url)).values())
+    assert names == ["before", "day 0", "day 1", "unnamed"]
 
 
 @pytest.mark.parametrize("hours", [25, -25])
