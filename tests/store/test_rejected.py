@@ -264,6 +264,24 @@ async def test_two_rejected_events_of_one_key_are_one(
     assert await names_of_stored(database_url) == ["rejected", "rejected", "theirs"]
 
 
+async def test_rejected_event_and_its_client_s_retry_at_once_are_one(
+    postgres: Postgres, database_url: str
+) -> None:
+    """Whoever is first: the other one waits for the key, and then knows."""
+    link, keys = make_link(postgres), sorted(uuid4() for _ in range(30))
+    events = [with_key(key) for key in keys]
+    await add(postgres, *events)
+
+    async def send_again() -> list[bool]:
+        return [bool(await run(link, sent("client's", key=key))) for key in keys[::-1]]
+
+    results, were_known = await asyncio.gather(retry(postgres, None), send_again())
+    await link.close()
+    assert len(await names_of_stored(database_url)) == len(keys)
+    were_first = [results[event.id] is RetryResult.STORED for event in events[::-1]]
+    assert were_first == were_known
+
+
 async def test_refused_event_does_not_take_its_key(postgres: Postgres, database_url: str) -> None:
     """It is nobody's event yet: what its client sends again is stored, and then counts."""
     link, key = make_link(postgres), uuid4()

@@ -7,7 +7,8 @@ CREATE TYPE key_use AS (event_id uuid, created_at timestamptz);
 -- is what two servers with one key lock; servers of the version before go on with the columns that
 -- they know. kept_since is the time of receipt, or of storage if that is later: an event may have
 -- waited in a spool for days, and the others that wait there have to find its key. Neither column
--- rewrites the table; while the index is made, 2 s for 5 million keys, events with a key are spooled.
+-- rewrites the table. While the index is made, 2 s for 5 million keys, events with a key wait or are
+-- spooled; a server of the version before looks for old keys without an index until it is replaced.
 ALTER TABLE idempotency_keys
     ADD COLUMN earlier key_use[] NOT NULL DEFAULT '{}',
     ADD COLUMN kept_since timestamptz NOT NULL DEFAULT now();
