@@ -82,8 +82,9 @@ def export_events(context: click.Context) -> None:
 
     Each with app_id, id, event_name, event_params as it was sent, and created_at; with timestamp if
     one was sent, and with idempotency_key, a hash, if a key was. They stay in the spool, and will
-    be in Postgres under the same ids. What is damaged is left out and told of; the exit code is 1
-    then.
+    be in Postgres under the same ids. Sent to a server again by their ids they are stored once, but
+    their keys are not known there until the spool itself is replayed. What is damaged is left out
+    and told of; the exit code is 1 then.
     """
     output = sys.stdout.buffer  # JSON is UTF-8, whatever the terminal's encoding
     export = spool_report.export(_directory(context))

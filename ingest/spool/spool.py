@@ -145,8 +145,7 @@ class Spool:
     ) -> None:
         """Store a batch; it is on the disk when this returns. Raises SpoolFull or SpoolFailed.
 
-        With `dedup_keys`, one for each row, the rows are there for `find` from that moment on. A
-        key that is in the spool already leads to its first row.
+        With `dedup_keys`, one for each row, the rows are there for `find` from that moment on.
         """
         keys = dedup_keys or ()
         if keys and len(keys) != len(rows):
@@ -155,8 +154,10 @@ class Spool:
             await self._do(lambda: self._directory.append(rows, keys), events=len(rows))
             self._tidy()
 
-    async def find(self, dedup_keys: Sequence[DedupKey]) -> dict[DedupKey, Row]:
-        """Return the rows of those keys whose batches wait in this process's files.
+    async def find(self, dedup_keys: Sequence[DedupKey]) -> dict[DedupKey, list[Row]]:
+        """Return the events of those keys that wait in this process's files, the oldest first.
+
+        Of each its first row; an id has one event, an Idempotency-Key may have one a day.
 
         A file that can't be read for the moment is logged and passed over, so that it stops nobody:
         a row that is missed is stored once all the same, by the merge at its replay. Raises
