@@ -19,6 +19,7 @@ from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
 from ingest.errors import Code, Refusal
 from ingest.http.responses import refuse, refuse_raw
+from ingest.http.unsent import unsent_bytes
 from ingest.observe.metrics import Metrics
 
 log = structlog.get_logger(__name__)
@@ -41,6 +42,7 @@ class Connection(RequestHandler):
         "_metrics",
         "_others",
         "_own_transport",
+        "_unsent_bytes",
         "head_since_s",
         "stuck_since_s",
     )
@@ -60,7 +62,9 @@ class Connection(RequestHandler):
         self.head_since_s = 0.0
         """When the head that is still incomplete began; 0 when there is none."""
         self.stuck_since_s = 0.0
-        """When the client stopped reading its answers; 0 while it reads them."""
+        """When the client last took something of the answers that wait for it; 0 if none do."""
+        self._unsent_bytes = 0
+        """What waited when that was last looked at."""
         self._body: StreamReader = EMPTY_PAYLOAD
         """That of the newest request, while it is incomplete."""
         self._is_closing_asked = False
@@ -106,14 +110,30 @@ class Connection(RequestHandler):
             self.head_since_s = time.monotonic()
 
     def pause_writing(self) -> None:
-        """Note when the client stopped reading."""
+        """Note that answers wait for the client to read them."""
         super().pause_writing()
-        self.stuck_since_s = time.monotonic()
+        self._note_stuck(time.monotonic())
 
     def resume_writing(self) -> None:
-        """Note that it reads again."""
+        """Note that none do any more."""
         super().resume_writing()
         self.stuck_since_s = 0.0
+
+    def note_reading(self, now_s: float) -> None:
+        """Once a second: see whether the client took something of the answers that wait for it."""
+        transport = self._own_transport
+        if transport is None:
+            return
+        if not self.stuck_since_s and transport.is_closing():
+            self._note_stuck(now_s)
+        if self.stuck_since_s:
+            last_bytes, self._unsent_bytes = self._unsent_bytes, unsent_bytes(transport)
+            if self._unsent_bytes < last_bytes:
+                self.stuck_since_s = now_s
+
+    def _note_stuck(self, now_s: float) -> None:
+        self.stuck_since_s = now_s
+        self._unsent_bytes = 0
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """Keep the sending side open while answers are due, then close."""
@@ -137,10 +157,6 @@ class Connection(RequestHandler):
         self.transport.write(refuse_raw(_SLOW_HEAD, is_last=True))
         self._metrics.answers[_SLOW_HEAD.status] += 1
         self.force_close()
-
-    def is_closing(self) -> bool:
-        """Whether it is closed but for bytes that the client has yet to read."""
-        return self._own_transport is not None and self._own_transport.is_closing()
 
     def abort(self) -> None:
         """Close at once, without sending what a client does not read."""

@@ -60,8 +60,7 @@ class Listener:
                 self._fast_lane.sweep()
 
     def _sweep(self, connection: Connection, now_s: float) -> None:
-        if connection.is_closing() and not connection.stuck_since_s:
-            connection.stuck_since_s = now_s
+        connection.note_reading(now_s)
         if 0 < connection.stuck_since_s < now_s - self._limits.idle_timeout_s:
             connection.abort()
         elif 0 < connection.head_since_s < now_s - self._limits.head_timeout_s:
