@@ -15,7 +15,7 @@ _FIELDS: Final = {"event_name", "event_params"}
 _DIGITS_MAX: Final = 400
 _EXPONENT_DIGITS_MAX: Final = 3
 _UNUSUAL_NUMBERS_MAX: Final = 1_000
-_SURE_DEPTH: Final = 900  # how deep exactly the decoder goes depends on how deep it is called
+_LEVELS_MAX: Final = 128
 _RECURSION_MAX: Final = 20_000
 
 
@@ -67,7 +67,7 @@ def are_equal(one: Content, other: Content) -> bool:
 
 @contextmanager
 def _deep_recursion() -> Iterator[None]:
-    """Let Python's parser go deeper than the decoder, which has the same limit and keeps it."""
+    """Let Python's parser go deeper than the decoder may."""
     usual = sys.getrecursionlimit()
     sys.setrecursionlimit(_RECURSION_MAX)
     try:
@@ -78,8 +78,6 @@ def _deep_recursion() -> Iterator[None]:
 
 def is_allowed(body: bytes, name_chars_max: int) -> bool:
     """Return whether an event must be let through; False also where that is not sure."""
-    if body.count(b"[") + body.count(b"{") > _SURE_DEPTH:
-        return False
     numbers: list[str] = []
 
     def note(text: str) -> int:
@@ -87,18 +85,20 @@ def is_allowed(body: bytes, name_chars_max: int) -> bool:
         return 0
 
     try:
-        fields = json.loads(
-            body.decode(),
-            parse_float=note,
-            parse_int=note,
-            parse_constant=_refuse_constant,
-            object_pairs_hook=_Object,
-        )
+        with _deep_recursion():
+            fields = json.loads(
+                body.decode(),
+                parse_float=note,
+                parse_int=note,
+                parse_constant=_refuse_constant,
+                object_pairs_hook=_Object,
+            )
     except ValueError:
         return False
     return (
         isinstance(fields, _Object)
         and _are_good_fields(fields, name_chars_max)
+        and _levels(dict(fields).get("event_params")) <= _LEVELS_MAX
         and len(numbers) <= _UNUSUAL_NUMBERS_MAX
         and all(map(_is_good_number, numbers))
         and all(map(_is_good_string, _strings(fields)))
@@ -119,6 +119,18 @@ def _are_good_fields(fields: _Object, name_chars_max: int) -> bool:
         and 0 < len(name) <= name_chars_max
         and (isinstance(params, _Object) or params is None)
     )
+
+
+def _levels(params: Any) -> int:  # noqa: ANN401 - any JSON value
+    levels, inner = 0, [params]
+    while inner := [each for each in inner if isinstance(each, list)]:
+        levels += 1
+        inner = [part for each in inner for part in _parts(each)]
+    return levels
+
+
+def _parts(value: list[Any]) -> list[Any]:
+    return [content for _, content in value] if isinstance(value, _Object) else value
 
 
 def _is_good_number(text: str) -> bool:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _DEPTH_MAX: Final = 4
 _ITEMS_MAX: Final = 4
-_CHAIN_MAX: Final = 1_200  # the parser's own limit is about 1,000
+_CHAIN_MAX: Final = 1_200  # the limit is 128, the parser's own about 1,000
 _KEY_CHARS_MAX: Final = 70_000
 _MANY_NUMBERS_MAX: Final = 1_200  # more unusual ones than 1,000 are refused
 _HOSTILE_SHARE: Final = 0.2

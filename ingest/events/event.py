@@ -6,8 +6,8 @@ the bytes that were sent: they are validated once and never rebuilt, so numbers 
 
 What the JSON grammar allows and this refuses, because Postgres refuses it or can't use it:
 U+0000 (`\u0000`, but not `\\u0000`), invalid UTF-8, numbers outside a double's range or of more
-than 400 digits (jsonb stores `1e131071` in a few bytes and prints it in 131,072), and nesting past
-the parser's limit (about 1,000). The parser refuses lone surrogates and all malformed JSON itself.
+than 400 digits (jsonb stores `1e131071` in a few bytes and prints it in 131,072), and more than 128
+levels of nesting. The parser refuses lone surrogates and all malformed JSON itself.
 """
 
 import re
@@ -17,6 +17,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from ingest.errors import Code, Refusal
+from ingest.events.nesting import LEVELS_MAX, SHALLOW_BYTES_MAX, is_too_deep
 
 DIGITS_MAX: Final = 400
 UNUSUAL_NUMBERS_MAX: Final = 1_000
@@ -128,6 +129,7 @@ def unusual(
         if each[0] != _OBJECT_START
         or (found.may_escape and _BACKSLASH in each)
         or (found.may_exceed and _may_exceed(each))
+        or (len(each) > SHALLOW_BYTES_MAX and is_too_deep(each))
     ]
 
 
@@ -155,6 +157,8 @@ def check(event: Event, params: bytes, name_chars_max: int) -> Decoded:
         _check_nul(params)
     if _may_exceed(params):
         _check_numbers(params)
+    if len(params) > SHALLOW_BYTES_MAX and is_too_deep(params):
+        raise _refuse_depth()
     return name, params, uncommon
 
 
@@ -191,6 +195,13 @@ def _check_nul(params: bytes) -> None:
             Code.INVALID_EVENT_PARAMS,
             "event_params contains the character U+0000, which can't be stored; remove it.",
         )
+
+
+def _refuse_depth() -> Refusal:
+    return Refusal(
+        Code.INVALID_EVENT_PARAMS,
+        f"The event is nested too deeply; event_params may have {LEVELS_MAX} levels at most.",
+    )
 
 
 def _may_exceed(text: bytes) -> bool:
@@ -247,7 +258,7 @@ def _diagnose(body: bytes) -> Refusal:
     except UnicodeDecodeError:
         return Refusal(Code.INVALID_JSON, "The body is not valid UTF-8.")
     except RecursionError:
-        return Refusal(Code.INVALID_JSON, "The body is nested too deeply.")
+        return _refuse_depth()  # so deep that nobody knows what follows
     return _diagnose_fields(fields)
 
 

@@ -1,9 +1,10 @@
 """A connection that aiohttp serves, with our errors, time-outs and half-close.
 
-aiohttp 3.14 answers a malformed head in plain text, has no deadline for a head or a body, and drops
-the answer of a client that closes its sending side. Here a malformed head has the one JSON shape, a
-sweep a second enforces the time-outs of heads and of clients that don't read, and a half-closed
-client gets its answers.
+aiohttp 3.14 answers a malformed head in plain text, forgets good requests that came in one piece
+with it, has no deadline for a head or a body, and drops the answer of a client that closes its
+sending side. Here a malformed head has the one JSON shape and costs nothing but itself, a sweep a
+second enforces the time-outs of heads and of clients that don't read, and a half-closed client gets
+its answers.
 """
 
 import asyncio
@@ -11,12 +12,14 @@ import time
 from typing import Any, Final, cast
 
 import structlog
-from aiohttp import http_exceptions, web
-from aiohttp.streams import EMPTY_PAYLOAD
+from aiohttp import hdrs, http_exceptions, web
+from aiohttp.http_parser import HttpRequestParser, RawRequestMessage
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
 from ingest.errors import Code, Refusal
 from ingest.http.responses import refuse, refuse_raw
+from ingest.http.unsent import unsent_bytes
 from ingest.observe.metrics import Metrics
 
 log = structlog.get_logger(__name__)
@@ -32,11 +35,14 @@ class Connection(RequestHandler):
     """One connection, served by aiohttp."""
 
     __slots__ = (
+        "_body",
+        "_is_closing_asked",
         "_is_half_closed",
-        "_is_refused",
+        "_is_over",
         "_metrics",
         "_others",
         "_own_transport",
+        "_unsent_bytes",
         "head_since_s",
         "stuck_since_s",
     )
@@ -49,15 +55,23 @@ class Connection(RequestHandler):
         **options: Any,  # noqa: ANN401
     ) -> None:
         super().__init__(server, **options)
+        self._parser = _parser_of(self)
         self._metrics = metrics
         self._others = others
         self._own_transport: asyncio.Transport | None = None  # aiohttp forgets its own early
         self.head_since_s = 0.0
         """When the head that is still incomplete began; 0 when there is none."""
         self.stuck_since_s = 0.0
-        """When the client stopped reading its answers; 0 while it reads them."""
+        """When the client last took something of the answers that wait for it; 0 if none do."""
+        self._unsent_bytes = 0
+        """What waited when that was last looked at."""
+        self._body: StreamReader = EMPTY_PAYLOAD
+        """That of the newest request, while it is incomplete."""
+        self._is_closing_asked = False
+        """Whether that request is the last that its client means to send."""
         self._is_half_closed = False
-        self._is_refused = False
+        self._is_over = False
+        """Whether nothing more is parsed."""
 
     @property
     def is_last(self) -> bool:
@@ -85,28 +99,41 @@ class Connection(RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         """Parse; note when an incomplete head began."""
-        if self._is_refused:
+        if self._is_over:
             return
-        try:
-            super().data_received(data)
-        except Exception as error:  # noqa: BLE001 - whatever a hostile head makes a parser raise
-            self._refuse_rest(error)
-        if self._messages and isinstance(self._messages[-1][0], _ErrInfo):
-            self._end_reading(self._messages[-1][0].exc)
+        self._parse(data)
+        if self._is_half_closed and not self._reading_paused:
+            self._end_body()
         if not self.is_idle:
             self.head_since_s = 0.0
         elif data and not self.head_since_s:
             self.head_since_s = time.monotonic()
 
     def pause_writing(self) -> None:
-        """Note when the client stopped reading."""
+        """Note that answers wait for the client to read them."""
         super().pause_writing()
-        self.stuck_since_s = time.monotonic()
+        self._note_stuck(time.monotonic())
 
     def resume_writing(self) -> None:
-        """Note that it reads again."""
+        """Note that none do any more."""
         super().resume_writing()
         self.stuck_since_s = 0.0
+
+    def note_reading(self, now_s: float) -> None:
+        """Once a second: see whether the client took something of the answers that wait for it."""
+        transport = self._own_transport
+        if transport is None:
+            return
+        if not self.stuck_since_s and transport.is_closing():
+            self._note_stuck(now_s)
+        if self.stuck_since_s:
+            last_bytes, self._unsent_bytes = self._unsent_bytes, unsent_bytes(transport)
+            if self._unsent_bytes < last_bytes:
+                self.stuck_since_s = now_s
+
+    def _note_stuck(self, now_s: float) -> None:
+        self.stuck_since_s = now_s
+        self._unsent_bytes = 0
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """Keep the sending side open while answers are due, then close."""
@@ -131,17 +158,63 @@ class Connection(RequestHandler):
         self._metrics.answers[_SLOW_HEAD.status] += 1
         self.force_close()
 
-    def is_closing(self) -> bool:
-        """Whether it is closed but for bytes that the client has yet to read."""
-        return self._own_transport is not None and self._own_transport.is_closing()
-
     def abort(self) -> None:
         """Close at once, without sending what a client does not read."""
         if self._own_transport is not None:
             self._own_transport.abort()
 
+    def _parse(self, data: bytes) -> None:
+        """Parse request after request, until there are no more or enough of them wait."""
+        is_more = True
+        while is_more:
+            parsed = self._request_count
+            self._parse_next(data)
+            is_more = bool(data or self._message_tail) or self._request_count > parsed
+            is_more = is_more and not self._is_over and not self._reading_paused
+            is_more = is_more and len(self._messages) < self._max_msg_queue_size
+            data = b""
+
+    def _parse_next(self, data: bytes) -> None:
+        """Parse to the end of one request at most; the parser keeps what is behind it."""
+        tail, self._message_tail = self._message_tail, b""
+        try:
+            super().data_received(tail + data)
+            self._require_known_length()
+        except Exception as error:  # noqa: BLE001 - whatever a hostile head makes a parser raise
+            self._refuse_rest(error)
+        if self._upgraded:
+            self._decline_upgrade()
+        if self._messages:
+            head, body = self._messages[-1]
+            if isinstance(head, _ErrInfo):
+                self._end_reading(head.exc)
+            else:
+                self._body, self._is_closing_asked = body, head.should_close
+        if self._body.is_eof():
+            self._body = EMPTY_PAYLOAD
+            # Whatever a client sends behind its last request is ignored (RFC 9112, 9.6).
+            self._is_over |= self._is_closing_asked
+
+    def _require_known_length(self) -> None:
+        """Raise for a request whose end nobody knows (RFC 9112, 6.3).
+
+        aiohttp 3.14 takes an empty Transfer-Encoding for none, and the body for the next request.
+        """
+        head = self._messages[-1][0] if self._messages else None
+        if not isinstance(head, RawRequestMessage) or head.chunked:
+            return
+        if hdrs.TRANSFER_ENCODING in head.headers:
+            self._messages.pop()
+            raise http_exceptions.BadHttpMessage("an empty Transfer-Encoding")
+
+    def _decline_upgrade(self) -> None:
+        """Go on with HTTP/1.1 behind a request for another protocol: what is there is a tail."""
+        self._upgraded = False
+        if self._parser is not None:
+            self._parser.set_upgraded(False)
+
     def _refuse_rest(self, error: Exception) -> None:
-        """Answer a head that made the parser itself fail as any other malformed one.
+        """Answer a head that made the parser itself fail, or us, as any other malformed one.
 
         yarl raises IndexError for the target http://[v1.x]@, and aiohttp 3.14 lets it through.
         """
@@ -155,7 +228,7 @@ class Connection(RequestHandler):
         The error's traceback goes: it holds what was received, in a cycle that a thousand 1 MiB
         heads made 2 GB of before it was collected.
         """
-        self._is_refused = True
+        self._is_over = True
         self._end_body()
         reason: BaseException | None = error
         while reason is not None:
@@ -164,15 +237,8 @@ class Connection(RequestHandler):
 
     def _end_body(self) -> None:
         """Tell a handler that waits for more of a body that no more will come."""
-        requests = [body for head, body in self._messages if not isinstance(head, _ErrInfo)]
-        if requests:
-            body = requests[-1]
-        elif self._current_request is not None:
-            body = self._current_request.content
-        else:
-            return
-        if not body.is_eof():
-            body.set_exception(web.RequestPayloadError("the body is malformed or incomplete"))
+        if not self._body.is_eof():
+            self._body.set_exception(web.RequestPayloadError("the body is malformed or incomplete"))
 
     def handle_error(
         self,
@@ -197,6 +263,26 @@ class Connection(RequestHandler):
         response.force_close()
         self._metrics.answers[refusal.status] += 1
         return response
+
+
+def _parser_of(connection: Connection) -> HttpRequestParser:
+    """Return a parser that stops behind each request.
+
+    aiohttp's own stops behind 32. Of a piece in which something is malformed a parser returns
+    nothing, so the good requests in front of it would be lost.
+    """
+    return HttpRequestParser(
+        connection,
+        asyncio.get_running_loop(),
+        connection._read_bufsize,  # noqa: SLF001 - as aiohttp makes its own
+        max_line_size=HEAD_BYTES_MAX,
+        max_field_size=HEAD_BYTES_MAX,
+        max_headers=HEADERS_MAX,
+        payload_exception=web.RequestPayloadError,
+        # Inflating after a 413 blocked the loop for 3.3 s (three bodies of 1 MB).
+        auto_decompress=False,
+        max_msg_queue_size=1,
+    )
 
 
 def _is_too_many(exc: BaseException | None) -> bool:

@@ -29,6 +29,7 @@ from ingest.events import row_json
 from ingest.http import cors
 from ingest.http.head import END_OF_HEAD, REQUEST_BYTES_MAX, REQUEST_LINE, Head, parse
 from ingest.http.responses import CLOSING, NONE, head_raw, headers_of, refuse_raw, status_of
+from ingest.http.unsent import unsent_bytes
 from ingest.observe.metrics import Metrics
 from ingest.store.keyring import Keyring
 
@@ -105,6 +106,7 @@ class FastConnection(asyncio.Protocol):
         "_pieces",
         "_since_s",
         "_transport",
+        "_unsent_bytes",
     )
 
     def __init__(self, lane: FastLane) -> None:
@@ -114,11 +116,12 @@ class FastConnection(asyncio.Protocol):
         self._is_half_closed = False
         self._is_reading_paused = False
         self._is_writing_paused = False
+        self._unsent_bytes = 0
+        self._since_s = lane.now_s  # its last activity
         # Of the request
         self._buffer = b""
         self._pieces = 0
         self._answer: bytes | None = None
-        self._since_s = lane.now_s
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Join the connections that are swept."""
@@ -150,11 +153,13 @@ class FastConnection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """Serve nothing more until the peer reads its answers."""
         self._is_writing_paused = True
+        self._unsent_bytes = 0
         self._pause_reading()
 
     def resume_writing(self) -> None:
         """Go on with what waited."""
         self._is_writing_paused = False
+        self._since_s = self._lane.now_s
         self._go_on()
 
     def settle(self, outcome: Outcome, _row: bytes = b"") -> None:
@@ -178,10 +183,27 @@ class FastConnection(asyncio.Protocol):
         transport = self._transport
         if transport is None or self._answer is not None:
             return
-        if self._buffer and not self._is_writing_paused and self._since_s < last_sweep_s:
+        is_stuck = self._is_writing_paused or transport.is_closing()
+        if is_stuck:
+            self._note_reading(transport)
+        if self._buffer and not is_stuck and self._since_s < last_sweep_s:
             self._hand_over(self._buffer)
         elif self._since_s < idle_since_s:
-            transport.abort()  # a peer that doesn't read would keep `close` waiting
+            self._end_idle(transport, is_stuck=is_stuck)
+
+    def _note_reading(self, transport: asyncio.Transport) -> None:
+        """Count a peer as active that took something of the answers that wait for it."""
+        last_bytes, self._unsent_bytes = self._unsent_bytes, unsent_bytes(transport)
+        if self._unsent_bytes < last_bytes:
+            self._since_s = self._lane.now_s
+
+    def _end_idle(self, transport: asyncio.Transport, *, is_stuck: bool) -> None:
+        """Close; at once if answers wait for a peer that does not read them."""
+        if is_stuck:
+            transport.abort()
+        else:
+            self._since_s = self._lane.now_s  # as long again for what is left in the transport
+            transport.close()
 
     def hand_over_incomplete(self) -> None:
         """Let aiohttp wait for the rest of a request that has begun."""
@@ -222,6 +244,7 @@ class FastConnection(asyncio.Protocol):
 
     def _refuse(self, refusal: Refusal, rest: bytes) -> None:
         """Answer an event that the intake refuses; the connection goes on."""
+        self._since_s = self._lane.now_s
         self._pieces = 0
         self._buffer = rest
         if self._transport is not None:

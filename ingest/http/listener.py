@@ -7,7 +7,7 @@ from typing import Any, Final
 from aiohttp import http_parser, web
 
 from ingest.config import Limits
-from ingest.http.connection import HEAD_BYTES_MAX, HEADERS_MAX, Connection
+from ingest.http.connection import Connection
 from ingest.http.fastlane import FastConnection, FastLane
 from ingest.observe.metrics import Metrics
 
@@ -30,11 +30,6 @@ class Listener:
             "loop": asyncio.get_running_loop(),
             "keepalive_timeout": limits.idle_timeout_s,
             "access_log": None,
-            "max_line_size": HEAD_BYTES_MAX,
-            "max_field_size": HEAD_BYTES_MAX,
-            "max_headers": HEADERS_MAX,
-            # Inflating after a 413 blocked the loop for 3.3 s (three bodies of 1 MB).
-            "auto_decompress": False,
         }
         self._open: set[Connection] = set()
         self._fast_lane: FastLane | None = None
@@ -65,8 +60,7 @@ class Listener:
                 self._fast_lane.sweep()
 
     def _sweep(self, connection: Connection, now_s: float) -> None:
-        if connection.is_closing() and not connection.stuck_since_s:
-            connection.stuck_since_s = now_s
+        connection.note_reading(now_s)
         if 0 < connection.stuck_since_s < now_s - self._limits.idle_timeout_s:
             connection.abort()
         elif 0 < connection.head_since_s < now_s - self._limits.head_timeout_s:

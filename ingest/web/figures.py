@@ -2,6 +2,8 @@
 
 import msgspec
 
+from ingest.events.nesting import LEVELS_MAX
+
 _SECONDS_A_DAY = 86_400
 _DAYS_A_YEAR = 365
 _YEARS_FROM_DAYS = 2 * _DAYS_A_YEAR
@@ -26,6 +28,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
             "body_size_max": size(self.body_bytes_max),
             "batch_events_max": f"{self.batch_events_max:,}",
             "batch_size_max": size(self.batch_bytes_max),
+            "levels_max": str(LEVELS_MAX),
             "timestamp_past": span(self.timestamp_past_days_max * _SECONDS_A_DAY),
             "timestamp_future": span(self.timestamp_future_s_max),
         }

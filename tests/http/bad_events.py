@@ -1,5 +1,6 @@
 """Bodies that are no event, with the code that says why; and odd ones that are."""
 
+from ingest.events.nesting import LEVELS_MAX
 from tests.http.cases import Case, post
 
 _OPEN = b'{"event_name":"a","event_params":'
@@ -27,6 +28,10 @@ def _stored(name: str, params: bytes) -> Case:
 
 def _nested(depth: int) -> bytes:
     return b'{"a":' * depth + b"1" + b"}" * depth
+
+
+def _lists(depth: int) -> bytes:
+    return b"[" * depth + b"]" * depth + b","
 
 
 NO_JSON = [
@@ -78,8 +83,6 @@ NO_JSON = [
     _json("surrogates the wrong way round", _OPEN + b'{"a":"\\udc00\\ud800"}}'),
     _json("a surrogate alone in a key", _OPEN + b'{"\\ud800":1}}'),
     _json("a surrogate alone in the name", b'{"event_name":"\\ud800"}'),
-    _json("100,000 levels", _OPEN + _nested(100_000) + b"}"),
-    _json("100,000 lists that stay open", _OPEN + b'{"a":' + b"[" * 100_000),
     _json("a stray byte", _OPEN + b'{"a":"\xff"}}'),
     _json("a stray byte in a key", _OPEN + b'{"\xff":1}}'),
     _json("a NUL of two bytes", _OPEN + b'{"a":"\xc0\x80"}}'),
@@ -124,6 +127,12 @@ PARAMS = [
     _params("false", b"false"),
     _params("U+0000 in a value", b'{"a":"\\u0000"}'),
     _params("U+0000 in a key", b'{"\\u0000":1}'),
+    _params("129 levels", _nested(LEVELS_MAX + 1)),
+    _params("129 levels of lists", b'{"a":%b}' % _lists(LEVELS_MAX)[:-1]),
+    _params("129 levels behind brackets in a string", b'{"a":"]}]}","b":%b}' % _nested(LEVELS_MAX)),
+    _params("900 levels", _nested(900)),
+    _params("100,000 levels", _nested(100_000)),
+    _params("100,000 lists that stay open", b'{"a":' + b"[" * 100_000),
     _params("U+0000 deep inside", b'{"a":[{"b":["c\\u0000"]}]}'),
     _params("U+0000 behind a backslash", b'{"a":"\\\\\\u0000"}'),
     _params("1e400", b'{"a":1e400}'),
@@ -149,7 +158,10 @@ STORED = [
     _stored("the smallest double", b'{"a":5e-324}'),
     _stored("zero with an exponent", b'{"a":0e400}'),
     _stored("1e400 in a string", b'{"a":"1e400 and %b"}' % (b"1" * 500)),
-    _stored("100 levels", _nested(100)),
+    _stored("128 levels", _nested(LEVELS_MAX)),
+    _stored("128 levels many times", b'{"a":[%b0]}' % (_lists(LEVELS_MAX - 2) * 100)),
+    _stored("more than 128 objects", b'{"a":[%b{}]}' % (b"{}," * 500)),
+    _stored("more than 128 brackets in strings", b'{"a":"%b"}' % (b'[{\\"' * 500)),
     _stored("100 lists", b'{"a":' + b"[" * 100 + b"]" * 100 + b"}"),
     _stored("an empty key", b'{"":""}'),
     _stored("all escapes", b'{"a":"\\"\\\\\\/\\b\\f\\n\\r\\t\\u00e9\\ud83d\\udca5"}'),

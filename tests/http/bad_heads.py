@@ -58,6 +58,8 @@ ENCODINGS = [
     _with_encoding("chunked with a parameter", b"Transfer-Encoding: chunked;q=1"),
     _with_encoding("only identity", b"Transfer-Encoding: identity"),
     _with_encoding("an empty encoding", b"Transfer-Encoding:"),
+    _with_encoding("an encoding of white space", b"Transfer-Encoding: \t"),
+    _with_encoding("an empty encoding and a length", b"Transfer-Encoding:\r\nContent-Length: 5"),
     _with_encoding("a space before the colon of an encoding", b"Transfer-Encoding : chunked"),
     _with_encoding("two headers", b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked"),
     _with_encoding("a length before it", b"Content-Length: 5\r\nTransfer-Encoding: chunked"),

@@ -1,6 +1,7 @@
-"""Both lanes answer alike: every request of the corpus, however its bytes are split.
+"""Both lanes answer alike: single requests and pipelines, however their bytes are split.
 
-The suite tries every 41st split; PARITY_STRIDE=1 tries all of them (some minutes).
+The suite tries every 41st split of a single request, and every 7th of a pipeline; PARITY_STRIDE=1
+tries all of them (some minutes).
 """
 
 import asyncio
@@ -17,13 +18,16 @@ import pytest
 from ingest.store.cluster import Cluster
 from tests.conftest import make_key
 from tests.http.browsers import BEACONS
-from tests.http.cases import Case
+from tests.http.cases import KEY, Case
+from tests.http.checks import query
 from tests.http.corpus import CASES, SLOW
+from tests.http.pipelines import PIPELINES, Pipeline
 from tests.support.postgres import new_database
 from tests.support.raw import HOST
 from tests.support.server import Server, running_server
 
 STRIDE = int(os.environ.get("PARITY_STRIDE", "41"))
+PIPELINE_STRIDE = min(STRIDE, 7)
 SPLITS_MAX = 400
 TRIES = 4
 AT_ONCE = 64
@@ -34,6 +38,7 @@ ANSWER_WAIT_S = 3.0
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 IGNORED = {"date"}
 _ID_AND_TIME = re.compile(rb'"id":"[0-9a-f-]{36}"|"created_at":"[0-9TZ:.-]+"')
+_CODE = re.compile(rb'"code":"(\w+)"')
 _RESET = struct.pack("ii", 1, 0)
 
 
@@ -42,6 +47,7 @@ class Lanes(NamedTuple):
 
     fast: Server
     aiohttp: Server
+    url: str
 
 
 @contextmanager
@@ -56,7 +62,7 @@ def running_lanes(cluster: Cluster, *, key_in_query: bool) -> Iterator[Lanes]:
             )
             for on in (True, False)
         )
-        yield Lanes(fast, plain)
+        yield Lanes(fast, plain, url)
 
 
 @pytest.fixture(scope="module")
@@ -87,8 +93,7 @@ def understand(received: bytes) -> list[Answer]:
     Without a 100: whether one is sent depends on which comes first, the handler or the body.
     """
     answers = []
-    received = received.removeprefix(CONTINUE)
-    while received:
+    while received := received.removeprefix(CONTINUE):
         head, separator, received = received.partition(b"\r\n\r\n")
         if not separator:
             raise ValueError(head)
@@ -139,9 +144,9 @@ async def _read_all(reader: asyncio.StreamReader, begun: asyncio.Future[None]) -
     return received
 
 
-def splits(request: bytes) -> list[list[bytes]]:
+def splits(request: bytes, stride: int = STRIDE) -> list[list[bytes]]:
     """Return the request whole, and cut in two at many places."""
-    step = max(STRIDE, len(request) // SPLITS_MAX, 1)
+    step = max(stride, len(request) // SPLITS_MAX, 1)
     places = range(1 + hash(request) % step, len(request), step)
     return [[request], *([request[:place], request[place:]] for place in places)]
 
@@ -179,3 +184,42 @@ async def compare_lanes(lanes: Lanes, case: Case) -> None:
 
     request = case.with_key(lanes.fast.key)
     await asyncio.gather(*(compare(pieces) for pieces in splits(request)))
+
+
+@pytest.mark.parametrize("pipeline", PIPELINES, ids=lambda pipeline: pipeline.name)
+async def test_good_request_is_answered_whatever_stands_behind_it(
+    lanes: Lanes, pipeline: Pipeline
+) -> None:
+    """In both lanes, in order, each for itself, and stored, however the bytes are split."""
+    before = await asyncio.to_thread(_stored, lanes)
+    gate = asyncio.Semaphore(AT_ONCE)
+
+    async def check(server: Server, pieces: list[bytes]) -> None:
+        async with gate:
+            answers = await ask(server, pieces)
+        outcomes = [_outcome(answer) for answer in answers]
+        assert outcomes == pipeline.outcomes, f"split at {len(pieces[0])}"
+        assert _says_close(answers[-1]) is pipeline.closes, f"split at {len(pieces[0])}"
+
+    request = pipeline.request.replace(KEY, lanes.fast.key.encode())
+    sent = [(server, pieces) for pieces in splits(request, PIPELINE_STRIDE) for server in lanes[:2]]
+    async with asyncio.TaskGroup() as group:
+        for each in sent:
+            group.create_task(check(*each))
+    assert await asyncio.to_thread(_stored, lanes) - before == len(sent) * pipeline.events
+
+
+def _outcome(answer: Answer) -> str:
+    """Return an answer's status, or its code; what a malformed chunk is called depends on luck."""
+    code = _CODE.search(answer.body)
+    return (code[1] if code else answer.status.split()[1]).decode()
+
+
+def _says_close(answer: Answer) -> bool:
+    default = b"close" if answer.status.startswith(b"HTTP/1.0") else b"keep-alive"
+    return answer.headers.get(b"connection", default) == b"close"
+
+
+def _stored(lanes: Lanes) -> int:
+    (row,) = query(lanes.url, "SELECT count(*) FROM events")
+    return int(row["count"])

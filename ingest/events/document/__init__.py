@@ -30,7 +30,8 @@ async def split(
     """Return 1 to `events_max` events; those that are given as bytes without space around them.
 
     One that is larger than `event_bytes_max` is cut behind one byte more than that: whoever gets it
-    refuses it by its length. In a long array it may be malformed if its strings and brackets end.
+    refuses it by its length. In a long array it may be malformed if its strings and brackets end,
+    and so may one that is nested too deeply, in any array.
     A line of NDJSON is an event whatever it holds. Raise Refusal for a document that is malformed,
     has too many events, or none.
     """

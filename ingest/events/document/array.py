@@ -97,7 +97,9 @@ class Array:
         """Add the one value that the walker finds; return what `_add_next` does."""
         end = await self._walker.find_end(start)
         last = await self._body.trim_space(start, end)
-        if last - start > self._body.event_bytes_max:
+        is_too_deep = self._walker.nesting_seen > bounds.NESTING_MAX
+        if is_too_deep or last - start > self._body.event_bytes_max:
+            # Not parsed: whoever gets it refuses it, and the parser can't follow any depth.
             await self._body.add([self._body.cut(start, last)])
         else:
             await self._add(start, last)

@@ -34,7 +34,7 @@ def parse(array: bytes, start: int) -> list[msgspec.Raw]:
         moved = _BYTE.sub(lambda found: f"(byte {int(found[1]) + start - 1})", str(error))
         raise malformed(moved) from None
     except RecursionError:
-        raise nested_too_deeply() from None
+        raise malformed("it is nested too deeply") from None
 
 
 async def parse_with_surrogates(array: bytes, start: int) -> list[bytes]:
@@ -74,8 +74,3 @@ def _take_apart(array: bytes, lengths: Iterable[int]) -> Iterator[bytes]:
 def malformed(what: str) -> Refusal:
     """Return the refusal of a document in which something is wrong, and where it is known."""
     return Refusal(Code.INVALID_JSON, f"The body is not valid JSON: {what}.")
-
-
-def nested_too_deeply() -> Refusal:
-    """Return the refusal of a document that the parser can't follow."""
-    return Refusal(Code.INVALID_JSON, "The body is nested too deeply.")

@@ -10,7 +10,7 @@ from typing import Final
 
 from ingest.errors import Code, Refusal
 from ingest.events.document import bounds
-from ingest.events.document.parser import malformed, nested_too_deeply
+from ingest.events.document.parser import malformed
 
 _NESTING_FOLLOWED: Final = 3
 
@@ -47,6 +47,7 @@ def end_of(expression: re.Pattern[bytes], text: bytes, start: int, stop: int) ->
 _QUOTE: Final = ord('"')
 _OPENING: Final = b"[{"
 _ENDING: Final = b",]"
+_UNENDED: Final = "it ends before the array does"
 
 
 class Walker:
@@ -58,16 +59,32 @@ class Walker:
     def __init__(self, text: bytes) -> None:
         self._text = text
         self._turns = 0
+        self.nesting_seen = 0
+        """How deeply the last value is nested, or a few levels less: what expressions follow."""
 
     async def find_end(self, start: int) -> int:
         """Return where the comma or the bracket stands that ends the value."""
         self._position = start
-        self._nesting = 0
+        self._nesting = self.nesting_seen = 0
         self._is_in_string = False
-        while True:
-            if self._walk(min(self._position + bounds.PIECE_BYTES, len(self._text))):
-                return self._position
+        is_sure_to_end = False
+        while not self._walk(min(self._position + bounds.PIECE_BYTES, len(self._text))):
             await asyncio.sleep(0)
+            if self._nesting > bounds.NESTING_MAX and not is_sure_to_end:
+                await self._require_brackets()
+                is_sure_to_end = True
+        return self._position
+
+    async def _require_brackets(self) -> None:
+        """Raise Refusal if fewer brackets follow than are open: a megabyte of `[` ends here."""
+        closing = 0
+        for start in range(self._position, len(self._text), bounds.COUNTED_BYTES):
+            piece = self._text[start : start + bounds.COUNTED_BYTES]
+            closing += piece.count(b"]") + piece.count(b"}")
+            if closing >= self._nesting:
+                return
+            await asyncio.sleep(0)
+        raise malformed(_UNENDED)
 
     def _walk(self, stop: int) -> bool:
         """Go on to `stop` at most; return whether the value ends here."""
@@ -91,7 +108,7 @@ class Walker:
         if at < stop and (self._text[at] == _QUOTE or not self._is_in_string):
             return self._text[at]
         if stop == len(self._text):
-            raise malformed("it ends before the array does")
+            raise malformed(_UNENDED)
         return None
 
     def _step(self, found: int) -> None:
@@ -100,10 +117,9 @@ class Walker:
             self._is_in_string = not self._is_in_string
         elif found in _OPENING:
             self._nesting += 1
+            self.nesting_seen = max(self.nesting_seen, self._nesting)
         elif self._nesting:
             self._nesting -= 1
         else:
             raise malformed(f"expected ',' or ']' (byte {self._position})")
-        if self._nesting > bounds.NESTING_MAX:
-            raise nested_too_deeply()
         self._position += 1

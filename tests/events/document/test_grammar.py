@@ -140,9 +140,7 @@ def test_lines_are_split_alike_in_pieces_of_any_length(
         (b"[1,2,03,4]", "(byte 6)"),
         (b'["aaaaaaaaaaaaaaaa",{"a":[}],3]', "(byte 26)"),
         (b'["\\ud800",1,x]', "(byte 12)"),
-        (b"[" * 2000 + b"]" * 2000, "nested too deeply"),
-        (b"[1," + b"[" * 2000 + b"]" * 2000 + b",2]", "nested too deeply"),
-        (b'[["\\ud800",' + b"[" * 990 + b"]" * 990 + b"],2]", "nested too deeply"),
+        (b"[" * 2000 + b"]" * 1999, "ends before the array does"),
     ],
 )
 @pytest.mark.parametrize("piece_bytes", [8, bounds.PIECE_BYTES])

@@ -65,3 +65,15 @@ def test_document_with_too_many_deep_brackets_is_refused(monkeypatch: pytest.Mon
         assert len(split(body)) == 2
         monkeypatch.setattr(bounds, "TURNS_MAX", 2)
         assert split(body) is Code.PAYLOAD_TOO_LARGE
+
+
+@pytest.mark.parametrize("levels", [129, 130, 131, 132, 133, 500, 970, 1000, 2000, 50_000])
+@pytest.mark.parametrize("inner", [b"", b'"\\ud800"', b'"]]"'])
+def test_deep_value_is_an_event_of_its_own(levels: int, inner: bytes) -> None:
+    """Whatever the parser can follow: its neighbours are found, and it is for others to refuse."""
+    deep = b"[" * levels + inner + b"]" * levels
+    for values in ([deep], [EVENT, deep, EVENT], [deep, EVENT, deep]):
+        body = b"[" + b" , ".join(values) + b"]"
+        assert split(body) == values
+        with in_pieces(64):
+            assert split(body) == values

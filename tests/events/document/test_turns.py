@@ -88,6 +88,7 @@ async def test_others_have_a_turn_for_every_piece_of_blank_lines(unit: bytes) ->
     ("unit", "wanted"),
     [
         (b"[", Code.INVALID_JSON),
+        (b'{"a":', Code.INVALID_JSON),
         (b"0,", Code.PAYLOAD_TOO_LARGE),
         (b"[],", Code.PAYLOAD_TOO_LARGE),
         (b'{"a":1},', Code.PAYLOAD_TOO_LARGE),
@@ -95,7 +96,7 @@ async def test_others_have_a_turn_for_every_piece_of_blank_lines(unit: bytes) ->
     ],
 )
 async def test_document_is_refused_before_all_of_it_was_walked(unit: bytes, wanted: Code) -> None:
-    """As soon as it is nested too deeply, or has too many values."""
+    """As soon as it is sure that it does not end, or has too many values."""
     body = b"[" + unit * (8 * MIB // len(unit))
     turns, code = await count_turns(body, is_ndjson=False)
     assert code is wanted
