@@ -67,10 +67,10 @@ def test_status_says_what_waits(nonito: Nonito, tmp_path: Path) -> None:
     spool(tmp_path, make_rows(3), make_rows(4))
     ended = nonito("spool", "status", settings=settings(tmp_path))
     head, line = succeed(ended).splitlines()
-    assert head.split() == ["FILE", "EVENTS", "BYTES", "OLDEST", "DAMAGED"]
-    name, events, size, oldest, damaged = line.split()
+    assert head.split() == ["FILE", "EVENTS", "BYTES", "OLDEST", "DAMAGED", "MISSING"]
+    name, events, size, oldest, damaged, missing = line.split()
     assert (tmp_path / name).is_file()
-    assert (events, damaged) == ("7", "0")
+    assert (events, damaged, missing) == ("7", "0", "0")
     assert int(size) > 7 * 40
     assert abs((datetime.now().astimezone() - datetime.fromisoformat(oldest)).total_seconds()) < 60
     assert ended.stderr == f"7 events wait in {tmp_path}.\n"

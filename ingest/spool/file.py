@@ -37,11 +37,14 @@ class SpoolFile:
         self._hidden: set[int] = set()  # quarantined, or removed where nothing can be written
         self._start_id = 0
         self._is_damaged = False
+        self._missing_before_events = 0
         self.is_writable = True
         self.events = 0
         """In batches that are neither removed nor quarantined."""
         self.damaged_events = 0
-        """In batches that are quarantined."""
+        """In batches that are quarantined, or of which nothing is left."""
+        self.missing_events = 0
+        """Those of them that nobody missed before this process adopted the file."""
         self.oldest_ms: int | None = None
         """When the oldest batch was appended, in Unix ms; None when nothing is left to be read."""
 
@@ -50,6 +53,7 @@ class SpoolFile:
         """Make a new file, durably; leave nothing behind if that fails."""
         path, lock = lock_new_name(directory, storage.new_name)
         try:
+            lock.tally.write(0)
             return cls(storage.create(path), lock)
         except BaseException:
             lock.release()
@@ -59,11 +63,12 @@ class SpoolFile:
     def adopt(cls, stored: StorageFile, lock: FileLock) -> Self:
         """Open what another process left; `oldest_ms` is None if nothing is left in it."""
         file = cls(stored, lock)
-        if stored.is_cut_off:
-            file._is_damaged = True
-            return file
         try:
-            file._load()
+            if stored.is_cut_off:
+                file._is_damaged = True
+            else:
+                file._recover()
+            file._look_for_missing()
         except BaseException:
             file.close()
             raise
@@ -103,6 +108,7 @@ class SpoolFile:
         """Store a batch, and its keys with it; it is on the disk when this returns."""
         entry = self._stored.append(blob, events, dedup_keys)
         self.events += events
+        self._lock.tally.write(self.events)
         if self.oldest_ms is None:
             self.oldest_ms = entry.appended_ms
 
@@ -149,6 +155,7 @@ class SpoolFile:
     def remove(self, gone: Mapping[int, int]) -> None:
         """Forget batches, given by their ids with how many events each has."""
         if self.is_writable:
+            self._lock.tally.write(max(0, self.events - sum(gone.values())))
             try:
                 deleted = self._stored.remove(gone.keys())
                 self.events = max(0, self.events - sum(gone[id_] for id_ in deleted))
@@ -185,7 +192,10 @@ class SpoolFile:
     def release(self) -> None:
         """Leave the file to whoever adopts it next."""
         self.close()
-        self._lock.release()
+        if self.is_writable:
+            self._lock.release()
+        else:
+            self._lock.leave()
 
     def finish(self) -> int:
         """Delete a file of which nothing is left, or keep it as damaged; return what is lost.
@@ -219,19 +229,56 @@ class SpoolFile:
         self.refresh()
         return None
 
+    def _recover(self) -> None:
+        """Find what is in the file, and what its own log would have hidden."""
+        recovery = self._stored.recover()
+        if recovery.is_damaged:
+            log.error("a log in the spool is damaged", file=self.name, pages=recovery.lost_pages)
+        # Without a tally nobody knows what was on those pages.
+        self._is_damaged = recovery.lost_pages > 0 and self._lock.tally.read() is None
+        self._load()
+
     def _load(self) -> None:
         """Count what is in the file."""
         status = self._status()
         if status is not None:
             self._hidden = set(status.quarantined)
-            self._is_damaged |= bool(status.quarantined)
-            self.damaged_events = status.quarantined_events
+            self._is_damaged |= bool(status.quarantined or status.missing_events)
+            self._missing_before_events = status.missing_events
+            self.damaged_events = status.quarantined_events + status.missing_events
             self.events = status.waiting_events
         elif self.is_open:
-            self.events = sum(entry.events for entry in self.entries())
+            self.events = self._walk()
         else:
             return
         self.refresh()
+
+    def _walk(self) -> int:
+        """Return how many events there are by what is found, not by the sum that is kept."""
+        return sum(entry.events for entry in self.entries())
+
+    def _look_for_missing(self) -> None:
+        """Count what the last owner knew to be in the file and what is not there."""
+        expected = self._lock.tally.read()
+        if expected is not None and expected > self.events and self.is_open:
+            self.events = max(self.events, self._walk())
+        self.missing_events = max(0, (expected or 0) - self.events)
+        if self.missing_events:
+            log.error("events are missing in the spool", file=self.name, events=self.missing_events)
+            self._is_damaged = True
+            self.damaged_events += self.missing_events
+            self._note_missing()
+        else:
+            self._lock.tally.write(self.events)
+
+    def _note_missing(self) -> None:
+        """Have the next owner know it, too: from the file, or from the tally as it was."""
+        if self.is_open and self.is_writable:
+            try:
+                self._stored.note_missing(self._missing_before_events + self.missing_events)
+                self._lock.tally.write(self.events)
+            except FAILURES as error:
+                self.fail(error)
 
     def _status(self) -> Status | None:
         """Return the status of the file, also of one that can only be read; None if it has none."""
@@ -264,6 +311,7 @@ class SpoolFile:
         self.damaged_events += entry.events
         self._hide({entry.id: entry.events})
         if self.is_writable:
+            self._lock.tally.write(self.events)
             try:
                 self._stored.quarantine(entry, reason)
             except FAILURES as error:

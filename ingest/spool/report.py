@@ -13,8 +13,9 @@ from typing import Final, NamedTuple
 from ingest.errors import StartupError
 from ingest.events import copy_reader
 from ingest.events.fields import Stored
-from ingest.spool.failures import StorageFailure
+from ingest.spool.failures import StorageDamaged, StorageFailure
 from ingest.spool.formats import STORAGE
+from ingest.spool.lock import is_owned, noted_events
 from ingest.spool.storage import DAMAGED_SUFFIX, Entry, Status, Storage, StorageReader
 
 _PAGE_ENTRIES: Final = 32
@@ -32,6 +33,8 @@ class FileStatus(NamedTuple):
     """When the oldest batch that waits was appended, in Unix time."""
     damaged_events: int
     """Those that are quarantined; in a file that is kept as `*.damaged`, all that are left."""
+    missing_events: int
+    """Those that were in the file and are not any more, as far as that is known."""
     is_readable: bool
 
 
@@ -43,6 +46,8 @@ class Export:
         self._storage = storage
         self.damaged_events = 0
         """Events that are not among those that were yielded, for they can't be read."""
+        self.missing_events = 0
+        """Events that are not, for the files do not have them any more."""
         self.unreadable_files: list[str] = []
         """Files of which a part can't be read, with an unknown number of events."""
 
@@ -56,6 +61,8 @@ class Export:
 
     def _events(self, path: Path) -> Iterator[Stored]:
         with closing(self._storage.reader(path)) as reader:
+            expected = _recover(path, reader)
+            self.missing_events += _missing(_count(reader), expected)
             for entry in _entries(reader):
                 for row in self._rows(reader, entry):
                     try:
@@ -88,14 +95,44 @@ def _status(path: Path, storage: Storage) -> FileStatus:
     try:
         with closing(storage.reader(path)) as reader:
             size = reader.disk_bytes
-            found = reader.status()
+            expected = _recover(path, reader)
+            found = _count(reader)
             oldest_ms = _oldest_ms(reader, found)
     except StorageFailure:
-        return FileStatus(path.name, 0, size, None, 0, is_readable=False)
+        return FileStatus(path.name, 0, size, None, 0, 0, is_readable=False)
+    missing = _missing(found, expected)
     if path.suffix == DAMAGED_SUFFIX:
-        return FileStatus(path.name, 0, size, None, found.events, is_readable=True)
+        return FileStatus(path.name, 0, size, None, found.events, missing, is_readable=True)
     waiting, quarantined = found.waiting_events, found.quarantined_events
-    return FileStatus(path.name, waiting, size, oldest_ms, quarantined, is_readable=True)
+    return FileStatus(path.name, waiting, size, oldest_ms, quarantined, missing, is_readable=True)
+
+
+def _recover(path: Path, reader: StorageReader) -> int:
+    """Have everything found in a file that nobody owns; return how many events it should hold.
+
+    That is 0 if it is not known, and for a file that belongs to somebody, who looks after it.
+    """
+    if is_owned(path):
+        return 0
+    expected = noted_events(path)
+    reader.recover()
+    if is_owned(path) or not path.exists():
+        reader.close()  # somebody adopted it meanwhile
+        return 0
+    return expected or 0
+
+
+def _count(reader: StorageReader) -> Status:
+    """Return how much is in a file, by its batches if what sums them up is damaged."""
+    try:
+        return reader.status()
+    except StorageDamaged:
+        return Status(sum(entry.events for entry in _entries(reader)), {})
+
+
+def _missing(found: Status, expected: int) -> int:
+    """Return how many events are missing, known to the file itself or not yet."""
+    return found.missing_events + max(0, expected - found.waiting_events)
 
 
 def _oldest_ms(reader: StorageReader, found: Status) -> int | None:
