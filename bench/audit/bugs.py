@@ -332,4 +332,5 @@ BUGS: Final[dict[str, Bug]] = {
     ),
     "no-crc": Bug(spool_bugs.no_crc, ("spool-damage",), ("nothing-else",)),
     "damage-blocks": Bug(spool_bugs.damage_blocks, ("spool-damage",), ("spool-drains",)),
+    "wal-trusted": Bug(spool_bugs.wal_trusted, ("spool-log-bit", "spool-log-cut"), ("loss-told",)),
 }
