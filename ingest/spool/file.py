@@ -9,7 +9,7 @@ file and is never returned, and the file is kept for a person in the end.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final, Self, TypeVar
+from typing import Self, TypeVar
 
 import structlog
 
@@ -18,14 +18,11 @@ from ingest.spool.batch import BatchRef, SpooledBatch
 from ingest.spool.failures import FAILURES, StorageDamaged, describe
 from ingest.spool.lock import FileLock, lock_new_name
 from ingest.spool.storage import DedupKey, Entry, Place, PlacedKey, Status, Storage, StorageFile
+from ingest.spool.walk import walk
 
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
-
-_PAGE_ENTRIES: Final = 32
-_SKIPS_MAX: Final = 1_000
-"""How many ids are tried behind one that can't be read; a page holds some dozens of batches."""
 
 
 class SpoolFile:
@@ -131,20 +128,9 @@ class SpoolFile:
 
     def entries(self) -> Iterator[Entry]:
         """Yield the batches that are left in the order of appending; skip what can't be read."""
-        last_id, skips = self._start_id, 0
-        while skips < _SKIPS_MAX:
-            try:
-                page = self._stored.entries(last_id, 1 if self._is_damaged else _PAGE_ENTRIES)
-            except StorageDamaged as damage:
-                self._note_damage(damage)
-                if not self.is_open:
-                    return
-                last_id, skips = last_id + 1, skips + 1
-                continue
-            if not page:
-                return
-            last_id = page[-1].id
-            yield from (entry for entry in page if entry.id not in self._hidden)
+        for entry in walk(self._stored, self._start_id, self._note_damage):
+            if entry.id not in self._hidden:
+                yield entry
 
     def read(self, entry: Entry) -> SpooledBatch | None:
         """Return a batch; None if it is damaged, and then it has been quarantined."""

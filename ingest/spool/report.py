@@ -8,7 +8,7 @@ export or not.
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from ingest.errors import StartupError
 from ingest.events import copy_reader
@@ -17,8 +17,7 @@ from ingest.spool.failures import StorageDamaged, StorageFailure
 from ingest.spool.formats import STORAGE
 from ingest.spool.lock import is_owned, noted_events
 from ingest.spool.storage import DAMAGED_SUFFIX, Entry, Status, Storage, StorageReader
-
-_PAGE_ENTRIES: Final = 32
+from ingest.spool.walk import walk
 
 
 class FileStatus(NamedTuple):
@@ -36,6 +35,7 @@ class FileStatus(NamedTuple):
     missing_events: int
     """Those that were in the file and are not any more, as far as that is known."""
     is_readable: bool
+    """Whether nothing was met that can't be read; batches are not looked at."""
 
 
 class Export:
@@ -62,13 +62,16 @@ class Export:
     def _events(self, path: Path) -> Iterator[Stored]:
         with closing(self._storage.reader(path)) as reader:
             expected = _recover(path, reader)
-            self.missing_events += _missing(_count(reader), expected)
-            for entry in _entries(reader):
+            damages: list[StorageDamaged] = []
+            self.missing_events += _missing(_count(reader, damages), expected)
+            for entry in walk(reader, 0, damages.append):
                 for row in self._rows(reader, entry):
                     try:
                         yield copy_reader.decode(row)
                     except ValueError:
                         self.damaged_events += 1
+            if damages:
+                raise damages[0]
 
     def _rows(self, reader: StorageReader, entry: Entry) -> list[bytes]:
         try:
@@ -92,19 +95,20 @@ def export(directory: Path, storage: Storage = STORAGE) -> Export:
 
 def _status(path: Path, storage: Storage) -> FileStatus:
     size = 0
+    damages: list[StorageDamaged] = []
     try:
         with closing(storage.reader(path)) as reader:
             size = reader.disk_bytes
             expected = _recover(path, reader)
-            found = _count(reader)
-            oldest_ms = _oldest_ms(reader, found)
+            found = _count(reader, damages)
+            oldest_ms = _oldest_ms(reader, found, damages)
     except StorageFailure:
         return FileStatus(path.name, 0, size, None, 0, 0, is_readable=False)
-    missing = _missing(found, expected)
+    missing, is_readable = _missing(found, expected), not damages
     if path.suffix == DAMAGED_SUFFIX:
-        return FileStatus(path.name, 0, size, None, found.events, missing, is_readable=True)
+        return FileStatus(path.name, 0, size, None, found.events, missing, is_readable)
     waiting, quarantined = found.waiting_events, found.quarantined_events
-    return FileStatus(path.name, waiting, size, oldest_ms, quarantined, missing, is_readable=True)
+    return FileStatus(path.name, waiting, size, oldest_ms, quarantined, missing, is_readable)
 
 
 def _recover(path: Path, reader: StorageReader) -> int:
@@ -122,12 +126,13 @@ def _recover(path: Path, reader: StorageReader) -> int:
     return expected or 0
 
 
-def _count(reader: StorageReader) -> Status:
+def _count(reader: StorageReader, damages: list[StorageDamaged]) -> Status:
     """Return how much is in a file, by its batches if what sums them up is damaged."""
     try:
         return reader.status()
-    except StorageDamaged:
-        return Status(sum(entry.events for entry in _entries(reader)), {})
+    except StorageDamaged as damage:
+        damages.append(damage)
+        return Status(sum(entry.events for entry in walk(reader, 0, damages.append)), {})
 
 
 def _missing(found: Status, expected: int) -> int:
@@ -135,17 +140,10 @@ def _missing(found: Status, expected: int) -> int:
     return found.missing_events + max(0, expected - found.waiting_events)
 
 
-def _oldest_ms(reader: StorageReader, found: Status) -> int | None:
+def _oldest_ms(reader: StorageReader, found: Status, damages: list[StorageDamaged]) -> int | None:
     """Return when the oldest batch that waits was appended; None if none waits."""
-    waiting = (each.appended_ms for each in _entries(reader) if each.id not in found.quarantined)
-    return next(waiting, None)
-
-
-def _entries(reader: StorageReader) -> Iterator[Entry]:
-    last_id = 0
-    while page := reader.entries(last_id, _PAGE_ENTRIES):
-        yield from page
-        last_id = page[-1].id
+    entries = walk(reader, 0, damages.append)
+    return next((each.appended_ms for each in entries if each.id not in found.quarantined), None)
 
 
 def _paths(directory: Path, storage: Storage) -> list[Path]:

@@ -80,6 +80,10 @@ class StorageReader(Protocol):
     """
 
     @property
+    def is_open(self) -> bool:
+        """Whether it holds descriptors."""
+
+    @property
     def disk_bytes(self) -> int:
         """What the file, and what stands beside it, takes on the disk. Does not open it."""
 
@@ -127,10 +131,6 @@ class StorageFile(StorageReader, Protocol):
     @property
     def path(self) -> Path:
         """Where the file is."""
-
-    @property
-    def is_open(self) -> bool:
-        """Whether it holds descriptors."""
 
     @property
     def is_cut_off(self) -> bool:

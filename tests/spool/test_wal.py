@@ -104,10 +104,10 @@ def bits_of(size: int) -> Iterator[int]:
     numbers = random.Random(SEED)
     frame = HEADER_BYTES + numbers.randrange(size // FRAME_BYTES) * FRAME_BYTES
     for begin, length, count in (
-        (0, HEADER_BYTES, 20),
-        (HEADER_BYTES, FRAME_HEAD_BYTES, 15),
-        (frame, FRAME_HEAD_BYTES, 15),
-        (HEADER_BYTES, size - HEADER_BYTES, 50),
+        (0, HEADER_BYTES, 12),
+        (HEADER_BYTES, FRAME_HEAD_BYTES, 12),
+        (frame, FRAME_HEAD_BYTES, 12),
+        (HEADER_BYTES, size - HEADER_BYTES, 30),
     ):
         yield from (8 * begin + numbers.randrange(8 * length) for _ in range(count))
 
@@ -271,7 +271,7 @@ def test_running_server_is_no_damage(tmp_path: Path) -> None:
     """It appends, removes and checkpoints as fast as it can; status and export never complain."""
     with appending_process(tmp_path) as process:
         process.wait_for(5)
-        for _ in range(10):
+        for _ in range(6):
             for file in status(tmp_path):
                 assert (file.damaged_events, file.missing_events) == (0, 0)
                 assert file.is_readable
@@ -285,7 +285,7 @@ def test_running_server_is_no_damage(tmp_path: Path) -> None:
 
 def test_killed_processes_are_no_damage(tmp_path: Path) -> None:
     """Whenever it was: between an append and its tally, a tally and its removal."""
-    for n in range(12):
+    for n in range(8):
         directory = tmp_path / str(n)
         with appending_process(directory) as process:
             process.wait_for(3 + 7 * n)
