@@ -126,9 +126,9 @@ class SpoolFile:
                 return self._read(entry, bytes) or b""
         return b""
 
-    def entries(self) -> Iterator[Entry]:
+    def entries(self, after_id: int = 0) -> Iterator[Entry]:
         """Yield the batches that are left in the order of appending; skip what can't be read."""
-        for entry in walk(self._stored, self._start_id, self._note_damage):
+        for entry in walk(self._stored, max(self._start_id, after_id), self._note_damage):
             if entry.id not in self._hidden:
                 yield entry
 
