@@ -3,7 +3,8 @@
 What `append` and `remove` did is on the disk when they return. After a failure the file is never
 written again. It is still read, and what is removed from it is remembered in memory until the whole
 file can go; if the process dies before that, those batches are replayed once more, which their ids
-make harmless. A batch that does not come back as it was appended is quarantined: it stays in the
+make harmless. How many events are in it is noted in its lock, so that whoever adopts it knows what
+is missing. A batch that does not come back as it was appended is quarantined: it stays in the
 file and is never returned, and the file is kept for a person in the end.
 """
 
