@@ -34,9 +34,10 @@ class Tally:
 
     def write(self, events: int) -> None:
         """Note how many events the file holds."""
-        try:
-            os.pwrite(self._descriptor, _record(events), 0)
-        except OSError:
+        record, written = _record(events), 0
+        with suppress(OSError):
+            written = os.pwrite(self._descriptor, record, 0)
+        if written < len(record):
             with suppress(OSError):
                 os.ftruncate(self._descriptor, 0)  # none, rather than an old one
 
