@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 import subprocess
 from collections.abc import Sequence
 from datetime import datetime
@@ -67,10 +68,10 @@ def test_status_says_what_waits(nonito: Nonito, tmp_path: Path) -> None:
     spool(tmp_path, make_rows(3), make_rows(4))
     ended = nonito("spool", "status", settings=settings(tmp_path))
     head, line = succeed(ended).splitlines()
-    assert head.split() == ["FILE", "EVENTS", "BYTES", "OLDEST", "DAMAGED"]
-    name, events, size, oldest, damaged = line.split()
+    assert head.split() == ["FILE", "EVENTS", "BYTES", "OLDEST", "DAMAGED", "MISSING"]
+    name, events, size, oldest, damaged, missing = line.split()
     assert (tmp_path / name).is_file()
-    assert (events, damaged) == ("7", "0")
+    assert (events, damaged, missing) == ("7", "0", "0")
     assert int(size) > 7 * 40
     assert abs((datetime.now().astimezone() - datetime.fromisoformat(oldest)).total_seconds()) < 60
     assert ended.stderr == f"7 events wait in {tmp_path}.\n"
@@ -144,6 +145,32 @@ async def test_both_work_while_a_server_has_the_spool(tmp_path: Path) -> None:
     assert sum(len(batch.rows) for batch in batches) == 10
     await held.remove(batches)
     await held.close()
+
+
+async def leave_killed(directory: Path, *batches: Sequence[bytes]) -> None:
+    """Leave a directory as a server does that is killed, and half of what its log holds."""
+    held = open_spool(directory / "running")
+    await held.open()
+    for batch in batches:
+        await held.append(batch)
+    shutil.copytree(directory / "running", directory / "killed")
+    await held.close()
+    (log,) = (directory / "killed").glob("*-wal")
+    with log.open("r+b") as file:
+        file.truncate(log.stat().st_size // 2)
+
+
+def test_missing_events_are_told_of(nonito: Nonito, tmp_path: Path) -> None:
+    """By both, file by file; the exit code of an export is 1."""
+    asyncio.run(leave_killed(tmp_path, *(make_rows(2) for _ in range(20))))
+    killed = settings(tmp_path / "killed")
+    _, line = succeed(nonito("spool", "status", settings=killed)).splitlines()
+    _, events, *_, damaged, missing = line.split()
+    assert int(events) + int(missing) == 40
+    assert (damaged, int(missing) > 0) == ("0", True)
+    ended = nonito("spool", "export", settings=killed)
+    assert (ended.returncode, len(ended.stdout.splitlines())) == (1, int(events))
+    assert f"{missing} are missing" in ended.stderr
 
 
 def test_damaged_events_are_left_out_and_told_of(nonito: Nonito, tmp_path: Path) -> None:

@@ -338,4 +338,5 @@ BUGS: Final[dict[str, Bug]] = {
         spool_bugs.foreign_spool_is_replayed, ("another-database",), ("stored-once",)
     ),
     "damage-blocks": Bug(spool_bugs.damage_blocks, ("spool-damage",), ("spool-drains",)),
+    "wal-trusted": Bug(spool_bugs.wal_trusted, ("spool-log-bit", "spool-log-cut"), ("loss-told",)),
 }

@@ -7,7 +7,7 @@ from typing import Final
 
 import asyncpg
 
-from bench.audit import link_faults, postgres_faults, server_faults
+from bench.audit import link_faults, postgres_faults, server_faults, spool_faults
 from bench.audit.clients import Traffic
 from bench.audit.faults import Fault, draw
 from bench.audit.plan import AuditPlan, AuditProgress, AuditResult, OnAuditProgress
@@ -16,7 +16,12 @@ from bench.audit.spool_disk import SPOOL_BYTES_MAX
 from bench.audit.system import System
 from bench.errors import BenchError
 
-FAULTS: Final = (*server_faults.FAULTS, *postgres_faults.FAULTS, *link_faults.FAULTS)
+FAULTS: Final = (
+    *server_faults.FAULTS,
+    *postgres_faults.FAULTS,
+    *link_faults.FAULTS,
+    *spool_faults.FAULTS,
+)
 _PAUSE_S: Final = 0.25
 _TICK_S: Final = 0.1
 _AHEAD: Final = 0.02

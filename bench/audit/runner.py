@@ -9,7 +9,7 @@ from random import Random
 from typing import Final
 
 from bench import machine, servers
-from bench.audit import quiesce
+from bench.audit import quiesce, spool_faults
 from bench.audit.checker import check
 from bench.audit.clients import Client, Traffic
 from bench.audit.faults import OVERLOADED
@@ -107,6 +107,9 @@ async def _check(system: System, result: AuditResult, observed: Observed) -> Non
     excuses = {fault.name: fault.excuses for fault in FAULTS} | {SPOOL_FULL: OVERLOADED}
     stored = await quiesce.stored(system) if observed.is_drained else None
     findings, result.counts = await asyncio.to_thread(check, history, stored, excuses)
+    told = await asyncio.to_thread(spool_faults.told_events, system.server.log_path, system.spool)
+    if result.counts.damaged > told:
+        findings.add("loss-told", f"{result.counts.damaged} events are lost, {told} were told of")
     result.sent = len(history.records)
     result.verdicts = reach(findings, observed)
     result.timings_s["judging"] = time.monotonic() - begin_s

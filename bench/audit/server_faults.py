@@ -22,7 +22,8 @@ _PASSAGES_MAX: Final = 40
 _ROOM_BYTES_MAX: Final = 200_000
 
 
-async def _start(system: System, random: Random) -> None:
+async def start(system: System, random: Random) -> None:
+    """Start the server, and mostly wait until it listens."""
     system.server.spawn()
     if random.random() > _HASTE:
         await system.server.wait_until_listening(LISTEN_TIMEOUT_S)
@@ -39,7 +40,7 @@ class ServerKill(Fault):
         """Kill -9, sometimes while it starts."""
         system.server.kill()
         await asyncio.sleep(random.uniform(0, _DOWN_S))
-        await _start(system, random)
+        await start(system, random)
 
 
 class BothKill(Fault):
@@ -53,7 +54,7 @@ class BothKill(Fault):
         """Kill -9 of both."""
         await asyncio.gather(system.database.kill(), asyncio.to_thread(system.server.kill))
         await asyncio.sleep(random.uniform(0, _DOWN_S))
-        await asyncio.gather(system.database.start(), _start(system, random))
+        await asyncio.gather(system.database.start(), start(system, random))
 
 
 class ServerTerminate(Fault):
@@ -71,7 +72,7 @@ class ServerTerminate(Fault):
             await asyncio.sleep(random.uniform(0, _OUTAGE_S))
         await system.terminate_server()
         system.proxy.allow()
-        await _start(system, random)
+        await start(system, random)
 
 
 class Failpoint(Fault):
@@ -123,7 +124,7 @@ class OutageKill(Fault):
         system.server.kill()
         if random.random() < 0.5:  # noqa: PLR2004 - either order
             system.proxy.allow()
-        await _start(system, random)
+        await start(system, random)
         system.proxy.allow()
 
 
@@ -192,7 +193,7 @@ class SpoolDamage(Fault):
             for token in TOKEN.findall(batch):
                 system.recorder.damaged(token.decode())
         system.proxy.allow()
-        await _start(system, random)
+        await start(system, random)
 
 
 class Stall(Fault):

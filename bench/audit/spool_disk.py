@@ -8,6 +8,7 @@ from random import Random
 from typing import Final
 
 from ingest.spool import report as spool_report
+from ingest.spool.failures import StorageDamaged
 from ingest.spool.formats import STORAGE
 from ingest.spool.storage import DAMAGED_SUFFIX
 
@@ -53,8 +54,10 @@ class SpoolDisk:
 
         In a file that nobody has open, and behind its log, which has sums of its own.
         """
-        for path in self._files():
-            with closing(STORAGE.open(path)) as file:
+        for path in self.files():
+            blob = b""
+            with closing(STORAGE.open(path)) as file, suppress(StorageDamaged):
+                file.recover()
                 spoilt = file.status().quarantined
                 entries = [each for each in file.entries(0, _ENTRIES_MAX) if each.id not in spoilt]
                 blob = file.read(random.choice(entries)) if entries else b""
@@ -102,7 +105,7 @@ class SpoolDisk:
         """Return everything in the directory that is the spool's."""
         return [path for path in self.directory.iterdir() if path.name != _BALLAST]
 
-    def _files(self) -> list[Path]:
+    def files(self) -> list[Path]:
         """Return the spool's files, without what stands beside them, the oldest first."""
         return sorted(path for path in self._all() if STORAGE.file_of(path.name) == path.name)
 

@@ -11,6 +11,7 @@ FRESH_S_MAX: Final = 2.0
 
 INVARIANTS: Final = {
     "stored-once": "every acknowledged event is stored exactly once, under its id",
+    "loss-told": "what the audit's own damage costs is counted, and kept for a person",
     "as-sent": "every stored event is as it was sent, at the time that was told",
     "nothing-else": "nothing is stored that was not sent",
     "refused-absent": "nothing is stored that was refused",
@@ -25,7 +26,7 @@ INVARIANTS: Final = {
     "memory-bounded": "the server stays below 300 MB",
     "stays-up": "the server ends when it is told to, and only then",
 }
-TABLE: Final = frozenset({"stored-once", "as-sent", "nothing-else", "refused-absent"})
+TABLE: Final = frozenset({"stored-once", "loss-told", "as-sent", "nothing-else", "refused-absent"})
 """The invariants that can't be judged while events may still come out of the spool."""
 
 

@@ -27,7 +27,7 @@ from ingest.spool.owner import Owner
 from ingest.spool.report import Export, FileStatus
 from ingest.store import identity
 
-_HEADING: Final = ("FILE", "EVENTS", "BYTES", "OLDEST", "DAMAGED")
+_HEADING: Final = ("FILE", "EVENTS", "BYTES", "OLDEST", "DAMAGED", "MISSING")
 _UNUSUAL: Final = re.compile(r"[^ -~]")
 
 
@@ -39,11 +39,12 @@ def spool_group() -> None:
 @spool_group.command("status")
 @click.pass_context
 def show_status(context: click.Context) -> None:
-    """Say what waits, file by file: events, size, since when, and how many are damaged.
+    """Say what waits, file by file: events, size, since when, how many are damaged or missing.
 
     A server brings to Postgres by itself what it spooled, and what servers that are gone left
-    behind. Files named *.damaged are kept for a person to look at. The spool belongs to one
-    database; files of another one, whose id their names end with, are left alone.
+    behind. Files named *.damaged are kept for a person to look at. An event is missing when the
+    disk has lost it without a trace. The spool belongs to one database; files of another one, whose
+    id their names end with, are left alone.
     """
     directory = _directory(context)
     files = spool_report.status(directory)
@@ -65,7 +66,8 @@ def _ownership(found: Owner | None, files: Sequence[FileStatus]) -> Iterator[str
 def _as_row(file: FileStatus) -> tuple[str, ...]:
     oldest = None if file.oldest_ms is None else _moment(file.oldest_ms)
     damaged = str(file.damaged_events) if file.is_readable else "unreadable"
-    return file.name, str(file.events), str(file.bytes), second(oldest), damaged
+    missing = str(file.missing_events)
+    return file.name, str(file.events), str(file.bytes), second(oldest), damaged, missing
 
 
 def _moment(unix_ms: int) -> datetime | None:
@@ -84,14 +86,14 @@ def export_events(context: click.Context) -> None:
     one was sent, and with idempotency_key, a hash, if a key was. They stay in the spool, and will
     be in Postgres under the same ids. Sent to a server again by their ids they are stored once, but
     their keys are not known there until the spool itself is replayed. What is damaged is left out
-    and told of; the exit code is 1 then.
+    and told of, and so is what is missing; the exit code is 1 then.
     """
     output = sys.stdout.buffer  # JSON is UTF-8, whatever the terminal's encoding
     export = spool_report.export(_directory(context))
     for event in export:
         output.write(_line(event).encode())
     output.flush()
-    if export.damaged_events or export.unreadable_files:
+    if export.damaged_events or export.missing_events or export.unreadable_files:
         click.echo(_left_out(export), err=True)
         sys.exit(1)
 
@@ -100,7 +102,8 @@ def _left_out(export: Export) -> str:
     files = (
         f", and what {', '.join(export.unreadable_files)} holds" if export.unreadable_files else ""
     )
-    return f"nonito: {export.damaged_events} damaged events were left out{files}"
+    missing = f", {export.missing_events} are missing" if export.missing_events else ""
+    return f"nonito: {export.damaged_events} damaged events were left out{missing}{files}"
 
 
 @spool_group.command("adopt")

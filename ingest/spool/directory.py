@@ -116,8 +116,8 @@ class SpoolDirectory:
         while self._may_adopt() and time.monotonic() < stop_s:
             if file := self._orphans.adopt_oldest():
                 self._files.add(file)
-                self._recovered_events += file.events
-                self._damaged_before_events += file.damaged_events
+                self._recovered_events += file.events + file.missing_events
+                self._damaged_before_events += file.damaged_events - file.missing_events
             self._files.finish()
             self._files.close_idle()
         self._publish()
@@ -345,7 +345,7 @@ class SpoolDirectory:
             bytes=used_bytes,
             oldest_ms=min(oldest_ms, default=None),
             damaged_events=damaged_events,
-            recovered_events=self._recovered_events,
+            recovered_events=self._recovered_events + files.unforeseen_events,
             newly_damaged_events=damaged_events - self._damaged_before_events,
             has_room=self._trouble is None,
             has_dedup_keys=any(file.has_dedup_keys for file in files),

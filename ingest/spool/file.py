@@ -3,13 +3,14 @@
 What `append` and `remove` did is on the disk when they return. After a failure the file is never
 written again. It is still read, and what is removed from it is remembered in memory until the whole
 file can go; if the process dies before that, those batches are replayed once more, which their ids
-make harmless. A batch that does not come back as it was appended is quarantined: it stays in the
+make harmless. How many events are in it is noted in its lock, so that whoever adopts it knows what
+is missing. A batch that does not come back as it was appended is quarantined: it stays in the
 file and is never returned, and the file is kept for a person in the end.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final, Self, TypeVar
+from typing import Self, TypeVar
 from uuid import UUID
 
 import structlog
@@ -19,14 +20,11 @@ from ingest.spool.batch import BatchRef, SpooledBatch
 from ingest.spool.failures import FAILURES, StorageDamaged, describe
 from ingest.spool.lock import FileLock, lock_new_name
 from ingest.spool.storage import DedupKey, Entry, Place, PlacedKey, Status, Storage, StorageFile
+from ingest.spool.walk import walk
 
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
-
-_PAGE_ENTRIES: Final = 32
-_SKIPS_MAX: Final = 1_000
-"""How many ids are tried behind one that can't be read; a page holds some dozens of batches."""
 
 
 class SpoolFile:
@@ -38,13 +36,16 @@ class SpoolFile:
         self._hidden: set[int] = set()  # quarantined, or removed where nothing can be written
         self._start_id = 0
         self._is_damaged = False
+        self._missing_before_events = 0
         self.is_writable = True
         self.is_gone = False
         """Whether somebody deleted it: what it holds can be read as long as it is open."""
         self.events = 0
         """In batches that are neither removed nor quarantined."""
         self.damaged_events = 0
-        """In batches that are quarantined."""
+        """In batches that are quarantined, or of which nothing is left."""
+        self.missing_events = 0
+        """Those of them that nobody missed before this process adopted the file."""
         self.oldest_ms: int | None = None
         """When the oldest batch was appended, in Unix ms; None when nothing is left to be read."""
 
@@ -53,6 +54,7 @@ class SpoolFile:
         """Make a new file, durably; leave nothing behind if that fails."""
         path, lock = lock_new_name(directory, lambda: storage.new_name(database_id))
         try:
+            lock.tally.write(0)
             return cls(storage.create(path), lock)
         except BaseException:
             lock.release()
@@ -62,11 +64,12 @@ class SpoolFile:
     def adopt(cls, stored: StorageFile, lock: FileLock) -> Self:
         """Open what another process left; `oldest_ms` is None if nothing is left in it."""
         file = cls(stored, lock)
-        if stored.is_cut_off:
-            file._is_damaged = True
-            return file
         try:
-            file._load()
+            if stored.is_cut_off:
+                file._is_damaged = True
+            else:
+                file._recover()
+            file._look_for_missing()
         except BaseException:
             file.close()
             raise
@@ -111,6 +114,7 @@ class SpoolFile:
         """Store a batch, and its keys with it; it is on the disk when this returns."""
         entry = self._stored.append(blob, events, dedup_keys)
         self.events += events
+        self._lock.tally.write(self.events)
         if self.oldest_ms is None:
             self.oldest_ms = entry.appended_ms
         return entry
@@ -134,20 +138,9 @@ class SpoolFile:
 
     def entries(self, after_id: int = 0) -> Iterator[Entry]:
         """Yield the batches that are left in the order of appending; skip what can't be read."""
-        last_id, skips = max(self._start_id, after_id), 0
-        while skips < _SKIPS_MAX:
-            try:
-                page = self._stored.entries(last_id, 1 if self._is_damaged else _PAGE_ENTRIES)
-            except StorageDamaged as damage:
-                self._note_damage(damage)
-                if not self.is_open:
-                    return
-                last_id, skips = last_id + 1, skips + 1
-                continue
-            if not page:
-                return
-            last_id = page[-1].id
-            yield from (entry for entry in page if entry.id not in self._hidden)
+        for entry in walk(self._stored, max(self._start_id, after_id), self._note_damage):
+            if entry.id not in self._hidden:
+                yield entry
 
     def read(self, entry: Entry) -> SpooledBatch | None:
         """Return a batch; None if it is damaged, and then it has been quarantined."""
@@ -158,6 +151,7 @@ class SpoolFile:
     def remove(self, gone: Mapping[int, int]) -> None:
         """Forget batches, given by their ids with how many events each has."""
         if self.is_writable:
+            self._lock.tally.write(max(0, self.events - sum(gone.values())))
             try:
                 deleted = self._stored.remove(gone.keys())
                 self.events = max(0, self.events - sum(gone[id_] for id_ in deleted))
@@ -194,7 +188,10 @@ class SpoolFile:
     def release(self) -> None:
         """Leave the file to whoever adopts it next."""
         self.close()
-        self._lock.release()
+        if self.is_writable:
+            self._lock.release()
+        else:
+            self._lock.leave()
 
     def finish(self) -> int:
         """Delete a file of which nothing is left, or keep it as damaged; return what is lost.
@@ -228,19 +225,56 @@ class SpoolFile:
         self.refresh()
         return None
 
+    def _recover(self) -> None:
+        """Find what is in the file, and what its own log would have hidden."""
+        recovery = self._stored.recover()
+        if recovery.is_damaged:
+            log.error("a log in the spool is damaged", file=self.name, pages=recovery.lost_pages)
+        # Without a tally nobody knows what was on those pages.
+        self._is_damaged = recovery.lost_pages > 0 and self._lock.tally.read() is None
+        self._load()
+
     def _load(self) -> None:
         """Count what is in the file."""
         status = self._status()
         if status is not None:
             self._hidden = set(status.quarantined)
-            self._is_damaged |= bool(status.quarantined)
-            self.damaged_events = status.quarantined_events
+            self._is_damaged |= bool(status.quarantined or status.missing_events)
+            self._missing_before_events = status.missing_events
+            self.damaged_events = status.quarantined_events + status.missing_events
             self.events = status.waiting_events
         elif self.is_open:
-            self.events = sum(entry.events for entry in self.entries())
+            self.events = self._walk()
         else:
             return
         self.refresh()
+
+    def _walk(self) -> int:
+        """Return how many events there are by what is found, not by the sum that is kept."""
+        return sum(entry.events for entry in self.entries())
+
+    def _look_for_missing(self) -> None:
+        """Count what the last owner knew to be in the file and what is not there."""
+        expected = self._lock.tally.read()
+        if expected is not None and expected > self.events and self.is_open:
+            self.events = max(self.events, self._walk())
+        self.missing_events = max(0, (expected or 0) - self.events)
+        if self.missing_events:
+            log.error("events are missing in the spool", file=self.name, events=self.missing_events)
+            self._is_damaged = True
+            self.damaged_events += self.missing_events
+            self._note_missing()
+        else:
+            self._lock.tally.write(self.events)
+
+    def _note_missing(self) -> None:
+        """Have the next owner know it, too: from the file, or from the tally as it was."""
+        if self.is_open and self.is_writable:
+            try:
+                self._stored.note_missing(self._missing_before_events + self.missing_events)
+                self._lock.tally.write(self.events)
+            except FAILURES as error:
+                self.fail(error)
 
     def _status(self) -> Status | None:
         """Return the status of the file, also of one that can only be read; None if it has none."""
@@ -273,6 +307,7 @@ class SpoolFile:
         self.damaged_events += entry.events
         self._hide({entry.id: entry.events})
         if self.is_writable:
+            self._lock.tally.write(self.events)
             try:
                 self._stored.quarantine(entry, reason)
             except FAILURES as error:

@@ -27,6 +27,8 @@ class HeldFiles:
         """The one that is appended to."""
         self.lost_events = 0
         """In files that were kept as damaged."""
+        self.unforeseen_events = 0
+        """Those of them that nobody had counted before."""
 
     def __len__(self) -> int:
         return len(self._files)
@@ -84,8 +86,11 @@ class HeldFiles:
         for file in [each for each in self if each.oldest_ms is None]:
             if file is self.newest:
                 self.newest = None
+            counted = file.events + file.damaged_events
             try:
-                self.lost_events += file.finish()
+                lost = file.finish()
+                self.lost_events += lost
+                self.unforeseen_events += max(0, lost - counted)
                 del self._files[file.name]
             except FAILURES as error:
                 self.complain(file.name, error)

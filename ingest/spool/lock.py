@@ -7,9 +7,12 @@ on it, those of a storage too.
 
 import fcntl
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Self
+
+from ingest.spool.tally import Tally
 
 SUFFIX: Final = ".lock"
 _MODE: Final = 0o600
@@ -22,6 +25,7 @@ class FileLock:
     def __init__(self, path: Path, descriptor: int) -> None:
         self._path = path
         self._descriptor = descriptor
+        self.tally = Tally(descriptor)
 
     @classmethod
     def acquire(cls, path: Path) -> Self | None:
@@ -38,6 +42,10 @@ class FileLock:
             raise
         os.close(descriptor)
         return None
+
+    def leave(self) -> None:
+        """Let the next process have it, with the tally as it is."""
+        os.close(self._descriptor)
 
     def release(self) -> None:
         """Let the next process have it; leaves no lock file behind."""
@@ -56,9 +64,42 @@ def lock_new_name(directory: Path, new_name: Callable[[], str]) -> tuple[Path, F
     raise BlockingIOError
 
 
-def _lock(descriptor: int) -> bool:
+def is_owned(path: Path) -> bool:
+    """Whether a living process owns `path`. May raise OSError.
+
+    For a moment it keeps others from becoming the owner; they try again.
+    """
+    with _existing(path) as descriptor:
+        return descriptor is not None and not _lock(descriptor, fcntl.LOCK_SH)
+
+
+def noted_events(path: Path) -> int | None:
+    """Return how many events the last owner of `path` noted; None if it did not end by a kill.
+
+    May raise OSError.
+    """
+    with _existing(path) as descriptor:
+        return None if descriptor is None else Tally(descriptor).read()
+
+
+@contextmanager
+def _existing(path: Path) -> Iterator[int | None]:
+    """Open a lock file that is there."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock_path = path.with_name(path.name + SUFFIX)
+        descriptor = os.open(lock_path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        yield None
+        return
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, how: int = fcntl.LOCK_EX) -> bool:
+    try:
+        fcntl.flock(descriptor, how | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True

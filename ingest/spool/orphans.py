@@ -9,7 +9,7 @@ from ingest.spool import lock
 from ingest.spool.failures import FAILURES, describe
 from ingest.spool.file import SpoolFile
 from ingest.spool.lock import FileLock
-from ingest.spool.storage import Storage
+from ingest.spool.storage import DAMAGED_SUFFIX, Storage
 
 log = structlog.get_logger(__name__)
 
@@ -55,16 +55,23 @@ class Orphans:
         """Return a file that has just been locked; None if only remains of it are left."""
         try:
             if not path.exists():
-                self._storage.open(path).delete()  # its process ended while it deleted it
-                owned.release()
+                self._sweep(path, owned)
                 return None
             file = SpoolFile.adopt(self._storage.open(path), owned)
         except BaseException:
-            owned.release()
+            owned.leave()  # whoever tries again needs the tally
             raise
         if file.events:
             log.info("adopted a file of the spool", file=file.name, events=file.events)
         return file
+
+    def _sweep(self, path: Path, owned: FileLock) -> None:
+        """Delete the remains of a file: its process ended while it deleted it, or somebody did."""
+        missing = owned.tally.read() or 0
+        if missing and not path.with_name(path.name + DAMAGED_SUFFIX).exists():
+            log.error("a file of the spool was deleted by somebody", file=path.name, events=missing)
+        self._storage.open(path).delete()
+        owned.release()
 
     def _complain(self, name: str, error: BaseException) -> None:
         """Log once what is tried again at every look."""

@@ -8,17 +8,17 @@ export or not.
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
 from ingest.errors import StartupError
 from ingest.events import copy_reader
 from ingest.events.fields import Stored
-from ingest.spool.failures import StorageFailure
+from ingest.spool.failures import StorageDamaged, StorageFailure
 from ingest.spool.formats import STORAGE
+from ingest.spool.lock import is_owned, noted_events
 from ingest.spool.storage import DAMAGED_SUFFIX, Entry, Status, Storage, StorageReader
-
-_PAGE_ENTRIES: Final = 32
+from ingest.spool.walk import walk
 
 
 class FileStatus(NamedTuple):
@@ -33,7 +33,10 @@ class FileStatus(NamedTuple):
     """When the oldest batch that waits was appended, in Unix time."""
     damaged_events: int
     """Those that are quarantined; in a file that is kept as `*.damaged`, all that are left."""
+    missing_events: int
+    """Those that were in the file and are not any more, as far as that is known."""
     is_readable: bool
+    """Whether nothing was met that can't be read; batches are not looked at."""
     database_id: UUID | None
     """Which database its events are for, by its name; None for whichever the directory's is."""
 
@@ -46,6 +49,8 @@ class Export:
         self._storage = storage
         self.damaged_events = 0
         """Events that are not among those that were yielded, for they can't be read."""
+        self.missing_events = 0
+        """Events that are not, for the files do not have them any more."""
         self.unreadable_files: list[str] = []
         """Files of which a part can't be read, with an unknown number of events."""
 
@@ -59,12 +64,17 @@ class Export:
 
     def _events(self, path: Path) -> Iterator[Stored]:
         with closing(self._storage.reader(path)) as reader:
-            for entry in _entries(reader):
+            expected = _recover(path, reader)
+            damages: list[StorageDamaged] = []
+            self.missing_events += _missing(_count(reader, damages), expected)
+            for entry in walk(reader, 0, damages.append):
                 for row in self._rows(reader, entry):
                     try:
                         yield copy_reader.decode(row)
                     except ValueError:
                         self.damaged_events += 1
+            if damages:
+                raise damages[0]
 
     def _rows(self, reader: StorageReader, entry: Entry) -> list[bytes]:
         try:
@@ -89,32 +99,57 @@ def export(directory: Path, storage: Storage = STORAGE) -> Export:
 def _status(path: Path, storage: Storage) -> FileStatus:
     database_id = storage.database_of(path.name.removesuffix(DAMAGED_SUFFIX))
     size = 0
+    damages: list[StorageDamaged] = []
     try:
         with closing(storage.reader(path)) as reader:
             size = reader.disk_bytes
-            found = reader.status()
-            oldest_ms = _oldest_ms(reader, found)
+            expected = _recover(path, reader)
+            found = _count(reader, damages)
+            oldest_ms = _oldest_ms(reader, found, damages)
     except StorageFailure:
-        return FileStatus(path.name, 0, size, None, 0, is_readable=False, database_id=database_id)
+        return FileStatus(path.name, 0, size, None, 0, 0, False, database_id)
+    missing, is_readable = _missing(found, expected), not damages
     waiting, damaged = found.waiting_events, found.quarantined_events
     if path.suffix == DAMAGED_SUFFIX:
         waiting, oldest_ms, damaged = 0, None, found.events
     return FileStatus(
-        path.name, waiting, size, oldest_ms, damaged, is_readable=True, database_id=database_id
+        path.name, waiting, size, oldest_ms, damaged, missing, is_readable, database_id
     )
 
 
-def _oldest_ms(reader: StorageReader, found: Status) -> int | None:
+def _recover(path: Path, reader: StorageReader) -> int:
+    """Have everything found in a file that nobody owns; return how many events it should hold.
+
+    That is 0 if it is not known, and for a file that belongs to somebody, who looks after it.
+    """
+    if is_owned(path):
+        return 0
+    expected = noted_events(path)
+    reader.recover()
+    if is_owned(path) or not path.exists():
+        reader.close()  # somebody adopted it meanwhile
+        return 0
+    return expected or 0
+
+
+def _count(reader: StorageReader, damages: list[StorageDamaged]) -> Status:
+    """Return how much is in a file, by its batches if what sums them up is damaged."""
+    try:
+        return reader.status()
+    except StorageDamaged as damage:
+        damages.append(damage)
+        return Status(sum(entry.events for entry in walk(reader, 0, damages.append)), {})
+
+
+def _missing(found: Status, expected: int) -> int:
+    """Return how many events are missing, known to the file itself or not yet."""
+    return found.missing_events + max(0, expected - found.waiting_events)
+
+
+def _oldest_ms(reader: StorageReader, found: Status, damages: list[StorageDamaged]) -> int | None:
     """Return when the oldest batch that waits was appended; None if none waits."""
-    waiting = (each.appended_ms for each in _entries(reader) if each.id not in found.quarantined)
-    return next(waiting, None)
-
-
-def _entries(reader: StorageReader) -> Iterator[Entry]:
-    last_id = 0
-    while page := reader.entries(last_id, _PAGE_ENTRIES):
-        yield from page
-        last_id = page[-1].id
+    entries = walk(reader, 0, damages.append)
+    return next((each.appended_ms for each in entries if each.id not in found.quarantined), None)
 
 
 def _paths(directory: Path, storage: Storage) -> list[Path]:

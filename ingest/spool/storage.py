@@ -42,6 +42,15 @@ class Place(NamedTuple):
     dedup_key: DedupKey
 
 
+class Recovery(NamedTuple):
+    """What had to be done to find everything that is in a file."""
+
+    is_damaged: bool = False
+    """Whether something in it is not as it was written."""
+    lost_pages: int = 0
+    """How many pieces of it can't be had as they were written last, or nobody knows."""
+
+
 class Status(NamedTuple):
     """How much is in a file."""
 
@@ -49,6 +58,8 @@ class Status(NamedTuple):
     """In all batches, quarantined ones too."""
     quarantined: Mapping[int, int]
     """The events of each quarantined batch by its id."""
+    missing_events: int = 0
+    """Those of batches of which nothing is left."""
 
     @property
     def waiting_events(self) -> int:
@@ -70,8 +81,20 @@ class StorageReader(Protocol):
     """
 
     @property
+    def is_open(self) -> bool:
+        """Whether it holds descriptors."""
+
+    @property
     def disk_bytes(self) -> int:
         """What the file, and what stands beside it, takes on the disk. Does not open it."""
+
+    def recover(self) -> Recovery:
+        """Find what opening the file would pass over in silence, for it lies behind some damage.
+
+        To be called before the first use of a file that a process left which did not end in good
+        order. The owner's file is mended for good, and its original kept beside it; a reader's
+        changes nothing on the disk and lasts until `close`.
+        """
 
     def status(self) -> Status:
         """Return how much is in the file; all zeros for one that was never completely made."""
@@ -111,10 +134,6 @@ class StorageFile(StorageReader, Protocol):
         """Where the file is."""
 
     @property
-    def is_open(self) -> bool:
-        """Whether it holds descriptors."""
-
-    @property
     def is_in_place(self) -> bool:
         """Whether what was appended last is in files that still have their names.
 
@@ -144,6 +163,9 @@ class StorageFile(StorageReader, Protocol):
 
     def quarantine(self, entry: Entry, reason: str) -> None:
         """Remember beside a damaged batch that it is not to be returned any more."""
+
+    def note_missing(self, events: int) -> None:
+        """Remember in the file that so many events were in it and are not any more."""
 
     def checkpoint(self) -> None:
         """Do what keeps its log from growing, and need not be waited for by an append."""

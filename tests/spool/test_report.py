@@ -9,6 +9,7 @@ import pytest
 from ingest.errors import StartupError
 from ingest.events.fields import Stored
 from ingest.spool.report import Export, FileStatus, export, status
+from ingest.spool.sqlite.database import PAGE_BYTES
 from tests.spool.spooling import (
     appending_process,
     databases,
@@ -19,6 +20,8 @@ from tests.spool.spooling import (
     open_spool,
 )
 
+LEAF = 13
+"""What a page of a table's batches begins with."""
 PARAMS = b'{"big":123456789012345678901234567890,"small":0.1234567890123456789,"e":1e2}'
 
 
@@ -109,6 +112,21 @@ async def test_damaged_events_are_counted_beside_the_export(tmp_path: Path) -> N
     assert (found.damaged_events, found.unreadable_files) == (6, [garbage.name])
     figures = [(each.events, each.damaged_events, each.is_readable) for each in files]
     assert figures == [(0, 0, False), (0, 3, True), (9, 0, True)]
+
+
+async def test_export_goes_on_behind_a_page_that_can_not_be_read(tmp_path: Path) -> None:
+    """It has what a server would find in the file, and says that it is not all."""
+    path = await leave(tmp_path, *range(200))
+    content = bytearray(path.read_bytes())
+    page = next(at for at in range(7 * PAGE_BYTES, len(content), PAGE_BYTES) if content[at] == LEAF)
+    content[page : page + PAGE_BYTES] = bytes(PAGE_BYTES)
+    path.write_bytes(content)
+    _, events, found = await read_out(tmp_path)
+    assert found.unreadable_files == [path.name]
+    async with open_spool(tmp_path) as spool:
+        numbers = await drain(spool)
+    assert 100 < len(numbers) < 200
+    assert len(events) == 3 * len(numbers)
 
 
 def test_directory_that_is_not_there_is_an_empty_spool(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from ingest.spool.formats import STORAGE
 from ingest.spool.sqlite import SqliteStorage, batches, database
 from ingest.spool.sqlite.failures import classified
 from ingest.spool.sqlite.file import SqliteFile
-from ingest.spool.storage import DAMAGED_SUFFIX
+from ingest.spool.storage import DAMAGED_SUFFIX, Status
 from tests.spool.spooling import make_batch
 
 
@@ -83,7 +83,7 @@ def test_file_that_was_never_completely_made_is_empty(tmp_path: Path) -> None:
     path.touch()
     for opened in (STORAGE.reader(path), STORAGE.open(path)):
         with closing(opened):
-            assert (opened.status(), opened.entries(0, 9)) == ((0, {}), [])
+            assert (opened.status(), opened.entries(0, 9)) == (Status(0, {}), [])
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from ingest.spool.storage import (
     Entry,
     Place,
     PlacedKey,
+    Recovery,
     Status,
     StorageFile,
     StorageReader,
@@ -40,12 +41,16 @@ class PlainFile:
             return self.path.stat().st_size
         return 0
 
+    def recover(self) -> Recovery:
+        """Hide nothing."""
+        return Recovery()
+
     def status(self) -> Status:
         """Read all of it."""
         found = self._load()
         self.has_dedup_keys = bool(found["keys"])
         events = sum(entry.events for entry, _ in found["batches"].values())
-        return Status(events, found["quarantined"])
+        return Status(events, found["quarantined"], found["missing"])
 
     def entries(self, after_id: int, count_max: int) -> list[Entry]:
         """Read all of it."""
@@ -91,6 +96,10 @@ class PlainFile:
         found = self._load()
         found["quarantined"][entry.id] = entry.events
         self.write(found)
+
+    def note_missing(self, events: int) -> None:
+        """Write all of it."""
+        self.write(self._load() | {"missing": events})
 
     def checkpoint(self) -> None:
         """Nothing is left to be done."""
@@ -153,7 +162,7 @@ class PlainStorage:
     def create(self, path: Path) -> StorageFile:
         """Write an empty file."""
         made = PlainFile(path)
-        made.write({"last": 0, "batches": {}, "keys": [], "quarantined": {}})
+        made.write({"last": 0, "batches": {}, "keys": [], "quarantined": {}, "missing": 0})
         return made
 
     def open(self, path: Path) -> StorageFile:

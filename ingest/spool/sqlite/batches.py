@@ -35,6 +35,8 @@ WHERE rowid > ? ORDER BY rowid LIMIT ?
 """
 # A damaged number may be of any type. The sums can't overflow, and are always numbers.
 _DAMAGED: Final = "SELECT id, CAST(events AS INTEGER) FROM damaged"
+_NOTE_MISSING: Final = "INSERT OR REPLACE INTO damaged VALUES (?, ?, 'missing')"
+_MISSING_ID: Final = 0  # no batch has it
 _EVENTS: Final = "SELECT CAST(total(events) AS INTEGER) FROM batches"
 
 
@@ -96,9 +98,16 @@ def quarantine(connection: sqlite3.Connection, entry: Entry, reason: str) -> Non
 
 
 def count(connection: sqlite3.Connection) -> Status:
-    """Return how many events there are in all, and those of each quarantined batch by its id."""
+    """Return how many events there are, in each quarantined batch, and missing."""
     (events,) = connection.execute(_EVENTS).fetchone()
-    return Status(events, dict(connection.execute(_DAMAGED).fetchall()))
+    damaged = dict(connection.execute(_DAMAGED).fetchall())
+    missing = damaged.pop(_MISSING_ID, 0)
+    return Status(events, damaged, missing)
+
+
+def note_missing(connection: sqlite3.Connection, events: int) -> None:
+    """Remember that so many events were there and are not any more."""
+    connection.execute(_NOTE_MISSING, (_MISSING_ID, events))
 
 
 def is_unborn(connection: sqlite3.Connection) -> bool:

@@ -7,12 +7,14 @@ WAL, without which it would be an older one.
 
 import errno
 import os
+import shutil
 import sqlite3
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from ingest.spool.disk import sync_directory
 from ingest.spool.sqlite import batches, index
+from ingest.spool.sqlite.wal import Wal
 from ingest.spool.storage import DAMAGED_SUFFIX
 
 WAL_BYTES_MAX: Final = 4 * 1024 * 1024
@@ -23,6 +25,9 @@ _PAGE_BYTES_MIN: Final = 512
 WAL: Final = "-wal"
 _SHM: Final = "-shm"
 _JOURNAL: Final = "-journal"
+_MENDED: Final = "-mended"
+_ORIGINAL: Final = f"{WAL}{DAMAGED_SUFFIX}"
+"""The WAL as it was before it was mended; no name that SQLite or a server would open."""
 _FILE_MODE: Final = 0o600
 # Nobody else writes to a file, but a reader that comes or goes may lock it for a moment.
 _BUSY_TIMEOUT_S: Final = 1.0
@@ -121,17 +126,48 @@ def wal_size(path: Path) -> int:
     return size(beside(path, WAL))
 
 
+def read_wal(path: Path) -> Wal | None:
+    """Return the WAL of a database that nobody has open; None if there is none."""
+    return Wal(beside(path, WAL), PAGE_BYTES) if wal_size(path) else None
+
+
+def mend(path: Path, wal: Wal) -> None:
+    """Put all that is left of a WAL in its place, and keep the original beside it; durably.
+
+    For the owner of a database that is not open. A crash before the last step leaves the WAL as it
+    was. Whoever still reads by the old shared index keeps that, and the old WAL with it.
+    """
+    original, mended = beside(path, _ORIGINAL), beside(path, _MENDED)
+    shutil.copyfile(beside(path, WAL), original)
+    original.chmod(_FILE_MODE)
+    wal.rewrite(mended)
+    mended.chmod(_FILE_MODE)
+    beside(path, _SHM).unlink(missing_ok=True)
+    mended.rename(beside(path, WAL))
+    sync_directory(path.parent)
+
+
+def copy_mended(path: Path, wal: Wal, directory: Path) -> Path:
+    """Copy a database elsewhere with all that is left of its WAL; return its path there."""
+    copied = directory / path.name
+    shutil.copyfile(path, copied)
+    wal.rewrite(beside(copied, WAL))
+    return copied
+
+
 def delete(path: Path) -> None:
     """Delete a database and what stands beside it, also where only that is left.
 
-    The database goes first: without its WAL it would be an older one. The WAL of a database that
-    was kept as `*.damaged` goes with it instead.
+    The database goes before its WAL, without which it would be an older one. The WAL of a database
+    that was kept as `*.damaged` goes with it instead, and the original of that stays.
     """
-    path.unlink(missing_ok=True)
     wal, kept = beside(path, WAL), beside(path, DAMAGED_SUFFIX)
+    if not kept.exists():
+        beside(path, _ORIGINAL).unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
     if kept.exists() and size(wal):
         wal.rename(beside(kept, WAL))
-    for suffix in (WAL, _SHM, _JOURNAL):
+    for suffix in (WAL, _SHM, _JOURNAL, _MENDED):
         beside(path, suffix).unlink(missing_ok=True)
 
 

@@ -4,17 +4,18 @@ import sqlite3
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 from ingest.spool.sqlite import batches, database
 from ingest.spool.sqlite.database import PAGE_BYTES, WAL, WAL_BYTES_MAX, beside
 from ingest.spool.sqlite.failures import RAISED, classified
 from ingest.spool.sqlite.index import DedupIndex
-from ingest.spool.storage import DedupKey, Entry, Place, PlacedKey, Status
+from ingest.spool.sqlite.wal import FRAME_HEAD_BYTES
+from ingest.spool.storage import DedupKey, Entry, Place, PlacedKey, Recovery, Status
 
 _BATCH_PAGES: Final = 5  # besides those that its tuples fill: leaves of the table and the index
 _CHAIN_BYTES: Final = 4
-_FRAME_HEAD_BYTES: Final = 24
 
 
 class SqliteFile:
@@ -34,6 +35,7 @@ class SqliteFile:
         self._pending_bytes = 0
         self._places: list[database.Place | None] = []
         """Where the database and its WAL lay when this connection had first written."""
+        self._copy: TemporaryDirectory[str] | None = None
 
     @property
     def path(self) -> Path:
@@ -78,6 +80,19 @@ class SqliteFile:
             return database.size(self._path) + database.wal_size(self._path)
 
     @classified()
+    def recover(self) -> Recovery:
+        """Find what is in the WAL behind a broken frame, as SQLite does not."""
+        wal = database.read_wal(self._path)
+        if wal is None or wal.is_straight:
+            return Recovery()
+        if self._is_writable:
+            database.mend(self._path, wal)
+        else:
+            self._copy = TemporaryDirectory(prefix="nonito-spool-")
+            database.copy_mended(self._path, wal, Path(self._copy.name))
+        return Recovery(wal.is_damaged, wal.lost_pages)
+
+    @classified()
     def append(self, blob: bytes, events: int, dedup_keys: Sequence[PlacedKey] = ()) -> Entry:
         """Store a batch, and its keys in the same transaction; return its entry."""
         connection, pages = self._connect(), _BATCH_PAGES - 2
@@ -94,7 +109,7 @@ class SqliteFile:
         """Return what a batch may add to the WAL, and once more to the database, at most."""
         size += self._index.pages_max(dedup_keys) * PAGE_BYTES
         pages = size // (PAGE_BYTES - _CHAIN_BYTES) + _BATCH_PAGES
-        return 2 * pages * (PAGE_BYTES + _FRAME_HEAD_BYTES)
+        return 2 * pages * (PAGE_BYTES + FRAME_HEAD_BYTES)
 
     @classified()
     def status(self) -> Status:
@@ -140,6 +155,11 @@ class SqliteFile:
         batches.quarantine(self._connect(), entry, reason)
 
     @classified()
+    def note_missing(self, events: int) -> None:
+        """Enter how many events were in the database and are not any more."""
+        batches.note_missing(self._connect(), events)
+
+    @classified()
     def checkpoint(self) -> None:
         """Move what the WAL holds into the database, so that the WAL need not grow."""
         self._connect().execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
@@ -167,6 +187,10 @@ class SqliteFile:
                 connection.close()
         self._pending_bytes = 0
         self._places = []
+        copy, self._copy = self._copy, None
+        if copy is not None:
+            with suppress(OSError):
+                copy.cleanup()
 
     @classified()
     def delete(self) -> None:
@@ -181,5 +205,6 @@ class SqliteFile:
     def _connect(self) -> sqlite3.Connection:
         if self._connection is None:
             connect = database.open_for_writing if self._is_writable else database.open_for_reading
-            self._connection = connect(self._path)
+            path = Path(self._copy.name) / self._path.name if self._copy else self._path
+            self._connection = connect(path)
         return self._connection

@@ -1,9 +1,10 @@
 """The storage of SQLite databases: how they are named, made and opened.
 
 A file is `events-v2-<Unix ms of its making>-<random>-<id of its database>.db`, without an id while
-none is known, and beside it SQLite's `-wal` and `-shm`. A name is never used twice. `events-v1-*`
-is what the version before left, with tuples of five fields and without keys; it would take ours for
-damaged, but passes them over.
+none is known, and beside it SQLite's `-wal` and `-shm`. The original of a WAL that was mended
+stands there as `-wal.damaged` until nothing is missing any more. A name is never used twice.
+`events-v1-*` is what the version before left, with tuples of five fields and without keys; it would
+take ours for damaged, but passes them over.
 """
 
 import re
@@ -20,7 +21,7 @@ from ingest.spool.sqlite.failures import RAISED, classified
 from ingest.spool.sqlite.file import SqliteFile
 
 _NAME: Final = re.compile(
-    r"(events-v[12]-[0-9]{13}-[0-9a-f]{8}(?:-([0-9a-f]{32}))?\.db)(?:-wal|-shm|-journal)?"
+    r"(events-v[12]-[0-9]{13}-[0-9a-f]{8}(?:-([0-9a-f]{32}))?\.db)(?:-wal|-shm|-journal|-mended)?"
 )
 """A file and what stands beside it; the first group is the file, the second its database."""
 

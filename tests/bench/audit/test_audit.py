@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from bench.audit import runner
+from bench.audit import runner, spool_faults
 from bench.audit.bugs import BUGS
 from bench.audit.plan import AuditPlan, AuditResult
 from bench.audit.report import as_json
@@ -47,6 +47,14 @@ def test_honest_server_keeps_every_promise(tmp_path: Path) -> None:
     assert found["is_good"]
     assert (found["lost"], found["doubled"], found["phantom"]) == (0, 0, 0)
     assert signal.getsignal(signal.SIGINT) is handler
+
+
+def test_spoilt_spool_loses_nothing_in_silence(tmp_path: Path) -> None:
+    """Bits turn, and ends of files are gone, each time that the server is killed."""
+    names = ("spool-damage", *(fault.name for fault in spool_faults.FAULTS))
+    result = audit(tmp_path, faults=15, only=names)
+    assert not [verdict for verdict in result.verdicts if not verdict.is_kept]
+    assert set(result.faults) == set(names)
 
 
 @pytest.mark.parametrize("name", BUGS)
