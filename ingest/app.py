@@ -22,6 +22,7 @@ from ingest.events.client_fields import Span
 from ingest.http.authentication import Authenticator
 from ingest.http.batch_route import BatchRoute
 from ingest.http.bodies import BodyReader
+from ingest.http.budget import Budget
 from ingest.http.event_route import EventRoute
 from ingest.http.fastlane import FastLane
 from ingest.http.listener import Listener
@@ -143,7 +144,10 @@ class App:
         self._early_acks = EarlyAcks(self._metrics)
         self._probes = Probes(self._health, self._pipeline.fallback, self._metrics)
         self._router = Router(self._make_routes(intake), self._metrics)
-        self._listener = Listener(web.Server(self._router.dispatch), config.limits, self._metrics)
+        budget = Budget(config.limits.bodies_bytes_max)
+        self._listener = Listener(
+            web.Server(self._router.dispatch), config.limits, self._metrics, budget
+        )
         self._fast_lane: FastLane | None = None
         if config.server.fast_lane:
             self._fast_lane = FastLane(
@@ -151,6 +155,7 @@ class App:
                 self._keyring,
                 self._metrics,
                 self._listener.make_connection,
+                budget,
                 limits=config.limits,
             )
             self._listener.put_before(self._fast_lane)
@@ -162,7 +167,7 @@ class App:
     def _make_routes(self, intake: Intake) -> Mapping[str, Route]:
         """Return what is served, by path."""
         limits, server = self._config.limits, self._config.server
-        bodies = BodyReader(limits)
+        bodies = BodyReader(limits.body_timeout_s)
         parts = (bodies, self._early_acks, self._metrics)
         in_header = Authenticator(self._keyring)
         anywhere = Authenticator(self._keyring, key_in_query=server.key_in_query)

@@ -1,5 +1,6 @@
 """Batches that cost a server the most: a gzip bomb, and one as large as the limits let it be."""
 
+import gzip
 import re
 import zlib
 from functools import cache
@@ -29,6 +30,13 @@ def largest(request: bytes) -> bytes:
     event_bytes = (bytes_max - len(b"[]")) // events - len(b",")
     text = b"x" * (event_bytes - len(_EVENT % b""))
     return _batch(request, b"[%b]" % b",".join([_EVENT % text] * events))
+
+
+@cache
+def inflating(request: bytes) -> bytes:
+    """Return `largest` in gzip: 34 KB whose answer is as long as 16 MiB of events."""
+    body = largest(request).partition(_END_OF_HEAD)[2]
+    return _batch(request, gzip.compress(body), b"Content-Encoding: gzip\r\n")
 
 
 def _batch(request: bytes, body: bytes, header: bytes = b"") -> bytes:

@@ -16,7 +16,7 @@ def hostile(*, seconds: float, only: tuple[str, ...], json_path: Path | None) ->
     """Let misbehaving peers loose, and say what they cost a bystander.
 
     Kinds: nobody, slow-heads, slow-bodies, idle, half-open, never-reading, resetters, half-closers,
-    garbage, big-heads, large-bodies, gzip-bombs, large-batches.
+    garbage, big-heads, large-bodies, endless-heads, unread-batches, gzip-bombs, large-batches.
     """
     screen = console.make()
     kinds = runner.choose(only)

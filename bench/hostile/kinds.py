@@ -15,11 +15,17 @@ from bench.hostile.peer import Peer
 
 _PATIENCE_S = 0.2
 _PAUSE_S = 0.01
+_SPREAD_MS = 5_000
 _PIPELINED = 200
 _GARBAGE_BYTES = 2_048
 _BIG_HEAD_BYTES = 1 << 20
 _LARGE_BODY_BYTES = 4 << 20
 _CHUNK_BYTES = 1 << 16
+_LONG_HEADERS = (
+    b"POST /event HTTP/1.1\r\nHost: test\r\n",
+    *(b"X-%d: %b\r\n" % (number, b"a" * 8_000) for number in range(62)),
+)
+"""A head without an end, of no key; each header is as long as one may be."""
 _OK = 200
 _END_OF_HEAD = b"\r\n\r\n"
 _LENGTH = re.compile(rb"Content-Length: [0-9]+")
@@ -86,6 +92,19 @@ async def _send_large_body(peer: Peer) -> None:
     await peer.lingers(_PATIENCE_S)
 
 
+async def _send_endless_head(peer: Peer) -> None:
+    await asyncio.sleep(secrets.randbelow(_SPREAD_MS) / 1000)  # or connecting is what is measured
+    for header in _LONG_HEADERS:
+        await peer.send(header)
+        await asyncio.sleep(0)
+    await peer.until_closed()
+
+
+async def _never_read_batch(peer: Peer) -> None:
+    await peer.send(batches.inflating(peer.request))
+    await peer.stays_unread()
+
+
 def _keep_asking(make: Callable[[bytes], bytes]) -> Callable[[Peer], Awaitable[None]]:
     async def live(peer: Peer) -> None:
         while True:
@@ -135,6 +154,8 @@ KINDS = {
     "garbage": Kind(20, _send_garbage),
     "big-heads": Kind(20, _send_big_head),
     "large-bodies": Kind(20, _send_large_body),
+    "endless-heads": Kind(2_000, _send_endless_head),
+    "unread-batches": Kind(500, _never_read_batch),
     "gzip-bombs": Kind(3, _keep_asking(batches.bomb)),
     "large-batches": Kind(1, _keep_asking(batches.largest)),
 }

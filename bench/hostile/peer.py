@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from bench.load.http import Heads
 
 _DRIP_S = 1.0
+_LOOK_S = 0.1
+_OK = 200
 _READ_BYTES = 65_536
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 _STATUS = re.compile(rb"HTTP/1\.[01] ([0-9]{3}) ")
@@ -81,6 +83,15 @@ class Peer:
         except TimeoutError:
             return True
         return False
+
+    async def stays_unread(self) -> None:
+        """Read the beginning of an answer; if it is a good one, nothing more until it is closed."""
+        found = _STATUS.match(await self._receive())
+        status = int(found[1]) if found else 0
+        self.deeds.statuses[status] += 1
+        while status == _OK:
+            await asyncio.sleep(_LOOK_S)
+            self._socket.getpeername()  # raises once it is closed
 
     async def _receive(self) -> bytes:
         data = await self._loop.sock_recv(self._socket, _READ_BYTES)

@@ -21,8 +21,9 @@ from ingest.http import preferences
 from ingest.http.authentication import Authenticator
 from ingest.http.batch_answer import NOT_YET, describe
 from ingest.http.bodies import BodyReader
+from ingest.http.connection import held_of
 from ingest.http.idempotency import IDEMPOTENCY_KEY
-from ingest.http.inflate import ENCODINGS, inflate
+from ingest.http.inflate import ENCODINGS, THREADS, inflate
 from ingest.http.preferences import PREFER, Preferences
 from ingest.http.responses import JSON
 from ingest.http.waiters import BatchAnswer, EarlyAcks
@@ -39,6 +40,12 @@ if each has a timestamp."""
 _TURN_EVENTS: Final = 500
 _TURN_BYTES: Final = 256 * 1024
 """So many events that are decoded one by one, and so many bytes, are drafted in a turn: in 1 ms."""
+
+
+_MADE: Final = 2
+_MADE_OF_EVENT_BYTES: Final = 768
+"""Of a batch are made its rows and its answer, each as long as its body, and so much more for each
+event: its id, times and ack, or its refusal, and the objects that they are."""
 
 
 class BatchRoute:
@@ -59,6 +66,7 @@ class BatchRoute:
         self._early_acks = early_acks
         self._metrics = metrics
         self._limits = limits
+        self._inflating = asyncio.Semaphore(THREADS)
 
     async def post(self, request: web.BaseRequest) -> web.Response:
         """Store a batch; answer once all of it is durable, or before if the client prefers that."""
@@ -71,14 +79,16 @@ class BatchRoute:
             _require_no_key(request)
             is_ndjson, encoding = _content_of(request)
             bytes_max = self._limits.batch_bytes_max
-            body = await self._bodies.read(request, bytes_max)
-            with self._bodies.holding(len(body)):
-                # At most two are inflated at a time: so many may be larger than what is held.
-                body = await inflate(body, encoding, bytes_max=bytes_max) if encoding else body
-            with self._bodies.holding(len(body)):
-                parts = await self._split(body, is_ndjson=is_ndjson)
-                del body
-                return await self._take(request, parts, preferred)
+            held = held_of(request)
+            body = await self._bodies.read(request, bytes_max, held)
+            if encoding:
+                async with self._inflating:  # until it is counted: so many may be beyond the budget
+                    body = await inflate(body, encoding, bytes_max=bytes_max)
+                    held.resize(len(body))
+            parts = await self._split(body, is_ndjson=is_ndjson)
+            held.resize(_made_bytes(len(body), parts))
+            del body
+            return await self._take(request, parts, preferred)
         except Refusal as refusal:
             self._metrics.refused(refusal.code, app_id)
             raise
@@ -126,6 +136,12 @@ class BatchRoute:
         if len(event) > bytes_max:
             return Refusal(Code.PAYLOAD_TOO_LARGE, f"An event may have {bytes_max} bytes at most.")
         return self._intake.draft(app, event)
+
+
+def _made_bytes(body_bytes: int, parts: list[Part]) -> int:
+    """Return what is held, at most, of a batch until it is answered."""
+    events = sum(len(part.events if isinstance(part, Events) else part) for part in parts)
+    return _MADE * body_bytes + events * _MADE_OF_EVENT_BYTES
 
 
 def _turns(part: Part) -> Iterator[Part]:

@@ -11,6 +11,7 @@ from ingest.events import row_json
 from ingest.http import idempotency, preferences
 from ingest.http.authentication import Authenticator
 from ingest.http.bodies import BodyReader
+from ingest.http.connection import held_of
 from ingest.http.idempotency import IDEMPOTENCY_KEY
 from ingest.http.preferences import APPLIED, PREFER, RESPOND_ASYNC
 from ingest.http.responses import JSON, headers_of, refuse, status_of, succeed
@@ -50,7 +51,7 @@ class EventRoute:
             # Before a byte of the body is asked for.
             app_id = self._authenticator.app_of(request).id
             self._require_json(request)
-            body = await self._bodies.read(request, self._body_bytes_max)
+            body = await self._bodies.read(request, self._body_bytes_max, held_of(request))
             app = self._authenticator.app_of(request)  # it may have been revoked meanwhile
             return await self._take(request, app, body)
         except Refusal as refusal:

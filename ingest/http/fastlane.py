@@ -27,7 +27,15 @@ from ingest.delivery.outcome import COMMITTED, Duplicate, Outcome
 from ingest.errors import Refusal
 from ingest.events import row_json
 from ingest.http import cors
-from ingest.http.head import END_OF_HEAD, REQUEST_BYTES_MAX, REQUEST_LINE, Head, parse
+from ingest.http.budget import FREE_BYTES, Budget, Share
+from ingest.http.head import (
+    END_OF_HEAD,
+    HEAD_BYTES_MAX,
+    REQUEST_BYTES_MAX,
+    REQUEST_LINE,
+    Head,
+    parse,
+)
 from ingest.http.responses import CLOSING, NONE, head_raw, headers_of, refuse_raw, status_of
 from ingest.http.unsent import unsent_bytes
 from ingest.observe.metrics import Metrics
@@ -50,12 +58,14 @@ class FastLane:
         keyring: Keyring,
         metrics: Metrics,
         make_successor: Callable[[], asyncio.Protocol],
+        budget: Budget,
         limits: Limits,
     ) -> None:
         self.intake = intake
         self.keyring = keyring
         self.metrics = metrics
         self.make_successor = make_successor
+        self.budget = budget
         self.connections: set[FastConnection] = set()
         self.heads: dict[bytes, Head] = {}
         self.is_stopping = False
@@ -99,6 +109,7 @@ class FastConnection(asyncio.Protocol):
     __slots__ = (
         "_answer",
         "_buffer",
+        "_held",
         "_is_half_closed",
         "_is_reading_paused",
         "_is_writing_paused",
@@ -113,6 +124,7 @@ class FastConnection(asyncio.Protocol):
         self._lane = lane
         # Of the connection
         self._transport: asyncio.Transport | None = None
+        self._held = Share(lane.budget)
         self._is_half_closed = False
         self._is_reading_paused = False
         self._is_writing_paused = False
@@ -126,11 +138,13 @@ class FastConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Join the connections that are swept."""
         self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(high=FREE_BYTES)
         self._lane.connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         """Leave the connections that are swept; a queued event goes on with nobody to answer."""
         self._transport = None
+        self._held.count(0)
         self._lane.connections.discard(self)
 
     def data_received(self, data: bytes) -> None:
@@ -155,6 +169,8 @@ class FastConnection(asyncio.Protocol):
         self._is_writing_paused = True
         self._unsent_bytes = 0
         self._pause_reading()
+        if self._transport is not None and not self._held.try_resize(self._waiting_bytes()):
+            self._transport.abort()  # it reads nothing, and others need the room
 
     def resume_writing(self) -> None:
         """Go on with what waited."""
@@ -218,7 +234,8 @@ class FastConnection(asyncio.Protocol):
     def _serve(self, data: bytes) -> None:
         end = data.find(END_OF_HEAD) + 4
         if end < 4:  # noqa: PLR2004 - not found
-            self._wait(data, could_be=data.startswith(REQUEST_LINE[: len(data)]))
+            could_be = data.startswith(REQUEST_LINE[: len(data)]) and len(data) < HEAD_BYTES_MAX
+            self._wait(data, could_be=could_be)
             return
         head_bytes = data[:end]
         lane = self._lane
@@ -228,7 +245,7 @@ class FastConnection(asyncio.Protocol):
             return
         size = head.request_bytes
         if len(data) < size:
-            self._wait(data, could_be=True)
+            self._wait(data, could_be=self._held.try_resize(len(data)))
             return
         try:
             self._answer = lane.intake.accept(head.app, data[end:size], self)
@@ -239,14 +256,17 @@ class FastConnection(asyncio.Protocol):
         except Exception:  # noqa: BLE001 - aiohttp's lane comes to the same end, and answers
             self._hand_over(data)
             return
-        self._pieces = 0
         self._buffer = data[size:]
+        if self._buffer or self._pieces:
+            self._pieces = 0
+            self._hold(self._buffer)
 
     def _refuse(self, refusal: Refusal, rest: bytes) -> None:
         """Answer an event that the intake refuses; the connection goes on."""
         self._since_s = self._lane.now_s
         self._pieces = 0
         self._buffer = rest
+        self._held.count(len(rest))
         if self._transport is not None:
             self._write_uncommon(self._transport, b"", refusal)
         if self._buffer:
@@ -264,10 +284,21 @@ class FastConnection(asyncio.Protocol):
         self._buffer = data
 
     def _hold(self, data: bytes) -> None:
-        """Keep what was pipelined; stop reading when it is much."""
+        """Keep what was pipelined; stop reading when it is much, for ever if there is no room."""
         self._buffer = data
-        if len(data) > REQUEST_BYTES_MAX:
+        if not self._held.try_resize(self._waiting_bytes()):
+            self._buffer = b""
+            self._is_half_closed = True
+            self._held.count(0)
             self._pause_reading()
+        elif len(data) > REQUEST_BYTES_MAX:
+            self._pause_reading()
+
+    def _waiting_bytes(self) -> int:
+        """Return what is received and not answered, and what of the answers is not sent."""
+        if self._transport is None or not self._is_writing_paused:
+            return len(self._buffer)
+        return len(self._buffer) + self._transport.get_write_buffer_size()
 
     def _go_on(self) -> None:
         """After an answer: serve what was pipelined, or end."""
@@ -279,6 +310,7 @@ class FastConnection(asyncio.Protocol):
             self._serve(data)
         if self._transport is None:  # handed over
             return
+        self._held.count(len(self._buffer))
         if self._answer is None and self._is_half_closed:
             self._end(transport)
         elif self._is_reading_paused and len(self._buffer) <= REQUEST_BYTES_MAX:
@@ -326,6 +358,7 @@ class FastConnection(asyncio.Protocol):
         self._lane.connections.discard(self)
         self._transport = None
         self._buffer = b""
+        self._held.count(0)
         successor = self._lane.make_successor()
         try:
             transport.set_protocol(successor)

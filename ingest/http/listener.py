@@ -7,6 +7,7 @@ from typing import Any, Final
 from aiohttp import http_parser, web
 
 from ingest.config import Limits
+from ingest.http.budget import Budget
 from ingest.http.connection import Connection
 from ingest.http.fastlane import FastConnection, FastLane
 from ingest.observe.metrics import Metrics
@@ -20,7 +21,9 @@ class Listener:
     With a fast lane put before it, aiohttp gets the connections that the fast lane hands over.
     """
 
-    def __init__(self, server: web.Server, limits: Limits, metrics: Metrics) -> None:
+    def __init__(
+        self, server: web.Server, limits: Limits, metrics: Metrics, budget: Budget
+    ) -> None:
         if http_parser.HttpRequestParser is http_parser.HttpRequestParserPy:
             raise RuntimeError("aiohttp's C parser is missing; its Python one is not safe enough")
         self._server = server
@@ -28,6 +31,8 @@ class Listener:
         self._metrics = metrics
         self._options: dict[str, Any] = {
             "loop": asyncio.get_running_loop(),
+            "budget": budget,
+            "keyless": budget.part(),
             "keepalive_timeout": limits.idle_timeout_s,
             "access_log": None,
         }

@@ -11,7 +11,7 @@ from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
 
 from ingest.errors import Code, Refusal
 from ingest.http import cors
-from ingest.http.connection import Connection
+from ingest.http.connection import Connection, body_bytes
 from ingest.http.responses import refuse
 from ingest.observe.metrics import Metrics
 
@@ -62,6 +62,8 @@ class Router:
         route = self._routes.get(request.path)
         try:
             response = await _handler(request, route)(request)
+            if request.method == hdrs.METH_GET:
+                _connection(request).page.resize(body_bytes(response))
         except Refusal as refusal:
             response = refuse(refusal)
             if refusal.code in _CLOSING:

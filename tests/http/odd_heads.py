@@ -49,7 +49,7 @@ TAKEN = [
     Case("a token as a header's name", post(b"!#$%&'*+-.^_`|~09azAZ: b"), 200),
     Case("sixty headers", post(*(b"X-%d: b" % n for n in range(55))), 200),
     Case("one long header", post(b"X-A: " + _PADDING), 200),
-    Case("several long headers", post(*(b"X-%d: %b" % (n, _PADDING) for n in range(4))), 200),
+    Case("two long headers", post(*(b"X-%d: %b" % (n, _PADDING) for n in range(2))), 200),
     Case("a query", _to(b"/event?source=web&x=%00"), 200),
     Case("a long query", _to(b"/event?" + _PADDING), 200),
     Case("a fragment", _to(b"/event#f"), 200),
@@ -123,6 +123,13 @@ REFUSED = [
     Case("two long parts", post(b"X-A: " + _PADDING * 2), 431, "headers_too_large", closes=True),
     Case("a long name", post(b"X" * 20_000 + b": b"), 431, "headers_too_large", closes=True),
     Case("a long target", _to(b"/" + _PADDING * 2), 431, "headers_too_large", closes=True),
+    Case(
+        "several long headers",
+        post(*(b"X-%d: %b" % (n, _PADDING) for n in range(4))),
+        431,
+        "headers_too_large",
+        closes=True,
+    ),
     Case("a long method", b"P" * 20_000, 400, "bad_request", closes=True),
     Case(
         "a hundred headers",

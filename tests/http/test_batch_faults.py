@@ -256,7 +256,12 @@ def make_route() -> BatchRoute:
     keyring = Keyring(Postgres("", connect_timeout_s=1, commit_timeout_s=1), poll_interval_s=1)
     authenticator = Authenticator(keyring)
     return BatchRoute(
-        intake, authenticator, BodyReader(limits), EarlyAcks(metrics), metrics, limits
+        intake,
+        authenticator,
+        BodyReader(limits.body_timeout_s),
+        EarlyAcks(metrics),
+        metrics,
+        limits,
     )
 
 
