@@ -138,7 +138,7 @@ class App:
             self._pipeline.queues,
             event_name_chars_max=config.limits.event_name_chars_max,
             span=_make_span(config.events),
-            has_partition=self._partitions.covers,
+            has_partition=self._partitions.map.covers_lately,
         )
         self._early_acks = EarlyAcks(self._metrics)
         self._probes = Probes(self._health, self._pipeline.fallback, self._metrics)

@@ -2,7 +2,8 @@
 
 Most rows are new, so they go by COPY, the fastest way there is. When one of them turns out to be
 stored, all are merged by key, and so are the next ones for a while, since retries come in swarms; a
-row with an Idempotency-Key has to be looked up, so rows with one are always merged. A row that
+row with an Idempotency-Key has to be looked up, so rows with one are always merged. Rows of many
+times are sent in parts, since each partition that a transaction touches is locked. A row that
 Postgres refuses is taken out by the line that the error names and the rest is sent again: two COPYs
 for one bad row. When the error names none, the rows are sent in halves.
 """
@@ -13,7 +14,7 @@ from typing import Final
 from ingest.events import copy_format, copy_reader
 from ingest.store.failures import AlreadyStored, RowRefused
 from ingest.store.link import CopyLink
-from ingest.store.merge import Earlier
+from ingest.store.merge import Earlier, Scattered
 from ingest.store.partitions import Partitions
 
 MERGES: Final = 16
@@ -79,11 +80,14 @@ class Committer:
 
         Ends earlier, with some pending, behind so many refusals that are nobody's to be told.
         """
+        commit.pending = [piece for part in commit.pending for piece in self._cut(commit, part)]
         untold = 0
         while commit.pending and (refusals_max is None or untold < refusals_max):
             part = commit.pending.pop()
             try:
                 commit.earlier += await self._send(commit.rows_of(part))
+            except Scattered:
+                commit.pending += _halves(part)
             except RowRefused as bad:
                 untold += not bad.is_told
                 self._take_out(commit, part, bad.with_traceback(None))  # it would keep the rows
@@ -91,15 +95,21 @@ class Committer:
                 commit.pending.append(part)
                 raise
 
+    def _cut(self, commit: Commit, part: Sequence[int]) -> list[Sequence[int]]:
+        """Cut a part up by the partitions that its rows belong to; they may be of any time."""
+        if self._partitions is None:
+            return [part]
+        pieces = self._partitions.map.cut([copy_reader.moment_ms(commit.rows[at]) for at in part])
+        return [part] if len(pieces) == 1 else [[part[at] for at in piece] for piece in pieces]
+
     def _take_out(self, commit: Commit, part: Sequence[int], bad: RowRefused) -> None:
         """Note which row is refused, or cut the part up to find out."""
         at = 0 if len(part) == 1 else bad.index
         if at is None:
-            middle = len(part) // 2
-            commit.pending += [part[middle:], part[:middle]]
+            commit.pending += _halves(part)
             return
         rest = [*part[:at], *part[at + 1 :]]
-        commit.pending += _cut(rest, self._part_rows_max)
+        commit.pending += _parts_of(rest, self._part_rows_max)
         if bad.is_told or len(part) == 1:
             commit.refused[part[at]] = bad
         else:
@@ -132,6 +142,12 @@ class Committer:
         return merged.earlier
 
 
-def _cut(part: Sequence[int], rows_max: int) -> list[Sequence[int]]:
+def _halves(part: Sequence[int]) -> list[Sequence[int]]:
+    """Cut a part in two, the second half first."""
+    middle = len(part) // 2
+    return [part[middle:], part[:middle]]
+
+
+def _parts_of(part: Sequence[int], rows_max: int) -> list[Sequence[int]]:
     """Cut a part up, the last piece first."""
     return [part[at : at + rows_max] for at in range(0, len(part), rows_max)][::-1]

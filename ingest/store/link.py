@@ -15,7 +15,8 @@ from ingest.store.failures import (
     Unavailable,
     while_sending,
 )
-from ingest.store.merge import Earlier, Merge, Merged
+from ingest.store.merge import Earlier, Merge, Merged, Scattered
+from ingest.store.partition_map import PartitionMap
 from ingest.store.postgres import Postgres, close
 from ingest.store.table import Table
 
@@ -29,12 +30,14 @@ _ROLLBACK = query("ROLLBACK")
 class CopyLink:
     """Connects when needed, and lets go of a connection that failed in any way."""
 
-    def __init__(self, postgres: Postgres, table: Table) -> None:
+    def __init__(
+        self, postgres: Postgres, table: Table, partitions: PartitionMap | None = None
+    ) -> None:
         self._postgres = postgres
         statement = f"COPY {table.name} ({table.column_list}) FROM STDIN (FORMAT binary)"
         self._statement = query(statement)
         self._begin_and_copy = query(f"{postgres.begin}; {statement}")
-        self._merging = Merge(postgres.begin, table)
+        self._merging = Merge(postgres.begin, table, partitions or PartitionMap())
         self._timeout_s = postgres.commit_timeout_s
         self._connection: CopyConnection | None = None
         self._copier: Copier | None = None
@@ -52,7 +55,10 @@ class CopyLink:
     async def merge(
         self, document: bytes, rows: int, *, has_keys: bool, wants_earlier: bool = False
     ) -> Merged:
-        """Store and commit the rows whose keys are not there yet; raise RowRefused or Unavailable.
+        """Store and commit the rows whose keys are not there yet.
+
+        Raises RowRefused, Unavailable, or Scattered: then nothing is stored, and less is to be sent
+        at once.
 
         For rows that an earlier try may have stored. Returns what was there, if that is asked for.
         `has_keys` tells whether any row has an idempotency key.
@@ -103,9 +109,10 @@ class CopyLink:
             tag, inserted = await self._merging.run(copier, document, has_keys=has_keys)
             _check(tag, rows)
             if inserted < rows:
-                _check_missing(await self._merging.count_missing(copier))
+                ranges = await self._merging.look(copier)
+                _check_missing(await self._merging.count_missing(copier, ranges))
                 if wants_earlier:
-                    earlier = await self._merging.ask(copier)
+                    earlier = await self._merging.ask(copier, ranges)
         await copier.execute(_COMMIT)
         return Merged(rows - inserted, earlier)
 
@@ -126,7 +133,7 @@ class CopyLink:
             raise
         finally:
             expiry.cancel()
-        if not isinstance(failure, RowRefused | AlreadyStored):
+        if not isinstance(failure, RowRefused | AlreadyStored | Scattered):
             self._let_go()
         try:
             raise failure
@@ -142,10 +149,10 @@ class CopyLink:
 
 @asynccontextmanager
 async def _rolling_back(copier: Copier) -> AsyncIterator[None]:
-    """End the transaction when Postgres refuses something in it."""
+    """End the transaction when Postgres refuses something in it, or the merge does."""
     try:
         yield
-    except asyncpg.PostgresError:
+    except (asyncpg.PostgresError, Scattered):
         await copier.execute(_ROLLBACK)
         raise
 
@@ -160,9 +167,9 @@ def _check_missing(rows: int) -> None:
         raise Unavailable(f"{rows} rows are not there", stored=None, outage=Outage.AWAY)
 
 
-def _judge(error: Exception, rows: int) -> RowRefused | Unavailable:
+def _judge(error: Exception, rows: int) -> RowRefused | Unavailable | Scattered:
     """Classify a failure; without its traceback, which would keep the document."""
-    if isinstance(error, Unavailable):
+    if isinstance(error, Unavailable | Scattered):
         return error.with_traceback(None)
     failure = while_sending(error, rows)
     failure.__cause__ = error.with_traceback(None)

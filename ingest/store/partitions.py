@@ -11,7 +11,6 @@ import math
 import random
 import re
 import time
-from bisect import bisect_right
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
@@ -25,6 +24,7 @@ import structlog
 from ingest.store import attachment
 from ingest.store.attachment import DefaultTooLarge, PartitionDeferred
 from ingest.store.failures import Unavailable
+from ingest.store.partition_map import DAY_MS, PartitionMap
 from ingest.store.periods import (
     MOMENT_MAX,
     Period,
@@ -35,7 +35,6 @@ from ingest.store.periods import (
     period_of,
     plan,
     uncovered,
-    unix_ms,
 )
 from ingest.store.postgres import Connection, Postgres
 
@@ -57,7 +56,6 @@ _LEFT_PAUSE_S: Final = 3600.0
 _LEFT_MAX: Final = 4096
 _TURN_S: Final = 1.0
 _AHEAD_TURN_S: Final = 10.0
-_DAY_MS: Final = 86_400_000
 # The session ended, the server takes no writes, has no room, is stopping, or its disk fails.
 _OUTAGE_CLASSES: Final = ("08", "25", "53", "57P", "58")
 _BOUNDS: Final = re.compile(
@@ -72,10 +70,10 @@ class Partitions:
         self._postgres = postgres
         self._period = period
         self._ahead = ahead
-        self._starts_ms: list[int] = []
-        self._ends_ms: list[int] = []
+        self.map = PartitionMap()
+        """What is known to be there."""
         # Until the first look: what `ensure` sees to before the first COPY.
-        self._learn(plan(datetime.now(UTC), period, ahead, []))
+        self.map.learn(plan(datetime.now(UTC), period, ahead, []))
         self._left_until_s: dict[Range | None, float] = {}
         """Ranges that stay with the default partition, and when to try again; None is all but now
         and the time ahead."""
@@ -84,8 +82,7 @@ class Partitions:
 
     def covers(self, unix_ms: int) -> bool:
         """Return whether a partition of its own is known for a time; if wrong, a row is a stray."""
-        at = bisect_right(self._starts_ms, unix_ms) - 1
-        return at >= 0 and unix_ms < self._ends_ms[at]
+        return self.map.covers(unix_ms)
 
     async def ensure(self) -> None:
         """Look what there is, and make what is missing of now and ahead; raise Unavailable.
@@ -96,7 +93,7 @@ class Partitions:
             with self._judging(None):
                 await attachment.drop_proofs(connection)
             existing = await existing_ranges(connection)
-            self._learn(existing)
+            self.map.learn(existing)
             wanted = plan(datetime.now(UTC), self._period, self._ahead, existing)
             await self._make(connection, filter(self._is_due, wanted), _attach_ahead)
 
@@ -146,7 +143,7 @@ class Partitions:
         if self._is_due(None):
             with self._judging(None):
                 days = await attachment.stray_days(connection)
-        periods = dict.fromkeys(self._period_at(day * _DAY_MS) for day in days)
+        periods = dict.fromkeys(self._period_at(day * DAY_MS) for day in days)
         return list(filter(self._may_be_made, periods))
 
     async def _make(
@@ -161,7 +158,7 @@ class Partitions:
             if self._is_held_up or time.monotonic() >= end_s:
                 return
             with self._judging(each):
-                self._learn(await attach(connection, each))
+                self.map.learn(await attach(connection, each))
 
     @contextmanager
     def _judging(self, wanted: Range | None) -> Iterator[None]:
@@ -203,19 +200,14 @@ class Partitions:
 
     def _missing(self, moments_ms: Collection[int]) -> list[Range]:
         """Return the periods of moments without a partition, those of the most moments first."""
-        days = Counter(ms // _DAY_MS for ms in moments_ms if not self.covers(ms))
+        days = Counter(ms // DAY_MS for ms in moments_ms if not self.covers(ms))
         periods: Counter[Range] = Counter()
         for day, count in days.items():
-            periods[self._period_at(day * _DAY_MS)] += count
+            periods[self._period_at(day * DAY_MS)] += count
         return [each for each, _ in periods.most_common() if self._may_be_made(each)]
 
     def _period_at(self, ms: int) -> Range:
         return period_of(moment_at(ms), self._period)
-
-    def _learn(self, existing: list[Range]) -> None:
-        existing = sorted(existing)
-        self._starts_ms = [unix_ms(each.start) for each in existing]
-        self._ends_ms = [unix_ms(each.end) for each in existing]
 
 
 async def existing_ranges(connection: Connection) -> list[Range]:

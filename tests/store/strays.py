@@ -2,13 +2,13 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import asyncpg
 
 from ingest.store.link import CopyLink
-from ingest.store.periods import first_id, unix_ms
+from ingest.store.periods import first_id, name_of, period_of, unix_ms
 from tests.store.events import Event, copy, make_event_at
 from tests.support.postgres import fetch
 
@@ -66,6 +66,21 @@ async def partition_names(url: str) -> set[str]:
 async def count_strays(url: str) -> int:
     """Return how many events are in the default partition."""
     return int((await fetch(url, STRAYS))[0][0])
+
+
+async def make_days(url: str, text: str, count: int) -> None:
+    """Make a partition of each day from one on, as fast as that goes."""
+    starts = [day(text) + timedelta(days=number) for number in range(count)]
+    wanted = [period_of(start, "day") for start in starts]
+    statements = [
+        f"CREATE TABLE {name_of(each)} PARTITION OF events"
+        f" FOR VALUES FROM ('{first_id(each.start)}') TO ('{first_id(each.end)}')"
+        for each in wanted
+    ]
+    connection = await asyncpg.connect(url, timeout=10)
+    for start in range(0, count, 100):  # a transaction each: all in one would take too many locks
+        await connection.execute("; ".join(statements[start : start + 100]))
+    await connection.close()
 
 
 @asynccontextmanager
