@@ -70,7 +70,13 @@ def _make_spool(spool: settings.Spool) -> Spool | None:
 
 def make_partitions(config: Config, postgres: Postgres) -> Partitions:
     """Return the partitions that a configuration asks for."""
-    return Partitions(postgres, config.events.partition_by, config.events.partitions_ahead)
+    events = config.events
+    return Partitions(
+        postgres,
+        events.partition_by,
+        events.partitions_ahead,
+        per_hour_max=events.past_partitions_per_hour_max,
+    )
 
 
 async def prepare(postgres: Postgres, config: Config) -> None:

@@ -120,7 +120,8 @@ class Committer:
         document = copy_format.document(rows)
         has_keys = False
         if self._partitions is not None:
-            await self._partitions.make_for([copy_reader.moment_ms(row) for row in rows])
+            moments = ((copy_reader.app_id(row), copy_reader.moment_ms(row)) for row in rows)
+            await self._partitions.make_for(moments)
             has_keys = any(map(copy_reader.has_idempotency_key, rows))
         if not has_keys and not self._merges_left:
             try:

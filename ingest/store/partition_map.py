@@ -7,6 +7,7 @@ is sent at once is cut by homes, and what is looked up is looked up between cons
 the planner leaves out all other partitions. A map that is out of date costs time and nothing else.
 """
 
+import re
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
@@ -14,12 +15,16 @@ from itertools import chain
 from typing import Final, NamedTuple
 from uuid import UUID
 
-from ingest.store.periods import Range, unix_ms
+from ingest.store.periods import MOMENT_MAX, Range, moment_at, moment_of, unix_ms
+from ingest.store.postgres import Connection
 
 HOMES_MAX: Final = 64
 """So many homes one transaction touches at most. Five years of months are 61."""
 DAY_MS: Final = 86_400_000
 
+_BOUNDS: Final = re.compile(
+    r"FROM \((?:MINVALUE|'([0-9a-f-]{36})')\) TO \((?:MAXVALUE|'([0-9a-f-]{36})')\)"
+)
 _ID_BITS: Final = 128
 _ID_BITS_BELOW_MS: Final = 80
 
@@ -77,6 +82,25 @@ class PartitionMap:
         position = bisect_right(self._starts_ms, unix_ms)
         is_covered = position > 0 and unix_ms < self._ends_ms[position - 1]
         return 2 * position - is_covered
+
+
+async def existing_ranges(connection: Connection) -> list[Range]:
+    """Return the ranges that partitions hold, without the default one."""
+    rows = await connection.fetch(
+        "SELECT pg_get_expr(child.relpartbound, child.oid) AS bounds"
+        " FROM pg_inherits JOIN pg_class child ON child.oid = inhrelid"
+        " WHERE inhparent = 'events'::regclass"
+    )
+    found = (_BOUNDS.search(str(row["bounds"])) for row in rows)
+    return [_range_between(*match.groups()) for match in found if match]
+
+
+def _range_between(low: str | None, high: str | None) -> Range:
+    """Return the range between two bounds as Postgres writes them; None is no bound."""
+    return Range(
+        moment_of(UUID(low)) if low else moment_at(0),
+        moment_of(UUID(high)) if high else MOMENT_MAX,
+    )
 
 
 def _range_of(first_day: int, last_day: int) -> IdRange:

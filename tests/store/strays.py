@@ -1,6 +1,6 @@
 """What tests of partitions share: events of other times, where they lie, and who is in the way."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -28,6 +28,11 @@ def day(text: str) -> datetime:
 def ms(text: str) -> int:
     """Return that moment in milliseconds since 1970."""
     return unix_ms(day(text))
+
+
+def of_app(moments_ms: Iterable[int], app_id: int = 1) -> list[tuple[int, int]]:
+    """Return moments as those of events of one app."""
+    return [(app_id, moment_ms) for moment_ms in moments_ms]
 
 
 def make_event_of(moment: datetime, number: int = 1) -> Event:
