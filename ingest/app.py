@@ -71,7 +71,13 @@ def _make_spool(spool: settings.Spool) -> Spool | None:
 
 def make_partitions(config: Config, postgres: Postgres) -> Partitions:
     """Return the partitions that a configuration asks for."""
-    return Partitions(postgres, config.events.partition_by, config.events.partitions_ahead)
+    events = config.events
+    return Partitions(
+        postgres,
+        events.partition_by,
+        events.partitions_ahead,
+        per_hour_max=events.past_partitions_per_hour_max,
+    )
 
 
 async def prepare(postgres: Postgres, config: Config) -> None:
@@ -139,7 +145,7 @@ class App:
             self._pipeline.queues,
             event_name_chars_max=config.limits.event_name_chars_max,
             span=_make_span(config.events),
-            has_partition=self._partitions.covers,
+            has_partition=self._partitions.map.covers_lately,
         )
         self._early_acks = EarlyAcks(self._metrics)
         self._probes = Probes(self._health, self._pipeline.fallback, self._metrics)

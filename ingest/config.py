@@ -89,6 +89,7 @@ class Events(msgspec.Struct, frozen=True):
 
     partition_by: Literal["month", "week", "day"] = "month"
     partitions_ahead: Annotated[int, msgspec.Meta(ge=1, le=100)] = 3
+    past_partitions_per_hour_max: Annotated[int, msgspec.Meta(ge=0, le=2000)] = 300
     timestamp_past_days_max: Annotated[int, msgspec.Meta(ge=0, le=36_525)] = 1826
     timestamp_future_s_max: Annotated[float, msgspec.Meta(ge=0, le=604_800)] = 86_400.0
 

@@ -2,7 +2,8 @@
 
 Most rows are new, so they go by COPY, the fastest way there is. When one of them turns out to be
 stored, all are merged by key, and so are the next ones for a while, since retries come in swarms; a
-row with an Idempotency-Key has to be looked up, so rows with one are always merged. A row that
+row with an Idempotency-Key has to be looked up, so rows with one are always merged. Rows of many
+times are sent in parts, since each partition that a transaction touches is locked. A row that
 Postgres refuses is taken out by the line that the error names and the rest is sent again: two COPYs
 for one bad row. When there are more of them, or the error names none, the rows are sifted: one by
 one within Postgres. When even that is refused as a whole, they are cut up further: by apps, so that
@@ -20,7 +21,7 @@ from typing import Final, NamedTuple
 from ingest.events import copy_format, copy_reader
 from ingest.store.failures import AlreadyStored, RowRefused, RowsDropped, Unavailable
 from ingest.store.link import CopyLink
-from ingest.store.merge import Earlier
+from ingest.store.merge import Earlier, Scattered
 from ingest.store.partitions import Partitions
 
 MERGES: Final = 16
@@ -117,6 +118,9 @@ class Committer:
 
         Ends earlier, with some pending, behind so many failures that are nobody's to be told.
         """
+        commit.parts = [
+            piece for part in commit.parts for piece in self._cut_by_homes(commit, part)
+        ]
         failures = 0
         while commit.parts and failures < failures_max:
             part = commit.parts.pop()
@@ -130,6 +134,9 @@ class Committer:
         """Store a part, or cut it up; return what that counts towards `failures_max`."""
         try:
             return await self._store(commit, part)
+        except Scattered:
+            commit.parts += _halves(part)
+            return 0
         except RowsDropped as dropped:
             return await self._find_dropped(commit, part, dropped.with_traceback(None))
         except RowRefused as refusal:
@@ -154,6 +161,16 @@ class Committer:
         if bad.is_told:
             return 0
         return _WAIT_TRIES if bad.is_waiting else 1
+
+    def _cut_by_homes(self, commit: Commit, part: Part) -> list[Part]:
+        """Cut a part up by the partitions that its rows belong to; they may be of any time."""
+        if self._partitions is None:
+            return [part]
+        moments_ms = [copy_reader.moment_ms(commit.rows[at]) for at in part.indices]
+        pieces = self._partitions.map.cut(moments_ms)
+        if len(pieces) == 1:
+            return [part]
+        return [part._replace(indices=[part.indices[at] for at in piece]) for piece in pieces]
 
     async def _find_dropped(self, commit: Commit, part: Part, dropped: RowsDropped) -> int:
         """Note which rows a COPY did not store, or have them sifted: all others are stored."""
@@ -221,7 +238,8 @@ class Committer:
         """Store rows; return those that were there, if they are wanted."""
         document = copy_format.document(rows)
         if self._partitions is not None:
-            await self._partitions.make_for([copy_reader.moment_ms(row) for row in rows])
+            moments = ((copy_reader.app_id(row), copy_reader.moment_ms(row)) for row in rows)
+            await self._partitions.make_for(moments)
         has_keys = self._has_keys(rows)
         if not has_keys and not self._merges_left:
             try:
@@ -244,6 +262,12 @@ class Committer:
             raise conflict.as_refusal() from None
         self._merges_left = self._merges if merged.existing else max(0, self._merges_left - 1)
         return merged.earlier
+
+
+def _halves(part: Part) -> list[Part]:
+    """Cut a part in two, the second half first."""
+    middle = len(part.indices) // 2
+    return [Part(half, part.is_suspect) for half in (part.indices[middle:], part.indices[:middle])]
 
 
 def _cut(indices: Sequence[int], rows_max: int, *, is_suspect: bool = False) -> list[Part]:

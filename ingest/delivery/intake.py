@@ -3,7 +3,8 @@
 There are two queues to Postgres. Most events are plain: the server makes their ids, so no other
 event can have one of them, and they go by COPY. An event that its client may send again, because it
 has an id or an Idempotency-Key, goes through the dedup queue, which stores it once and answers
-with what is stored; so does one of a time that has no partition yet.
+with what is stored; so does one of a time that has no partition, or not one of the newest: there
+it is seen to that a transaction doesn't touch too many of them.
 """
 
 from collections.abc import Callable
@@ -37,7 +38,7 @@ class Intake:
         self._event_name_chars_max = event_name_chars_max
         self._span = span
         self._has_partition = has_partition
-        """Of a Unix time in milliseconds."""
+        """Whether there is one of the newest for a Unix time in milliseconds."""
         self._ids = IdSequence()
         self._row_heads: dict[int, bytes] = {}
 

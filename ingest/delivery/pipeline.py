@@ -18,6 +18,7 @@ from ingest.observe.metrics import Metrics
 from ingest.spool import Spool
 from ingest.store.health import Health
 from ingest.store.link import CopyLink
+from ingest.store.partition_map import PartitionMap
 from ingest.store.partitions import Partitions
 from ingest.store.postgres import Postgres
 
@@ -50,8 +51,9 @@ class Pipeline:
         self.queues = Queues(lambda: _make_queue(queue, writer))
         self.fallback = Fallback(spool, metrics)
         self._retries = Retries(spool, metrics)
-        self._links = [make_link(postgres) for _ in range(writer.connections)]
-        self._dedup_link, self._replay_link = make_link(postgres), make_link(postgres)
+        self._links = [make_link(postgres, partitions.map) for _ in range(writer.connections)]
+        self._dedup_link = make_link(postgres, partitions.map)
+        self._replay_link = make_link(postgres, partitions.map)
 
     async def open(self) -> None:
         """Connect, so that the first events need not; raise Unavailable."""
@@ -94,9 +96,9 @@ class Pipeline:
         return Replayer(spool, self.queues, committer, self._postgres, self._health, self._metrics)
 
 
-def make_link(postgres: Postgres) -> CopyLink:
+def make_link(postgres: Postgres, partitions: PartitionMap | None = None) -> CopyLink:
     """Return a connection of its own to the events table."""
-    return CopyLink(postgres, EVENTS)
+    return CopyLink(postgres, EVENTS, partitions)
 
 
 def _make_queue(queue: config.Queue, writer: config.Writer) -> EventQueue:

@@ -1,10 +1,15 @@
-"""Event ids: UUIDv7 (RFC 9562) that increase strictly within a process.
+"""Event ids: UUIDv7 (RFC 9562) that increase strictly within a process while its clock is sane.
 
 Layout, in bits: 48 of Unix milliseconds, 4 of version, 12 random, 2 of variant, 14 random, 48 of a
 counter that starts at a random 47-bit value. The first 80 bits are drawn anew in each millisecond,
-so an event costs an addition, not a random number. When the clock steps back the counter goes on
-in the last millisecond that was used, so ids never decrease. Two processes that draw in the same
-millisecond collide with a chance of about 1 in 2**73.
+so an event costs an addition, not a random number. Whoever draws in the same millisecond, another
+process or this one again, collides with a chance of about 1 in 2**73.
+
+When the clock steps back a little, the counter goes on in the last millisecond that was used, so
+ids keep their order. When it steps back by more than STEP_BACK_MS_MAX it had been wrong before, and
+is followed: ids that went on from there would carry a time that nobody has, lie outside of all
+partitions, and be refused when a client sends them back. They are drawn anew, so they are as unique
+as those of two processes, in milliseconds that were used already as well.
 """
 
 import os
@@ -12,9 +17,12 @@ import time
 from binascii import hexlify
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from ingest.events import copy_format
+
+STEP_BACK_MS_MAX: Final = 5_000
+"""A larger step back sets a wrong clock right; NTP slews what is below 128 ms."""
 
 _COUNTER_START_BITS = 47
 _COUNTER_END = 1 << 48
@@ -89,7 +97,7 @@ class IdSequence:
     def _turn(self, now_ms: int) -> None:
         self._now_ms = now_ms
         self._moment = moment(now_ms)
-        if now_ms > self._id_ms:
+        if now_ms > self._id_ms or now_ms < self._id_ms - STEP_BACK_MS_MAX:
             self._draw(now_ms)
 
     def _draw(self, id_ms: int) -> None:

@@ -18,10 +18,10 @@ default partition, 30 ms with 1,000 strays, 100 to 330 ms with 10,000; 40 to 110
 others; 3 to 16 ms by proof, whatever its size. 100,000 strays would take a second: they stay.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 import asyncpg
 
@@ -59,8 +59,25 @@ class PartitionDeferred(Exception):  # noqa: N818 - an outcome, handled
     """A range is left to the default partition: to make it would hold up events for too long."""
 
 
-class DefaultTooLarge(PartitionDeferred):
+class PastDeferred(PartitionDeferred):
+    """So is every other range, but those of now and of the time ahead."""
+
+
+class DefaultTooLarge(PastDeferred):
     """The default partition can't be read under a lock."""
+
+
+class TooManyPartitions(PastDeferred):
+    """There are as many as there may be."""
+
+
+class StrayDay(NamedTuple):
+    """Strays of one app and day."""
+
+    app_id: int
+    day: int
+    """Since 1970."""
+    events: int
 
 
 @asynccontextmanager
@@ -96,8 +113,8 @@ async def attach_beside_large_default(connection: Connection, wanted: Range) -> 
         await _attach(connection, wanted)
 
 
-async def stray_days(connection: Connection) -> list[int]:
-    """Return the days since 1970 that strays are of, those of the most first; raise as `attach`.
+async def stray_days(connection: Connection, but_of: Sequence[int]) -> list[StrayDay]:
+    """Return of which days there are strays, but of some apps; the most first; raise as `attach`.
 
     It has a turn: nobody is refused the default partition because it is being read here.
     """
@@ -105,10 +122,13 @@ async def stray_days(connection: Connection) -> list[int]:
         await _require_readable_default(connection)
         await connection.execute("SET LOCAL statement_timeout = '2s'")
         rows = await connection.fetch(
-            "SELECT ('x' || left(translate(id::text, '-', ''), 12))::bit(48)::bigint / 86400000"
-            " AS day FROM events_default GROUP BY day ORDER BY count(*) DESC LIMIT 2000"
+            "SELECT app_id, count(*) AS events,"
+            " ('x' || left(translate(id::text, '-', ''), 12))::bit(48)::bigint / 86400000 AS day"
+            " FROM events_default WHERE app_id <> ALL ($1::int[])"
+            " GROUP BY app_id, day ORDER BY events DESC LIMIT 2000",
+            but_of,
         )
-    return [row["day"] for row in rows]
+    return [StrayDay(row["app_id"], row["day"], row["events"]) for row in rows]
 
 
 async def _attach(connection: Connection, wanted: Range) -> None:

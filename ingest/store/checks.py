@@ -7,7 +7,8 @@ from typing import NamedTuple
 import asyncpg
 
 from ingest.errors import StartupError
-from ingest.store import migrations, partitions
+from ingest.store import migrations
+from ingest.store.partition_map import existing_ranges
 from ingest.store.postgres import Connection, durability_off, is_pooled
 
 _VERSION_MIN = 150_000
@@ -136,7 +137,7 @@ async def _schema(connection: Connection) -> Finding:
 
 async def _partitions(connection: Connection) -> Finding:
     now = datetime.now(UTC)
-    ranges = await partitions.existing_ranges(connection)
+    ranges = await existing_ranges(connection)
     if not any(each.start <= now < each.end for each in ranges):
         return Finding(False, "no partition of events holds today: `nonito serve` makes them")
     return Finding(True, f"{len(ranges)} partitions of events, to {max(ranges).end:%Y-%m-%d}")

@@ -19,7 +19,8 @@ from ingest.store.failures import (
     Unavailable,
     while_sending,
 )
-from ingest.store.merge import Earlier, Merge, Merged
+from ingest.store.merge import Earlier, Merge, Merged, Scattered
+from ingest.store.partition_map import PartitionMap
 from ingest.store.postgres import Postgres, close
 from ingest.store.sift import Sift, Sifted
 from ingest.store.table import Table
@@ -37,17 +38,20 @@ _IDENTIFY = query(identity.QUERY)
 class CopyLink:
     """Connects when needed, and lets go of a connection that failed in any way."""
 
-    def __init__(self, postgres: Postgres, table: Table) -> None:
+    def __init__(
+        self, postgres: Postgres, table: Table, partitions: PartitionMap | None = None
+    ) -> None:
         self._postgres = postgres
         statement = f"COPY {table.name} ({table.column_list}) FROM STDIN (FORMAT binary)"
         self._statement = query(statement)
         self._begin_and_copy = query(f"{postgres.begin}; {statement}")
-        self._merging = Merge(postgres.begin, table)
+        self._merging = Merge(postgres.begin, table, partitions or PartitionMap())
         self._sifting = Sift(postgres.begin, table)
         is_it = " AND ".join(f"{table.name}.{name} = sent.{name}" for name in table.primary_key)
         self._missing = (
             f"SELECT at FROM (VALUES {{}}) AS sent (at, {', '.join(table.primary_key)})"  # noqa: S608
-            f" WHERE (SELECT true FROM {table.name} WHERE {is_it} LIMIT 1) IS NULL"
+            f" WHERE (SELECT true FROM {table.name} WHERE {is_it}"
+            f" AND {table.name}.id BETWEEN '{{}}' AND '{{}}' LIMIT 1) IS NULL"
         )
         self._timeout_s = postgres.commit_timeout_s
         self._connection: CopyConnection | None = None
@@ -67,7 +71,10 @@ class CopyLink:
     async def merge(
         self, document: bytes, rows: int, *, has_keys: bool, wants_earlier: bool = False
     ) -> Merged:
-        """Store and commit the rows whose keys are not there yet; raise RowRefused or Unavailable.
+        """Store and commit the rows whose keys are not there yet.
+
+        Raises RowRefused, Unavailable, or Scattered: then nothing is stored, and less is to be sent
+        at once.
 
         For rows that an earlier try may have stored. Returns what was there, if that is asked for.
         `has_keys` tells whether any row has an idempotency key.
@@ -105,7 +112,9 @@ class CopyLink:
         end_s = asyncio.get_running_loop().time() + self._timeout_s
         values = ", ".join(f"({at}, {app}, '{id_}'::uuid)" for at, (app, id_) in enumerate(ids))
         copier = await self._connected()
-        fetching = copier.fetch(query(self._missing.format(values)))
+        between = [id_ for _, id_ in ids]  # for the planner, that it leaves partitions out
+        statement = self._missing.format(values, min(between), max(between))
+        fetching = copier.fetch(query(statement))
         return {int(at or b"") for (at,) in await self._run(copier, fetching, 0, end_s)}
 
     async def probe(self) -> None:
@@ -160,9 +169,10 @@ class CopyLink:
         async with _rolling_back(copier):
             inserted = await self._merging.run(copier, document, has_keys=has_keys)
             if inserted < rows:
-                _check_missing(await self._merging.count_missing(copier))
+                ranges = await self._merging.look(copier)
+                _check_missing(await self._merging.count_missing(copier, ranges))
                 if wants_earlier:
-                    earlier = await self._merging.ask(copier)
+                    earlier = await self._merging.ask(copier, ranges)
         await copier.execute(_COMMIT)
         return Merged(rows - inserted, earlier)
 
@@ -170,7 +180,8 @@ class CopyLink:
         async with _rolling_back(copier):
             sifted = await self._sifting.run(copier, document, has_keys=has_keys)
             if sifted.existing:
-                sifted = sifted._replace(earlier=await self._merging.ask(copier))
+                ranges = await self._merging.look(copier)
+                sifted = sifted._replace(earlier=await self._merging.ask(copier, ranges))
         await copier.execute(_COMMIT)
         return sifted
 
@@ -191,7 +202,7 @@ class CopyLink:
             raise
         finally:
             expiry.cancel()
-        if not isinstance(failure, RowRefused | AlreadyStored):
+        if not isinstance(failure, RowRefused | AlreadyStored | Scattered):
             self._let_go()
         try:
             raise failure
@@ -207,10 +218,10 @@ class CopyLink:
 
 @asynccontextmanager
 async def _rolling_back(copier: Copier) -> AsyncIterator[None]:
-    """End the transaction when Postgres refuses something in it."""
+    """End the transaction when Postgres refuses something in it, or the merge does."""
     try:
         yield
-    except (asyncpg.PostgresError, RowRefused):
+    except (asyncpg.PostgresError, RowRefused, Scattered):
         await copier.execute(_ROLLBACK)
         raise
 
@@ -225,9 +236,9 @@ def _check_missing(rows: int) -> None:
         raise RowRefused(None, NO_DATA, DROPPED, is_told=False, is_doubtful=True)
 
 
-def _judge(error: Exception, rows: int) -> RowRefused | Unavailable:
+def _judge(error: Exception, rows: int) -> RowRefused | Unavailable | Scattered:
     """Classify a failure; without its traceback, which would keep the document."""
-    if isinstance(error, RowRefused | Unavailable):
+    if isinstance(error, RowRefused | Unavailable | Scattered):
         return error.with_traceback(None)
     failure = while_sending(error, rows)
     failure.__cause__ = error.with_traceback(None)

@@ -3,12 +3,18 @@
 The rows go into a temporary table, by COPY or, what was rejected once, by an INSERT. What is
 inserted is sorted, because two that insert the same keys in opposite orders deadlock. Everything is
 one transaction. There is no other way into `events` for a row that has an Idempotency-Key.
+
+What was there is looked up between constants, so that only the partitions that may have it are
+planned for and locked. Rows lead to few of them (`PartitionMap.cut`), but a key may stand for an
+event of any time: if too many are reached so, nothing is stored, and the caller sends less at once.
 """
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from ingest.store.copier import Copier, Fields, query
 from ingest.store.idempotency import reserve
+from ingest.store.partition_map import DAY_MS, HOMES_MAX, IdRange, PartitionMap
 from ingest.store.table import Column, Table
 
 EARLIER_PARAMS_BYTES_MAX: Final = 1 << 20
@@ -19,9 +25,16 @@ STAGING: Final = "nonito_staging"
 """The temporary table: the columns of the rows, and what `idempotency.reserve` adds."""
 
 _PARAMS: Final = "event_params"
+_WITHIN: Final = ":within"
+"""Stands for the ranges of id in which events are looked up."""
 _TIME: Final = "timestamptz"
 _TIME_TEXT: Final = "to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US') AS {}"
 
+_RESERVE: Final = f"DO $$ BEGIN {reserve(STAGING)} END $$;"
+_DAYS: Final = f"""
+SELECT DISTINCT ('x' || left(translate(id::text, '-', ''), 12))::bit(48)::bigint / {DAY_MS}
+FROM {STAGING}
+"""  # noqa: S608 - constants of ours
 # LATERAL with a LIMIT: one look into the index for each row, whatever the planner believes of a
 # table that was never analyzed. What this transaction has inserted itself is told by its xmin.
 # Parameters are bounded as they are kept, then unpacked, then printed, and past a bound not even
@@ -44,16 +57,17 @@ FROM (
             FROM {STAGING} AS staged CROSS JOIN LATERAL (
                 SELECT {_PARAMS} AS params, {{texts}}
                 FROM events WHERE events.app_id = staged.app_id AND events.id = staged.id
-                AND events.xmin <> pg_current_xact_id()::xid LIMIT 1
+                AND ({_WITHIN}) AND events.xmin <> pg_current_xact_id()::xid LIMIT 1
             ) AS found
         ) AS earlier WINDOW told AS (ORDER BY staged_app_id, key)
     ) AS kept WINDOW told AS (ORDER BY staged_app_id, key)
 ) AS unpacked WINDOW told AS (ORDER BY staged_app_id, key)
 """  # noqa: S608 - constants of ours
 # A subquery with a LIMIT for the same reason.
-COUNT_MISSING: Final = f"""
+_COUNT_MISSING: Final = f"""
 SELECT count(*) FROM {STAGING} AS staged WHERE (
-    SELECT true FROM events WHERE events.app_id = staged.app_id AND events.id = staged.id LIMIT 1
+    SELECT true FROM events
+    WHERE events.app_id = staged.app_id AND events.id = staged.id AND ({_WITHIN}) LIMIT 1
 ) IS NULL
 """  # noqa: S608 - constants of ours
 
@@ -70,7 +84,7 @@ def stage(table: Table) -> str:
 
 def reserve_and_insert(table: Table) -> str:
     """Return the SQL that stores what is staged, each id and each key's event once."""
-    return f"DO $$ BEGIN {reserve(STAGING)} END $$; {_insert(table)}"
+    return f"{_RESERVE} {_insert(table)}"
 
 
 def _insert(table: Table) -> str:
@@ -80,6 +94,14 @@ def _insert(table: Table) -> str:
         f"INSERT INTO {table.name} ({named}) SELECT {named} FROM {STAGING}"  # noqa: S608
         f" ORDER BY {key}, is_retry NULLS FIRST, created_at ON CONFLICT ({key}) DO NOTHING"
     )
+
+
+IS_MISSING: Final = _COUNT_MISSING.replace(_WITHIN, "true")
+"""Counts the staged rows that are not there, wherever they may be: for one row."""
+
+
+class Scattered(Exception):  # noqa: N818 - an outcome, handled by sending less at once
+    """Keys lead to events in more homes than one transaction may touch; nothing is stored."""
 
 
 class Earlier(NamedTuple):
@@ -104,36 +126,48 @@ class Merged(NamedTuple):
 class Merge:
     """The statements of one table, and how they follow each other."""
 
-    def __init__(self, begin: str, table: Table) -> None:
+    def __init__(self, begin: str, table: Table, partitions: PartitionMap) -> None:
+        self._partitions = partitions
         self._copy = query(
             f"{begin}; {stage(table)};"
             f" COPY {STAGING} ({table.column_list}) FROM STDIN (FORMAT binary)"
         )
         self._insert = query(_insert(table))
-        self._reserve_and_insert = query(reserve_and_insert(table))
+        self._look = query(_DAYS)
+        self._reserve_and_look = query(_RESERVE + _DAYS)
         self._told = [column for column in table.columns if column.name != _PARAMS]
-        self._ask = query(
-            _EARLIER.format(
-                names=", ".join(f'"{column.name}"' for column in self._told),
-                texts=", ".join(map(_as_text, self._told)),
-            )
+        self._ask = _EARLIER.format(
+            names=", ".join(f'"{column.name}"' for column in self._told),
+            texts=", ".join(map(_as_text, self._told)),
         )
-        self._count_missing = query(COUNT_MISSING)
 
     async def run(self, copier: Copier, document: bytes, *, has_keys: bool) -> int:
-        """Insert what is missing, in a transaction that is left open; return how many rows."""
+        """Insert what is missing, in a transaction that is left open; return how many rows.
+
+        Raises Scattered.
+        """
         await copier.copy(self._copy, document)
-        done = await copier.execute(self._reserve_and_insert if has_keys else self._insert)
+        if has_keys and len(await self._ranges(copier, self._reserve_and_look)) > HOMES_MAX:
+            raise Scattered
+        done = await copier.execute(self._insert)
         return int(done.rpartition(" ")[2])
 
-    async def count_missing(self, copier: Copier) -> int:
+    async def look(self, copier: Copier) -> list[IdRange]:
+        """Return in which ranges of id the rows of `run` are, for what is asked next."""
+        return await self._ranges(copier, self._look)
+
+    async def count_missing(self, copier: Copier, ranges: Sequence[IdRange]) -> int:
         """Return how many rows are not there behind `run`: a trigger has dropped them."""
-        ((count,),) = await copier.fetch(self._count_missing)
+        ((count,),) = await copier.fetch(_within(_COUNT_MISSING, ranges))
         return int(count or b"")
 
-    async def ask(self, copier: Copier) -> list[Earlier]:
+    async def ask(self, copier: Copier, ranges: Sequence[IdRange]) -> list[Earlier]:
         """Return the rows that `run` found there."""
-        return [self._read(fields) for fields in await copier.fetch(self._ask)]
+        return [self._read(fields) for fields in await copier.fetch(_within(self._ask, ranges))]
+
+    async def _ranges(self, copier: Copier, statement: bytes) -> list[IdRange]:
+        days = await copier.fetch(statement)
+        return self._partitions.ranges_of(int(day or b"") for (day,) in days)
 
     def _read(self, fields: Fields) -> Earlier:
         texts = [None if field is None else field.decode() for field in fields]
@@ -148,6 +182,12 @@ class Merge:
             key=kind + number + bytes.fromhex((key or "").replace("-", "")),
             stored={**stored, _PARAMS: params},
         )
+
+
+def _within(statement: str, ranges: Sequence[IdRange]) -> bytes:
+    """Return the Query message of a statement that looks for events in some ranges."""
+    within = " OR ".join(f"events.id BETWEEN '{each.first}' AND '{each.last}'" for each in ranges)
+    return query(statement.replace(_WITHIN, within or "false"))
 
 
 def _as_text(column: Column) -> str:

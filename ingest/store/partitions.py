@@ -4,45 +4,53 @@ Those of now and of the time ahead are made before they are needed, those of the
 sends an event of that time. What has no partition is in `events_default`, as a stray: stored like
 any other, and brought into a partition later if that holds nobody up. That a partition can't be
 made is never a reason not to take an event.
+
+Clients say of which time their events are, so what they can make is bounded: a budget for each app
+and hour, and a number for all. Without them one key made 1,780 partitions in two minutes.
 """
 
 import asyncio
 import math
 import random
-import re
 import time
-from bisect import bisect_right
-from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Final, TypeAlias
-from uuid import UUID
+from typing import Final, NamedTuple, TypeAlias
 
 import asyncpg
 import structlog
 
 from ingest.store import attachment
-from ingest.store.attachment import DefaultTooLarge, PartitionDeferred
+from ingest.store.attachment import (
+    DefaultTooLarge,
+    PartitionDeferred,
+    PastDeferred,
+    StrayDay,
+    TooManyPartitions,
+)
 from ingest.store.failures import Unavailable
+from ingest.store.partition_budget import PartitionBudget
+from ingest.store.partition_map import DAY_MS, PartitionMap, existing_ranges
 from ingest.store.periods import (
-    MOMENT_MAX,
     Period,
     Range,
     moment_at,
-    moment_of,
     name_of,
     period_of,
     plan,
     uncovered,
-    unix_ms,
 )
 from ingest.store.postgres import Connection, Postgres
 
 log = structlog.get_logger(__name__)
 
-Attach: TypeAlias = Callable[[Connection, Range], Awaitable[list[Range]]]
-"""Makes what is missing of a range; returns all ranges there are then."""
+PARTITIONS_MAX: Final = 2_000
+"""Beyond so many none is made but for now and the time ahead. Five years of days are 1,826.
+Postgres does well with up to a few thousand as long as plans leave out nearly all of them.
+
+Source: https://www.postgresql.org/docs/18/ddl-partitioning.html, best practices."""
 
 _INTERVAL_S: Final = 300.0
 _RETRY_S: Final = 60.0
@@ -57,25 +65,43 @@ _LEFT_PAUSE_S: Final = 3600.0
 _LEFT_MAX: Final = 4096
 _TURN_S: Final = 1.0
 _AHEAD_TURN_S: Final = 10.0
-_DAY_MS: Final = 86_400_000
 # The session ended, the server takes no writes, has no room, is stopping, or its disk fails.
 _OUTAGE_CLASSES: Final = ("08", "25", "53", "57P", "58")
-_BOUNDS: Final = re.compile(
-    r"FROM \((?:MINVALUE|'([0-9a-f-]{36})')\) TO \((?:MAXVALUE|'([0-9a-f-]{36})')\)"
-)
+
+
+class Attached(NamedTuple):
+    """What there was, and what was made."""
+
+    before: list[Range]
+    made: list[Range]
+
+
+Attach: TypeAlias = Callable[[Connection, Range], Awaitable[Attached]]
+"""Makes what is missing of a range."""
+
+
+class Wanted(NamedTuple):
+    """A range without a partition that events are of."""
+
+    range: Range
+    app_ids: list[int]
+    """Whose events; those of the most first."""
 
 
 class Partitions:
     """What one server knows of the partitions, and what it makes of them."""
 
-    def __init__(self, postgres: Postgres, period: Period, ahead: int) -> None:
+    def __init__(
+        self, postgres: Postgres, period: Period, ahead: int, *, per_hour_max: float = math.inf
+    ) -> None:
         self._postgres = postgres
+        self._budget = PartitionBudget(per_hour_max)
         self._period = period
         self._ahead = ahead
-        self._starts_ms: list[int] = []
-        self._ends_ms: list[int] = []
+        self.map = PartitionMap()
+        """What is known to be there."""
         # Until the first look: what `ensure` sees to before the first COPY.
-        self._learn(plan(datetime.now(UTC), period, ahead, []))
+        self.map.learn(plan(datetime.now(UTC), period, ahead, []))
         self._left_until_s: dict[Range | None, float] = {}
         """Ranges that stay with the default partition, and when to try again; None is all but now
         and the time ahead."""
@@ -84,8 +110,7 @@ class Partitions:
 
     def covers(self, unix_ms: int) -> bool:
         """Return whether a partition of its own is known for a time; if wrong, a row is a stray."""
-        at = bisect_right(self._starts_ms, unix_ms) - 1
-        return at >= 0 and unix_ms < self._ends_ms[at]
+        return self.map.covers(unix_ms)
 
     async def ensure(self) -> None:
         """Look what there is, and make what is missing of now and ahead; raise Unavailable.
@@ -96,24 +121,27 @@ class Partitions:
             with self._judging(None):
                 await attachment.drop_proofs(connection)
             existing = await existing_ranges(connection)
-            self._learn(existing)
+            self.map.learn(existing)
             wanted = plan(datetime.now(UTC), self._period, self._ahead, existing)
-            await self._make(connection, filter(self._is_due, wanted), _attach_ahead)
+            for each in filter(self._is_due, wanted):
+                await self._make(connection, each, _attach_ahead)
 
-    async def make_for(self, moments_ms: Collection[int]) -> None:
-        """Make the partitions that hold these times, before rows of theirs are sent.
+    async def make_for(self, moments: Iterable[tuple[int, int]]) -> None:
+        """Make the partitions of events, given by app and Unix milliseconds, before they are sent.
 
-        Eight at most, those of the most moments first, and none is begun after a second: rows of
-        the rest are strays. Raises Unavailable, with `stored` false, in an outage only.
+        Eight at most, those of the most events first, and none is begun after a second, nor beyond
+        what the budgets of the apps allow: events of the rest are strays. Raises Unavailable, with
+        `stored` false, in an outage only.
         """
-        wanted = self._missing(moments_ms)[:_MAKE_MAX]
+        wanted = self._missing(moments)[:_MAKE_MAX]
         if not wanted:
             return
         end_s = time.monotonic() + _MAKE_S
         try:
             async with self._postgres.session() as connection:
-                due = filter(self._may_be_made, wanted)
-                await self._make(connection, due, _attach_on_demand, end_s)
+                for each in wanted:
+                    if time.monotonic() < end_s:
+                        await self._make_on_demand(connection, each)
         except Unavailable as failure:
             raise _before_sending(failure) from failure
 
@@ -121,8 +149,7 @@ class Partitions:
         """Bring strays into partitions, one range after the other; raise Unavailable."""
         async with self._postgres.session(_TIMEOUT_S) as connection:
             for wanted in (await self._ranges_of_strays(connection))[:_GATHER_MAX]:
-                if self._may_be_made(wanted):
-                    await self._make(connection, [wanted], _attach_on_demand)
+                if await self._make_on_demand(connection, wanted):
                     await asyncio.sleep(_GATHER_PAUSE_S)  # whoever waited goes first
 
     async def run(self) -> None:
@@ -141,34 +168,40 @@ class Partitions:
             return False
         return not self._is_held_up
 
-    async def _ranges_of_strays(self, connection: Connection) -> list[Range]:
-        days: list[int] = []
+    async def _ranges_of_strays(self, connection: Connection) -> list[Wanted]:
+        found: list[StrayDay] = []
         if self._is_due(None):
             with self._judging(None):
-                days = await attachment.stray_days(connection)
-        periods = dict.fromkeys(self._period_at(day * _DAY_MS) for day in days)
-        return list(filter(self._may_be_made, periods))
+                found = await attachment.stray_days(connection, self._budget.spent())
+        return self._wanted({(each.app_id, each.day): each.events for each in found})
 
-    async def _make(
-        self,
-        connection: Connection,
-        wanted: Iterable[Range],
-        attach: Attach,
-        end_s: float = math.inf,
-    ) -> None:
-        """Make partitions until somebody is in the way or the time is over."""
-        for each in wanted:
-            if self._is_held_up or time.monotonic() >= end_s:
-                return
-            with self._judging(each):
-                self._learn(await attach(connection, each))
+    async def _make_on_demand(self, connection: Connection, wanted: Wanted) -> bool:
+        """Make a partition that an app has something left for; return whether it was tried."""
+        app_id = self._budget.payer(wanted.app_ids)
+        if app_id is None or not self._may_be_made(wanted.range):
+            return False
+        if made := await self._make(connection, wanted.range, _attach_on_demand):
+            self._budget.spend(app_id, made)
+        return True
+
+    async def _make(self, connection: Connection, wanted: Range, attach: Attach) -> int:
+        """Make what is missing of a range, unless somebody is in the way; return how many."""
+        made: list[Range] = []
+        if self._is_held_up:
+            return 0
+        with self._judging(wanted):
+            before, made = await attach(connection, wanted)
+            self.map.learn(before + made)
+        for each in made:
+            log.info("partition made", partition=name_of(each))
+        return len(made)
 
     @contextmanager
     def _judging(self, wanted: Range | None) -> Iterator[None]:
         """Note why something was not done, and when to try it again; raise what is an outage."""
         try:
             yield
-        except DefaultTooLarge as left:
+        except PastDeferred as left:
             self._leave(None, _LEFT_PAUSE_S, str(left))
         except PartitionDeferred as left:
             self._leave(wanted, _LEFT_PAUSE_S, str(left))
@@ -201,75 +234,59 @@ class Partitions:
     def _is_held_up(self) -> bool:
         return time.monotonic() < self._held_up_until_s
 
-    def _missing(self, moments_ms: Collection[int]) -> list[Range]:
-        """Return the periods of moments without a partition, those of the most moments first."""
-        days = Counter(ms // _DAY_MS for ms in moments_ms if not self.covers(ms))
-        periods: Counter[Range] = Counter()
-        for day, count in days.items():
-            periods[self._period_at(day * _DAY_MS)] += count
-        return [each for each, _ in periods.most_common() if self._may_be_made(each)]
+    def _missing(self, moments: Iterable[tuple[int, int]]) -> list[Wanted]:
+        """Return the periods of events without a partition, those of the most events first."""
+        return self._wanted(
+            Counter((app_id, ms // DAY_MS) for app_id, ms in moments if not self.covers(ms))
+        )
+
+    def _wanted(self, events: Mapping[tuple[int, int], int]) -> list[Wanted]:
+        """Return the periods that may be made of those of some events, counted by app and day."""
+        apps: dict[Range, Counter[int]] = defaultdict(Counter)
+        for (app_id, day), count in events.items():
+            apps[self._period_at(day * DAY_MS)][app_id] += count
+        most_first = sorted(apps.items(), key=lambda each: -each[1].total())
+        wanted = (
+            Wanted(each, [app_id for app_id, _ in counted.most_common()])
+            for each, counted in most_first
+            if self._may_be_made(each)
+        )
+        return [each for each in wanted if self._budget.payer(each.app_ids) is not None]
 
     def _period_at(self, ms: int) -> Range:
         return period_of(moment_at(ms), self._period)
 
-    def _learn(self, existing: list[Range]) -> None:
-        existing = sorted(existing)
-        self._starts_ms = [unix_ms(each.start) for each in existing]
-        self._ends_ms = [unix_ms(each.end) for each in existing]
 
-
-async def existing_ranges(connection: Connection) -> list[Range]:
-    """Return the ranges that partitions hold, without the default one."""
-    rows = await connection.fetch(
-        "SELECT pg_get_expr(child.relpartbound, child.oid) AS bounds"
-        " FROM pg_inherits JOIN pg_class child ON child.oid = inhrelid"
-        " WHERE inhparent = 'events'::regclass"
-    )
-    found = (_BOUNDS.search(str(row["bounds"])) for row in rows)
-    return [_range_between(*match.groups()) for match in found if match]
-
-
-def _range_between(low: str | None, high: str | None) -> Range:
-    """Return the range between two bounds as Postgres writes them; None is no bound."""
-    return Range(
-        moment_of(UUID(low)) if low else moment_at(0),
-        moment_of(UUID(high)) if high else MOMENT_MAX,
-    )
-
-
-async def _attach_on_demand(connection: Connection, wanted: Range) -> list[Range]:
+async def _attach_on_demand(connection: Connection, wanted: Range) -> Attached:
     """Make what is missing of a range, unless that holds up events.
 
     Raises PartitionDeferred or PostgresError.
     """
-    return await _attach(connection, wanted, _TURN_S)
-
-
-async def _attach(connection: Connection, wanted: Range, wait_s: float) -> list[Range]:
-    async with attachment.turn(connection, wait_s):
+    async with attachment.turn(connection, _TURN_S):
         existing = await existing_ranges(connection)
-        gaps = uncovered(wanted, existing)
-        for gap in gaps:
-            await attachment.attach(connection, gap)
-    return _made(existing, gaps)
+        if len(existing) >= PARTITIONS_MAX:
+            raise TooManyPartitions(f"there are {len(existing)} partitions")
+        return await _attach(connection, wanted, existing)
 
 
-async def _attach_ahead(connection: Connection, wanted: Range) -> list[Range]:
+async def _attach_ahead(connection: Connection, wanted: Range) -> Attached:
     """Make what is missing of a range that will soon hold all events, whatever that holds up."""
     try:
-        return await _attach(connection, wanted, _AHEAD_TURN_S)
+        async with attachment.turn(connection, _AHEAD_TURN_S):
+            return await _attach(connection, wanted, await existing_ranges(connection))
     except DefaultTooLarge:
         existing = await existing_ranges(connection)
         gaps = uncovered(wanted, existing)
         for gap in gaps:
             await attachment.attach_beside_large_default(connection, gap)
-        return _made(existing, gaps)
+        return Attached(existing, gaps)
 
 
-def _made(existing: list[Range], gaps: list[Range]) -> list[Range]:
+async def _attach(connection: Connection, wanted: Range, existing: list[Range]) -> Attached:
+    gaps = uncovered(wanted, existing)
     for gap in gaps:
-        log.info("partition made", partition=name_of(gap))
-    return existing + gaps
+        await attachment.attach(connection, gap)
+    return Attached(existing, gaps)
 
 
 def _before_sending(failure: Unavailable) -> Unavailable:

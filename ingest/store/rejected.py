@@ -235,6 +235,6 @@ async def _store(connection: Connection, table: Table, key: tuple[int, UUID]) ->
     )
     if await connection.execute(merge.reserve_and_insert(table)) == "INSERT 0 1":
         return RetryResult.STORED
-    if await connection.fetchval(merge.COUNT_MISSING):
+    if await connection.fetchval(merge.IS_MISSING):
         raise RowRefused(None, NO_DATA, DROPPED)
     return RetryResult.ALREADY_STORED

@@ -1,4 +1,4 @@
-"""Ids: UUIDv7, strictly increasing whatever the clock does, and a time of receipt beside them."""
+"""Ids: UUIDv7, unique whatever the clock does, in order while it is sane; and times of receipt."""
 
 import time
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.events import ids
-from ingest.events.ids import IdSequence, moment
+from ingest.events.ids import STEP_BACK_MS_MAX, IdSequence, moment
 
 SetClock = Callable[[int], None]
 
@@ -46,19 +46,61 @@ def test_ids_increase_strictly() -> None:
 
 
 @given(steps=st.lists(st.integers(-5_000, 5_000), max_size=200))
-def test_ids_increase_strictly_whatever_the_clock_does(steps: list[int]) -> None:
-    """The clock may stand still, jump ahead, or step back."""
-    sequence = IdSequence()
-    made, now_ms = [], 1_800_000_000_000
-    with pytest.MonkeyPatch.context() as patch:
-        for step in steps:
-            now_ms += step
-            patch.setattr(time, "time_ns", lambda now=now_ms: now * 1_000_000)
-            made += [sequence.next()[0] for _ in range(3)]
+def test_ids_increase_strictly_while_the_clock_steps_back_a_little(steps: list[int]) -> None:
+    """It may stand still, jump ahead, or step back, if by no more than STEP_BACK_MS_MAX in all."""
+    now_ms = latest_ms = 1_800_000_000_000
+    clock = []
+    for step in steps:
+        now_ms = max(now_ms + step, latest_ms - STEP_BACK_MS_MAX)
+        latest_ms = max(latest_ms, now_ms)
+        clock.append(now_ms)
+    made = [event_id for _, event_id in draw_along(clock)]
     assert made == sorted(set(made))
 
 
-def test_clock_that_steps_back_shows_in_the_time_of_receipt_only(set_clock: SetClock) -> None:
+@given(steps=st.lists(st.sampled_from([0, 1, -1, 5_000, -5_000, 10**10, -(10**10)]), max_size=200))
+def test_ids_are_unique_and_of_about_now_whatever_the_clock_does(steps: list[int]) -> None:
+    """Ahead and back by months, again and again, through milliseconds that were used before."""
+    now_ms = 1_800_000_000_000
+    made = draw_along([now_ms := max(0, now_ms + step) for step in steps])
+    assert len({event_id for _, event_id in made}) == len(made)
+    for then_ms, event_id in made:
+        assert 0 <= int.from_bytes(event_id[:6], "big") - then_ms <= STEP_BACK_MS_MAX
+
+
+@pytest.mark.parametrize("back_to_ms", [0, 1, STEP_BACK_MS_MAX])
+def test_clock_that_jumped_ahead_and_came_back_is_followed(
+    set_clock: SetClock, back_to_ms: int
+) -> None:
+    """At once, one by one and many at a time; also into the very millisecond before the jump."""
+    sequence, now_ms = IdSequence(), 1_800_000_000_000
+    set_clock(now_ms)
+    before = {sequence.next()[0] for _ in range(1_000)}
+    set_clock(now_ms + 86_400_000)
+    sequence.next()
+    set_clock(now_ms + back_to_ms)
+    stamps = sequence.take(1_000)
+    many = {stamps.head + low for low in stamps.lows}
+    after = {sequence.next()[0] for _ in range(1_000)} | many
+    assert {int.from_bytes(event_id[:6], "big") for event_id in after} == {now_ms + back_to_ms}
+    assert len(after) == 2_000
+    assert not after & before
+
+
+def draw_along(clock_ms: list[int]) -> list[tuple[int, bytes]]:
+    """Draw three ids at each time; return them with it."""
+    sequence = IdSequence()
+    made = []
+    with pytest.MonkeyPatch.context() as patch:
+        for now_ms in clock_ms:
+            patch.setattr(time, "time_ns", lambda now=now_ms: now * 1_000_000)
+            made += [(now_ms, sequence.next()[0]) for _ in range(3)]
+    return made
+
+
+def test_clock_that_steps_back_a_little_shows_in_the_time_of_receipt_only(
+    set_clock: SetClock,
+) -> None:
     """The id keeps its order; created_at says what the clock says."""
     sequence = IdSequence()
     set_clock(1_800_000_005_000)

@@ -1,14 +1,14 @@
 """What tests of partitions share: events of other times, where they lie, and who is in the way."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import asyncpg
 
 from ingest.store.link import CopyLink
-from ingest.store.periods import first_id, unix_ms
+from ingest.store.periods import first_id, name_of, period_of, unix_ms
 from tests.store.events import Event, copy, make_event_at
 from tests.support.postgres import fetch
 
@@ -28,6 +28,11 @@ def day(text: str) -> datetime:
 def ms(text: str) -> int:
     """Return that moment in milliseconds since 1970."""
     return unix_ms(day(text))
+
+
+def of_app(moments_ms: Iterable[int], app_id: int = 1) -> list[tuple[int, int]]:
+    """Return moments as those of events of one app."""
+    return [(app_id, moment_ms) for moment_ms in moments_ms]
 
 
 def make_event_of(moment: datetime, number: int = 1) -> Event:
@@ -66,6 +71,21 @@ async def partition_names(url: str) -> set[str]:
 async def count_strays(url: str) -> int:
     """Return how many events are in the default partition."""
     return int((await fetch(url, STRAYS))[0][0])
+
+
+async def make_days(url: str, text: str, count: int) -> None:
+    """Make a partition of each day from one on, as fast as that goes."""
+    starts = [day(text) + timedelta(days=number) for number in range(count)]
+    wanted = [period_of(start, "day") for start in starts]
+    statements = [
+        f"CREATE TABLE {name_of(each)} PARTITION OF events"
+        f" FOR VALUES FROM ('{first_id(each.start)}') TO ('{first_id(each.end)}')"
+        for each in wanted
+    ]
+    connection = await asyncpg.connect(url, timeout=10)
+    for start in range(0, count, 100):  # a transaction each: all in one would take too many locks
+        await connection.execute("; ".join(statements[start : start + 100]))
+    await connection.close()
 
 
 @asynccontextmanager

@@ -21,6 +21,7 @@ from tests.store.strays import (
     homes,
     make_event_of,
     ms,
+    of_app,
 )
 from tests.support.postgres import fetch, make_postgres
 from tests.support.rows import tail
@@ -58,7 +59,7 @@ async def test_strays_move_as_they_are(bare_url: str) -> None:
     await copy_of(link, "2023-12-31", "2024-02-01")
     await link.close()
     before = await fetch(bare_url, "SELECT *, event_params::text FROM events ORDER BY id")
-    await make_partitions(bare_url).make_for([ms("2024-01-15")])
+    await make_partitions(bare_url).make_for(of_app([ms("2024-01-15")]))
     after = await fetch(bare_url, "SELECT *, event_params::text FROM events ORDER BY id")
     assert after == before
     assert [dict(row)["idempotency_key"] for row in after if row["app_id"] == 7] == [key]
@@ -75,7 +76,7 @@ async def test_default_partition_that_is_too_large_is_left_alone(
     await fill(bare_url, "2024-01-10", 1_000)
     some = make_partitions(bare_url, ahead=3)
     with capture_logs() as logs:
-        await some.make_for([ms("2024-01-10"), ms("2023-01-10")])
+        await some.make_for(of_app([ms("2024-01-10"), ms("2023-01-10")]))
         await some.gather_strays()
         await some.ensure()
     assert [entry["event"] for entry in logs] == [

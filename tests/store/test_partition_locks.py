@@ -17,7 +17,17 @@ from ingest.store.link import CopyLink
 from ingest.store.partitions import Partitions
 from ingest.store.periods import Range, first_id, name_of, period_of
 from tests.store.events import copy, make_event, make_event_at, make_link, until_true
-from tests.store.strays import copy_of, count_strays, day, fill, holding, homes, ms, partition_names
+from tests.store.strays import (
+    copy_of,
+    count_strays,
+    day,
+    fill,
+    holding,
+    homes,
+    ms,
+    of_app,
+    partition_names,
+)
 from tests.support.postgres import make_postgres
 
 JANUARY = Range(day("2024-01-01"), day("2024-02-01"))
@@ -128,12 +138,12 @@ async def test_reader_of_the_default_partition_makes_strays_and_no_failure(bare_
     async with holding(bare_url, READER):
         with capture_logs() as logs:
             for text in ("2024-01-01", "2024-02-01", "2024-03-01"):
-                await some.make_for([ms(text)])
+                await some.make_for(of_app([ms(text)]))
                 await copy_of(link, text)
     assert len([entry for entry in logs if "somebody holds a lock" in entry["event"]]) == 1
     assert await count_strays(bare_url) == 3
     some._held_up_until_s = -math.inf
-    await some.make_for([ms("2024-02-01")])
+    await some.make_for(of_app([ms("2024-02-01")]))
     await link.close()
     assert await count_strays(bare_url) == 2
 
@@ -145,7 +155,7 @@ async def test_events_are_stored_while_a_lock_is_waited_for(bare_url: str) -> No
     links = [make_link(postgres) for _ in range(2)]
     today = f"{datetime.now(UTC):%Y-%m-%d}"
     async with holding(bare_url, READER):
-        making = asyncio.create_task(some.make_for([ms("2024-01-01")]))
+        making = asyncio.create_task(some.make_for(of_app([ms("2024-01-01")])))
         await asyncio.gather(copy_of(links[0], today), copy_of(links[1], "2001-01-01"), making)
     for link in links:
         await link.close()
@@ -166,7 +176,7 @@ async def test_100_000_strays_stay_where_they_are_and_hold_nobody_up(bare_url: s
     others = [ms(text) for text in ("2023-01-10", "2023-12-10", "2024-02-10")]
     with capture_logs() as logs:
         while not all(map(some.covers, others)):
-            await some.make_for([ms("2024-01-10"), *others])
+            await some.make_for(of_app([ms("2024-01-10"), *others]))
             await some.gather_strays()
     stop.set()
     sent = await asyncio.gather(*inserting)
@@ -214,7 +224,7 @@ async def test_partitions_are_made_while_events_come_in(bare_url: str) -> None:
     some = make_partitions(bare_url, 24)
     await asyncio.sleep(0.1)  # some are strays
     while not some.covers(ms("2024-01-15")):
-        await some.make_for([ms("2024-01-15")])
+        await some.make_for(of_app([ms("2024-01-15")]))
     while len(await partition_names(bare_url)) < 26:
         await some.ensure()
     stop.set()

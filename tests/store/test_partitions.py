@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 from ingest.events.ids import IdSequence
 from ingest.store import attachment, migrations, partitions
 from ingest.store.failures import Unavailable
+from ingest.store.partition_map import existing_ranges
 from ingest.store.partitions import Partitions
 from ingest.store.periods import Period, name_of, period_of, plan, unix_ms
 from tests.store.events import copy, make_event_at, make_link, until
@@ -23,6 +24,7 @@ from tests.store.strays import (
     homes,
     make_event_of,
     ms,
+    of_app,
     partition_names,
 )
 from tests.support.postgres import fetch, make_postgres
@@ -84,7 +86,7 @@ async def test_partitions_made_at_once_are_made_once(bare_url: str) -> None:
         *(Partitions(make_postgres(bare_url), "week", 5).ensure() for _ in range(4))
     )
     async with make_postgres(bare_url).session() as connection:
-        ranges = await partitions.existing_ranges(connection)
+        ranges = await existing_ranges(connection)
     assert sorted(ranges) == plan(datetime.now(UTC), "week", 5, [])
 
 
@@ -96,7 +98,7 @@ async def test_partitions_of_every_period_fit_into_one_database(
     for each in (period, *PERIODS, period):
         await make_partitions(bare_url, each, 10).ensure()
         async with make_postgres(bare_url).session() as connection:
-            ranges = await partitions.existing_ranges(connection)
+            ranges = await existing_ranges(connection)
         assert plan(datetime.now(UTC), each, 10, ranges) == []
 
 
@@ -109,7 +111,7 @@ async def test_partition_of_the_past_is_made_before_its_events_are_sent(
     wanted = period_of(day("2024-02-14"), period)
     first, behind = unix_ms(wanted.start), unix_ms(wanted.end)
     assert not some.covers(first)
-    await some.make_for([ms("2024-02-14")])
+    await some.make_for(of_app([ms("2024-02-14")]))
     covered = [some.covers(moment) for moment in (first - 1, first, behind - 1, behind)]
     assert covered == [False, True, True, False]
     link = make_link(make_postgres(bare_url))
@@ -123,12 +125,12 @@ async def test_only_some_partitions_are_made_at_once_and_the_rest_are_strays(bar
     some = make_partitions(bare_url)
     months = [f"2024-{month:02}-01" for month in range(1, 13)]
     moments = [ms(month) for month in months] + [ms(month) for month in months[4:]]
-    await some.make_for(moments)
+    await some.make_for(of_app(moments))
     assert [some.covers(ms(month)) for month in months] == [False] * 4 + [True] * 8
     link = make_link(make_postgres(bare_url))
     await copy_of(link, *months)
     assert await count_strays(bare_url) == 4
-    await some.make_for(moments)
+    await some.make_for(of_app(moments))
     await link.close()
     assert await count_strays(bare_url) == 0
     assert len(set((await homes(bare_url)).values())) == 12
@@ -136,9 +138,9 @@ async def test_only_some_partitions_are_made_at_once_and_the_rest_are_strays(bar
 
 async def test_part_of_a_period_that_was_cut_is_filled(bare_url: str) -> None:
     """A month in which a week has a partition already, made under another setting."""
-    await make_partitions(bare_url, "week").make_for([ms("2024-05-15")])
+    await make_partitions(bare_url, "week").make_for(of_app([ms("2024-05-15")]))
     some = make_partitions(bare_url)
-    await some.make_for([ms("2024-05-01")])
+    await some.make_for(of_app([ms("2024-05-01")]))
     assert await partition_names(bare_url) == {
         "events_20240501_20240512",
         "events_20240513_20240519",
@@ -161,7 +163,7 @@ async def test_partition_of_an_operator_s_without_bounds_is_known(bare_url: str)
         True,
         False,
     ]
-    await some.make_for([ms("1999-01-01"), ms("2020-01-01")])
+    await some.make_for(of_app([ms("1999-01-01"), ms("2020-01-01")]))
     assert some.covers(ms("2020-01-31"))
 
 
@@ -171,14 +173,14 @@ async def test_what_is_covered_asks_nobody() -> None:
     now = datetime.now(UTC)
     covered = [unix_ms(now), unix_ms(period_of(now, "month").end)]
     assert all(map(some.covers, covered))
-    await some.make_for(covered)
+    await some.make_for(of_app(covered))
     await some.make_for([])
 
 
 async def test_outage_is_reported_as_before_anything_was_sent() -> None:
     """So the caller's rows are certainly not stored."""
     with pytest.raises(Unavailable) as failed:
-        await make_partitions(NOWHERE).make_for([ms("2024-01-01")])
+        await make_partitions(NOWHERE).make_for(of_app([ms("2024-01-01")]))
     assert failed.value.stored is False
 
 
@@ -187,7 +189,7 @@ async def test_silence_is_an_outage_before_anything_was_sent(bare_url: str) -> N
     hasty = Partitions(make_postgres(bare_url, commit_timeout_s=0.5), "month", 1)
     async with holding(bare_url, f"SELECT pg_advisory_xact_lock({attachment.LOCK})"):
         with pytest.raises(Unavailable, match="no answer in time") as failed:
-            await hasty.make_for([ms("2024-01-01")])
+            await hasty.make_for(of_app([ms("2024-01-01")]))
     assert failed.value.stored is False
 
 
@@ -197,7 +199,10 @@ async def test_servers_that_need_the_same_partitions_at_once_take_turns(bare_url
     months = [ms(f"2024-{month:02}-01") for month in range(1, 9)]
     with capture_logs() as logs:
         await asyncio.gather(
-            *(server.make_for(months[number:] + months) for number, server in enumerate(servers))
+            *(
+                server.make_for(of_app(months[number:] + months))
+                for number, server in enumerate(servers)
+            )
         )
     assert all(server.covers(month) for server in servers for month in months)
     made = [entry["partition"] for entry in logs if entry["event"] == "partition made"]
@@ -208,15 +213,15 @@ async def test_partition_that_was_dropped_is_made_anew(bare_url: str) -> None:
     """Until it is noticed its events are strays."""
     some, link = make_partitions(bare_url), make_link(make_postgres(bare_url))
     await some.ensure()
-    await some.make_for([ms("2024-01-01")])
+    await some.make_for(of_app([ms("2024-01-01")]))
     await fetch(bare_url, "DROP TABLE events_20240101_20240131")
-    await some.make_for([ms("2024-01-01")])
+    await some.make_for(of_app([ms("2024-01-01")]))
     await copy_of(link, "2024-01-01")
     await link.close()
     assert await count_strays(bare_url) == 1
     await some.ensure()
     assert not some.covers(ms("2024-01-01"))
-    await some.make_for([ms("2024-01-01")])
+    await some.make_for(of_app([ms("2024-01-01")]))
     assert set((await homes(bare_url)).values()) == {"events_20240101_20240131"}
 
 
@@ -226,7 +231,7 @@ async def test_name_that_is_taken_leaves_a_period_to_the_default_partition(bare_
     await fetch(bare_url, "CREATE TABLE events_20240101_20240131 ()")
     with capture_logs() as logs:
         for _ in range(2):
-            await some.make_for([ms("2024-01-01"), ms("2024-02-01")])
+            await some.make_for(of_app([ms("2024-01-01"), ms("2024-02-01")]))
     assert [some.covers(ms(text)) for text in ("2024-01-01", "2024-02-01")] == [False, True]
     told = [entry for entry in logs if entry["event"] == "events stay in events_default"]
     assert [(entry["period"], entry["reason"]) for entry in told] == [

@@ -14,11 +14,12 @@ import pytest
 from structlog.testing import capture_logs
 
 from ingest.events import copy_format
-from ingest.store import api_keys, partitions
+from ingest.store import api_keys
 from ingest.store.cluster import Cluster
 from ingest.store.failures import RowRefused, Unavailable
 from ingest.store.keyring import Keyring
 from ingest.store.link import CopyLink
+from ingest.store.partition_map import existing_ranges
 from ingest.store.postgres import Postgres, is_pooled
 from tests.conftest import prepare
 from tests.store.events import assert_works, copy, make_event, make_link, stored_ids, until
@@ -115,7 +116,7 @@ async def test_database_is_migrated_and_partitioned_by_two_at_once(
     postgres = make_postgres(bouncer.through(empty_url))
     await asyncio.gather(*(prepare(postgres) for _ in range(POOL_SIZE + 1)))
     async with postgres.session() as connection:
-        assert len(await partitions.existing_ranges(connection)) == 4
+        assert len(await existing_ranges(connection)) == 4
     locks = "SELECT FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE locktype = 'advisory'"
     assert await fetch(empty_url, f"{locks} AND datname = current_database()") == []
     link = make_link(postgres)

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from ingest.store import api_keys, checks, partitions
+from ingest.store import api_keys, checks
 from ingest.store.cluster import Cluster
 from ingest.store.embedded import find_programs
+from ingest.store.partition_map import existing_ranges
 from tests.conftest import prepare
 from tests.store.events import assert_works, copy, make_event, make_link, stored_ids
 from tests.support.postgres import fetch, make_postgres, new_database, running_cluster
@@ -70,9 +71,9 @@ async def test_events_are_stored_in_their_partition_and_read_back(url: str) -> N
 async def test_preparing_again_changes_nothing(url: str) -> None:
     """As at every start."""
     async with make_postgres(url).session() as connection:
-        before = await partitions.existing_ranges(connection)
+        before = await existing_ranges(connection)
         await prepare(make_postgres(url))
-        assert await partitions.existing_ranges(connection) == before
+        assert await existing_ranges(connection) == before
     assert len(before) == 4
 
 
