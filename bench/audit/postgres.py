@@ -16,6 +16,8 @@ from ingest.store.cluster import Cluster
 from ingest.store.embedded import find_programs
 
 DATABASE: Final = "audit"
+OWNER: Final = "ingest"
+"""The server's role. It owns the database and is no superuser, so that policies bind it."""
 MAINTENANCE: Final = "postgres"
 CONNECTIONS_MAX: Final = 30
 """Few, so that they are soon taken up; clients of the server never connect here."""
@@ -25,6 +27,8 @@ END_SESSIONS: Final = (
 )
 _SETTINGS: Final = (f"max_connections={CONNECTIONS_MAX}", "autovacuum_naptime=10s")
 _TIMEOUT_S: Final = 10.0
+_ALTER_TIMEOUT_S: Final = 60.0
+_ALTER_TRIES: Final = 30
 _GONE_TIMEOUT_S: Final = 10.0
 
 
@@ -41,6 +45,11 @@ class Database:
         return self._cluster.url(DATABASE)
 
     @property
+    def owner_url(self) -> str:
+        """The same, for the server's role."""
+        return self.url.replace("//postgres@", f"//{OWNER}@")
+
+    @property
     def socket_path(self) -> str:
         """The socket that the proxy passes connections on to."""
         host = self._cluster.url(DATABASE).partition("host=")[2]
@@ -52,6 +61,8 @@ class Database:
             self._cluster.create()
             self._cluster.start(*_SETTINGS)
         self._cluster.create_database(DATABASE)
+        self._cluster.execute(f"CREATE ROLE {OWNER} LOGIN")
+        self._cluster.execute(f"ALTER DATABASE {DATABASE} OWNER TO {OWNER}")
 
     async def start(self) -> None:
         """Start it unless it runs, and wait until it takes connections."""
@@ -91,6 +102,19 @@ class Database:
             yield connection
         finally:
             connection.terminate()
+
+    async def alter(self, sql: str) -> None:
+        """Change tables, in one transaction; try again while somebody has them locked."""
+        for tries_left in range(_ALTER_TRIES, -1, -1):
+            try:
+                async with self.session() as connection:
+                    await connection.execute("SET lock_timeout = '2s'")
+                    await connection.execute(sql, timeout=_ALTER_TIMEOUT_S)
+            except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
+                if not tries_left:
+                    raise
+            else:
+                return
 
     async def execute(self, sql: str, *arguments: Any, database: str = DATABASE) -> None:  # noqa: ANN401
         """Run one statement on a connection of its own."""

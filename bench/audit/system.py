@@ -23,6 +23,7 @@ class System:
     recorder: Recorder
     bad_exits: list[str] = field(default_factory=list)
     """Of servers that were told to stop and did not end with exit code 0."""
+    _undo: str = ""
 
     def largest_file_bytes(self) -> int:
         """Return the size of the largest file that the server writes."""
@@ -40,12 +41,24 @@ class System:
         self.server.spawn()
         await self.server.wait_until_listening(LISTEN_TIMEOUT_S)
 
+    async def rule(self, done: str, undo: str) -> None:
+        """Do something to the table that `end_rule` and `lift` will undo."""
+        await self.database.alter(done)
+        self._undo = undo
+
+    async def end_rule(self) -> None:
+        """Undo what was done to the table."""
+        if self._undo:
+            await self.database.alter(self._undo)
+            self._undo = ""
+
     async def lift(self) -> None:
         """End whatever a fault may have left behind."""
         self.proxy.allow()
         self.proxy.release()
         self.spool.free()
         await self.database.start()
+        await self.end_rule()
         await self.allow_writes()
 
     async def allow_writes(self) -> None:
