@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from bench.audit import spool_bugs
+from bench.audit import claim_bugs, spool_bugs
 from bench.audit.patch import Nobody, replace, with_new_ids
 from ingest.delivery import fallback, intake, outcome, queue, writer
 from ingest.delivery.committer import Commit, Committer
@@ -332,4 +332,8 @@ BUGS: Final[dict[str, Bug]] = {
     ),
     "no-crc": Bug(spool_bugs.no_crc, ("spool-damage",), ("nothing-else",)),
     "damage-blocks": Bug(spool_bugs.damage_blocks, ("spool-damage",), ("spool-drains",)),
+    "keys-are-ignored": Bug(claim_bugs.keys_are_ignored, (), ("stored-once",)),
+    "retry-is-told-its-own": Bug(claim_bugs.retry_is_told_its_own, (), ("retries-told",)),
+    "early-ack-dropped": Bug(claim_bugs.early_ack_dropped, (), ("early-kept",)),
+    "apps-mixed": Bug(claim_bugs.apps_mixed, (), ("nothing-else",)),
 }

@@ -13,6 +13,7 @@ from typing import ClassVar, Final
 from bench.audit import rejected
 from bench.audit.excuses import SET_ASIDE
 from bench.audit.faults import Fault, log_uniform
+from bench.audit.postgres import TABLESPACE
 from bench.audit.system import System
 from bench.audit.workload import GUARDED_NAME, POISON, uuid7
 
@@ -56,12 +57,16 @@ class _Rule(Fault):
         done, undo = await self.make(system, random)
         await system.rule(done, undo)
         try:
+            await self.go_on(system)
             if looks:
                 await _look(system, self.name)
             else:
                 await asyncio.sleep(log_uniform(random, *LASTS_S))
         finally:
             await system.end_rule()
+
+    async def go_on(self, system: System) -> None:
+        """Do more than SQL can."""
 
     async def make(self, system: System, random: Random) -> tuple[str, str]:
         """Return the SQL that does it, and the SQL that undoes it."""
@@ -182,6 +187,34 @@ class PartitionGone(_ForAll):
         )
 
 
+class TablespaceFull(_ForAll):
+    """An index lies on a disk that has no byte left."""
+
+    name = "tablespace-full"
+
+    def is_possible(self, system: System) -> bool:
+        """Require a disk of its own: it would fill somebody else's."""
+        return system.tablespace.is_own
+
+    async def inject(self, system: System, random: Random) -> None:
+        """Fill it once the index is there."""
+        try:
+            await super().inject(system, random)
+        finally:
+            system.tablespace.free()
+
+    async def go_on(self, system: System) -> None:
+        """Take all the room."""
+        await asyncio.to_thread(system.tablespace.fill)
+
+    async def make(self, system: System, random: Random) -> tuple[str, str]:
+        """CREATE INDEX, of events that come from now on."""
+        partition, _ = await _partition_of_now(system, random)
+        where = f"id > '{uuid7(time.time(), random)}'"
+        made = f"ON {partition} (id, created_at) TABLESPACE {TABLESPACE} WHERE {where}"
+        return f"CREATE INDEX audit_rule {made}", "DROP INDEX audit_rule"
+
+
 class RejectedRetried(Fault):
     """An operator tries again what was set aside, while everything goes on."""
 
@@ -224,5 +257,5 @@ async def _look(system: System, name: str) -> None:
 
 FAULTS: Final = (
     TriggerDrops(), TriggerRaises(), CheckRefuses(), OtherIndexConflicts(), RowSecurity(),
-    TriggerBroken(), ColumnRenamed(), PartitionGone(), RejectedRetried(),
+    TriggerBroken(), ColumnRenamed(), PartitionGone(), TablespaceFull(), RejectedRetried(),
 )  # fmt: skip

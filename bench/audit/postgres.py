@@ -1,6 +1,7 @@
 """The audit's own Postgres: killed, hung, stopped and started again, and asked beside the proxy."""
 
 import asyncio
+import os
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -11,6 +12,7 @@ import asyncpg
 import psutil
 
 from bench import machine
+from bench.audit.disk import SmallDisk
 from bench.load.database import Session
 from ingest.store.cluster import Cluster
 from ingest.store.embedded import find_programs
@@ -18,6 +20,8 @@ from ingest.store.embedded import find_programs
 DATABASE: Final = "audit"
 OWNER: Final = "ingest"
 """The server's role. It owns the database and is no superuser, so that policies bind it."""
+TABLESPACE: Final = "audit_small"
+"""On a disk that can be filled."""
 MAINTENANCE: Final = "postgres"
 CONNECTIONS_MAX: Final = 30
 """Few, so that they are soon taken up; clients of the server never connect here."""
@@ -25,6 +29,7 @@ END_SESSIONS: Final = (
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
     " WHERE datname = $1 AND application_name <> 'audit'"
 )
+_DATA: Final = "postgres"
 _SETTINGS: Final = (f"max_connections={CONNECTIONS_MAX}", "autovacuum_naptime=10s")
 _TIMEOUT_S: Final = 10.0
 _ALTER_TIMEOUT_S: Final = 60.0
@@ -63,6 +68,14 @@ class Database:
         self._cluster.create_database(DATABASE)
         self._cluster.execute(f"CREATE ROLE {OWNER} LOGIN")
         self._cluster.execute(f"ALTER DATABASE {DATABASE} OWNER TO {OWNER}")
+
+    def add_tablespace(self, disk: SmallDisk) -> None:
+        """Make a tablespace on a disk, if that is one of its own."""
+        if disk.is_own:
+            owner = (self._cluster.directory / _DATA).stat()
+            os.chown(disk.directory, owner.st_uid, owner.st_gid)
+            self._cluster.execute(f"CREATE TABLESPACE {TABLESPACE} LOCATION '{disk.directory}'")
+            self._cluster.execute(f"GRANT CREATE ON TABLESPACE {TABLESPACE} TO {OWNER}")
 
     async def start(self) -> None:
         """Start it unless it runs, and wait until it takes connections."""

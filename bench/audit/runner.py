@@ -12,6 +12,7 @@ from bench import machine, servers
 from bench.audit import quiesce
 from bench.audit.checker import Checker
 from bench.audit.clients import Client, Traffic
+from bench.audit.disk import SmallDisk
 from bench.audit.faults import OVERLOADED
 from bench.audit.history import read
 from bench.audit.nemesis import FAULTS, Nemesis
@@ -37,6 +38,7 @@ SETTINGS: Final = {
 }
 _WARM_UP_ACKED: Final = 200
 _WARM_UP_TIMEOUT_S: Final = 30.0
+_TABLESPACE_BYTES: Final = 4 << 20
 _TICK_S: Final = 0.1
 _FURTHER_APPS: Final = [f"audit-{number}" for number in range(1, APPS)]
 
@@ -136,9 +138,13 @@ async def _system(plan: AuditPlan, directory: Path) -> AsyncIterator[System]:
     database = Database(directory / "cluster", cores.others)
     proxy = Proxy(database.socket_path)
     spool = SpoolDisk(directory / "spool")
+    tablespace = SmallDisk(directory / "tablespace", _TABLESPACE_BYTES)
     async with AsyncExitStack() as stack:
         stack.callback(database.destroy)
         await asyncio.to_thread(database.create)
+        tablespace.mount()
+        stack.callback(tablespace.unmount)
+        await asyncio.to_thread(database.add_tablespace, tablespace)
         await proxy.open()
         stack.push_async_callback(proxy.close)
         spool.mount()
@@ -148,4 +154,4 @@ async def _system(plan: AuditPlan, directory: Path) -> AsyncIterator[System]:
         server = ServerProcess(directory, settings, cores.server, plan.bug)
         stack.callback(server.kill)
         recorder = await stack.enter_async_context(Recorder(directory / "history").keeping())
-        yield System(database, proxy, server, spool, recorder)
+        yield System(database, proxy, server, spool, tablespace, recorder)

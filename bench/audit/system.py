@@ -1,8 +1,9 @@
-"""The system under test: Postgres, the proxy before it, the server, and the spool's disk."""
+"""The system under test: Postgres, the proxy before it, the server, and the disks."""
 
 from dataclasses import dataclass, field
 from typing import Final
 
+from bench.audit.disk import SmallDisk
 from bench.audit.postgres import DATABASE, MAINTENANCE, Database
 from bench.audit.process import ServerProcess
 from bench.audit.proxy import Proxy
@@ -20,6 +21,7 @@ class System:
     proxy: Proxy
     server: ServerProcess
     spool: SpoolDisk
+    tablespace: SmallDisk
     recorder: Recorder
     bad_exits: list[str] = field(default_factory=list)
     """Of servers that were told to stop and did not end with exit code 0."""
@@ -57,6 +59,7 @@ class System:
         self.proxy.allow()
         self.proxy.release()
         self.spool.free()
+        self.tablespace.free()
         await self.database.start()
         await self.end_rule()
         await self.allow_writes()
