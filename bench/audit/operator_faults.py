@@ -25,6 +25,7 @@ _STORED_IN_S: Final = 8.0
 _WATCHED_MAX: Final = 500
 _BACKLOG_EVENTS_MAX: Final = 5_000
 _RETRIED_MAX: Final = 100
+_SOON_S: Final = 0.5
 _IS_GUARDED: Final = f"NEW.event_name = '{GUARDED_NAME}'"
 _TRIGGER: Final = """
 CREATE FUNCTION audit_rule() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -118,7 +119,8 @@ class OtherIndexConflicts(_Rule):
     async def make(self, system: System, random: Random) -> tuple[str, str]:
         """CREATE UNIQUE INDEX, for events that come from now on."""
         partition, _ = await _partition_of_now(system, random)
-        where = f"event_name = '{GUARDED_NAME}' AND id > '{uuid7(time.time(), random)}'"
+        soon = uuid7(time.time() + _SOON_S, random)  # none of it may be there already
+        where = f"event_name = '{GUARDED_NAME}' AND id > '{soon}'"
         made = f"ON {partition} ((event_params->>'slot')) WHERE {where}"
         return f"CREATE UNIQUE INDEX audit_rule {made}", "DROP INDEX audit_rule"
 
