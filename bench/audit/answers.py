@@ -27,10 +27,8 @@ _ROW: Final = b'{"id":"'
 _ID_CHARS: Final = 36
 _CREATED_AT_CHARS: Final = len("2026-01-10T12:00:00.123Z")
 _DUPLICATE: Final = b"nonito-duplicate: "
-_UNKNOWN: Final = b"unknown"
 _IN_BATCH: Final = "duplicate"
-_ECHO_FROM: Final = len('",')
-"""Where what a success must say begins if the id before it is left out."""
+"""Of a row: true, or null where only Postgres knows."""
 _SERVER_ERRORS: Final = 500
 _UNKNOWN_WORDS: Final = "may or may not"
 
@@ -136,40 +134,36 @@ class _Rows:
     def _file_one(self, event: SentEvent, start: int, closing: bytes) -> tuple[int, str]:
         """Note one row; return where the next one begins (0: it is not the event's), and its id."""
         row = _AnsweredRow(self._body, start, event, closing)
-        is_known_to_server = self._header and self._header != _UNKNOWN
-        if row.is_own and not is_known_to_server:
-            self._note(event, row)
-            return row.end, row.id
-        return self._file_told(event, start, closing) if event.claim else (0, "")
-
-    def _note(self, event: SentEvent, row: "_AnsweredRow") -> None:
-        recorder = self._recorder
+        if not row.is_own or self._header:
+            return self._file_told(event, start, closing) if event.claim else (0, "")
         if self._is_early:
-            recorder.early(event.label, row.id, row.created_at)
-            return
-        is_certain = self._header != _UNKNOWN
-        recorder.answered(event.label, self._status, row.id if is_certain else "", row.created_at)
-        if recorder.watched is not None and event.expected == GOOD and not event.claim:
-            recorder.watched.append(row.id)
+            self._recorder.early(event.label, row.id, row.created_at)
+        else:
+            self._recorder.answered(event.label, self._status, row.id, row.created_at)
+            if self._recorder.watched is not None and event.expected == GOOD and not event.claim:
+                self._recorder.watched.append(row.id)
+        return row.end, row.id
 
     def _file_told(self, event: SentEvent, start: int, closing: bytes) -> tuple[int, str]:
-        """Note a row that was stored before, or one without an id."""
+        """Note a row that was, or may have been, stored before."""
+        text = self._body[start:].decode()
         try:
-            row, length = _scan(self._body[start:].decode())
+            row, length = _scan(text)
         except ValueError:
             return 0, ""
-        raw = self._body[start:].decode()[:length].encode()
+        raw = text[:length].encode()
         end = start + len(raw) + 1
         if self._body[end - 1 : end] != closing or not isinstance(row, dict):
             return 0, ""
-        duplicate = row.get(_IN_BATCH) if self._is_batch else self._header
-        if "id" not in row and raw.startswith(b"{" + event.echo[_ECHO_FROM:]):
-            self._recorder.answered(event.label, self._status, "", "")
-        elif "id" in row and duplicate in (True, b"true"):
-            self._recorder.told(event.label, self._status, raw)
-        else:
-            return 0, ""
-        return end, str(row.get("id", ""))
+        event_id, created_at = str(row.get("id", "")), str(row.get("created_at", ""))
+        match row.get(_IN_BATCH, 0) if self._is_batch else self._header:
+            case True | b"true":
+                self._recorder.told(event.label, self._status, raw)
+            case None | b"unknown":
+                self._recorder.unsure(event.label, self._status, event_id, created_at)
+            case _:
+                return 0, ""
+        return end, event_id
 
 
 class _AnsweredRow:

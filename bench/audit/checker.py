@@ -199,7 +199,8 @@ def _count(history: History, counts: EventCounts) -> None:
             counts.acked_200 += record.status == _OK
             counts.acked_202 += record.status != _OK
             counts.acked_early += record.is_early
-            counts.told += record.code is TOLD
+            counts.told += record.code == TOLD
+            counts.unsure += record.is_unsure
         elif record.status:
             counts.refused += 1
         else:

@@ -32,6 +32,8 @@ class EventCounts:
     """Of those with 202: before they were durable, as was asked for."""
     told: int = 0
     """Of all acknowledged: that the event was sent before, and what is stored."""
+    unsure: int = 0
+    """Of those with 202: that the event may have been sent before."""
     again: int = 0
     """Attempts behind an event's first."""
     claims: int = 0

@@ -18,6 +18,7 @@ QUIT: Final = "client left"
 MIXED: Final = "mixed up"
 TOLD: Final = "sent before"
 EARLY: Final = "acknowledged early"
+UNSURE: Final = "may have been sent before"
 
 _ACKS: Final = frozenset({200, 202})
 _EARLY_STATUS: Final = 202
@@ -46,7 +47,7 @@ class Record:
         """200 or 202, the refusal's status, or 0 for unknown."""
         self.code = ""
         """The refusal's code, why the outcome is unknown, or which kind of success it was: TOLD,
-        EARLY, or empty for the usual one."""
+        EARLY, UNSURE, or empty for the usual one."""
         self.rows = 0
         """Of the first attempt: how many stored rows carry the event's token."""
 
@@ -79,7 +80,12 @@ class Record:
     @property
     def is_early(self) -> bool:
         """Whether it was acknowledged before it was durable."""
-        return self.code is EARLY
+        return self.code == EARLY
+
+    @property
+    def is_unsure(self) -> bool:
+        """Whether its success told a row that may be another in the end."""
+        return self.code == UNSURE
 
     @property
     def is_promised(self) -> bool:
@@ -117,7 +123,7 @@ class Record:
         return int(self._lines.fields(self._answer_at)[1]) if self.is_settled else 0
 
     def _told(self, which: int) -> str:
-        if not self.is_acked or self.code is TOLD:
+        if not self.is_acked or self.code == TOLD:
             return ""
         return self._lines.fields(self._answer_at)[which].decode()
 
@@ -205,7 +211,7 @@ def _take(history: History, open_faults: dict[str, int], lines: Lines, at: int) 
             _add(history, first, Record(lines, at, expected, fields[5].decode()))
         case b"again":
             _add(history, first, history.records[fields[3].decode()].repeat())
-        case b"acked" | b"told" | b"early" | b"refused" | b"unknown" | b"mixed":
+        case b"acked" | b"unsure" | b"told" | b"early" | b"refused" | b"unknown" | b"mixed":
             _settle(history, first, at, fields)
         case b"fault":
             _take_fault(history, open_faults, first, fields)
@@ -243,6 +249,8 @@ def _settle(history: History, label: str, at: int, fields: list[bytes]) -> None:
     match fields[0]:
         case b"acked":
             record.settle(at, int(fields[3]), "")
+        case b"unsure":
+            record.settle(at, int(fields[3]), UNSURE)
         case b"told":
             record.settle(at, int(fields[3]), TOLD)
         case b"early":

@@ -5,7 +5,8 @@ kind says::
 
     sent       label  expected  body  claim   written before a byte of the request leaves
     again      label  token                   the event of `token` is about to be sent once more
-    acked      label  status  id  created_at  the id is empty where the server does not know it
+    acked      label  status  id  created_at
+    unsure     label  status  id  created_at  202; may have been sent before, says the answer
     told       label  status  row             sent before, says the answer, and this is stored
     early      label  id  created_at          202 before it is stored, as was asked for
     refused    label  status  code            certainly not stored, says the answer
@@ -79,6 +80,11 @@ class Recorder:
         """Note a 200 or 202."""
         self.counts[str(status)] += 1
         self._write("acked", label, str(status), event_id, created_at)
+
+    def unsure(self, label: str, status: int, event_id: str, created_at: str) -> None:
+        """Note a 202 whose row is only stored if the event was not sent before."""
+        self.counts["acked"] += 1
+        self._write("unsure", label, str(status), event_id, created_at)
 
     def told(self, label: str, status: int, row: bytes) -> None:
         """Note a 200 or 202 that says that the event was sent before, and what is stored."""

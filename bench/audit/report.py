@@ -44,7 +44,7 @@ def _show_counts(screen: Console, result: AuditResult) -> None:
             "of them early",
             f"{counts.acked_early:,}, of which {counts.early_lost:,} went in crashes",
         ),
-        ("of them sent before", f"{counts.told:,}"),
+        ("of them sent before", f"{counts.told:,}, and {counts.unsure:,} perhaps"),
         ("ids and keys", f"{counts.claims:,}; {counts.again:,} further attempts"),
         ("refused", f"{counts.refused:,}"),
         ("unknown", f"{counts.unknown:,}, of which {counts.unknown_stored:,} are stored"),

@@ -277,9 +277,22 @@ def test_retry_that_is_told_anything_but_what_is_stored_is_found(scenario: Scena
         assert scenario.check().counts["retries-told"] == attempt
     scenario.recorder.answered(scenario.again(event, 9).label, 202, IDS[96], TOLD)
     assert scenario.check().counts["retries-told"] == 4
-    scenario.recorder.answered(scenario.again(event, 10).label, 202, "", TOLD)
+    scenario.recorder.unsure(scenario.again(event, 10).label, 202, IDS[96], TOLD)
     assert scenario.check().counts["retries-told"] == 4
     assert scenario.broken() == {"retries-told"}
+
+
+def test_row_that_only_another_try_could_replace_is_stored_if_there_is_none(
+    scenario: Scenario,
+) -> None:
+    """Else the answer's "unknown" would excuse any row."""
+    event = scenario.send(claim="key order 2")
+    scenario.recorder.unsure(event.label, 202, IDS[97], TOLD)
+    assert scenario.broken() == {"stored-once"}
+    scenario.store(event, IDS[96])
+    assert scenario.broken() == {"retries-told"}
+    scenario.recorder.unsure(scenario.again(event).label, 202, IDS[96], TOLD)
+    assert scenario.broken() == set()
 
 
 def told_row(event: SentEvent, event_id: str) -> bytes:
