@@ -17,7 +17,6 @@ from ingest.config import Config
 from ingest.delivery.intake import Intake
 from ingest.delivery.pipeline import Pipeline, make_link
 from ingest.errors import Code, Refusal, StartupError
-from ingest.events import copy_format
 from ingest.events.client_fields import Span
 from ingest.http.authentication import Authenticator
 from ingest.http.batch_route import BatchRoute
@@ -124,7 +123,7 @@ class App:
             snapshot=ApiKeySnapshot(Path(config.spool.path)) if self._spool else None,
         )
         self._probe_link = make_link(postgres)
-        self._health = Health(self._probe_link, copy_format.document([]), self._prepare_late)
+        self._health = Health(self._probe_link, self._prepare_late)
         self._pipeline = Pipeline(
             postgres,
             self._health,
@@ -243,6 +242,7 @@ class App:
             self._pipeline.queues,
             self._spool,
             is_postgres_up=lambda: self._health.is_up,
+            is_refusing_rows=lambda: bool(self._health.row_alarm.reason),
             keys=lambda: len(self._keyring),
         )
         for name, work in self._pipeline.tasks():

@@ -15,7 +15,7 @@ import orjson
 from bench.audit import claim_bugs, spool_bugs
 from bench.audit.patch import Nobody, replace, with_new_ids
 from ingest.delivery import fallback, intake, outcome, queue, writer
-from ingest.delivery.committer import Commit, Committer
+from ingest.delivery.committer import Commit, Committer, Part
 from ingest.delivery.outcome import Ack, Outcome, Waiter
 from ingest.delivery.queue import Batch
 from ingest.delivery.writer import Writer
@@ -180,12 +180,15 @@ def neighbour_dropped() -> None:
     """Take a bad row's neighbour out as well, and tell it that it is stored."""
     original = Committer._take_out
 
-    def take_out(self: Committer, commit: Commit, part: Sequence[int], bad: RowRefused) -> None:
+    def take_out(self: Committer, commit: Commit, part: Part, bad: RowRefused) -> None:
         known = set(commit.refused)
         original(self, commit, part, bad)
         neighbours = {index + 1 for index in commit.refused.keys() - known}
-        left = ([index for index in each if index not in neighbours] for each in commit.pending)
-        commit.pending = [each for each in left if each]
+        left = (
+            Part([index for index in each.indices if index not in neighbours], each.is_suspect)
+            for each in commit.parts
+        )
+        commit.parts = [each for each in left if each.indices]
 
     replace(Committer, "_take_out", take_out)
 

@@ -103,7 +103,7 @@ def remove_before_commit() -> None:
         commit = Commit([row for batch in batches for row in batch.rows])
         self._metrics.replayed_events += len(commit.rows)
         await self._committer.run(commit)
-        await self._keep_refused(commit, list(commit.refused))
+        await self._keep_refused([(batches[0], range(len(commit.rows)))], commit)
 
     replace(Replayer, "_replay", replay)
 

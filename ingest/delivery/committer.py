@@ -4,14 +4,21 @@ Most rows are new, so they go by COPY, the fastest way there is. When one of the
 stored, all are merged by key, and so are the next ones for a while, since retries come in swarms; a
 row with an Idempotency-Key has to be looked up, so rows with one are always merged. A row that
 Postgres refuses is taken out by the line that the error names and the rest is sent again: two COPYs
-for one bad row. When the error names none, the rows are sent in halves.
+for one bad row. When there are more of them, or the error names none, the rows are sifted: one by
+one within Postgres. When even that is refused as a whole, they are cut up further: by apps, so that
+one's rows hold up no other's, then in tenths.
+
+No row counts as refused before it was refused on its own. Whether a failure is the rows' at all, or
+that of a Postgres that would take none, an empty COPY tells.
 """
 
-from collections.abc import Sequence
-from typing import Final
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
 
 from ingest.events import copy_format, copy_reader
-from ingest.store.failures import AlreadyStored, RowRefused
+from ingest.store.failures import AlreadyStored, RowRefused, Unavailable
 from ingest.store.link import CopyLink
 from ingest.store.merge import Earlier
 from ingest.store.partitions import Partitions
@@ -21,6 +28,21 @@ MERGES: Final = 16
 PART_ROWS_MAX: Final = 5_000
 """Behind a refusal the rest is sent in parts of so many rows at most: another one then costs one
 part's COPY. No more than a batch of the queue has, which is one part."""
+SIFTED_ROWS_MAX: Final = 500
+"""So many rows are sifted at once: 14 ms, far from any time-out."""
+
+_NAMED_MAX: Final = 2
+"""So many refused rows of a commit are taken out by their lines, 1.4 ms each; then it is sifted."""
+_WAIT_TRIES: Final = 2_000
+"""A failure that has taken a whole time-out counts as so many others."""
+
+
+class Part(NamedTuple):
+    """Some rows of a commit, by index."""
+
+    indices: Sequence[int]
+    is_suspect: bool = False
+    """Whether they are to be sifted."""
 
 
 class Commit:
@@ -28,27 +50,35 @@ class Commit:
 
     def __init__(self, rows: Sequence[bytes]) -> None:
         self.rows = rows
-        self.pending: list[Sequence[int]] = [range(len(rows))] if rows else []
-        """The indices of rows of which nothing is known yet, in parts; the last part is the next to
-        be sent."""
+        self.parts: list[Part] = [Part(range(len(rows)))] if rows else []
+        """The rows of which nothing is known yet; the last part is the next to be sent."""
         self.refused: dict[int, RowRefused] = {}
         """By index."""
         self.earlier: list[Earlier] = []
         """Rows that were stored before, if they were asked for."""
+        self.named = 0
+        """How many rows were taken out by their lines."""
+
+    @property
+    def pending(self) -> set[int]:
+        """The indices of the rows of which nothing is known yet."""
+        return {index for part in self.parts for index in part.indices}
 
     @property
     def is_clean(self) -> bool:
         """Whether all rows are stored."""
-        return not (self.pending or self.refused)
+        return not (self.parts or self.refused)
 
     @property
     def unstored(self) -> set[int]:
         """The indices of the rows that are not known to be stored."""
-        return {index for part in self.pending for index in part} | self.refused.keys()
+        return self.pending | self.refused.keys()
 
-    def rows_of(self, part: Sequence[int]) -> Sequence[bytes]:
+    def rows_of(self, part: Part) -> Sequence[bytes]:
         """Return the rows of a part."""
-        return self.rows if len(part) == len(self.rows) else [self.rows[index] for index in part]
+        if len(part.indices) == len(self.rows):
+            return self.rows
+        return [self.rows[index] for index in part.indices]
 
 
 class Committer:
@@ -62,6 +92,7 @@ class Committer:
         merges: int = 0,
         wants_earlier: bool = False,
         part_rows_max: int = PART_ROWS_MAX,
+        is_patient: bool = False,
     ) -> None:
         self._link = link
         self._partitions = partitions
@@ -72,46 +103,99 @@ class Committer:
         self._wants_earlier = wants_earlier
         """Whether to tell how rows look that were stored before."""
         self._part_rows_max = part_rows_max
+        self._is_patient = is_patient
+        """Whether to look for the row that makes a statement take too long, too."""
         self._merges_left = 0
 
-    async def run(self, commit: Commit, refusals_max: int | None = None) -> None:
+    async def run(self, commit: Commit, failures_max: float = math.inf) -> None:
         """Store all rows but those that Postgres refuses; raise Unavailable.
 
-        Ends earlier, with some pending, behind so many refusals that are nobody's to be told.
+        Ends earlier, with some pending, behind so many failures that are nobody's to be told.
         """
-        untold = 0
-        while commit.pending and (refusals_max is None or untold < refusals_max):
-            part = commit.pending.pop()
+        failures = 0
+        while commit.parts and failures < failures_max:
+            part = commit.parts.pop()
             try:
-                commit.earlier += await self._send(commit.rows_of(part))
-            except RowRefused as bad:
-                untold += not bad.is_told
-                self._take_out(commit, part, bad.with_traceback(None))  # it would keep the rows
+                failures += await self._try(commit, part)
             except BaseException:
-                commit.pending.append(part)
+                commit.parts.append(part)
                 raise
 
-    def _take_out(self, commit: Commit, part: Sequence[int], bad: RowRefused) -> None:
-        """Note which row is refused, or cut the part up to find out."""
-        at = 0 if len(part) == 1 else bad.index
-        if at is None:
-            middle = len(part) // 2
-            commit.pending += [part[middle:], part[:middle]]
-            return
-        rest = [*part[:at], *part[at + 1 :]]
-        commit.pending += _cut(rest, self._part_rows_max)
-        if bad.is_told or len(part) == 1:
-            commit.refused[part[at]] = bad
+    async def _try(self, commit: Commit, part: Part) -> int:
+        """Store a part, or cut it up; return what that counts towards `failures_max`."""
+        try:
+            if part.is_suspect:
+                return await self._sift(commit, part)
+            commit.earlier += await self._send(commit.rows_of(part))
+        except RowRefused as refusal:
+            bad = refusal.with_traceback(None)  # it would keep the rows
+        except Unavailable as failure:
+            if not (self._is_patient and failure.sqlstate):
+                raise
+            bad = failure.as_refusal()
         else:
-            commit.pending.append([part[at]])  # alone, to be sure that it is this one
+            return 0
+        if bad.is_doubtful and bad.index is None:
+            await self._link.probe()
+        self._take_out(commit, part, bad)
+        if bad.is_told:
+            return 0
+        return _WAIT_TRIES if bad.is_waiting else 1
+
+    def _take_out(self, commit: Commit, part: Part, bad: RowRefused) -> None:
+        """Note which row is refused, or decide how to find out."""
+        indices, at = part.indices, bad.index
+        if len(indices) == 1 and (part.is_suspect or not bad.is_doubtful or bad.is_waiting):
+            commit.refused[indices[0]] = bad
+        elif at is not None and self._is_by_name(commit, bad):
+            self._take_out_named(commit, part, bad, at)
+        elif part.is_suspect or bad.is_waiting:
+            commit.parts += self._cut_up(commit, indices)
+        else:
+            commit.parts += _cut(indices, SIFTED_ROWS_MAX, is_suspect=True)
+
+    def _is_by_name(self, commit: Commit, bad: RowRefused) -> bool:
+        return bad.is_told or (commit.named < _NAMED_MAX and not bad.is_doubtful)
+
+    def _take_out_named(self, commit: Commit, part: Part, bad: RowRefused, at: int) -> None:
+        index = part.indices[at]
+        rest = [*part.indices[:at], *part.indices[at + 1 :]]
+        commit.parts += _cut(rest, self._part_rows_max, is_suspect=part.is_suspect)
+        if bad.is_told:
+            commit.refused[index] = bad
+        else:
+            commit.named += 1
+            commit.parts.append(Part([index]))  # alone, to be sure that it is this one
+
+    def _cut_up(self, commit: Commit, indices: Sequence[int]) -> list[Part]:
+        by_app: defaultdict[int, list[int]] = defaultdict(list)
+        for index in indices:
+            by_app[copy_reader.app_id(commit.rows[index])].append(index)
+        if len(by_app) > 1:
+            return [Part(each) for each in by_app.values()]
+        return _cut(indices, max(1, len(indices) // 10))
+
+    async def _sift(self, commit: Commit, part: Part) -> int:
+        """Store what Postgres takes of a part; what it refuses with others around comes again."""
+        rows = commit.rows_of(part)
+        has_keys = self._has_keys(rows)
+        sifted = await self._link.sift(copy_format.document(rows), len(rows), has_keys=has_keys)
+        if self._wants_earlier:
+            existing = {copy_reader.dedup_key(rows[at]) for at in sifted.existing}
+            commit.earlier += [each for each in sifted.earlier if each.key in existing]
+        refused = {part.indices[at]: bad for at, bad in sifted.refused.items()}
+        if len(refused) == len(rows):
+            commit.refused |= refused
+        elif refused:
+            commit.parts.append(Part(sorted(refused), is_suspect=True))
+        return bool(refused)
 
     async def _send(self, rows: Sequence[bytes]) -> list[Earlier]:
         """Store rows; return those that were there, if they are wanted."""
         document = copy_format.document(rows)
-        has_keys = False
         if self._partitions is not None:
             await self._partitions.make_for([copy_reader.moment_ms(row) for row in rows])
-            has_keys = any(map(copy_reader.has_idempotency_key, rows))
+        has_keys = self._has_keys(rows)
         if not has_keys and not self._merges_left:
             try:
                 await self._link.copy(document, len(rows))
@@ -121,17 +205,21 @@ class Committer:
                 return []
         return await self._merge(document, len(rows), has_keys=has_keys)
 
+    def _has_keys(self, rows: Iterable[bytes]) -> bool:
+        return self._partitions is not None and any(map(copy_reader.has_idempotency_key, rows))
+
     async def _merge(self, document: bytes, rows: int, *, has_keys: bool) -> list[Earlier]:
         try:
             merged = await self._link.merge(
                 document, rows, has_keys=has_keys, wants_earlier=self._wants_earlier
             )
         except AlreadyStored as conflict:  # of another index than the key's: the operator's
-            raise RowRefused(None, conflict.sqlstate, conflict.reason, is_told=False) from None
+            raise conflict.as_refusal() from None
         self._merges_left = self._merges if merged.existing else max(0, self._merges_left - 1)
         return merged.earlier
 
 
-def _cut(part: Sequence[int], rows_max: int) -> list[Sequence[int]]:
+def _cut(indices: Sequence[int], rows_max: int, *, is_suspect: bool = False) -> list[Part]:
     """Cut a part up, the last piece first."""
-    return [part[at : at + rows_max] for at in range(0, len(part), rows_max)][::-1]
+    starts = range(0, len(indices), rows_max)
+    return [Part(indices[at : at + rows_max], is_suspect) for at in starts][::-1]

@@ -89,6 +89,7 @@ class Pipeline:
             self._replay_link,
             partitions=self._partitions,
             part_rows_max=replay.PART_ROWS_MAX,
+            is_patient=True,
         )
         return Replayer(spool, self.queues, committer, self._postgres, self._health, self._metrics)
 

@@ -2,11 +2,14 @@
 
 A transaction takes many batches at once. A batch leaves the spool only after COMMIT, and coming
 again does no harm, so a crash at any moment costs nothing. Rows that Postgres refuses become dead
-letters, in `rejected_events`, and block nothing.
+letters, in `rejected_events`. What can be brought neither there nor to `events` for the moment is
+passed by, and comes again after everything else: nothing blocks what is behind it.
 """
 
 import asyncio
+import math
 import time
+from collections import Counter
 from collections.abc import Sequence
 from itertools import accumulate
 from typing import Final
@@ -18,7 +21,7 @@ from ingest.delivery.events_table import EVENTS
 from ingest.delivery.queues import Queues
 from ingest.events import copy_reader
 from ingest.observe.metrics import Metrics
-from ingest.spool import Spool, SpooledBatch, SpoolFailed
+from ingest.spool import BatchRef, Spool, SpooledBatch, SpoolFailed
 from ingest.store import rejected
 from ingest.store.failures import Unavailable
 from ingest.store.health import Health
@@ -34,13 +37,54 @@ Placed = tuple[SpooledBatch, range]
 """A batch, and the indices of its rows in a commit."""
 
 _EVENTS_MAX: Final = 20_000
-_EVENTS_MIN: Final = 100
+_FAILURES_MAX: Final = 15_000
+"""Behind so many failures what is left of a transaction is passed by: more than a batch can have
+whose rows are all refused one by one, and less than a minute of time-outs."""
+_ALONE_MAX: Final = 2
+"""A batch that was sent alone and failed so often is passed by, whatever it was."""
+_AGAIN_MIN_S: Final = 1.0
+_AGAIN_MAX_S: Final = 30.0
 _IDLE_S: Final = 0.1
 _LOOK_S: Final = 3.0
 _RETRY_S: Final = 0.5
 _BUSY_EVENTS: Final = 1_000
 _YIELD_S: Final = 0.005
 _YIELDS_MAX: Final = 40
+
+
+class _Lap:
+    """One walk through the spool, from the oldest batch to the newest and on with those that come.
+
+    What was passed by on it is behind; the next lap begins after a while, with the oldest again.
+    """
+
+    def __init__(self) -> None:
+        self._again_s = _AGAIN_MIN_S
+        self._ends_s = math.inf
+        self.read: dict[str, int] = {}
+        """By file, up to which id batches were read."""
+
+    def read_past(self, batches: Sequence[SpooledBatch]) -> None:
+        """Go on behind these batches."""
+        self.read.update((batch.ref.file, batch.ref.id) for batch in batches)
+
+    def pass_by(self) -> None:
+        """Have the next lap begin in a while, each time later: something was left behind."""
+        if self._ends_s == math.inf:
+            self._ends_s = time.monotonic() + self._again_s
+            self._again_s = min(_AGAIN_MAX_S, self._again_s * 2)
+
+    def end(self) -> None:
+        """Begin the next lap, if nothing was passed by or it is time."""
+        if self._ends_s == math.inf:
+            self._again_s = _AGAIN_MIN_S
+        if self._ends_s == math.inf or time.monotonic() >= self._ends_s:
+            self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """Read from the oldest batch on."""
+        self._ends_s = math.inf
+        self.read.clear()
 
 
 class Replayer:
@@ -62,8 +106,11 @@ class Replayer:
         self._health = health
         self._metrics = metrics
         self._looked_s = -_LOOK_S
+        self._lap = _Lap()
         self._events_max = _EVENTS_MAX
-        """Of one transaction: less after a failure, should it be too much for the time-out."""
+        """Of one transaction: one batch alone behind a failure, then twice as many each time."""
+        self._failures: Counter[BatchRef] = Counter()
+        """How often the batch that was sent last failed alone."""
 
     async def run(self) -> None:
         """Replay until cancelled."""
@@ -76,10 +123,11 @@ class Replayer:
                 await self._replay()
             except Unavailable as failure:
                 self._health.report(failure)
-                self._events_max = max(_EVENTS_MIN, self._events_max // 4)
+                self._lap.begin_anew()
                 await asyncio.sleep(_IDLE_S)
             except SpoolFailed as failure:
                 log.warning("the spool can't be read", reason=failure.reason)
+                self._lap.begin_anew()
                 await asyncio.sleep(_RETRY_S)
 
     def _is_time_to_look(self) -> bool:
@@ -99,18 +147,22 @@ class Replayer:
 
     async def _replay(self) -> None:
         """Bring everything to Postgres, oldest first, reading ahead while Postgres writes."""
-        batches = await self._spool.oldest(self._events_max)
+        batches = await self._read_on()
         while batches and self._health.is_up:
-            on_their_way = {batch.ref for batch in batches}
-            ahead = self._spool.oldest(self._events_max, beyond=on_their_way)
-            reading = asyncio.create_task(ahead)
+            reading = asyncio.create_task(self._read_on())
             try:
                 await self._bring(batches)
                 batches = await reading
             finally:
                 await _end(reading)
             await self._give_way()
+        self._lap.end()
         await asyncio.sleep(_IDLE_S)  # what is left may be unreadable for the moment
+
+    async def _read_on(self) -> list[SpooledBatch]:
+        batches = await self._spool.oldest(self._events_max, beyond=self._lap.read)
+        self._lap.read_past(batches)
+        return batches
 
     async def _bring(self, batches: Sequence[SpooledBatch]) -> None:
         """Bring batches to Postgres, and only then take them out of the spool.
@@ -118,38 +170,74 @@ class Replayer:
         All at once. If Postgres goes away in the middle, what is done by then stays done.
         """
         commit = Commit([row for batch in batches for row in batch.rows])
-        placed = _place(batches)
         try:
-            await self._committer.run(commit)
-        except Unavailable:
-            pending = {at for part in commit.pending for at in part}
-            await self._forget([each for each in placed if pending.isdisjoint(each[1])], commit)
-            raise
-        await self._forget(placed, commit)
-        self._events_max = min(_EVENTS_MAX, self._events_max * 2)
+            await self._committer.run(commit, _FAILURES_MAX)
+        except Unavailable as failure:
+            await self._settle(batches, commit)
+            self._events_max = 1
+            if not self._is_hopeless(batches):
+                raise
+            self._health.report(failure)
+        else:
+            await self._settle(batches, commit)
+            self._failures.clear()
+            self._events_max = min(_EVENTS_MAX, self._events_max * 2)
+
+    def _is_hopeless(self, batches: Sequence[SpooledBatch]) -> bool:
+        """Whether these batches have failed once more, and are to be passed by from now on."""
+        if len(batches) > 1:
+            return False
+        ref = batches[0].ref
+        self._failures = Counter({ref: self._failures[ref] + 1})
+        return self._failures[ref] >= _ALONE_MAX
+
+    async def _settle(self, batches: Sequence[SpooledBatch], commit: Commit) -> None:
+        """Forget batches whose events are stored or kept as dead letters; pass the others by."""
+        passing = {at for at, bad in commit.refused.items() if bad.is_passing}
+        left = commit.pending | passing
+        settled = [each for each in _place(batches) if left.isdisjoint(each[1])]
+        if commit.refused:
+            self._health.row_alarm.note(commit.refused.values())
+            settled = await self._keep_refused(settled, commit)
+        await self._forget(settled, commit)
+        if len(settled) < len(batches):
+            self._lap.pass_by()
 
     async def _forget(self, settled: Sequence[Placed], commit: Commit) -> None:
-        """Take batches out of the spool whose events are stored, or kept as dead letters first."""
+        """Take batches out of the spool."""
         if not settled:
             return
-        dead: list[int] = []
-        if commit.refused:
-            dead = [at for _, indices in settled for at in indices if at in commit.refused]
-            await self._keep_refused(commit, dead)
         await self._spool.remove([batch for batch, _ in settled])
-        self._metrics.replayed_events += sum(len(at) for _, at in settled) - len(dead)
-        self._metrics.dead_lettered_events += len(dead)
+        dead = sum(at in commit.refused for _, indices in settled for at in indices)
+        self._metrics.replayed_events += sum(len(indices) for _, indices in settled) - dead
+        self._metrics.dead_lettered_events += dead
 
-    async def _keep_refused(self, commit: Commit, indices: Sequence[int]) -> None:
-        if not indices:
-            return
-        refused = []
-        for at in indices:
-            bad = commit.refused[at]
-            refused.append(Rejected(copy_reader.decode(commit.rows[at]), bad.sqlstate, bad.message))
-        async with self._postgres.session() as connection:
-            await rejected.add(connection, EVENTS, refused)
-        log.error("events are dead letters now; see nonito rejected", events=len(refused))
+    async def _keep_refused(self, settled: Sequence[Placed], commit: Commit) -> list[Placed]:
+        """Make the refused rows of batches dead letters; return the batches that are settled then.
+
+        All at once, or, if that fails, batch by batch: one that can't be kept stays in the spool.
+        """
+        if await self._keep(settled, commit):
+            return list(settled)
+        return [each for each in settled if await self._keep([each], commit)]
+
+    async def _keep(self, settled: Sequence[Placed], commit: Commit) -> bool:
+        dead = [at for _, indices in settled for at in indices if at in commit.refused]
+        if not dead:
+            return True
+        try:
+            await rejected.keep(self._postgres, EVENTS, [_dead_letter(commit, at) for at in dead])
+        except Unavailable as failure:
+            if not failure.sqlstate:  # nobody could be asked
+                raise
+            self._health.row_alarm.note([failure.as_refusal()])
+            return False
+        return True
+
+
+def _dead_letter(commit: Commit, at: int) -> Rejected:
+    bad = commit.refused[at]
+    return Rejected(copy_reader.decode(commit.rows[at]), bad.sqlstate, bad.message, bad.named)
 
 
 def _place(batches: Sequence[SpooledBatch]) -> list[Placed]:

@@ -25,9 +25,9 @@ from ingest.store.health import Health
 
 log = structlog.get_logger(__name__)
 
-_UNTOLD_REFUSALS_MAX: Final = 50
+_FAILURES_MAX: Final = 64
 """Behind so many refusals by rules of the operator's the rest of a batch is spooled, since the
-replay has more time: two for each row that the error names, more where it names none."""
+replay has more time."""
 
 
 class Writer:
@@ -75,12 +75,14 @@ class Writer:
         commit = Commit(batch.rows)
         try:
             self._health.check()
-            await self._committer.run(commit, _UNTOLD_REFUSALS_MAX)
+            await self._committer.run(commit, _FAILURES_MAX)
         except Unavailable as failure:
             self._health.report(failure)
             reason, stored = failure.reason, failure.stored
         else:
             reason, stored = "Postgres refused it", False
+        if commit.refused:
+            self._health.row_alarm.note(commit.refused.values())
         self._settle(batch, commit, started_s)
         if batch.rows:
             await self._fallback.take(batch, reason, stored=stored)

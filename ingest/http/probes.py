@@ -44,7 +44,7 @@ class Probes:
             raise Refusal(Code.NOT_READY, "The server is stopping.")
         in_spool = self._metrics.events_in_spool
         if self._health.is_up:
-            return succeed(b'{"status":"ready","postgres":"up","spool_events":%d}' % in_spool)
+            return succeed(orjson.dumps(self._up(in_spool)))
         reason = self._health.reason
         if not self._fallback.has_room:
             raise Refusal(
@@ -60,6 +60,11 @@ class Probes:
                 }
             )
         )
+
+    def _up(self, in_spool: int) -> dict[str, object]:
+        refusing = self._health.row_alarm.reason
+        told = {"refusing_rows": refusing} if refusing else {}
+        return {"status": "ready", "postgres": "up", **told, "spool_events": in_spool}
 
     async def get_metrics(self, _: web.BaseRequest) -> web.Response:
         """Expose the metrics to Prometheus."""

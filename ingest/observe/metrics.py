@@ -154,11 +154,12 @@ class Metrics:
         spool: SpoolGauges | None,
         *,
         is_postgres_up: Callable[[], bool],
+        is_refusing_rows: Callable[[], bool],
         keys: Callable[[], int],
     ) -> None:
         """Add what is read at a scrape, and the process's own figures."""
         self._spool = spool
-        self.registry.register(_Reader(self, gauges, spool, is_postgres_up, keys))
+        self.registry.register(_Reader(self, gauges, spool, is_postgres_up, is_refusing_rows, keys))
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self.registry)
 
@@ -179,12 +180,14 @@ class _Reader:
         gauges: Gauges,
         spool: SpoolGauges | None,
         is_postgres_up: Callable[[], bool],
+        is_refusing_rows: Callable[[], bool],
         keys: Callable[[], int],
     ) -> None:
         self._metrics = metrics
         self._gauges = gauges
         self._spool = spool
         self._is_postgres_up = is_postgres_up
+        self._is_refusing_rows = is_refusing_rows
         self._keys = keys
 
     def collect(self) -> Iterable[Metric]:
@@ -214,6 +217,11 @@ class _Reader:
         yield _gauge("queue_events", "Events waiting or in a COPY", gauges.unsettled_events)
         yield _gauge("queue_bytes", "The size of their rows", gauges.unsettled_bytes)
         yield _gauge("postgres_up", "Whether Postgres can be written to", self._is_postgres_up())
+        yield _gauge(
+            "postgres_refusing_rows",
+            "Whether Postgres, though up, has refused rows of late: see the log",
+            self._is_refusing_rows(),
+        )
         yield _gauge("keys_loaded", "API keys in memory", self._keys())
 
     def _collect_async(self) -> Iterable[Metric]:

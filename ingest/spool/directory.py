@@ -6,8 +6,7 @@ left is adopted by whoever looks first, so nothing is stranded, however many pro
 """
 
 import time
-from collections.abc import Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -15,7 +14,7 @@ from typing import Final, NamedTuple
 import structlog
 
 from ingest.spool import disk
-from ingest.spool.batch import BatchRef, SpooledBatch
+from ingest.spool.batch import SpooledBatch
 from ingest.spool.failures import FAILURES, SpoolFailed, SpoolFull, classify
 from ingest.spool.file import SpoolFile
 from ingest.spool.held import HeldFiles
@@ -118,16 +117,17 @@ class SpoolDirectory:
             self._publish()
 
     def oldest(
-        self, events_max: int, bytes_max: int, beyond: AbstractSet[BatchRef]
+        self, events_max: int, bytes_max: int, beyond: Mapping[str, int]
     ) -> list[SpooledBatch]:
-        """Return the oldest batches but some: so many events and bytes at most, or one batch."""
+        """Return the oldest batches: so many events and bytes at most, or one batch.
+
+        Those of a file up to the id that `beyond` has for it are passed over.
+        """
         self._look_around()
         batches: list[SpooledBatch] = []
         events, size = 0, 0
         stop_s = time.monotonic() + STEP_S_MAX
-        for file, entry in self._files.entries():
-            if BatchRef(file.name, entry.id) in beyond:
-                continue
+        for file, entry in self._files.entries(beyond):
             events += entry.events
             size += entry.bytes
             if batches and (events > events_max or size > bytes_max):

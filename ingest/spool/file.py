@@ -123,9 +123,9 @@ class SpoolFile:
                 return self._read(entry, bytes) or b""
         return b""
 
-    def entries(self) -> Iterator[Entry]:
+    def entries(self, after_id: int = 0) -> Iterator[Entry]:
         """Yield the batches that are left in the order of appending; skip what can't be read."""
-        last_id, skips = self._start_id, 0
+        last_id, skips = max(self._start_id, after_id), 0
         while skips < _SKIPS_MAX:
             try:
                 page = self._stored.entries(last_id, 1 if self._is_damaged else _PAGE_ENTRIES)

@@ -45,9 +45,9 @@ class HeldFiles:
         """Return the files in which a dedup key may be, the oldest first."""
         return sorted((file for file in self if file.has_dedup_keys), key=lambda file: file.name)
 
-    def entries(self) -> Iterator[tuple[SpoolFile, Entry]]:
-        """Yield the batches of all files, the oldest first."""
-        queues = [self._entries_of(file) for file in self]
+    def entries(self, beyond: Mapping[str, int]) -> Iterator[tuple[SpoolFile, Entry]]:
+        """Yield the batches of all files, the oldest first, but those up to an id by file."""
+        queues = [self._entries_of(file, beyond.get(file.name, 0)) for file in self]
         for _, file, entry in heapq.merge(*queues, key=itemgetter(0)):
             if entry is not None:
                 yield file, entry
@@ -101,12 +101,14 @@ class HeldFiles:
             self._complaints.add(name)
             log.error("a file of the spool can't be used now", file=name, reason=describe(error))
 
-    def _entries_of(self, file: SpoolFile) -> Iterator[tuple[int, SpoolFile, Entry | None]]:
+    def _entries_of(
+        self, file: SpoolFile, after_id: int
+    ) -> Iterator[tuple[int, SpoolFile, Entry | None]]:
         if file.oldest_ms is None:
             return
         yield file.oldest_ms, file, None  # a file is opened when its turn comes, not before
         try:
-            for entry in file.entries():
+            for entry in file.entries(after_id):
                 yield entry.appended_ms, file, entry
             file.refresh()
         except FAILURES as error:

@@ -15,17 +15,17 @@ import asyncio
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
 import structlog
 
 from ingest.errors import StartupError
-from ingest.spool.batch import BatchRef, SpooledBatch
+from ingest.spool.batch import SpooledBatch
 from ingest.spool.directory import SpoolDirectory
 from ingest.spool.failures import SpoolFailed, SpoolFull
 from ingest.spool.formats import STORAGE
@@ -39,6 +39,7 @@ T = TypeVar("T")
 Row = bytes  # a COPY tuple, as `copy_format.row` makes it
 
 OLDEST_BYTES_MAX: Final = 8 * 1024 * 1024
+NOWHERE: Final[Mapping[str, int]] = MappingProxyType({})
 
 
 class Spool:
@@ -161,11 +162,12 @@ class Spool:
         self,
         events_max: int,
         bytes_max: int = OLDEST_BYTES_MAX,
-        beyond: AbstractSet[BatchRef] = frozenset(),
+        beyond: Mapping[str, int] = NOWHERE,
     ) -> list[SpooledBatch]:
         """Return the oldest batches, so many events and bytes at most, or one batch if it is more.
 
-        Those in `beyond` are passed over: for reading ahead while they are on their way.
+        `beyond` tells by files which batches are passed over: those up to an id. So what is on its
+        way, or can't be brought anywhere now, is read past.
 
         Every few seconds it also looks for what dead processes left, so call it when the spool is
         empty, too. None returned does not mean that the spool is empty: what is left may be

@@ -1,13 +1,15 @@
-"""What can go wrong at Postgres, in two kinds: a row's own fault, and everything else.
+"""What can go wrong at Postgres, in two kinds: it refuses rows, or it is not there for any.
 
-Only a closed list of SQLSTATEs is a row's fault. Everything else, including the bare RuntimeError
-of a dying uvloop transport, means that Postgres is unavailable, or that nobody knows whether what
-was sent is stored. Classified by type and SQLSTATE, never by a message's text.
+Only a closed list of SQLSTATEs is a row's own fault, and told to its sender. Whatever else Postgres
+says of a statement with rows may be these rows' (a trigger that fails, no room in one tablespace)
+or everybody's (no such table): an empty COPY tells which. A session that ends, time-outs, and the
+bare RuntimeError of a dying uvloop transport mean that Postgres is unavailable, or that nobody
+knows whether what was sent is stored. Classified by type and SQLSTATE, never by a message's text.
 """
 
 import re
 from enum import Enum
-from typing import Final
+from typing import Final, NamedTuple
 
 import asyncpg
 
@@ -22,11 +24,21 @@ ROW_ERRORS: Final = frozenset(
         "54001",  # statement too complex
     }
 )
+NO_DATA: Final = "02000"
+DROPPED: Final = "a trigger dropped the row"
 # The session ended, or the server is stopping: it may have committed before it said so.
 _AMBIGUOUS_CLASSES: Final = ("08", "57P")
 # Data, integrity constraints, WITH CHECK OPTION, limits, RAISE: Postgres judged the rows:
 # sending them again comes to the same end.
 _REFUSAL_CLASSES: Final = ("22", "23", "44", "54", "P0")
+# No writes here, no log-in, no such database, a deadlock, a lock or a statement that took too long:
+# found in halves only, if at all, since each try may cost a whole time-out.
+_WAITING_CLASSES: Final = ("25", "28", "3D", "40", "55", "57")
+# Those, and no room, and an I/O error: it may end by itself, so a row is never given up for it.
+_PASSING_CLASSES: Final = (*_WAITING_CLASSES, "53", "58")
+# Here Postgres's own words name tables and settings, and quote no value of a row.
+_QUOTING_NOTHING: Final = ("23", "25", "28", "42", "53", "55", "57", "58", "XX")
+_TEXT_CHARS_MAX: Final = 200
 _UNIQUE_VIOLATION: Final = "23505"
 _CHECK_VIOLATION: Final = "23514"
 # "COPY events, line 638, column event_params"; the words are translated, the number is not. At the
@@ -34,20 +46,58 @@ _CHECK_VIOLATION: Final = "23514"
 _COPY_LINE: Final = re.compile(r"^COPY \S+\D+(\d+)", re.MULTILINE)
 
 
+class Named(NamedTuple):
+    """What of the schema Postgres named with an error; empty where it named nothing."""
+
+    table: str = ""
+    column: str = ""
+    constraint: str = ""
+
+
+NOTHING: Final = Named()
+
+
 class RowRefused(Exception):  # noqa: N818 - an outcome, handled by taking the row out
-    """Postgres refused one row of a COPY; none of its rows is stored."""
+    """Postgres refused one row or more of a statement; nothing of it is known to be stored."""
 
     def __init__(
-        self, index: int | None, sqlstate: str, message: str, *, is_told: bool = True
+        self,
+        index: int | None,
+        sqlstate: str,
+        message: str,
+        *,
+        is_told: bool = True,
+        is_doubtful: bool = False,
+        named: Named = NOTHING,
     ) -> None:
         super().__init__(message)
         self.index = index
         """Which row, from 0; None when the error did not say."""
         self.sqlstate = sqlstate
         self.message = message
+        """In Postgres's words, which may quote what the row holds."""
         self.is_told = is_told
         """Whether its sender is told that the row is bad: its data is, whoever looks at it. False
         for what a CHECK or a trigger of the operator's refuses, say: it may be mended one day."""
+        self.is_doubtful = is_doubtful
+        """Whether Postgres has not judged the row, but failed: it may be no row's fault at all."""
+        self.named = named
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether Postgres waited for something, maybe as long as it may."""
+        return self.sqlstate.startswith(_WAITING_CLASSES)
+
+    @property
+    def is_passing(self) -> bool:
+        """Whether it may end by itself, as when a tablespace is full."""
+        return self.sqlstate.startswith(_PASSING_CLASSES)
+
+    @property
+    def reason(self) -> str:
+        """SQLSTATE and what Postgres named, without any value; for an alarm."""
+        found = zip(Named._fields, self.named, strict=True)
+        return ", ".join([f"SQLSTATE {self.sqlstate}", *(f"{k} {v}" for k, v in found if v)])
 
 
 class Outage(Enum):
@@ -70,6 +120,7 @@ class Unavailable(Exception):  # noqa: N818 - a state of the world, handled
         outage: Outage,
         is_lasting: bool = False,
         sqlstate: str = "",
+        text: str = "",
     ) -> None:
         super().__init__(reason)
         self.reason = reason
@@ -81,6 +132,12 @@ class Unavailable(Exception):  # noqa: N818 - a state of the world, handled
         """Whether only a change of the configuration can mend it: no use in waiting."""
         self.sqlstate = sqlstate
         """What Postgres called it; empty if it said nothing."""
+        self.text = text
+        """What Postgres said, for the operator; empty where that may quote a row."""
+
+    def as_refusal(self) -> RowRefused:
+        """Return it as a refusal of one of the rows that were sent, should it be theirs."""
+        return RowRefused(None, self.sqlstate, self.text, is_told=False, is_doubtful=True)
 
 
 class AlreadyStored(Unavailable):
@@ -105,22 +162,61 @@ def while_sending(error: Exception, rows: int = 0) -> RowRefused | Unavailable:
             return Unavailable(_reason(error), stored=None, outage=Outage.CONNECTION_LOST)
 
 
+def of_row(error: asyncpg.PostgresError) -> RowRefused:
+    """Return what Postgres said of one row that was sent alone."""
+    sqlstate = error.sqlstate or ""
+    is_told = sqlstate in ROW_ERRORS
+    return RowRefused(0, sqlstate, _message(error), is_told=is_told, named=_named(error))
+
+
+def dropped() -> RowRefused:
+    """Return the refusal of rows of which some were sent and are not there."""
+    return RowRefused(None, NO_DATA, DROPPED, is_told=False, is_doubtful=True)
+
+
 def _judge(error: asyncpg.PostgresError, rows: int) -> RowRefused | Unavailable:
     """Classify what Postgres said."""
     sqlstate, reason = error.sqlstate or "", _reason(error)
     if sqlstate in ROW_ERRORS:
-        return RowRefused(_row_index(error, rows), sqlstate, _message(error))
+        return RowRefused(_row_index(error, rows), sqlstate, _message(error), named=_named(error))
+    if not sqlstate or sqlstate.startswith(_AMBIGUOUS_CLASSES):
+        return without_rows(error)
+    if sqlstate == _UNIQUE_VIOLATION:
+        text = _text(error)
+        return AlreadyStored(reason, stored=None, outage=Outage.AWAY, sqlstate=sqlstate, text=text)
+    if rows and not sqlstate.startswith(_WAITING_CLASSES):
+        return _refusal(error, rows)
+    return without_rows(error)
+
+
+def without_rows(error: asyncpg.PostgresError) -> Unavailable:
+    """Classify what Postgres said of a statement whose failure can be no row's."""
+    sqlstate, reason = error.sqlstate or "", _reason(error)
     if not sqlstate or sqlstate.startswith(_AMBIGUOUS_CLASSES):
         return Unavailable(reason, stored=None, outage=Outage.CONNECTION_LOST)
-    if sqlstate == _CHECK_VIOLATION and not error.constraint_name:
-        # No CHECK of the operator's, which has a name: a stray's partition was attached while the
-        # stray waited for the default one. Sent again it goes there.
-        return Unavailable(reason, stored=False, outage=Outage.CONNECTION_LOST)
-    if sqlstate == _UNIQUE_VIOLATION:
-        return AlreadyStored(reason, stored=None, outage=Outage.AWAY, sqlstate=sqlstate)
-    if rows and sqlstate.startswith(_REFUSAL_CLASSES):
-        return RowRefused(_row_index(error, rows), sqlstate, _message(error), is_told=False)
-    return Unavailable(reason, stored=False, outage=Outage.AWAY, sqlstate=sqlstate)
+    return Unavailable(
+        reason, stored=False, outage=Outage.AWAY, sqlstate=sqlstate, text=_text(error)
+    )
+
+
+def _refusal(error: asyncpg.PostgresError, rows: int) -> RowRefused:
+    """Return the refusal of rows for what is not their data's fault."""
+    sqlstate, index = error.sqlstate or "", _row_index(error, rows)
+    # A CHECK of the operator's has a name. Without one, a stray's partition was attached while the
+    # stray waited for the default one, and sent again it goes there; or there is no partition.
+    is_judged = sqlstate.startswith(_REFUSAL_CLASSES) and not _is_for_want_of_a_partition(error)
+    return RowRefused(
+        index,
+        sqlstate,
+        _message(error),
+        is_told=False,
+        is_doubtful=not is_judged,
+        named=_named(error),
+    )
+
+
+def _is_for_want_of_a_partition(error: asyncpg.PostgresError) -> bool:
+    return error.sqlstate == _CHECK_VIOLATION and not error.constraint_name
 
 
 def _row_index(error: asyncpg.PostgresError, rows: int) -> int | None:
@@ -131,6 +227,16 @@ def _row_index(error: asyncpg.PostgresError, rows: int) -> int | None:
 
 def _message(error: asyncpg.PostgresError) -> str:
     return " ".join(part for part in (error.message, error.detail) if part)
+
+
+def _named(error: asyncpg.PostgresError) -> Named:
+    return Named(error.table_name or "", error.column_name or "", error.constraint_name or "")
+
+
+def _text(error: asyncpg.PostgresError) -> str:
+    if not (error.sqlstate or "").startswith(_QUOTING_NOTHING):
+        return ""
+    return (error.message or "")[:_TEXT_CHARS_MAX]
 
 
 def _reason(error: Exception) -> str:

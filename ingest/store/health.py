@@ -3,7 +3,8 @@
 Any failure that is no row's counts as an outage until a probe succeeds, and the probe comes at
 once: a session that an administrator ended costs some milliseconds, a server that hangs costs one
 time-out and not one a batch. A probe is a COPY of no rows, so it needs what a batch needs: a
-connection, the table, the permission, no lock, a server that takes writes.
+connection, the table, the permission, no lock, a server that takes writes. What only a real row
+meets is for `row_alarm` to tell.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ import structlog
 
 from ingest.store.failures import Outage, Unavailable
 from ingest.store.link import CopyLink
+from ingest.store.row_alarm import RowAlarm
 
 log = structlog.get_logger(__name__)
 
@@ -32,13 +34,12 @@ class Health:
     def __init__(
         self,
         link: CopyLink,
-        empty_document: bytes,
         prepare: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._link = link
-        self._empty_document = empty_document
         self._prepare = prepare
         """What a first probe needs done before, for a server that started without Postgres."""
+        self.row_alarm = RowAlarm()
         self._failure: Unavailable | None = None
         self._down_since_s = 0.0
         self._alarmed_s = -math.inf
@@ -97,12 +98,12 @@ class Health:
 
     async def _try(self) -> None:
         try:
-            await self._link.copy(self._empty_document, 0)
+            await self._link.probe()
         except Unavailable as failure:
             if not self.is_up or failure.outage is not Outage.CONNECTION_LOST:
                 raise
             # While all is well a session may end: the next one shows whether it is more than that.
-            await self._link.copy(self._empty_document, 0)
+            await self._link.probe()
 
     def _alarm(self, failure: Unavailable) -> None:
         """Log an outage that a probe has confirmed: once, and again now and then while it lasts."""
@@ -110,11 +111,13 @@ class Health:
         if now_s - self._alarmed_s >= _ALARM_INTERVAL_S:
             self._alarmed_s = now_s
             away_s = round(now_s - self._down_since_s, 3)
-            log.error("Postgres is away", reason=failure.reason, away_s=away_s)
+            log.error("Postgres is away", reason=failure.reason, text=failure.text, away_s=away_s)
 
     def _recover(self) -> None:
-        if self._failure is None:
+        failure, self._failure = self._failure, None
+        if failure is None:
             return
-        self._failure = None
+        if failure.sqlstate:  # Postgres was there: rows met what the probe does not meet
+            self.row_alarm.note([failure.as_refusal()])
         if self._alarmed_s >= self._down_since_s:
             log.info("Postgres is back", away_s=round(time.monotonic() - self._down_since_s, 3))

@@ -15,21 +15,21 @@ EARLIER_PARAMS_BYTES_MAX: Final = 1 << 20
 """Parameters of rows that were there before are told up to this size in all, printed or not: jsonb
 may print many times longer than it was sent, and a batch may ask for thousands of long ones."""
 
-_STAGING: Final = "nonito_staging"
+STAGING: Final = "nonito_staging"
 _KEPT: Final = f"interval '{KEPT.total_seconds():.0f} seconds'"
 _PARAMS: Final = "event_params"
 _TIME: Final = "timestamptz"
 _TIME_TEXT: Final = "to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US') AS {}"
 
 # A key that is older than KEPT is as good as none; of two new ones the first counts.
-_RESERVE: Final = f"""
+RESERVE: Final = f"""
 INSERT INTO idempotency_keys AS kept (app_id, key, event_id, created_at)
 SELECT DISTINCT ON (app_id, idempotency_key) app_id, idempotency_key, id, created_at
-FROM {_STAGING} WHERE idempotency_key IS NOT NULL ORDER BY app_id, idempotency_key, created_at
+FROM {STAGING} WHERE idempotency_key IS NOT NULL ORDER BY app_id, idempotency_key, created_at
 ON CONFLICT (app_id, key)
 DO UPDATE SET event_id = excluded.event_id, created_at = excluded.created_at
 WHERE kept.created_at <= excluded.created_at - {_KEPT};
-UPDATE {_STAGING} AS staged SET id = coalesce((
+UPDATE {STAGING} AS staged SET id = coalesce((
     SELECT event_id FROM idempotency_keys AS kept
     WHERE kept.app_id = staged.app_id AND kept.key = staged.idempotency_key
     AND kept.created_at > staged.created_at - {_KEPT}
@@ -55,7 +55,7 @@ FROM (
             SELECT staged.app_id AS staged_app_id,
                 coalesce(staged.idempotency_key, staged.id) AS key,
                 staged.idempotency_key IS NOT NULL AS has_idempotency_key, found.*
-            FROM {_STAGING} AS staged CROSS JOIN LATERAL (
+            FROM {STAGING} AS staged CROSS JOIN LATERAL (
                 SELECT {_PARAMS} AS params, {{texts}}
                 FROM events WHERE events.app_id = staged.app_id AND events.id = staged.id
                 AND events.xmin <> pg_current_xact_id()::xid LIMIT 1
@@ -66,7 +66,7 @@ FROM (
 """  # noqa: S608 - constants of ours
 # A subquery with a LIMIT for the same reason.
 _COUNT_MISSING: Final = f"""
-SELECT count(*) FROM {_STAGING} AS staged WHERE (
+SELECT count(*) FROM {STAGING} AS staged WHERE (
     SELECT true FROM events WHERE events.app_id = staged.app_id AND events.id = staged.id LIMIT 1
 ) IS NULL
 """  # noqa: S608 - constants of ours
@@ -98,18 +98,18 @@ class Merge:
         named = table.column_list
         self._copy = query(
             # Not LIKE, which would want values for columns of the operator's that are NOT NULL.
-            f"{begin}; CREATE TEMP TABLE {_STAGING} ON COMMIT DROP AS"  # noqa: S608
+            f"{begin}; CREATE TEMP TABLE {STAGING} ON COMMIT DROP AS"  # noqa: S608
             f" SELECT {named} FROM {table.name} WITH NO DATA;"
-            f" COPY {_STAGING} ({named}) FROM STDIN (FORMAT binary)"
+            f" COPY {STAGING} ({named}) FROM STDIN (FORMAT binary)"
         )
         key = ", ".join(table.primary_key)
         # By time, too: of two tries in one document the first is stored.
         insert = (
-            f"INSERT INTO {table.name} ({named}) SELECT {named} FROM {_STAGING}"  # noqa: S608
+            f"INSERT INTO {table.name} ({named}) SELECT {named} FROM {STAGING}"  # noqa: S608
             f" ORDER BY {key}, created_at ON CONFLICT ({key}) DO NOTHING"
         )
         self._insert = query(insert)
-        self._reserve_and_insert = query(_RESERVE + insert)
+        self._reserve_and_insert = query(RESERVE + insert)
         self._told = [column for column in table.columns if column.name != _PARAMS]
         self._ask = query(
             _EARLIER.format(

@@ -13,15 +13,26 @@ from uuid import UUID
 
 import asyncpg
 
-from ingest.store.failures import AlreadyStored, RowRefused, while_sending
-from ingest.store.postgres import Connection
+from ingest.store.failures import (
+    DROPPED,
+    NO_DATA,
+    NOTHING,
+    AlreadyStored,
+    Named,
+    RowRefused,
+    while_sending,
+    without_rows,
+)
+from ingest.store.postgres import Connection, Postgres
 from ingest.store.table import Column, Table
 
 MESSAGE_CHARS_MAX: Final = 1_000
 _UNSTORABLE: Final = re.compile("[\0\ud800-\udfff]")
 _NO_OBJECT: Final = ("22023", "event_params must be a JSON object")  # invalid parameter value
-_DROPPED: Final = ("02000", "events did not take it: a trigger dropped the row")  # no data
 _JSON: Final = "jsonb"
+_NAMED: Final = ("on_table", "on_column", "broken_constraint")
+"""The columns for what Postgres named, in the order of `Named`."""
+_NAMED_LIST: Final = ", ".join(_NAMED)
 
 
 class Rejected(NamedTuple):
@@ -32,6 +43,7 @@ class Rejected(NamedTuple):
     object, and need not be even JSON."""
     sqlstate: str
     message: str
+    named: Named = NOTHING
 
     @property
     def id(self) -> UUID:
@@ -67,6 +79,15 @@ class Retried(NamedTuple):
     """Of a refusal: SQLSTATE and message."""
 
 
+async def keep(postgres: Postgres, table: Table, events: Sequence[Rejected]) -> None:
+    """Do what `add` does, on a connection of its own; raise Unavailable."""
+    async with postgres.session() as connection:
+        try:
+            await add(connection, table, events)
+        except asyncpg.PostgresError as error:
+            raise without_rows(error) from error
+
+
 async def add(connection: Connection, table: Table, events: Sequence[Rejected]) -> None:
     """Keep events that Postgres refused; those that are kept already stay as they are.
 
@@ -76,12 +97,11 @@ async def add(connection: Connection, table: Table, events: Sequence[Rejected]) 
     """
     # In order of the key: two that add the same ones in opposite orders would deadlock.
     ordered = sorted(events, key=lambda each: (int(each.event["app_id"]), each.id))
-    values = [f"${number}::text::{_kept_type(c)}" for number, c in enumerate(table.columns, 1)]
-    count = len(values)
+    types = [*map(_kept_type, table.columns), "text", "text", *("text" for _ in _NAMED)]
+    values = ", ".join(f"${number}::text::{each}" for number, each in enumerate(types, 1))
     await connection.executemany(
-        f"INSERT INTO rejected_events ({table.column_list}, sqlstate, message)"  # noqa: S608
-        f" VALUES ({', '.join(values)}, ${count + 1}, ${count + 2})"
-        " ON CONFLICT (app_id, id) DO NOTHING",
+        f"INSERT INTO rejected_events ({table.column_list}, sqlstate, message, {_NAMED_LIST})"  # noqa: S608
+        f" VALUES ({values}) ON CONFLICT (app_id, id) DO NOTHING",
         [_arguments(table, each) for each in ordered],
     )
 
@@ -93,7 +113,7 @@ def _kept_type(column: Column) -> str:
 def _arguments(table: Table, rejected: Rejected) -> list[str | None]:
     values = [rejected.event[column.name] for column in table.columns]
     texts = [None if value is None else _escaped(str(value)) for value in values]
-    return [*texts, rejected.sqlstate, _bounded(rejected.message)]
+    return [*texts, rejected.sqlstate, _bounded(rejected.message), *rejected.named]
 
 
 def _escaped(text: str) -> str:
@@ -113,7 +133,8 @@ async def list_all(connection: Connection, table: Table, limit: int) -> list[Lis
     """Return `limit` rejected events at most, the last rejected first."""
     named = ", ".join(f"kept.{column.name}" for column in table.columns)
     rows = await connection.fetch(
-        f"SELECT {named}, sqlstate, message, coalesce(apps.name, '-') AS app, rejected_at"  # noqa: S608
+        f"SELECT {named}, sqlstate, message, {_NAMED_LIST}, rejected_at,"  # noqa: S608
+        " coalesce(apps.name, '-') AS app"
         " FROM rejected_events AS kept LEFT JOIN apps ON apps.id = app_id"
         " ORDER BY rejected_at DESC, app_id, kept.id LIMIT $1",
         limit,
@@ -123,7 +144,9 @@ async def list_all(connection: Connection, table: Table, limit: int) -> list[Lis
 
 def _listed(table: Table, row: asyncpg.Record) -> Listed:
     event = {column.name: _as_text(row[column.name]) for column in table.columns}
-    return Listed(Rejected(event, row["sqlstate"], row["message"]), row["app"], row["rejected_at"])
+    named = Named(*(row[name] for name in _NAMED))
+    rejected = Rejected(event, row["sqlstate"], row["message"], named)
+    return Listed(rejected, row["app"], row["rejected_at"])
 
 
 def _as_text(value: object) -> object:
@@ -169,7 +192,9 @@ async def _retry_one(connection: Connection, table: Table, app_id: int, event_id
         sqlstate, message = refused.sqlstate, refused.message
     except asyncpg.PostgresError as error:
         # The key's own conflict is no error here: a unique violation is another index's, a refusal.
-        if not isinstance(while_sending(error, rows=1), RowRefused | AlreadyStored):
+        failure = while_sending(error, rows=1)
+        is_its_own = isinstance(failure, RowRefused) and not failure.is_doubtful
+        if not (is_its_own or isinstance(failure, AlreadyStored)):
             raise
         sqlstate = error.sqlstate or ""
         message = " ".join(part for part in (error.message, error.detail) if part)
@@ -208,5 +233,5 @@ async def _store(connection: Connection, table: Table, key: tuple[int, UUID]) ->
         return RetryResult.STORED
     is_there = "SELECT EXISTS (SELECT FROM events WHERE app_id = $1 AND id = $2)"
     if not await connection.fetchval(is_there, *key):
-        raise RowRefused(None, *_DROPPED)
+        raise RowRefused(None, NO_DATA, DROPPED)
     return RetryResult.ALREADY_STORED

@@ -26,6 +26,7 @@ from ingest.store.link import CopyLink
 from ingest.store.merge import Merged
 from ingest.store.partitions import Partitions
 from ingest.store.postgres import Postgres
+from ingest.store.sift import Sifted
 from tests.support.postgres import fetch
 from tests.support.rows import tail
 
@@ -52,6 +53,7 @@ class CountingLink(CopyLink):
 
     copies = 0
     merges = 0
+    sifts = 0
 
     async def copy(self, document: bytes, rows: int) -> None:
         """Count, and copy."""
@@ -64,6 +66,16 @@ class CountingLink(CopyLink):
         """Count, and merge."""
         self.merges += 1
         return await super().merge(document, rows, has_keys=has_keys, wants_earlier=wants_earlier)
+
+    async def sift(self, document: bytes, rows: int, *, has_keys: bool) -> Sifted:
+        """Count, and sift."""
+        self.sifts += 1
+        return await super().sift(document, rows, has_keys=has_keys)
+
+    async def probe(self) -> None:
+        """Probe, which is counted as nothing."""
+        await super().probe()
+        self.copies -= 1
 
 
 class BreakingLink(CountingLink):
@@ -83,8 +95,13 @@ class BreakingLink(CountingLink):
         self._break()
         return await super().merge(document, rows, has_keys=has_keys, wants_earlier=wants_earlier)
 
+    async def sift(self, document: bytes, rows: int, *, has_keys: bool) -> Sifted:
+        """Sift, unless Postgres has gone."""
+        self._break()
+        return await super().sift(document, rows, has_keys=has_keys)
+
     def _break(self) -> None:
-        if self.goes_at and self.copies + self.merges >= self.goes_at:
+        if self.goes_at and self.copies + self.merges + self.sifts >= self.goes_at:
             raise Unavailable("gone", stored=False, outage=Outage.AWAY)
 
 
@@ -117,7 +134,7 @@ class Surroundings:
             events_max=10_000, bytes_max=10**8, batch_events_max=5000, batch_bytes_max=10**7
         )
         self.link = CountingLink(postgres, EVENTS)
-        self.health = Health(self.link, copy_format.document([]))
+        self.health = Health(self.link)
 
     def put_row(self, event_id: bytes, name: bytes, params: bytes, times: bytes) -> Sender:
         """Queue an event; return who waits for it."""

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from ingest.delivery.committer import MERGES, Commit, Committer
+from ingest.delivery.committer import MERGES, PART_ROWS_MAX, Commit, Committer
 from ingest.delivery.events_table import EVENTS
 from ingest.events import copy_reader
 from ingest.events.ids import moved
@@ -48,10 +48,16 @@ async def own_link(own_url: str) -> AsyncIterator[BreakingLink]:
     await made.close()
 
 
-def full(link: CountingLink, url: str, **options: int) -> Committer:
+def full(link: CountingLink, url: str, part_rows_max: int = PART_ROWS_MAX) -> Committer:
     """Return a committer for rows of any time, which may have been sent before."""
     partitions = Partitions(make_postgres(url), "month", 1)
-    return Committer(link, partitions=partitions, merges=MERGES, wants_earlier=True, **options)
+    return Committer(
+        link,
+        partitions=partitions,
+        merges=MERGES,
+        wants_earlier=True,
+        part_rows_max=part_rows_max,
+    )
 
 
 async def stored(url: str) -> list[bytes]:
@@ -87,7 +93,7 @@ async def test_refused_row_that_is_named_costs_two_copies(
     commit = Commit(rows)
     await Committer(link).run(commit)
     assert (link.copies, link.merges) == (2, 0)
-    assert (commit.pending, commit.is_clean, commit.unstored) == ([], False, {place})
+    assert (commit.parts, commit.is_clean, commit.unstored) == ([], False, {place})
     assert (commit.refused[place].sqlstate, commit.refused[place].is_told) == ("22P05", True)
     assert await stored(database_url) == ids_of(rows[:place] + rows[place + 1 :])
 
@@ -119,7 +125,7 @@ async def test_refused_rows_that_the_error_does_not_name_are_found_in_halves(
     with patch.object(failures, "_row_index", lambda *_: None):
         await full(link, database_url).run(commit)
     assert commit.refused.keys() == places
-    assert commit.pending == []
+    assert commit.parts == []
     assert await stored(database_url) == ids_of(
         [row for place, row in enumerate(rows) if place not in places]
     )
@@ -161,28 +167,48 @@ async def test_row_that_is_blamed_for_its_neighbours_is_stored(
     assert await stored(own_url) == ids_of(rows)
 
 
-async def test_run_ends_behind_too_many_refusals_that_nobody_is_told(
+async def test_run_ends_behind_too_many_failures_that_nobody_is_told(
     own_link: BreakingLink, own_url: str
 ) -> None:
     """What is known by then is told of, and nothing of the rest is stored or forgotten."""
     await fetch(own_url, CHECK)
-    commit = Commit(make_rows(100, name=b"wrong"))
-    await Committer(own_link).run(commit, refusals_max=20)
-    assert own_link.copies <= 40
-    pending = [index for part in commit.pending for index in part]
-    assert 0 < len(commit.refused) <= 20
-    assert sorted([*pending, *commit.refused]) == list(range(100))
+    commit = Commit(make_rows(2000, name=b"wrong"))
+    await Committer(own_link).run(commit, failures_max=8)
+    assert own_link.copies + own_link.sifts <= 10
+    assert sorted([*commit.pending, *commit.refused]) == list(range(2000))
+    assert commit.pending
+    assert commit.refused
     await Committer(own_link).run(commit)
-    assert commit.refused.keys() == set(range(100))
+    assert commit.refused.keys() == set(range(2000))
     assert await count(own_url) == 0
 
 
 async def test_refusals_that_are_told_end_no_run(link: BreakingLink, database_url: str) -> None:
     """Their senders have an answer with each."""
     commit = Commit([make_row(BAD if place % 2 else GOOD) for place in range(60)])
-    await Committer(link).run(commit, refusals_max=5)
-    assert (len(commit.refused), commit.pending) == (30, [])
+    await Committer(link).run(commit, failures_max=5)
+    assert (len(commit.refused), commit.parts) == (30, [])
     assert await count(database_url) == 30
+
+
+@pytest.mark.parametrize(
+    "wrong", [{1, 2, 3}, {0, 500, 999}, set(range(0, 1000, 7)), set(range(1000))]
+)
+async def test_many_refused_rows_are_sifted(
+    own_link: BreakingLink, own_url: str, wrong: set[int]
+) -> None:
+    """At a price that does not grow with how many they are; each with what Postgres named."""
+    await fetch(own_url, CHECK)
+    rows = [make_row(name=b"wrong" if place in wrong else b"name") for place in range(1000)]
+    commit = Commit(rows)
+    await Committer(own_link).run(commit)
+    assert own_link.copies + own_link.sifts <= 12
+    assert commit.refused.keys() == wrong
+    assert {bad.sqlstate for bad in commit.refused.values()} == {"23514"}
+    assert {bad.named.constraint for bad in commit.refused.values()} == {"test_named"}
+    assert await stored(own_url) == ids_of(
+        [row for place, row in enumerate(rows) if place not in wrong]
+    )
 
 
 @pytest.mark.parametrize("goes_at", range(1, 9))
@@ -200,7 +226,7 @@ async def test_what_is_known_stays_known_when_postgres_goes_away(
         is_over = True
     except Unavailable:
         pass
-    pending = [index for part in commit.pending for index in part]
+    pending = [index for part in commit.parts for index in part.indices]
     assert len(pending) == len(set(pending))
     assert commit.unstored == {*pending, *commit.refused}
     known = [row for index, row in enumerate(rows) if index not in commit.unstored]

@@ -37,8 +37,8 @@ class Replaying:
             merges=MERGES,
             part_rows_max=part_rows_max,
         )
-        health = Health(self.link, copy_format.document([]))
-        self._replayer = Replayer(spool, queues, committer, postgres, health, self.metrics)
+        self.health = Health(self.link)
+        self._replayer = Replayer(spool, queues, committer, postgres, self.health, self.metrics)
 
     async def bring(self) -> None:
         """Bring everything to Postgres; raise Unavailable."""

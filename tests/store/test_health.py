@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from ingest.events import copy_format
 from ingest.store import health
 from ingest.store.cluster import Cluster
 from ingest.store.failures import Outage, Unavailable
@@ -28,7 +27,7 @@ def probe_often(monkeypatch: pytest.MonkeyPatch) -> None:
 async def watched(postgres: Postgres) -> AsyncIterator[Health]:
     """Yield the health of a database while it is watched."""
     link = make_link(postgres)
-    found = Health(link, copy_format.document([]))
+    found = Health(link)
     watching = asyncio.create_task(found.run())
     try:
         yield found
@@ -41,7 +40,7 @@ async def watched(postgres: Postgres) -> AsyncIterator[Health]:
 
 def test_report_of_an_outage_is_known_at_once(postgres: Postgres) -> None:
     """The next batch is turned away without asking Postgres, and nothing of it was stored."""
-    found = Health(make_link(postgres), copy_format.document([]))
+    found = Health(make_link(postgres))
     found.check()
     found.report(HUNG)
     assert not found.is_up

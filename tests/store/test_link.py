@@ -6,7 +6,7 @@ from contextlib import suppress
 import pytest
 
 from ingest.events import copy_format
-from ingest.store.failures import ROW_ERRORS, Outage, RowRefused, Unavailable
+from ingest.store.failures import ROW_ERRORS, RowRefused, Unavailable
 from ingest.store.postgres import Postgres
 from tests.store.events import Event, assert_works, copy, make_event, make_link, stored_ids
 from tests.support.postgres import fetch, make_postgres
@@ -164,18 +164,22 @@ async def test_row_that_the_operator_s_own_rule_refuses_is_named_and_not_for_its
 
 
 async def test_trigger_that_drops_rows_is_not_taken_for_success(own_url: str) -> None:
-    """A COPY whose tag counts fewer rows than were sent is no success."""
+    """A COPY whose tag counts fewer rows than were sent is no success, and blames no row yet."""
     link = make_link(make_postgres(own_url))
     trigger = TRIGGER.format(when="BEFORE", level="ROW", body="RETURN NULL;")
     await fetch_script(own_url, trigger)
-    with pytest.raises(Unavailable) as failed:
+    with pytest.raises(RowRefused) as failed:
         await copy(link, make_event())
-    assert failed.value.outage is Outage.AWAY
-    assert "COPY 0 instead of COPY 1" in failed.value.reason
     event = make_event()
+    document = copy_format.document([event.row])
+    assert (failed.value.sqlstate, failed.value.index) == ("02000", None)
+    assert (failed.value.is_told, failed.value.is_doubtful) == (False, True)
     for has_keys in (False, True):
-        with pytest.raises(Unavailable, match="1 rows are not there"):
-            await link.merge(copy_format.document([event.row]), 1, has_keys=has_keys)
+        with pytest.raises(RowRefused, match="dropped"):
+            await link.merge(document, 1, has_keys=has_keys)
+        sifted = await link.sift(document, 1, has_keys=has_keys)
+        assert [bad.sqlstate for bad in sifted.refused.values()] == ["02000"]
+    await link.probe()
     await fetch(own_url, "DROP TRIGGER test_trigger ON events")
     await assert_works(link, own_url)
     await link.close()

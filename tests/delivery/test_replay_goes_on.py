@@ -1,0 +1,299 @@
+"""The replay goes on, whatever real rows meet in Postgres that an empty COPY does not meet."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from ingest.delivery import replay
+from ingest.delivery.committer import Committer
+from ingest.delivery.events_table import EVENTS
+from ingest.delivery.queue import EventQueue
+from ingest.delivery.queues import Queues
+from ingest.delivery.replay import Replayer
+from ingest.observe.metrics import Metrics
+from ingest.spool import Spool
+from ingest.store import health
+from ingest.store.failures import Outage, Unavailable
+from ingest.store.health import Health
+from tests.delivery.surroundings import (
+    CHECK,
+    CountingLink,
+    count,
+    make_row,
+    make_rows,
+)
+from tests.support.postgres import fetch, make_postgres
+
+WAIT_S = 30.0
+
+
+def trigger(body: str, when: str = "BEFORE", kind: str = "TRIGGER", timing: str = "") -> str:
+    """Return a script for a trigger that does something with every row named `wrong`."""
+    return (
+        "CREATE FUNCTION test_rule() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        f" IF NEW.event_name = 'wrong' THEN {body} END IF; RETURN NEW; END $$;"
+        f" CREATE {kind} test_rule {when} INSERT ON events {timing}"
+        " FOR EACH ROW EXECUTE FUNCTION test_rule()"
+    )
+
+
+RULES = {
+    "CHECK": (CHECK, "23514"),
+    "dropped": (trigger("RETURN NULL;"), "02000"),
+    "missing table": (trigger("PERFORM * FROM nowhere;"), "42P01"),
+    "missing table, told behind the rows": (trigger("PERFORM * FROM nowhere;", "AFTER"), "42P01"),
+    "missing function": (trigger("PERFORM nowhere();"), "42883"),
+    "internal error": (trigger("RAISE 'no' USING ERRCODE = 'XX000';"), "XX000"),
+    "internal error, told behind the rows": (
+        trigger("RAISE 'no' USING ERRCODE = 'XX000';", "AFTER"),
+        "XX000",
+    ),
+    "unknown class": (trigger("RAISE 'no' USING ERRCODE = 'ZZ123';"), "ZZ123"),
+    "raised": (trigger("RAISE 'no';"), "P0001"),
+    "assertion": (trigger("ASSERT false;"), "P0004"),
+    "told at the commit": (
+        trigger(
+            "RAISE 'no' USING ERRCODE = 'XX000';",
+            "AFTER",
+            "CONSTRAINT TRIGGER",
+            "DEFERRABLE INITIALLY DEFERRED",
+        ),
+        "XX000",
+    ),
+    "data of the rule's": (trigger("PERFORM 'a'::int;"), "22P02"),
+}
+
+
+async def script(url: str, statements: str) -> None:
+    """Run several statements."""
+    await fetch(url, f"DO $do$ BEGIN EXECUTE $script${statements}$script$; END $do$")
+
+
+class Going:
+    """A replayer that runs."""
+
+    def __init__(self, url: str, spool: Spool, commit_timeout_s: float) -> None:
+        postgres = make_postgres(url, commit_timeout_s)
+        self.spool = spool
+        self.appended = 0
+        self.url = url
+        self.link = CountingLink(postgres, EVENTS)
+        self.probe_link = CountingLink(postgres, EVENTS)
+        self.health = Health(self.probe_link)
+        self.metrics = Metrics()
+        queues = Queues(
+            lambda: EventQueue(events_max=10, bytes_max=10, batch_events_max=10, batch_bytes_max=10)
+        )
+        committer = Committer(self.link, part_rows_max=replay.PART_ROWS_MAX, is_patient=True)
+        self.replayer = Replayer(spool, queues, committer, postgres, self.health, self.metrics)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Run the replayer and the probe."""
+        tasks = [asyncio.create_task(each.run()) for each in (self.replayer, self.health)]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(self.link.close(), self.probe_link.close())
+
+    async def append(self, rows: list[bytes]) -> None:
+        """Spool a batch."""
+        self.appended += len(rows)
+        await self.spool.append(rows)
+
+    async def until_empty(self) -> None:
+        """Wait until all that was spooled is settled, and counted."""
+        metrics = self.metrics
+        await self.until(
+            lambda: metrics.replayed_events + metrics.dead_lettered_events == self.appended
+        )
+        assert self.spool.is_empty
+
+    async def until(self, is_so: Callable[[], bool]) -> None:
+        """Wait until something is so."""
+        async with asyncio.timeout(WAIT_S):
+            while not is_so():  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.02)
+
+    async def until_stored(self, events: int) -> None:
+        """Wait until so many events are stored."""
+        async with asyncio.timeout(WAIT_S):
+            while await count(self.url) != events:  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.05)
+
+
+@pytest.fixture(autouse=True)
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Probe often, and let what was passed by come again soon."""
+    monkeypatch.setattr(health, "_INTERVAL_S", 0.05)
+    monkeypatch.setattr(replay, "_AGAIN_MIN_S", 0.2)
+    monkeypatch.setattr(replay, "_AGAIN_MAX_S", 0.2)
+
+
+@pytest.fixture
+def going(own_url: str, spool: Spool) -> Going:
+    """A replayer on a database whose schema the test may change."""
+    return Going(own_url, spool, commit_timeout_s=5.0)
+
+
+async def rejected(url: str) -> list[tuple[str, str, str]]:
+    """Return SQLSTATE, message and constraint of every rejected event."""
+    found = await fetch(url, "SELECT sqlstate, message, broken_constraint FROM rejected_events")
+    return [tuple(row.values()) for row in found]
+
+
+@pytest.mark.parametrize("rule", RULES)
+async def test_rows_that_a_rule_refuses_are_dead_letters_and_everything_behind_goes_on(
+    going: Going, own_url: str, rule: str
+) -> None:
+    """One is alone in its batch, two are among others, and 600 fill one."""
+    statements, sqlstate = RULES[rule]
+    await script(own_url, statements)
+    await going.append([make_row(name=b"wrong")])
+    mixed = [*make_rows(10), make_row(name=b"wrong"), *make_rows(10), make_row(name=b"wrong")]
+    await going.append(mixed)
+    await going.append(make_rows(600, name=b"wrong"))
+    await going.append(make_rows(50))
+    async with going.running():
+        await going.until_empty()
+    assert await count(own_url) == 70
+    found = await rejected(own_url)
+    assert len(found) == 603
+    assert {each[0] for each in found} == {sqlstate}
+    assert all(each[1] for each in found)
+    assert (going.metrics.replayed_events, going.metrics.dead_lettered_events) == (70, 603)
+    assert going.health.is_up
+    assert sqlstate in going.health.row_alarm.reason or rule == "data of the rule's"
+
+
+async def test_rows_without_a_partition_are_dead_letters(going: Going, own_url: str) -> None:
+    """Not even the default one is there."""
+    await fetch(own_url, "DROP TABLE events_default")
+    old = [make_row(event_id=bytes(15) + bytes([number])) for number in range(4)]
+    await going.append([*make_rows(5), *old])
+    await going.append(make_rows(5))
+    async with going.running():
+        await going.until_empty()
+    assert await count(own_url) == 10
+    assert [each[0] for each in await rejected(own_url)] == ["23514"] * 4
+
+
+async def test_rows_that_are_stored_are_stored_whatever_postgres_calls_that(
+    going: Going, own_url: str
+) -> None:
+    """A distributed Postgres says XX000 of a key that is there."""
+    known = make_rows(30)
+    await going.append(known)
+    async with going.running():
+        await going.until_empty()
+        body = (
+            "IF EXISTS (SELECT FROM events WHERE id = NEW.id) AND"
+            " current_query() NOT LIKE '%CONFLICT%' THEN"
+            " RAISE 'there' USING ERRCODE = 'XX000'; END IF;"
+        )
+        await script(
+            own_url,
+            "CREATE FUNCTION test_rule() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+            f" {body} RETURN NEW; END $$; CREATE TRIGGER test_rule BEFORE INSERT ON events"
+            " FOR EACH ROW EXECUTE FUNCTION test_rule()",
+        )
+        await going.append(known)
+        await going.append(make_rows(10))
+        await going.until_empty()
+    assert await count(own_url) == 40
+    assert await rejected(own_url) == []
+
+
+async def test_rows_that_wait_for_too_long_are_passed_by_and_come_again(
+    own_url: str, spool: Spool
+) -> None:
+    """They hold up neither their batch's other rows nor those behind, and are never given up."""
+    going = Going(own_url, spool, commit_timeout_s=0.4)
+    await script(own_url, trigger("PERFORM pg_sleep(5);"))
+    await going.append([*make_rows(20), make_row(name=b"wrong"), *make_rows(20)])
+    await going.append(make_rows(30))
+    async with going.running():
+        await going.until_stored(70)
+        await going.until(lambda: spool.events == 41)
+        assert "57014" in going.health.row_alarm.reason
+        await fetch(own_url, "DROP TRIGGER test_rule ON events")
+        await going.until_empty()
+    assert await count(own_url) == 71
+    assert await rejected(own_url) == []
+
+
+async def test_rows_for_which_there_is_no_room_are_kept_and_come_again(
+    going: Going, own_url: str
+) -> None:
+    """A tablespace that is full is emptied one day: none is a dead letter."""
+    await script(own_url, trigger("RAISE 'no room' USING ERRCODE = '53100';"))
+    await going.append([*make_rows(20), make_row(name=b"wrong")])
+    await going.append(make_rows(30))
+    async with going.running():
+        await going.until_stored(50)
+        await going.until(lambda: going.spool.events == 21)
+        await fetch(own_url, "DROP TRIGGER test_rule ON events")
+        await going.until_empty()
+    assert await count(own_url) == 51
+    assert await rejected(own_url) == []
+
+
+async def test_dead_letters_that_can_not_be_kept_stay_in_the_spool(
+    going: Going, own_url: str
+) -> None:
+    """Until they can be; what is behind them goes on."""
+    await fetch(own_url, CHECK)
+    await fetch(own_url, "ALTER TABLE rejected_events RENAME TO elsewhere")
+    await going.append([*make_rows(20), make_row(name=b"wrong")])
+    await going.append(make_rows(30))
+    async with going.running():
+        await going.until_stored(50)
+        await going.until(lambda: going.spool.events == 21)
+        assert await count(own_url) == 50
+        await fetch(own_url, "ALTER TABLE elsewhere RENAME TO rejected_events")
+        await going.until_empty()
+    assert [each[0] for each in await rejected(own_url)] == ["23514"]
+    assert going.metrics.dead_lettered_events == 1
+
+
+async def test_batch_that_ends_the_connection_each_time_is_passed_by(
+    going: Going, own_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a row on which Postgres crashes: what came with it and what is behind it goes on."""
+    original = CountingLink.copy
+
+    async def copy(self: CountingLink, document: bytes, rows: int) -> None:
+        if b"wrong" in document:
+            raise Unavailable("ended", stored=None, outage=Outage.CONNECTION_LOST)
+        await original(self, document, rows)
+
+    monkeypatch.setattr(CountingLink, "copy", copy)
+    await going.append(make_rows(20))
+    await going.append([make_row(name=b"wrong")])
+    await going.append(make_rows(30))
+    async with going.running():
+        await going.until_stored(50)
+        await going.until(lambda: going.spool.events == 1)
+        await going.append(make_rows(5))
+        await going.until_stored(55)
+        monkeypatch.setattr(CountingLink, "copy", original)
+        await going.until_empty()
+    assert await count(own_url) == 56
+
+
+async def test_table_that_is_missing_is_an_outage_for_all(going: Going, own_url: str) -> None:
+    """An empty COPY fails as well: nothing becomes a dead letter."""
+    await fetch(own_url, "ALTER TABLE events RENAME TO moved")
+    await going.append(make_rows(20))
+    async with going.running():
+        await going.until(lambda: not going.health.is_up)
+        assert "42P01" in going.health.reason
+        await fetch(own_url, "ALTER TABLE moved RENAME TO events")
+        await going.until_empty()
+    assert await count(own_url) == 20
+    assert await rejected(own_url) == []
