@@ -18,10 +18,8 @@ from bench.audit.system import System
 from bench.audit.workload import GUARDED_NAME, POISON, uuid7
 
 LASTS_S: Final = (0.3, 4.0)
-LOOKS: Final = 0.15
-"""The share of those about guarded events that last until it is seen whether good ones go on."""
-_WATCHED_S: Final = 2.0
-_STORED_IN_S: Final = 8.0
+_WATCHED_S: Final = 1.0
+_STORED_IN_S: Final = 6.0
 _WATCHED_MAX: Final = 500
 _BACKLOG_EVENTS_MAX: Final = 5_000
 _RETRIED_MAX: Final = 100
@@ -51,10 +49,12 @@ class _Rule(Fault):
     weight = 1
     excuses = frozenset({POISON})
     is_about_guarded: ClassVar[bool] = True
+    looks: ClassVar[float] = 0.15
+    """How often it lasts until it is seen whether good events go on, if it is about others."""
 
     async def inject(self, system: System, random: Random) -> None:
         """Do it, let it last, undo it."""
-        looks = self.is_about_guarded and random.random() < LOOKS
+        looks = self.is_about_guarded and random.random() < self.looks
         done, undo = await self.make(system, random)
         await system.rule(done, undo)
         try:
@@ -84,6 +84,14 @@ class TriggerDrops(_Rule):
         """RETURN NULL."""
         half = f"{_IS_GUARDED} AND (NEW.event_params->>'slot')::int < 10"
         return _TRIGGER.format(condition=half, deed="RETURN NULL"), _NO_TRIGGER
+
+
+class TriggerDropsLong(TriggerDrops):
+    """The same, until it is seen whether good events go on."""
+
+    name = "trigger-drops-long"
+    weight = 0
+    looks = 1.0
 
 
 class TriggerRaises(_Rule):
@@ -258,6 +266,7 @@ async def _look(system: System, name: str) -> None:
 
 
 FAULTS: Final = (
-    TriggerDrops(), TriggerRaises(), CheckRefuses(), OtherIndexConflicts(), RowSecurity(),
-    TriggerBroken(), ColumnRenamed(), PartitionGone(), TablespaceFull(), RejectedRetried(),
+    TriggerDrops(), TriggerDropsLong(), TriggerRaises(), CheckRefuses(), OtherIndexConflicts(),
+    RowSecurity(), TriggerBroken(), ColumnRenamed(), PartitionGone(), TablespaceFull(),
+    RejectedRetried(),
 )  # fmt: skip

@@ -13,7 +13,6 @@ from bench.audit.report import as_json
 
 pytestmark = [pytest.mark.audit, pytest.mark.timeout(400)]
 
-FAULTS = 6
 EVENTS = 3_000
 SECONDS = 40.0
 
@@ -56,7 +55,7 @@ def test_seeded_bug_is_caught(tmp_path: Path, name: str) -> None:
     for seed in (4, 5, 6):
         directory = tmp_path / str(seed)
         directory.mkdir()
-        result = audit(directory, FAULTS if bug.faults else 0, bug.faults, name, seed)
+        result = audit(directory, bug.times if bug.faults else 0, bug.faults, name, seed)
         if {each.invariant for each in result.verdicts if each.found} & set(bug.breaks):
             assert not result.is_good
             return
