@@ -343,6 +343,12 @@ BUGS: Final[dict[str, Bug]] = {
     ),
     "keys-are-ignored": Bug(claim_bugs.keys_are_ignored, (), ("stored-once",)),
     "retry-is-told-its-own": Bug(claim_bugs.retry_is_told_its_own, (), ("retries-told",)),
+    "unchecked-is-sure": Bug(claim_bugs.unchecked_is_sure, ("link-refused",), ("retries-told",)),
+    "rejected-retry-ignores-keys": Bug(
+        claim_bugs.rejected_retry_ignores_keys,
+        ("check-refuses", "trigger-raises"),
+        ("stored-once",),
+    ),
     "early-ack-dropped": Bug(claim_bugs.early_ack_dropped, (), ("early-kept",)),
     "apps-mixed": Bug(claim_bugs.apps_mixed, (), ("nothing-else",)),
 }

@@ -5,7 +5,12 @@ from typing import Final, NamedTuple
 
 _PIPELINERS, _QUITTERS, _SPOILERS, _POISONERS = {1, 5}, {2, 7}, {3, 6}, {3, 5, 6}
 _CHUNKERS, _BATCHERS, _IMPATIENT = {4}, {6, 7}, {4, 7}
-_CLAIMERS, _KEYERS, _REMEMBERERS, _GUARDED = {1, 2, 4, 5, 6, 7}, {2, 4, 5}, {1, 2, 4, 6}, {3, 5, 6}
+_CLAIMERS, _KEYERS, _REMEMBERERS, _GUARDED = (
+    {1, 2, 4, 5, 6, 7},
+    {2, 4, 5},
+    {1, 2, 4, 6},
+    {2, 3, 5, 6},
+)
 _BATCH_EVENTS_MAX: Final = 40
 _KINDS: Final = 8
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from bench.audit.workload import GOOD, GUARDED, SentEvent
 
-_KEPT_MAX: Final = 256
+_KEPT_MAX: Final = 2_048
 _AGAIN: Final = 0.3
 _REUSED: Final = 0.1
 

@@ -23,7 +23,7 @@ FAULTS: Final = (
     *link_faults.FAULTS,
     *operator_faults.FAULTS,
 )
-_PAUSE_S: Final = 0.25
+_PAUSE_S: Final = 0.15
 _TICK_S: Final = 0.1
 _AHEAD: Final = 0.005
 _BREATH_BYTES: Final = SPOOL_BYTES_MAX // 8

@@ -48,6 +48,14 @@ def test_honest_server_keeps_every_promise(tmp_path: Path) -> None:
     assert signal.getsignal(signal.SIGINT) is handler
 
 
+def test_good_events_go_on_while_a_rule_refuses_others(tmp_path: Path) -> None:
+    """Looked at while it lasts; what the rule refused is in the table in the end."""
+    result = audit(tmp_path, faults=1, only=("trigger-drops-long",))
+    assert not [verdict for verdict in result.verdicts if not verdict.is_kept]
+    assert result.counts.retried
+    assert "good events, 0 are not stored" in (tmp_path / "history").read_text()
+
+
 @pytest.mark.parametrize("name", BUGS)
 def test_seeded_bug_is_caught(tmp_path: Path, name: str) -> None:
     """By an invariant that it breaks, in one of three short runs: some need luck with the time."""
