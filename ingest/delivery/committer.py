@@ -18,7 +18,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from ingest.events import copy_format, copy_reader
-from ingest.store.failures import AlreadyStored, RowRefused, Unavailable
+from ingest.store.failures import AlreadyStored, RowRefused, RowsDropped, Unavailable
 from ingest.store.link import CopyLink
 from ingest.store.merge import Earlier
 from ingest.store.partitions import Partitions
@@ -104,7 +104,8 @@ class Committer:
         """Whether to tell how rows look that were stored before."""
         self._part_rows_max = part_rows_max
         self._is_patient = is_patient
-        """Whether to look for the row that makes a statement take too long, too."""
+        """Whether nobody waits: then no row is given up before it was sifted, and the row is looked
+        for that makes a statement take too long."""
         self._merges_left = 0
 
     async def run(self, commit: Commit, failures_max: float = math.inf) -> None:
@@ -124,17 +125,25 @@ class Committer:
     async def _try(self, commit: Commit, part: Part) -> int:
         """Store a part, or cut it up; return what that counts towards `failures_max`."""
         try:
-            if part.is_suspect:
-                return await self._sift(commit, part)
-            commit.earlier += await self._send(commit.rows_of(part))
+            return await self._store(commit, part)
+        except RowsDropped as dropped:
+            return await self._find_dropped(commit, part, dropped.with_traceback(None))
         except RowRefused as refusal:
             bad = refusal.with_traceback(None)  # it would keep the rows
         except Unavailable as failure:
             if not (self._is_patient and failure.sqlstate):
                 raise
             bad = failure.as_refusal()
-        else:
-            return 0
+        return await self._isolate(commit, part, bad)
+
+    async def _store(self, commit: Commit, part: Part) -> int:
+        if part.is_suspect:
+            return await self._sift(commit, part)
+        commit.earlier += await self._send(commit.rows_of(part))
+        return 0
+
+    async def _isolate(self, commit: Commit, part: Part, bad: RowRefused) -> int:
+        """Take out what is refused, or cut the part up; raise Unavailable if no row is to blame."""
         if bad.is_doubtful and bad.index is None:
             await self._link.probe()
         self._take_out(commit, part, bad)
@@ -142,20 +151,34 @@ class Committer:
             return 0
         return _WAIT_TRIES if bad.is_waiting else 1
 
+    async def _find_dropped(self, commit: Commit, part: Part, dropped: RowsDropped) -> int:
+        """Note which rows a COPY did not store, or have them sifted: all others are stored."""
+        rows = [commit.rows[index] for index in part.indices]
+        missing = await self._link.missing(
+            [(copy_reader.app_id(each), copy_reader.event_id(each)) for each in rows]
+        )
+        indices = sorted(part.indices[at] for at in missing)
+        if self._is_patient:
+            commit.parts += _cut(indices, SIFTED_ROWS_MAX, is_suspect=True)
+        else:
+            commit.refused |= dict.fromkeys(indices, dropped)
+        return 1
+
     def _take_out(self, commit: Commit, part: Part, bad: RowRefused) -> None:
         """Note which row is refused, or decide how to find out."""
         indices, at = part.indices, bad.index
-        if len(indices) == 1 and (part.is_suspect or not bad.is_doubtful or bad.is_waiting):
+        if len(indices) == 1 and (part.is_suspect or self._is_certain(bad)):
             commit.refused[indices[0]] = bad
-        elif at is not None and self._is_by_name(commit, bad):
+        elif at is not None and (bad.is_told or commit.named < _NAMED_MAX):
             self._take_out_named(commit, part, bad, at)
         elif part.is_suspect or bad.is_waiting:
             commit.parts += self._cut_up(commit, indices)
         else:
             commit.parts += _cut(indices, SIFTED_ROWS_MAX, is_suspect=True)
 
-    def _is_by_name(self, commit: Commit, bad: RowRefused) -> bool:
-        return bad.is_told or (commit.named < _NAMED_MAX and not bad.is_doubtful)
+    def _is_certain(self, bad: RowRefused) -> bool:
+        """Whether a row that was sent alone need not be sifted: maybe it is there already."""
+        return not (self._is_patient and bad.is_doubtful) or bad.is_waiting
 
     def _take_out_named(self, commit: Commit, part: Part, bad: RowRefused, at: int) -> None:
         index = part.indices[at]

@@ -9,6 +9,7 @@ here or came out of `split`.
 import struct
 from collections.abc import Iterator, Sequence
 from typing import Final
+from uuid import UUID
 
 from ingest.events.copy_format import COLUMNS, NULL, PLAIN, TABLE
 from ingest.events.fields import FIELDS, LAYOUTS, OPTIONAL, Field, Stored
@@ -98,6 +99,11 @@ def decode(row: bytes) -> Stored:
 def app_id(row: bytes) -> int:
     """Return which app a row belongs to."""
     return int.from_bytes(row[_APP_ID_AT : _APP_ID_AT + _APP_ID_SIZE], "big", signed=True)
+
+
+def event_id(row: bytes) -> UUID:
+    """Return the id of a row's event."""
+    return UUID(bytes=row[_ID_AT : _ID_AT + _ID_SIZE])
 
 
 def identity(row: bytes) -> bytes:

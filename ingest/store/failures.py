@@ -100,6 +100,13 @@ class RowRefused(Exception):  # noqa: N818 - an outcome, handled by taking the r
         return ", ".join([f"SQLSTATE {self.sqlstate}", *(f"{k} {v}" for k, v in found if v)])
 
 
+class RowsDropped(RowRefused):
+    """A COPY was committed, and some of its rows are not there: a trigger has dropped them."""
+
+    def __init__(self) -> None:
+        super().__init__(None, NO_DATA, DROPPED, is_told=False)
+
+
 class Outage(Enum):
     """Whether it is worth asking Postgres again at once."""
 
@@ -167,11 +174,6 @@ def of_row(error: asyncpg.PostgresError) -> RowRefused:
     sqlstate = error.sqlstate or ""
     is_told = sqlstate in ROW_ERRORS
     return RowRefused(0, sqlstate, _message(error), is_told=is_told, named=_named(error))
-
-
-def dropped() -> RowRefused:
-    """Return the refusal of rows of which some were sent and are not there."""
-    return RowRefused(None, NO_DATA, DROPPED, is_told=False, is_doubtful=True)
 
 
 def _judge(error: asyncpg.PostgresError, rows: int) -> RowRefused | Unavailable:

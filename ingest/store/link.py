@@ -1,14 +1,23 @@
 """A writer's own connection to Postgres: one COPY at a time, never longer than its time-out."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
+from uuid import UUID
 
 import asyncpg
 
 from ingest.store.copier import Copier, CopyConnection, query
-from ingest.store.failures import AlreadyStored, RowRefused, Unavailable, dropped, while_sending
+from ingest.store.failures import (
+    DROPPED,
+    NO_DATA,
+    AlreadyStored,
+    RowRefused,
+    RowsDropped,
+    Unavailable,
+    while_sending,
+)
 from ingest.store.merge import Earlier, Merge, Merged
 from ingest.store.postgres import Postgres, close
 from ingest.store.sift import Sift, Sifted
@@ -33,6 +42,11 @@ class CopyLink:
         self._begin_and_copy = query(f"{postgres.begin}; {statement}")
         self._merging = Merge(postgres.begin, table)
         self._sifting = Sift(postgres.begin, table)
+        is_it = " AND ".join(f"{table.name}.{name} = sent.{name}" for name in table.primary_key)
+        self._missing = (
+            f"SELECT at FROM (VALUES {{}}) AS sent (at, {', '.join(table.primary_key)})"  # noqa: S608
+            f" WHERE (SELECT true FROM {table.name} WHERE {is_it} LIMIT 1) IS NULL"
+        )
         self._timeout_s = postgres.commit_timeout_s
         self._connection: CopyConnection | None = None
         self._copier: Copier | None = None
@@ -40,6 +54,7 @@ class CopyLink:
     async def copy(self, document: bytes, rows: int) -> None:
         """COPY a binary document of `rows` rows and commit; raise RowRefused or Unavailable.
 
+        Behind RowsDropped, which is a RowRefused, `missing` tells which of them are not there.
         Connecting, where that is needed, counts towards the time-out.
         """
         end_s = asyncio.get_running_loop().time() + self._timeout_s
@@ -69,8 +84,16 @@ class CopyLink:
         """
         end_s = asyncio.get_running_loop().time() + self._timeout_s
         copier = await self._connected()
-        work = self._sift(copier, document, rows, has_keys=has_keys)
+        work = self._sift(copier, document, has_keys=has_keys)
         return await self._run(copier, work, rows, end_s)
+
+    async def missing(self, ids: Sequence[tuple[int, UUID]]) -> set[int]:
+        """Return the indices of events that are not there, by app and id; raise Unavailable."""
+        end_s = asyncio.get_running_loop().time() + self._timeout_s
+        values = ", ".join(f"({at}, {app}, '{id_}'::uuid)" for at, (app, id_) in enumerate(ids))
+        copier = await self._connected()
+        fetching = copier.fetch(query(self._missing.format(values)))
+        return {int(at or b"") for (at,) in await self._run(copier, fetching, 0, end_s)}
 
     async def probe(self) -> None:
         """COPY no rows, which needs all that a batch needs but for its rows; raise Unavailable."""
@@ -96,7 +119,7 @@ class CopyLink:
         return self._copier
 
     async def _copy(self, copier: Copier, document: bytes, rows: int) -> None:
-        _check(await copier.copy(self._statement, document), rows)
+        _check_dropped(await copier.copy(self._statement, document), rows)
 
     async def _copy_in_transaction(self, copier: Copier, document: bytes, rows: int) -> None:
         """COPY and commit so that a pooler keeps the connection for us until all of it has arrived.
@@ -105,16 +128,16 @@ class CopyLink:
         the next client's words then follow half a message of ours, and the connection hangs.
         """
         async with _rolling_back(copier):
-            _check(await copier.copy(self._begin_and_copy, document), rows)
+            tag = await copier.copy(self._begin_and_copy, document)
         await copier.execute(_COMMIT)
+        _check_dropped(tag, rows)
 
     async def _merge(
         self, copier: Copier, document: bytes, rows: int, *, has_keys: bool, wants_earlier: bool
     ) -> Merged:
         earlier: list[Earlier] = []
         async with _rolling_back(copier):
-            tag, inserted = await self._merging.run(copier, document, has_keys=has_keys)
-            _check(tag, rows)
+            inserted = await self._merging.run(copier, document, has_keys=has_keys)
             if inserted < rows:
                 _check_missing(await self._merging.count_missing(copier))
                 if wants_earlier:
@@ -122,10 +145,9 @@ class CopyLink:
         await copier.execute(_COMMIT)
         return Merged(rows - inserted, earlier)
 
-    async def _sift(self, copier: Copier, document: bytes, rows: int, *, has_keys: bool) -> Sifted:
+    async def _sift(self, copier: Copier, document: bytes, *, has_keys: bool) -> Sifted:
         async with _rolling_back(copier):
-            tag, sifted = await self._sifting.run(copier, document, has_keys=has_keys)
-            _check(tag, rows)
+            sifted = await self._sifting.run(copier, document, has_keys=has_keys)
             if sifted.existing:
                 sifted = sifted._replace(earlier=await self._merging.ask(copier))
         await copier.execute(_COMMIT)
@@ -172,14 +194,14 @@ async def _rolling_back(copier: Copier) -> AsyncIterator[None]:
         raise
 
 
-def _check(tag: str, rows: int) -> None:
+def _check_dropped(tag: str, rows: int) -> None:
     if tag != f"COPY {rows}":  # nothing else can lower the number
-        raise dropped()
+        raise RowsDropped
 
 
 def _check_missing(rows: int) -> None:
     if rows:
-        raise dropped()
+        raise RowRefused(None, NO_DATA, DROPPED, is_told=False, is_doubtful=True)
 
 
 def _judge(error: Exception, rows: int) -> RowRefused | Unavailable:

@@ -119,14 +119,11 @@ class Merge:
         )
         self._count_missing = query(_COUNT_MISSING)
 
-    async def run(self, copier: Copier, document: bytes, *, has_keys: bool) -> tuple[str, int]:
-        """Insert what is missing, in a transaction that is left open.
-
-        Returns the COPY's command tag and how many rows were inserted.
-        """
-        tag = await copier.copy(self._copy, document)
+    async def run(self, copier: Copier, document: bytes, *, has_keys: bool) -> int:
+        """Insert what is missing, in a transaction that is left open; return how many rows."""
+        await copier.copy(self._copy, document)
         done = await copier.execute(self._reserve_and_insert if has_keys else self._insert)
-        return tag, int(done.rpartition(" ")[2])
+        return int(done.rpartition(" ")[2])
 
     async def count_missing(self, copier: Copier) -> int:
         """Return how many rows are not there behind `run`: a trigger has dropped them."""

@@ -87,9 +87,9 @@ class Sift:
         self._reserve_and_sift = query(RESERVE + loop)
         self._findings = query(f"SELECT * FROM {_FINDINGS}")  # noqa: S608
 
-    async def run(self, copier: Copier, document: bytes, *, has_keys: bool) -> tuple[str, Sifted]:
-        """Insert what can be, in a transaction that is left open; return the COPY's tag too."""
-        tag = await copier.copy(self._copy, document)
+    async def run(self, copier: Copier, document: bytes, *, has_keys: bool) -> Sifted:
+        """Insert what can be, in a transaction that is left open."""
+        await copier.copy(self._copy, document)
         await copier.execute(self._reserve_and_sift if has_keys else self._sift)
         sifted = Sifted({}, set(), [])
         for at, *error in await copier.fetch(self._findings):
@@ -98,7 +98,7 @@ class Sift:
                 sifted.existing.add(index)
             else:
                 sifted.refused[index] = of_row(_read(error))
-        return tag, sifted
+        return sifted
 
 
 def _read(fields: Fields) -> asyncpg.PostgresError:

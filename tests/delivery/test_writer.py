@@ -12,6 +12,7 @@ from ingest.events import copy_format
 from ingest.spool import Spool
 from ingest.store import failures
 from ingest.store.postgres import Postgres
+from tests.delivery.rules import RULES, script
 from tests.delivery.surroundings import (
     BAD,
     CHECK,
@@ -100,6 +101,24 @@ async def test_rows_that_the_operator_s_check_refuses_are_spooled_and_their_neig
     metrics = pipeline.metrics
     counted = (metrics.committed_events, metrics.spooled_events, metrics.failed_events)
     assert counted == (94, 5, 1)
+
+
+@pytest.mark.parametrize("rule", [name for name in RULES if name != "data of the rule's"])
+async def test_row_that_a_rule_refuses_costs_no_neighbour_its_200(
+    own_url: str, spool: Spool, rule: str
+) -> None:
+    """Whatever Postgres says of it and whether it names it; Postgres is not taken to be away."""
+    await script(own_url, RULES[rule][0])
+    pipeline = PlainSurroundings(make_postgres(own_url), spool)
+    wrong = {3, 30}
+    senders = [pipeline.put(name=b"wrong" if at in wrong else b"name") for at in range(40)]
+    async with pipeline.running():
+        outcomes = await outcomes_of(senders)
+    assert {at for at, told in enumerate(outcomes) if told is Ack.SPOOLED} == wrong
+    assert outcomes.count(Ack.COMMITTED) == await count(own_url) == 38
+    assert spool.events == 2
+    assert pipeline.health.is_up
+    assert RULES[rule][1] in pipeline.health.row_alarm.reason
 
 
 async def test_many_such_rows_are_spooled_and_none_of_their_neighbours(

@@ -6,7 +6,7 @@ from contextlib import suppress
 import pytest
 
 from ingest.events import copy_format
-from ingest.store.failures import ROW_ERRORS, RowRefused, Unavailable
+from ingest.store.failures import ROW_ERRORS, RowRefused, RowsDropped, Unavailable
 from ingest.store.postgres import Postgres
 from tests.store.events import Event, assert_works, copy, make_event, make_link, stored_ids
 from tests.support.postgres import fetch, make_postgres
@@ -168,12 +168,13 @@ async def test_trigger_that_drops_rows_is_not_taken_for_success(own_url: str) ->
     link = make_link(make_postgres(own_url))
     trigger = TRIGGER.format(when="BEFORE", level="ROW", body="RETURN NULL;")
     await fetch_script(own_url, trigger)
-    with pytest.raises(RowRefused) as failed:
+    with pytest.raises(RowsDropped) as failed:
         await copy(link, make_event())
     event = make_event()
     document = copy_format.document([event.row])
     assert (failed.value.sqlstate, failed.value.index) == ("02000", None)
-    assert (failed.value.is_told, failed.value.is_doubtful) == (False, True)
+    assert not failed.value.is_told
+    assert await link.missing([(1, event.id)]) == {0}
     for has_keys in (False, True):
         with pytest.raises(RowRefused, match="dropped"):
             await link.merge(document, 1, has_keys=has_keys)
