@@ -141,7 +141,7 @@ class _Rows:
         else:
             self._recorder.answered(event.label, self._status, row.id, row.created_at)
             if self._recorder.watched is not None and event.expected == GOOD and not event.claim:
-                self._recorder.watched.append(row.id)
+                self._recorder.watched.append((row.id, 0 if self._is_batch else self._status))
         return row.end, row.id
 
     def _file_told(self, event: SentEvent, start: int, closing: bytes) -> tuple[int, str]:

@@ -47,8 +47,9 @@ class Recorder:
         self.path = path
         self.counts: Counter[str] = Counter()
         """Entries by kind; acknowledged ones also by status."""
-        self.watched: list[str] | None = None
-        """While it is a list: ids of good events that are acknowledged, for a fault to look at."""
+        self.watched: list[tuple[str, int]] | None = None
+        """While it is a list: ids of good events that are acknowledged, for a fault to look at; and
+        with which status, or 0 in a batch, which is spooled for any of its events."""
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self._is_dirty = False
 

@@ -27,6 +27,9 @@ def parcel_blocks() -> None:
 
 def dropped_row_is_an_outage() -> None:
     """Take a row that a trigger drops for the end of Postgres."""
-    replace(
-        link, "dropped", lambda: Unavailable("rows are missing", stored=None, outage=Outage.AWAY)
-    )
+
+    def check(tag: str, rows: int) -> None:
+        if tag != f"COPY {rows}":
+            raise Unavailable(f"{tag} instead of {rows}", stored=None, outage=Outage.AWAY)
+
+    replace(link, "_check_dropped", check)

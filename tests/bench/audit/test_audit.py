@@ -15,6 +15,7 @@ pytestmark = [pytest.mark.audit, pytest.mark.timeout(400)]
 
 EVENTS = 3_000
 SECONDS = 40.0
+HONEST_SECONDS = 150.0
 
 
 def audit(
@@ -25,11 +26,11 @@ def audit(
         seed=seed,
         faults=faults,
         events=EVENTS,
-        seconds=SECONDS,
+        seconds=SECONDS if bug else HONEST_SECONDS,
         connections=16,
         only=only,
         bug=bug,
-        drain_timeout_s=30.0 if not bug else 5.0,
+        drain_timeout_s=60.0 if not bug else 5.0,
     )
     return uvloop.run(runner.run(plan, directory, lambda _: None))
 
