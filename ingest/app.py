@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import structlog
 from aiohttp import web
@@ -28,8 +29,8 @@ from ingest.http.probes import Probes
 from ingest.http.router import Route, Router, ingestion
 from ingest.http.waiters import EarlyAcks
 from ingest.observe.metrics import Metrics
-from ingest.spool import Spool
-from ingest.store import idempotency, migrations
+from ingest.spool import Spool, SpoolFailed, SpoolFull
+from ingest.store import idempotency, identity, migrations
 from ingest.store.api_key_snapshot import ApiKeySnapshot
 from ingest.store.embedded import EmbeddedPostgres
 from ingest.store.failures import Outage, Unavailable
@@ -175,14 +176,21 @@ class App:
             **self._probes.routes(),
         }
 
+    async def open(self) -> None:
+        """Open the spool, which knows which database is meant; raise StartupError.
+
+        To be done before anything else, so that nothing of another database is touched.
+        """
+        if self._spool is not None:
+            await self._spool.open()
+            self._postgres.database_id = self._spool.database_id
+
     async def run(self, bound: socket.socket, when_ready: Callable[[], Awaitable[None]]) -> bool:
         """Serve on a bound socket until SIGTERM or SIGINT; return whether it ended in good order.
 
-        Raises StartupError.
+        `open` comes first. Raises StartupError.
         """
         loop = asyncio.get_running_loop()
-        if self._spool is not None:
-            await self._spool.open()
         await self._begin()
         self._start_tasks()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -205,15 +213,18 @@ class App:
             # Never seen: more likely a mistake in the configuration than an outage.
             timeout_s = self._config.database.start_timeout_s
             await _prepare(self._postgres, self._partitions, timeout_s)
+            await self._identify()
             self._is_prepared = True
             await self._connect()
             return
+        if self._postgres.database_id is not None:
+            await self._claim(self._postgres.database_id)
         try:
             await self._migrate()
             await self._connect()
         except Unavailable as failure:
             if failure.is_lasting:
-                raise StartupError(failure.reason) from None
+                raise StartupError(str(failure)) from None
             self._health.report(failure)
             log.warning("starting without Postgres: events are spooled", reason=failure.reason)
 
@@ -221,7 +232,29 @@ class App:
         """Bring the database to where the server can use it; raise Unavailable or StartupError."""
         await migrations.migrate(self._postgres)
         await self._partitions.ensure()
+        await self._identify()
         self._is_prepared = True
+
+    async def _identify(self) -> None:
+        """Find out which database this is, and have it to ourselves; raise Unavailable.
+
+        A spool without an owner becomes its own now. From then on no other one will do.
+        """
+        async with self._postgres.session() as connection:
+            found = await self._postgres.identify(connection)
+            if found is None:
+                raise StartupError(identity.MISSING)
+            await self._claim(found)
+            self._postgres.require(found)
+
+    async def _claim(self, database_id: UUID) -> None:
+        """Make the spool a database's, or see whose it is instead; raise StartupError."""
+        self._postgres.database_id = database_id
+        if self._spool is not None:
+            try:
+                self._postgres.database_id = await self._spool.claim(database_id)
+            except (SpoolFull, SpoolFailed) as failed:
+                raise StartupError(f"the spool can't be used: {failed}") from failed
 
     async def _prepare_late(self) -> None:
         """Migrate once, for a server that started without Postgres; raise Unavailable."""

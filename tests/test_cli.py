@@ -264,6 +264,38 @@ def test_psql_runs_on_the_configured_database(nonito: Nonito, database_url: str)
     assert nonito(*at, "SELEC", variables=path).returncode == 1
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://postgres:hunter%402@/{name}?host={host}",
+        "postgresql://postgres@/{name}?host={host}&password=hunter%402&application_name=a%20b",
+        "postgresql://postgres:hunter%402@/{name}?password=other&host={host}",
+        "postgresql:///{name}?user=postgres&password=hunter%402&host={host}",
+    ],
+)
+def test_password_is_on_no_command_line(database_url: str, url: str) -> None:
+    """Everybody on the machine sees those of all processes; psql has it from its environment."""
+    name, host = database_url.removeprefix("postgresql://postgres@/").split("?host=")
+    at = {"database.url": url.format(name=name, host=host)}
+    show = r"\! tr '\0' '\n' < /proc/$PPID/cmdline; printenv PGPASSWORD"
+    shown = succeed(run("psql", "-X", "-A", "-t", "-c", show, settings=at)).splitlines()
+    assert shown[0].endswith("psql")
+    assert name in shown[1]
+    assert [line for line in shown if "hunter" in line] == [shown[-1]] == ["hunter@2"]
+    asked = run("psql", "-X", "-A", "-t", "-c", "SELECT current_database()", settings=at)
+    assert succeed(asked) == f"{name}\n"
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://u:{}@h:x/d", "postgresql://u:{}#@h/d", "postgresql://u:{}/@h/d"]
+)
+def test_url_that_can_not_be_taken_apart_is_not_shown(url: str) -> None:
+    """A password that is not encoded may stand anywhere in it."""
+    told = complaint(run("psql", settings={"database.url": url.format(SECRET)}))
+    assert "database.url can't be used" in told
+    assert SECRET not in told
+
+
 def test_psql_that_is_not_installed_is_one_line(
     nonito: Nonito, database_url: str, tmp_path: Path
 ) -> None:

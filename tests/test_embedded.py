@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
@@ -301,3 +301,47 @@ def test_any_account_may_run_it(place: Path) -> None:
     assert made[:11] in succeed(run(*at, "list", command=command))
     assert (place / "data" / "postgres").stat().st_uid == NOBODY
     assert postmaster(place / "data") is None
+
+
+LONG = "/".join(["long" * 10] * 3)
+
+
+def squat(place: Path) -> None:
+    """Be first with the directory, as another user."""
+    place.mkdir(mode=0o777)
+    os.chown(place, NOBODY, NOBODY)
+
+
+def link_elsewhere(place: Path) -> None:
+    """Be first with a link to a directory of root's."""
+    target = place.with_name("target")
+    target.mkdir()
+    place.symlink_to(target)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else, too")
+@pytest.mark.parametrize("was_first", [squat, link_elsewhere, Path.touch])
+def test_socket_directory_that_is_not_ours_is_refused(
+    place: Path, monkeypatch: pytest.MonkeyPatch, was_first: Callable[[Path], None]
+) -> None:
+    """Its owner would take our connections. In the temporary folder anybody may make it first."""
+    place.chmod(0o1777)
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
+    socket_dir = Cluster(place / LONG, find_programs())._socket_dir
+    assert socket_dir.parent == place
+    was_first(socket_dir)
+    owner = socket_dir.lstat().st_uid
+    variables = {"TMPDIR": str(place)}
+    told = complaint(run("--data-dir", str(place / LONG), "keys", "list", variables=variables))
+    assert str(socket_dir) in told
+    assert "database.data_dir" in told
+    assert socket_dir.lstat().st_uid == owner
+    assert postmaster(place / LONG) is None
+
+
+def test_socket_directory_where_anybody_may_put_another_is_refused(place: Path) -> None:
+    """In a folder that all may write to, and that is not sticky."""
+    place.chmod(0o777)
+    variables = {"TMPDIR": str(place)}
+    told = complaint(run("--data-dir", str(place / LONG), "keys", "list", variables=variables))
+    assert "database.data_dir" in told

@@ -336,6 +336,9 @@ BUGS: Final[dict[str, Bug]] = {
         spool_bugs.spool_never_drained, ("link-refused",), ("spool-drains",)
     ),
     "no-crc": Bug(spool_bugs.no_crc, ("spool-damage",), ("nothing-else",)),
+    "foreign-spool-is-replayed": Bug(
+        spool_bugs.foreign_spool_is_replayed, ("another-database",), ("stored-once",)
+    ),
     "damage-blocks": Bug(spool_bugs.damage_blocks, ("spool-damage",), ("spool-drains",)),
     "parcel-blocks": Bug(row_bugs.parcel_blocks, ("trigger-drops-long",), ("none-held-up",), 1),
     "dropped-row-is-an-outage": Bug(

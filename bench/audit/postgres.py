@@ -14,8 +14,10 @@ import psutil
 from bench import machine
 from bench.audit.disk import SmallDisk
 from bench.load.database import Session
+from ingest.store import migrations
 from ingest.store.cluster import Cluster
 from ingest.store.embedded import find_programs
+from ingest.store.postgres import Postgres
 
 DATABASE: Final = "audit"
 OWNER: Final = "ingest"
@@ -23,6 +25,8 @@ OWNER: Final = "ingest"
 TABLESPACE: Final = "audit_small"
 """On a disk that can be filled."""
 MAINTENANCE: Final = "postgres"
+_OTHER: Final = "audit_other"
+_ASIDE: Final = "audit_aside"
 CONNECTIONS_MAX: Final = 30
 """Few, so that they are soon taken up; clients of the server never connect here."""
 END_SESSIONS: Final = (
@@ -52,7 +56,7 @@ class Database:
     @property
     def owner_url(self) -> str:
         """The same, for the server's role."""
-        return self.url.replace("//postgres@", f"//{OWNER}@")
+        return self._owned_url(DATABASE)
 
     @property
     def socket_path(self) -> str:
@@ -102,6 +106,9 @@ class Database:
         self.signal(signal.SIGCONT)
         self.signal(signal.SIGKILL)
 
+    def _owned_url(self, database: str) -> str:
+        return self._cluster.url(database).replace("//postgres@", f"//{OWNER}@")
+
     @asynccontextmanager
     async def session(self, database: str = DATABASE) -> AsyncIterator[Session]:
         """Yield a connection of the superuser's that may write; raise what asyncpg raises."""
@@ -137,3 +144,33 @@ class Database:
     async def terminate_sessions(self) -> None:
         """End every session of the server's."""
         await self.execute(END_SESSIONS, DATABASE, database=MAINTENANCE)
+
+    async def exchange(self) -> None:
+        """Put another database, with the same tables and nobody's rows, in its place."""
+        await asyncio.to_thread(self._cluster.create_database, _OTHER)
+        await self.execute(f"ALTER DATABASE {_OTHER} OWNER TO {OWNER}", database=MAINTENANCE)
+        url = self._owned_url(_OTHER)
+        other = Postgres(url, connect_timeout_s=_TIMEOUT_S, commit_timeout_s=_TIMEOUT_S)
+        await migrations.migrate(other)
+        await self._rename(DATABASE, _ASIDE)
+        await self._rename(_OTHER, DATABASE)
+
+    async def put_back(self) -> None:
+        """Undo an exchange, or what there is of it."""
+        async with self.session(MAINTENANCE) as connection:
+            names = {row[0] for row in await connection.fetch("SELECT datname FROM pg_database")}
+        if _ASIDE not in names:
+            return
+        if DATABASE in names:
+            await self._rename(DATABASE, _OTHER)
+        await self._rename(_ASIDE, DATABASE)
+
+    async def _rename(self, name: str, new_name: str) -> None:
+        async with self.session(MAINTENANCE) as connection:
+            await connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+            await connection.execute(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1",
+                name,
+            )
+            await connection.execute(f"ALTER DATABASE {name} RENAME TO {new_name}")
+            await connection.execute(f"ALTER DATABASE {new_name} ALLOW_CONNECTIONS true")

@@ -10,13 +10,14 @@ import asyncpg
 
 from bench.audit.faults import Fault, log_uniform
 from bench.audit.postgres import CONNECTIONS_MAX, DATABASE, END_SESSIONS, MAINTENANCE
-from bench.audit.system import System
+from bench.audit.system import LISTEN_TIMEOUT_S, System
 
 _DOWN_S: Final = 0.3
 _HANG_S: Final = (0.1, 6.0)
 _LOCK_S: Final = (0.1, 3.0)
 _READ_ONLY_S: Final = (0.05, 1.0)
 _FULL_S: Final = (0.2, 1.5)
+_OTHER_S: Final = (0.5, 4.0)
 _GRAB_PAUSE_S: Final = 0.01
 
 
@@ -164,7 +165,24 @@ async def _grab(system: System, stack: AsyncExitStack) -> None:
             return
 
 
+class AnotherDatabase(Fault):
+    """Where the server's database was, there is another one for a while, as behind a wrong URL."""
+
+    name = "another-database"
+    weight = 2
+
+    async def inject(self, system: System, random: Random) -> None:
+        """Rename both, and back. What gets into the other one is lost."""
+        await system.server.wait_until_listening(LISTEN_TIMEOUT_S)  # it would not start meanwhile
+        await system.database.exchange()
+        try:
+            await asyncio.sleep(log_uniform(random, *_OTHER_S))
+        finally:
+            await system.database.put_back()
+
+
 FAULTS: Final = (
     PostgresKill(), PostgresHang(), FastStop(), ImmediateStop(), SessionsTerminated(),
     TableLocked(), ReadOnlyDatabase(), ReadOnlySystem(), ConnectionsFull(),
+    AnotherDatabase(),
 )  # fmt: skip

@@ -61,6 +61,7 @@ class System:
         self.spool.free()
         self.tablespace.free()
         await self.database.start()
+        await self.database.put_back()
         await self.end_rule()
         await self.allow_writes()
 

@@ -65,6 +65,7 @@ async def serve(database_url: str, listener: socket.socket) -> None:
         AllocationCounter().listen()
         click.echo(f"Listening on http://127.0.0.1:{listener.getsockname()[1]}")
 
+    await server.open()
     await server.run(listener, greet)
 
 

@@ -109,8 +109,9 @@ def retry_rejected(context: click.Context, ids: tuple[UUID, ...], every: bool) -
     """Try again to store rejected events, mended ones for example.
 
     Says of each what became of it. One that Postgres refuses again stays where it is, with the new
-    reason, and keeps no other from being stored; the exit code is 1 then. One whose id is stored
-    already is taken out of the list, and what is stored stays as it is. How to mend an event:
+    reason, and keeps no other from being stored; the exit code is 1 then. One that is stored
+    already, under its id or as what its client sent under the same Idempotency-Key within 24 hours,
+    is taken out of the list, and what is stored stays as it is. How to mend an event:
     nonito rejected --help.
     """
     chosen = _chosen(ids, every=every)

@@ -62,7 +62,9 @@ async def _serve(
     host, port = listener.getsockname()[:2]
     address = f"http://{_bracketed(host)}:{port}"
     greeting = f"Listening on {address}"
+    server = app.App(settings, postgres, embedded)
     try:
+        await server.open()
         if embedded is not None:
             # Before the server reads the keys: it is to know this one when somebody sees it.
             await app.prepare(postgres, settings)
@@ -73,7 +75,7 @@ async def _serve(
         async def greet() -> None:
             click.echo(greeting)
 
-        return await app.App(settings, postgres, embedded).run(listener, greet)
+        return await server.run(listener, greet)
     except Unavailable as failure:
         raise StartupError(f"the database failed: {failure.__cause__ or failure}") from failure
 

@@ -8,8 +8,8 @@ for one bad row. When there are more of them, or the error names none, the rows 
 one within Postgres. When even that is refused as a whole, they are cut up further: by apps, so that
 one's rows hold up no other's, then in tenths.
 
-No row counts as refused before it was refused on its own. Whether a failure is the rows' at all, or
-that of a Postgres that would take none, an empty COPY tells.
+Where nobody waits, no row is given up before it was refused on its own. Whether a failure is the
+rows' at all, or that of a Postgres that would take none, an empty COPY tells.
 """
 
 import math
@@ -108,6 +108,10 @@ class Committer:
         for that makes a statement take too long."""
         self._merges_left = 0
 
+    async def require_database(self) -> None:
+        """Raise AnotherDatabase if that is what the connection leads to by now, or Unavailable."""
+        await self._link.require_database()
+
     async def run(self, commit: Commit, failures_max: float = math.inf) -> None:
         """Store all rows but those that Postgres refuses; raise Unavailable.
 
@@ -184,11 +188,11 @@ class Committer:
         index = part.indices[at]
         rest = [*part.indices[:at], *part.indices[at + 1 :]]
         commit.parts += _cut(rest, self._part_rows_max, is_suspect=part.is_suspect)
-        if bad.is_told:
-            commit.refused[index] = bad
-        else:
-            commit.named += 1
+        commit.named += not bad.is_told
+        if self._is_patient and not bad.is_told:
             commit.parts.append(Part([index]))  # alone, to be sure that it is this one
+        else:
+            commit.refused[index] = bad
 
     def _cut_up(self, commit: Commit, indices: Sequence[int]) -> list[Part]:
         by_app: defaultdict[int, list[int]] = defaultdict(list)

@@ -8,7 +8,7 @@ with what is stored; so does one of a time that has no partition yet.
 
 from collections.abc import Callable
 
-from ingest.delivery.outcome import BatchWaiter, Waiter
+from ingest.delivery.outcome import BatchWaiter, Unchecked, Waiter
 from ingest.delivery.queues import Queues
 from ingest.errors import Refusal
 from ingest.events import client_fields, copy_format, event, row_json
@@ -58,9 +58,10 @@ class Intake:
             )
             body = row_json.plain_body(event_id_text, name, params, received.text)
         else:
-            row, stored, needs_dedup = self._draft(head, event_id, received, decoded, key)
-            queue = self._queues.dedup if needs_dedup else self._plain
-            body = row_json.body(stored)
+            draft = self._draft(head, event_id, received, decoded, key)
+            queue = self._queues.dedup if draft.needs_dedup else self._plain
+            row, body = draft.row, row_json.body(draft.stored)
+            waiter = Unchecked(waiter) if draft.is_retryable else waiter
         queue.put(row, waiter)  # last: whatever fails before it leaves no trace
         return body
 
@@ -76,7 +77,14 @@ class Intake:
         queues.plain.require(plain)
         queues.dedup.require(dedup_rows)
         queues.plain.put_all(plain, [waiter] * len(plain))
-        queues.dedup.put_all(dedup_rows, [waiter.of(index) for index in dedup])
+        waiters = [waiter.of(index) for index in dedup]
+        queues.dedup.put_all(
+            dedup_rows,
+            [
+                Unchecked(each) if index in drafts.retryable else each
+                for index, each in zip(dedup, waiters, strict=True)
+            ],
+        )
 
     def draft(self, app: App, body: bytes) -> Draft | Refusal:
         """Return the draft of one event of a batch, or why it is refused."""
@@ -137,12 +145,13 @@ class Intake:
         name, params, uncommon = decoded
         said = _SAYS_NOTHING if uncommon is None else self._read(uncommon, received)
         event_id, needs_dedup = self._place(event_id, said, key)
+        is_retryable = said.id is not None or key is not None
         key = key if said.id is None else None  # its id is as good, and for ever
         optional = said.optional(key)
         tail = copy_format.tail(received.micros, optional)
         row = copy_format.row(head, event_id, name.encode(), params, tail)
         stored = row_json.encode(id_text(event_id), name, params, received.text, optional)
-        return Draft(row, stored, needs_dedup)
+        return Draft(row, stored, needs_dedup, is_retryable)
 
     def _read(self, uncommon: Event, received: Moment) -> ClientFields:
         return client_fields.read(uncommon, self._span, received.unix_ms)

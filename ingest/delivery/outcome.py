@@ -12,12 +12,15 @@ log = structlog.get_logger(__name__)
 
 
 class Ack(Enum):
-    """A durable answer, and its HTTP status."""
+    """A durable answer."""
 
-    COMMITTED = 200
+    COMMITTED = "committed"
     """It is in Postgres."""
-    SPOOLED = 202
+    SPOOLED = "spooled"
     """It is on this node's disk, and will be in Postgres exactly once."""
+    UNCHECKED = "unchecked"
+    """It is on this node's disk, and may have been sent before, which only Postgres knows: then the
+    first one stays, and nothing of this one will be in Postgres."""
 
 
 COMMITTED: Final = Ack.COMMITTED
@@ -28,7 +31,7 @@ class Duplicate(NamedTuple):
     """The outcome of an event that its client had sent before: it is stored once."""
 
     ack: Ack
-    """Where the first one is."""
+    """Where the first one is. If it is SPOOLED, another one before it may be stored."""
     row: bytes
     """The first one as JSON, as an answer has it."""
 
@@ -48,6 +51,19 @@ class BatchWaiter(Waiter, Protocol):
 
     def of(self, index: int, /) -> Waiter:
         """Return who waits for one of them alone."""
+
+
+class Unchecked:
+    """Who waits for an event that may have been sent before: spooled it is not looked up."""
+
+    __slots__ = ("_waiter",)
+
+    def __init__(self, waiter: Waiter) -> None:
+        self._waiter = waiter
+
+    def settle(self, outcome: Outcome, row: bytes = b"") -> None:
+        """Pass the outcome on."""
+        self._waiter.settle(Ack.UNCHECKED if outcome is Ack.SPOOLED else outcome, row)
 
 
 def settle(waiters: Iterable[Waiter], outcome: Outcome, row: bytes = b"") -> None:

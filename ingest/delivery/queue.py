@@ -268,6 +268,18 @@ class EventQueue:
         if not self._in_flight and not self._batches:
             self._drained.set()
 
+    def split_off(self, batch: Batch) -> Batch:
+        """Move what is left of a batch into one of its own, to be handed to `done` as well.
+
+        So its COPY is over, and it is no measure any more for what has to gather.
+        """
+        rest = Batch(batch.events_max, batch.bytes_max)
+        rest.rows, rest.waiters = batch.rows, batch.waiters
+        rest.bytes = sum(map(len, rest.rows))
+        batch.rows, batch.waiters = [], []
+        self._in_flight[rest] = rest.bytes
+        return rest
+
     @property
     def _slow_copy_s(self) -> float:
         return max(SLOW_COPY_S, _SLOW_FACTOR * self._usual_copy_s)

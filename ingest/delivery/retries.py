@@ -5,7 +5,6 @@ twice in one batch, and a first try that still waits in the spool.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 
 import structlog
 
@@ -14,7 +13,7 @@ from ingest.delivery.queue import Batch
 from ingest.events import copy_reader, row_json
 from ingest.observe.metrics import Metrics
 from ingest.spool import Spool, SpoolFailed
-from ingest.store.idempotency import KEPT
+from ingest.spool.search import is_same_event
 from ingest.store.merge import Earlier
 
 log = structlog.get_logger(__name__)
@@ -45,19 +44,22 @@ class Retries:
         batch.answer(
             self._counted(
                 {
-                    at: Duplicate(Ack.SPOOLED, row_json.of_tuple(found[key]))
+                    at: Duplicate(Ack.SPOOLED, row_json.of_tuple(first))
                     for at, (key, row) in enumerate(zip(batch.dedup_keys, batch.rows, strict=True))
-                    if key in found and _is_retry(row, found[key])
+                    if (first := _first_try(row, found.get(key, ()))) is not None
                 }
             )
         )
 
     def duplicates(self, batch: Batch, earlier: Sequence[Earlier]) -> Mapping[int, Duplicate]:
-        """Return what the senders of retries are to be told, by index: what is stored."""
-        found = {each.key: each for each in earlier}
+        """Return what the senders of retries are to be told, by index: what is stored.
+
+        Without parameters that are too long to be read back: the retry's own may be others.
+        """
+        found = {each.key: each.stored for each in earlier}
         return self._counted(
             {
-                at: Duplicate(Ack.COMMITTED, _row_json(found[key], batch.rows[at]))
+                at: Duplicate(Ack.COMMITTED, row_json.of_stored(found[key]))
                 for at, key in enumerate(batch.dedup_keys)
                 if key in found
             }
@@ -86,28 +88,10 @@ class Retries:
         batch.waiters = [firsts[key][1] for key in batch.dedup_keys]
 
 
-def _row_json(earlier: Earlier, row: bytes) -> bytes:
-    """Return a row that is stored; with the retry's own parameters if those are too long.
-
-    An honest retry has the same ones.
-    """
-    stored = dict(earlier.stored)
-    if stored["event_params"] is None:
-        stored["event_params"] = copy_reader.decode(row)["event_params"]
-    return row_json.of_stored(stored)
-
-
-def _is_retry(row: bytes, first: bytes) -> bool:
-    """Whether a row with the same key as one of the spool is that event: not behind a long outage.
-
-    An id is for ever, but an Idempotency-Key stands for another event the next day.
-    """
-    if not copy_reader.has_idempotency_key(row):
-        return True
-    received, received_first = (
-        datetime.fromisoformat(copy_reader.decode(each)["created_at"]) for each in (row, first)
-    )
-    return abs(received - received_first) < KEPT
+def _first_try(row: bytes, events: Sequence[bytes]) -> bytes | None:
+    """Return which event of its key a row is; the newest one if it may be several."""
+    same = (event for event in events if is_same_event(row, event))
+    return max(same, key=copy_reader.created_us, default=None)
 
 
 class _Followed:

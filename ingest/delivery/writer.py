@@ -7,7 +7,8 @@ to be stored is spooled.
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Final
 
 import structlog
@@ -53,20 +54,31 @@ class Writer:
         self._metrics = metrics
         self._retries = retries
         """For the dedup queue."""
+        self._spooling: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Write until cancelled. Nothing that a batch does ends this loop."""
-        while True:
-            batch = await self._queue.take()
-            try:
-                await self._write(batch)
-            except Exception:
-                log.exception("a batch could not be written")
-                self._fallback.refuse(batch, unknown("the server failed"))
-            finally:
-                # Also when cancelled in the middle of a COPY: nobody is left waiting.
-                self._fallback.refuse(batch, unknown("the server stopped"))
-                self._queue.done(batch)
+        try:
+            while True:
+                batch = await self._queue.take()
+                with self._answering(batch):
+                    await self._write(batch)
+        finally:
+            if self._spooling is not None:
+                self._spooling.cancel()
+                await asyncio.wait([self._spooling])
+
+    @contextmanager
+    def _answering(self, batch: Batch) -> Iterator[None]:
+        """See that nobody is left waiting: also when cancelled in the middle of a COPY."""
+        try:
+            yield
+        except Exception:
+            log.exception("a batch could not be written")
+            self._fallback.refuse(batch, unknown("the server failed"))
+        finally:
+            self._fallback.refuse(batch, unknown("the server stopped"))
+            self._queue.done(batch)
 
     async def _write(self, batch: Batch) -> None:
         started_s = time.monotonic()
@@ -84,8 +96,23 @@ class Writer:
         if commit.refused:
             self._health.row_alarm.note(commit.refused.values())
         self._settle(batch, commit, started_s)
-        if batch.rows:
+        if not batch.rows:
+            return
+        if self._retries is None:
+            await self._spool_meanwhile(self._queue.split_off(batch), reason, stored=stored)
+        else:  # before the next batch, in which a retry may look for it there
             await self._fallback.take(batch, reason, stored=stored)
+
+    async def _spool_meanwhile(self, rest: Batch, reason: str, *, stored: bool | None) -> None:
+        """Spool what is left of a batch while the next one is written, one at a time."""
+
+        async def spool() -> None:
+            with self._answering(rest):
+                await self._fallback.take(rest, reason, stored=stored)
+
+        if self._spooling is not None:
+            await asyncio.wait([self._spooling])
+        self._spooling = asyncio.create_task(spool())
 
     def _settle(self, batch: Batch, commit: Commit, started_s: float) -> None:
         """Tell all senders of whose events something is known; leave the others in the batch."""

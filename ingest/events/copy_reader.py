@@ -116,6 +116,12 @@ def moment_ms(row: bytes) -> int:
     return int.from_bytes(row[_ID_AT : _ID_AT + 6], "big")
 
 
+def created_us(row: bytes) -> int:
+    """Return when a row was received, in microseconds since 2000."""
+    at = _measure(row, 0)[1] + _LENGTH_SIZE
+    return int.from_bytes(row[at : at + _TIME_SIZE], "big", signed=True)
+
+
 def dedup_key(row: bytes) -> bytes:
     """Return what a row is known by when its client sends it again: its key, or else its id."""
     key = idempotency_key(row)

@@ -14,6 +14,8 @@ class Draft(NamedTuple):
     """What is stored, as JSON."""
     needs_dedup: bool
     """Whether it takes the dedup queue."""
+    is_retryable: bool = False
+    """Whether its client gave it an id or a key, so that it may have been sent before."""
 
 
 _NOTHING = Draft(b"", b"", needs_dedup=False)
@@ -33,6 +35,8 @@ class Drafts:
         """What is stored, as JSON; empty for a refused event, and no list if nobody wants it."""
         self.dedup: set[int] = set()
         """The indices of those that take the dedup queue."""
+        self.retryable: set[int] = set()
+        """The indices of those that may have been sent before."""
         self.refusals: dict[int, Refusal] = {}
         """Why events are refused, by index."""
         self.wants_stored = wants_stored
@@ -59,6 +63,8 @@ class Drafts:
             self.stored[index] = drafted.stored
         if drafted.needs_dedup:
             self.dedup.add(index)
+        if drafted.is_retryable:
+            self.retryable.add(index)
 
     @property
     def plain(self) -> list[bytes]:

@@ -72,7 +72,7 @@ def encode_plain(
 
 
 def of_stored(stored: Stored) -> bytes:
-    """Return the row of a stored event; what is NULL is left out."""
+    """Return the row of a stored event; what is None is left out."""
     parts = [
         b'"%b":%b' % (field.name.encode(), field.kind.value.as_json(stored[field.name]))
         for field in ANSWERED

@@ -6,17 +6,21 @@ from typing import Any, Final
 import orjson
 from aiohttp import web
 
-from ingest.delivery.outcome import Ack, Duplicate
+from ingest.delivery.outcome import Ack, Duplicate, Outcome
 from ingest.errors import Code, Refusal
 from ingest.events.drafts import Drafts
 from ingest.events.row_json import CLOSE, OPEN
 from ingest.http.preferences import APPLIED, RESPOND_ASYNC, Preferences
-from ingest.http.responses import refuse, succeed
+from ingest.http.responses import is_duplicate, refuse, status_of, succeed
 from ingest.http.waiters import Outcomes
 
 _PARTIAL: Final = 207
 _SERVER_ERRORS: Final = 500
-_DUPLICATE: Final = b',"duplicate":true}'
+_ENDS: Final[Mapping[bool | None, bytes]] = {
+    True: b',"duplicate":true}',
+    None: b',"duplicate":null}',
+}
+"""How the row of an uncommon event ends, by whether it was stored before."""
 
 Errors = Mapping[int, Refusal]
 """Refused events by their index in the document."""
@@ -40,7 +44,7 @@ def describe(drafts: Drafts, outcomes: Outcomes, preferred: Preferences) -> web.
     if errors:
         content = _content(drafts, outcomes, count) | {"errors": _listed(errors)}
         return succeed(orjson.dumps({"status": "partial", **content}), _PARTIAL, headers)
-    status = Ack.SPOOLED.value if _is_spooled(outcomes) else Ack.COMMITTED.value
+    status = status_of(Ack.SPOOLED if _is_spooled(outcomes) else Ack.COMMITTED)
     if not drafts.wants_stored:
         return succeed(b'{"status":"success","count":%d}' % count, status, headers)
     rows = _rows(drafts, outcomes) if outcomes.uncommon else drafts.stored
@@ -57,15 +61,23 @@ def _rows(drafts: Drafts, outcomes: Outcomes) -> list[bytes]:
     """Return what is stored as JSON."""
     stored = drafts.stored.copy()
     for index, outcome in outcomes.uncommon.items():
-        stored[index] = outcome.row[:-1] + _DUPLICATE if isinstance(outcome, Duplicate) else b""
+        stored[index] = _row(stored[index], outcome)
     return [row for row in stored if row]
 
 
+def _row(sent: bytes, outcome: Outcome) -> bytes:
+    """Return the row of an event as JSON; nothing for a refused one."""
+    if isinstance(outcome, Refusal):
+        return b""
+    row = outcome.row if isinstance(outcome, Duplicate) else sent
+    return row[:-1] + _ENDS[is_duplicate(outcome)]
+
+
 def _is_spooled(outcomes: Outcomes) -> bool:
-    duplicates = (
-        outcome for outcome in outcomes.uncommon.values() if isinstance(outcome, Duplicate)
+    return outcomes.is_spooled or any(
+        not isinstance(outcome, Refusal) and is_duplicate(outcome) is None
+        for outcome in outcomes.uncommon.values()
     )
-    return outcomes.is_spooled or any(outcome.ack is Ack.SPOOLED for outcome in duplicates)
 
 
 def _array(rows: list[bytes]) -> bytes:

@@ -13,7 +13,7 @@ from ingest.http.authentication import Authenticator
 from ingest.http.bodies import BodyReader
 from ingest.http.idempotency import IDEMPOTENCY_KEY
 from ingest.http.preferences import APPLIED, PREFER, RESPOND_ASYNC
-from ingest.http.responses import DUPLICATE, JSON, refuse, succeed
+from ingest.http.responses import JSON, headers_of, refuse, status_of, succeed
 from ingest.http.waiters import Answer, EarlyAcks
 from ingest.observe.metrics import UNKNOWN_APP, Metrics
 from ingest.store.apps import App
@@ -62,7 +62,7 @@ class EventRoute:
         if preferences.parse(request.headers.getall(PREFER, ())).is_async:
             success = self._accept(request, app, body, self._early_acks)
             self._metrics.async_acks += 1
-            return succeed(success, Ack.SPOOLED.value, {APPLIED: RESPOND_ASYNC})
+            return succeed(success, status_of(Ack.SPOOLED), {APPLIED: RESPOND_ASYNC})
         waiter = Answer()
         success = self._accept(request, app, body, waiter)
         # Not cancelled when the client goes away: its event is on its way and keeps its place.
@@ -89,6 +89,6 @@ def _answer(body: bytes, outcome: Outcome) -> web.Response:
         case Refusal():
             return refuse(outcome)
         case Duplicate():
-            return succeed(row_json.body(outcome.row), outcome.ack.value, DUPLICATE)
+            return succeed(row_json.body(outcome.row), status_of(outcome), headers_of(outcome))
         case _:
-            return succeed(body, outcome.value)
+            return succeed(body, status_of(outcome), headers_of(outcome))

@@ -28,7 +28,7 @@ from ingest.errors import Refusal
 from ingest.events import row_json
 from ingest.http import cors
 from ingest.http.head import END_OF_HEAD, REQUEST_BYTES_MAX, REQUEST_LINE, Head, parse
-from ingest.http.responses import CLOSING, DUPLICATE, NONE, head_raw, refuse_raw
+from ingest.http.responses import CLOSING, NONE, head_raw, headers_of, refuse_raw, status_of
 from ingest.observe.metrics import Metrics
 from ingest.store.keyring import Keyring
 
@@ -284,10 +284,10 @@ class FastConnection(asyncio.Protocol):
             transport.write(refuse_raw(outcome, cors.headers_for(outcome.headers), is_last=is_last))
             lane.metrics.answers[outcome.status] += 1
         else:
-            headers = CLOSING if is_last else NONE
+            headers = {**(CLOSING if is_last else NONE), **headers_of(outcome)}
             if isinstance(outcome, Duplicate):
-                answer, headers = row_json.body(outcome.row), {**headers, **DUPLICATE}
-            status = outcome.ack.value if isinstance(outcome, Duplicate) else outcome.value
+                answer = row_json.body(outcome.row)
+            status = status_of(outcome)
             lane.metrics.answers[status] += 1
             head = head_raw(status, {**cors.headers_for(headers), **headers})
             transport.write(b"%b%d\r\n\r\n%b" % (head, len(answer), answer))

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 import structlog
 
-from ingest.delivery.outcome import COMMITTED, Ack, Duplicate, Outcome, Waiter
+from ingest.delivery.outcome import COMMITTED, Ack, Outcome, Waiter
 from ingest.errors import Code, Refusal
 from ingest.events.copy_reader import identity
 from ingest.observe.metrics import Metrics
@@ -20,8 +20,9 @@ LOG_INTERVAL_S: Final = 10.0
 class Outcomes(NamedTuple):
     """What became of the events of a batch."""
 
-    uncommon: Mapping[int, Refusal | Duplicate]
-    """By index: those that were refused after all, and those that had been sent before."""
+    uncommon: Mapping[int, Outcome]
+    """By index: those that were refused after all, and those that had or may have been sent
+    before."""
     is_spooled: bool
     """Whether any of the others is in the spool, or not yet even there."""
 
@@ -53,7 +54,7 @@ class BatchAnswer:
         self._indices: dict[bytes, int] = {}
         """By app and id, once anybody asks."""
         self._unsettled = events
-        self._outcomes: dict[int, Refusal | Duplicate] = {}
+        self._outcomes: dict[int, Outcome] = {}
         self._is_spooled = False
         self.settled: asyncio.Future[Outcomes] = asyncio.get_running_loop().create_future()
         if not events:
@@ -74,9 +75,9 @@ class BatchAnswer:
 
     def note(self, index: int, outcome: Outcome) -> None:
         """Note the outcome of the event at `index`."""
-        if isinstance(outcome, Ack):
-            self._is_spooled |= outcome is Ack.SPOOLED
-        else:
+        if outcome is Ack.SPOOLED:
+            self._is_spooled = True
+        elif outcome is not COMMITTED:
             self._outcomes[index] = outcome
         self._unsettled -= 1
         if not self._unsettled:

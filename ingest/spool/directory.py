@@ -2,7 +2,11 @@
 
 Used in one thread. `append` goes to the newest file; at an eighth of the cap another is begun, so
 that a drain gives room back in steps. Which file is whose, `lock` says: what a dead process
-left is adopted by whoever looks first, so nothing is stranded, however many processes run next.
+left is adopted by whoever looks first, so nothing is stranded, however many processes run next. For
+which database they are, `owner` says: those of another one are left alone.
+
+Somebody may delete files, or the directory, while they are used. It is made again, nothing that was
+appended to a file without a name is acknowledged, and what such a file holds is put into another.
 """
 
 import time
@@ -10,15 +14,17 @@ from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Final, NamedTuple
+from uuid import UUID
 
 import structlog
 
-from ingest.spool import disk
+from ingest.events import copy_reader
 from ingest.spool.batch import SpooledBatch
 from ingest.spool.failures import FAILURES, SpoolFailed, SpoolFull, classify
 from ingest.spool.file import SpoolFile
 from ingest.spool.held import HeldFiles
 from ingest.spool.orphans import Orphans
+from ingest.spool.owner import Ownership
 from ingest.spool.room import SpoolRoom
 from ingest.spool.search import Search
 from ingest.spool.storage import DedupKey, Entry, PlacedKey, Storage
@@ -31,6 +37,8 @@ LOOK_INTERVAL_S: Final = 3.0
 STEP_S_MAX: Final = 0.25
 """Adopting, reading and searching end after so long, to go on at the next call: an append may be
 waiting."""
+_DELETIONS_MAX: Final = 3
+"""An append is tried in so many files, should somebody delete one after the other."""
 
 
 class Figures(NamedTuple):
@@ -58,14 +66,22 @@ class SpoolDirectory:
         self._path = path
         self._storage = storage
         self._room = SpoolRoom(path, storage, bytes_max=bytes_max, free_bytes_min=free_bytes_min)
+        self._ownership = Ownership(path, storage)
         self._orphans = Orphans(path, storage)
         self._files = HeldFiles()
         self._looked_s = 0.0
+        self._on_their_way: dict[str, int] = {}
+        """By file, up to which id batches were read lately."""
         self._recovered_events = 0
         self._damaged_before_events = 0
         self._trouble: SpoolFull | SpoolFailed | None = None
         self._refused_bytes = storage.append_bytes_max(1, 0)
         self.figures = Figures()
+
+    @property
+    def database_id(self) -> UUID | None:
+        """Whose events they are; None as long as nobody has claimed the directory."""
+        return self._ownership.database_id
 
     def open(self) -> None:
         """Make the directory and try it out; raise SpoolFailed if it is of no use.
@@ -73,7 +89,7 @@ class SpoolDirectory:
         A full disk is no reason not to start: `has_room` tells of it.
         """
         try:
-            disk.make_directory(self._path)
+            self._ownership.open()
         except FAILURES as error:
             raise classify(error, stored=False) from error
         self._try_out()
@@ -81,6 +97,18 @@ class SpoolDirectory:
             raise self._trouble
         self._look()
         self._publish()
+
+    def claim(self, database_id: UUID) -> UUID:
+        """Make the directory a database's unless it has one; return whose it is.
+
+        Raises SpoolFull or SpoolFailed.
+        """
+        try:
+            owner = self._ownership.claim(database_id)
+        except FAILURES as error:
+            raise classify(error, stored=False) from error
+        self._look()
+        return owner
 
     def adopt(self) -> bool:
         """Take over files of dead processes for a while; return whether there are more."""
@@ -103,8 +131,7 @@ class SpoolDirectory:
         blob = b"".join(rows)
         size = (self._files.newest or self._storage).append_bytes_max(len(blob), len(dedup_keys))
         try:
-            file = self._prepare(size)
-            self._append(file, blob, len(rows), _place(dedup_keys, rows))
+            self._store(size, blob, len(rows), _place(dedup_keys, rows))
         except (SpoolFull, SpoolFailed) as trouble:
             self._refused_bytes = size
             self._note(trouble)
@@ -136,6 +163,8 @@ class SpoolDirectory:
                 batches.append(batch)
             if time.monotonic() > stop_s:
                 break
+        read = {batch.ref.file: batch.ref.id for batch in batches}
+        self._on_their_way = dict(beyond) | read
         self._files.finish()
         self._files.close_idle()
         self._publish()
@@ -164,36 +193,77 @@ class SpoolDirectory:
         self._publish()
 
     def tidy(self) -> None:
-        """Do what nobody should have to wait for: checkpoints."""
+        """Do what nobody should have to wait for: checkpoints, and saving what was deleted."""
         for file in self._files:
             if file.is_overdue:
                 try:
                     file.checkpoint()
                 except FAILURES as error:
                     self._files.retire(file, error)
+        self._save_deleted()
+        self._files.finish()
         self._publish()
 
     def close(self) -> None:
         """Leave the files to whoever comes next."""
+        self._save_deleted()
         self._files.release()
+
+    def _store(self, size: int, blob: bytes, events: int, dedup_keys: Sequence[PlacedKey]) -> None:
+        for _ in range(_DELETIONS_MAX):
+            if self._append(self._prepare(size), blob, events, dedup_keys):
+                return
+        raise SpoolFailed(f"somebody deletes the files in {self._path}", stored=False)
 
     def _append(
         self, file: SpoolFile, blob: bytes, events: int, dedup_keys: Sequence[PlacedKey]
-    ) -> None:
+    ) -> bool:
+        """Append to a file; return whether it is there to stay, and take the batch out if not."""
         try:
-            file.append(blob, events, dedup_keys)
+            entry = file.append(blob, events, dedup_keys)
+            if file.is_in_place:
+                return True
         except FAILURES as error:
             self._files.retire(file, error)
             self._files.finish()
             raise classify(error, stored=None) from error
+        self._files.leave(file)
+        self._files.remove({file.name: {entry.id: events}})
+        return False
+
+    def _save_deleted(self) -> None:
+        """Put what deleted files hold into one that is there, for a while."""
+        stop_s = time.monotonic() + STEP_S_MAX
+        for file in self._files.gone():
+            try:
+                for entry in file.entries():
+                    if time.monotonic() > stop_s:
+                        return
+                    self._save(file, entry)
+            except (SpoolFull, SpoolFailed, *FAILURES) as error:
+                self._files.complain(file.name, error)
+
+    def _save(self, file: SpoolFile, entry: Entry) -> None:
+        """Move a batch, unless somebody is bringing it to Postgres."""
+        if entry.id <= self._on_their_way.get(file.name, 0):
+            return
+        if (batch := file.read(entry)) is None:
+            return
+        keys = [*map(copy_reader.dedup_key, batch.rows)] if file.has_dedup_keys else []
+        blob = b"".join(batch.rows)
+        size = self._storage.append_bytes_max(len(blob), len(keys))
+        self._store(size, blob, entry.events, _place(keys, batch.rows))
+        self._files.remove({file.name: {entry.id: entry.events}})
 
     def _prepare(self, size: int) -> SpoolFile:
         """Return a file that may grow by `size` bytes; raise SpoolFull or SpoolFailed."""
         try:
             file = self._usable()
+            if file is None:
+                self._ownership.require()
             self._room.require(size, files=file is None)
             if file is None:
-                file = SpoolFile.create(self._storage, self._path)
+                file = SpoolFile.create(self._storage, self._path, self.database_id)
                 self._files.add(file)
         except FAILURES as error:
             raise classify(error, stored=False) from error
@@ -203,9 +273,8 @@ class SpoolDirectory:
     def _usable(self) -> SpoolFile | None:
         """Return the newest file, if it may be appended to further."""
         file = self._files.newest
-        if file is not None and not file.is_in_place:
-            # What is written to it would be gone with this process; what is in it is still read.
-            log.error("a file of the spool was deleted by somebody else", file=file.name)
+        if file is not None and not self._path.is_dir():
+            self._files.leave(file)
             return None
         if file is not None and not self._room.is_in(file):
             file.close()  # which does away with its log
@@ -245,7 +314,13 @@ class SpoolDirectory:
 
     def _look(self) -> None:
         self._looked_s = time.monotonic()
-        self._orphans.look(self._files)
+        self._files.drop_lost()
+        try:
+            is_ours = self._ownership.look()
+        except FAILURES as error:
+            self._files.complain(self._path.name, error)
+        else:
+            self._orphans.look(self._files, is_ours)
 
     def _may_adopt(self) -> bool:
         return bool(self._orphans) and len(self._files) < FILES_MAX
@@ -274,7 +349,7 @@ class SpoolDirectory:
             newly_damaged_events=damaged_events - self._damaged_before_events,
             has_room=self._trouble is None,
             has_dedup_keys=any(file.has_dedup_keys for file in files),
-            is_overdue=any(file.is_overdue for file in files),
+            is_overdue=any(file.is_overdue or file.is_gone for file in files),
         )
 
 

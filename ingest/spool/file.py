@@ -10,6 +10,7 @@ file and is never returned, and the file is kept for a person in the end.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Self, TypeVar
+from uuid import UUID
 
 import structlog
 
@@ -38,6 +39,8 @@ class SpoolFile:
         self._start_id = 0
         self._is_damaged = False
         self.is_writable = True
+        self.is_gone = False
+        """Whether somebody deleted it: what it holds can be read as long as it is open."""
         self.events = 0
         """In batches that are neither removed nor quarantined."""
         self.damaged_events = 0
@@ -46,9 +49,9 @@ class SpoolFile:
         """When the oldest batch was appended, in Unix ms; None when nothing is left to be read."""
 
     @classmethod
-    def create(cls, storage: Storage, directory: Path) -> Self:
+    def create(cls, storage: Storage, directory: Path, database_id: UUID | None) -> Self:
         """Make a new file, durably; leave nothing behind if that fails."""
-        path, lock = lock_new_name(directory, storage.new_name)
+        path, lock = lock_new_name(directory, lambda: storage.new_name(database_id))
         try:
             return cls(storage.create(path), lock)
         except BaseException:
@@ -81,8 +84,13 @@ class SpoolFile:
 
     @property
     def is_in_place(self) -> bool:
-        """Whether it is still in its directory."""
-        return self._stored.path.exists()
+        """Whether what was appended last is still in its directory."""
+        return self._stored.is_in_place
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether it is not there any more and can't be read, either."""
+        return not self.is_open and not self._stored.path.exists()
 
     @property
     def is_overdue(self) -> bool:
@@ -99,12 +107,13 @@ class SpoolFile:
         """What it takes on the disk."""
         return self._stored.disk_bytes
 
-    def append(self, blob: bytes, events: int, dedup_keys: Sequence[PlacedKey] = ()) -> None:
+    def append(self, blob: bytes, events: int, dedup_keys: Sequence[PlacedKey] = ()) -> Entry:
         """Store a batch, and its keys with it; it is on the disk when this returns."""
         entry = self._stored.append(blob, events, dedup_keys)
         self.events += events
         if self.oldest_ms is None:
             self.oldest_ms = entry.appended_ms
+        return entry
 
     def append_bytes_max(self, size: int, dedup_keys: int) -> int:
         """Return what a batch of `size` bytes with so many keys may add to the disk, at most."""

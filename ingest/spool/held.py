@@ -58,6 +58,27 @@ class HeldFiles:
         if file is self.newest:
             self.newest = None
 
+    def leave(self, file: SpoolFile) -> None:
+        """Write no more to a file that somebody deleted; keep it open, and so what it holds."""
+        if not file.is_gone:
+            log.error("a file of the spool was deleted by somebody else", file=file.name)
+        file.is_gone = True
+        if file is self.newest:
+            self.newest = None
+
+    def gone(self) -> list[SpoolFile]:
+        """Return the files that somebody deleted and in which something is left."""
+        return [file for file in self if file.is_gone and file.events]
+
+    def drop_lost(self) -> None:
+        """Be rid of files that somebody deleted and that can't be read any more."""
+        for file in [each for each in self if each.is_lost]:
+            log.error("what a file of the spool held is lost", file=file.name, events=file.events)
+            self.lost_events += file.events + file.damaged_events
+            self.leave(file)
+            file.release()
+            del self._files[file.name]
+
     def finish(self) -> None:
         """Be rid of files in which nothing is left."""
         for file in [each for each in self if each.oldest_ms is None]:
@@ -71,7 +92,7 @@ class HeldFiles:
 
     def close_idle(self) -> None:
         """Close all files but the newest and those that are read next."""
-        opened = [file for file in self if file.is_open]
+        opened = [file for file in self if file.is_open and not file.is_gone]
         opened.sort(key=lambda file: (file is not self.newest, file.oldest_ms or 0))
         for file in opened[OPEN_FILES_MAX + 1 :]:
             file.close()

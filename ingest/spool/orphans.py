@@ -1,6 +1,6 @@
 """The files of the spool whose process is gone, for somebody to take over."""
 
-from collections.abc import Container
+from collections.abc import Callable, Container
 from pathlib import Path
 
 import structlog
@@ -26,8 +26,8 @@ class Orphans:
     def __bool__(self) -> bool:
         return bool(self._names)
 
-    def look(self, owned: Container[str]) -> None:
-        """List the files that are not among the `owned`."""
+    def look(self, owned: Container[str], is_ours: Callable[[str], bool]) -> None:
+        """List the files that are not among the `owned`, but for those of another database."""
         try:
             found = [each.name.removesuffix(lock.SUFFIX) for each in self._directory.iterdir()]
         except OSError as error:
@@ -35,8 +35,11 @@ class Orphans:
             return
         files = {self._storage.file_of(name) for name in found}
         names = {name for name in files if name is not None and name not in owned}
-        self._names = sorted(names, reverse=True)
         self._complaints &= names
+        self._names = sorted(filter(is_ours, names), reverse=True)
+        for name in names.difference(self._names) - self._complaints:
+            self._complaints.add(name)
+            log.error("a file of the spool is another database's, and left alone", file=name)
 
     def adopt_oldest(self) -> SpoolFile | None:
         """Take over the next file in the list; None if it has an owner or can't be used now."""

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Final, NamedTuple
+from uuid import UUID
 
 from ingest.errors import StartupError
 from ingest.events import copy_reader
@@ -33,6 +34,8 @@ class FileStatus(NamedTuple):
     damaged_events: int
     """Those that are quarantined; in a file that is kept as `*.damaged`, all that are left."""
     is_readable: bool
+    database_id: UUID | None
+    """Which database its events are for, by its name; None for whichever the directory's is."""
 
 
 class Export:
@@ -84,6 +87,7 @@ def export(directory: Path, storage: Storage = STORAGE) -> Export:
 
 
 def _status(path: Path, storage: Storage) -> FileStatus:
+    database_id = storage.database_of(path.name.removesuffix(DAMAGED_SUFFIX))
     size = 0
     try:
         with closing(storage.reader(path)) as reader:
@@ -91,11 +95,13 @@ def _status(path: Path, storage: Storage) -> FileStatus:
             found = reader.status()
             oldest_ms = _oldest_ms(reader, found)
     except StorageFailure:
-        return FileStatus(path.name, 0, size, None, 0, is_readable=False)
+        return FileStatus(path.name, 0, size, None, 0, is_readable=False, database_id=database_id)
+    waiting, damaged = found.waiting_events, found.quarantined_events
     if path.suffix == DAMAGED_SUFFIX:
-        return FileStatus(path.name, 0, size, None, found.events, is_readable=True)
-    waiting, quarantined = found.waiting_events, found.quarantined_events
-    return FileStatus(path.name, waiting, size, oldest_ms, quarantined, is_readable=True)
+        waiting, oldest_ms, damaged = 0, None, found.events
+    return FileStatus(
+        path.name, waiting, size, oldest_ms, damaged, is_readable=True, database_id=database_id
+    )
 
 
 def _oldest_ms(reader: StorageReader, found: Status) -> int | None:

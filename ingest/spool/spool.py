@@ -21,6 +21,7 @@ from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
+from uuid import UUID
 
 import structlog
 
@@ -62,6 +63,11 @@ class Spool:
         self._thread: _Thread | None = None
         self._overdue: Future[Any] | None = None
         self._late_events = 0
+
+    @property
+    def database_id(self) -> UUID | None:
+        """Whose events they are: known once it is open, if somebody has claimed the directory."""
+        return self._directory.database_id
 
     @property
     def events(self) -> int:
@@ -127,13 +133,19 @@ class Spool:
             await self.close()
             raise StartupError(self._explain(failed)) from failed
 
+    async def claim(self, database_id: UUID) -> UUID:
+        """Make the directory a database's unless it has one; return whose it is, from now on.
+
+        Raises SpoolFull or SpoolFailed.
+        """
+        return await self._do(lambda: self._directory.claim(database_id))
+
     async def append(
         self, rows: Sequence[Row], dedup_keys: Sequence[DedupKey] | None = None
     ) -> None:
         """Store a batch; it is on the disk when this returns. Raises SpoolFull or SpoolFailed.
 
-        With `dedup_keys`, one for each row, the rows are there for `find` from that moment on. A
-        key that is in the spool already leads to its first row.
+        With `dedup_keys`, one for each row, the rows are there for `find` from that moment on.
         """
         keys = dedup_keys or ()
         if keys and len(keys) != len(rows):
@@ -142,8 +154,10 @@ class Spool:
             await self._do(lambda: self._directory.append(rows, keys), events=len(rows))
             self._tidy()
 
-    async def find(self, dedup_keys: Sequence[DedupKey]) -> dict[DedupKey, Row]:
-        """Return the rows of those keys whose batches wait in this process's files.
+    async def find(self, dedup_keys: Sequence[DedupKey]) -> dict[DedupKey, list[Row]]:
+        """Return the events of those keys that wait in this process's files, the oldest first.
+
+        Of each its first row; an id has one event, an Idempotency-Key may have one a day.
 
         A file that can't be read for the moment is logged and passed over, so that it stops nobody:
         a row that is missed is stored once all the same, by the merge at its replay. Raises

@@ -12,6 +12,7 @@ Another storage is a package beside `sqlite` that keeps these promises, and a li
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
+from uuid import UUID
 
 DAMAGED_SUFFIX: Final = ".damaged"
 """Of a file that is kept for a person to look at. Without it in its name it is read once more."""
@@ -114,6 +115,13 @@ class StorageFile(StorageReader, Protocol):
         """Whether it holds descriptors."""
 
     @property
+    def is_in_place(self) -> bool:
+        """Whether what was appended last is in files that still have their names.
+
+        If not, it ends with the process: somebody deleted or moved them meanwhile.
+        """
+
+    @property
     def is_cut_off(self) -> bool:
         """Whether so little is left of it that to open it would do more harm."""
 
@@ -157,8 +165,14 @@ class Storage(Protocol):
     def empty_bytes(self) -> int:
         """More than a file takes on the disk before anything is appended."""
 
-    def new_name(self) -> str:
-        """Return a name that no file had before; names sort by the time of their making."""
+    def new_name(self, database_id: UUID | None) -> str:
+        """Return a name that no file had before; names sort by the time of their making.
+
+        It says which database the events are for, so that a file tells wherever it is copied to.
+        """
+
+    def database_of(self, name: str) -> UUID | None:
+        """Return which database the events of a file are for, by its name; None for no matter."""
 
     def file_of(self, name: str) -> str | None:
         """Return which file a name in the directory belongs to, its own or that of its log.

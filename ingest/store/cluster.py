@@ -77,9 +77,8 @@ class Cluster:
         """Make the cluster if it is new; raise StartupError or OSError."""
         self.directory.mkdir(parents=True, exist_ok=True)
         self._account = self._choose_account()
-        self._socket_dir.mkdir(mode=0o700, exist_ok=True)
+        self._secure_socket_dir()
         if self._account is not None:
-            os.chown(self._socket_dir, *self._account)
             for place in (self._data, self._socket_dir, self.psql):
                 _let_through(place)
         if not self._data.exists():
@@ -87,6 +86,7 @@ class Cluster:
 
     def start(self, *settings: str) -> None:
         """Start the server unless it runs, and wait until it takes connections."""
+        self._secure_socket_dir()
         if self.accepts():
             return
         fixed = ("listen_addresses=", "unix_socket_permissions=0700")
@@ -116,6 +116,26 @@ class Cluster:
         """Make a database unless it exists; the name is ours, made of letters."""
         if not self.execute(f"SELECT 1 FROM pg_database WHERE datname = '{name}'"):  # noqa: S608
             self.execute(f"CREATE DATABASE {name}")
+
+    def _secure_socket_dir(self) -> None:
+        """Have a directory that is ours: whoever owns it can take our clients' connections.
+
+        Raises StartupError where somebody else was first, as anybody can be in a temporary folder.
+        """
+        place, owners = self._socket_dir, {os.geteuid()}
+        with suppress(FileExistsError):
+            place.mkdir(mode=0o700)
+        if self._account is not None:
+            owners.add(self._account.uid)
+        found = place.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid not in owners or _is_open_to_all(place):
+            raise StartupError(
+                f"the directory for Postgres's socket, {place}, may be somebody else's: delete it, "
+                "or set database.data_dir to a shorter path"
+            )
+        if self._account is not None:
+            os.chown(place, *self._account, follow_symlinks=False)
+        place.chmod(0o700)
 
     def _choose_account(self) -> Account | None:
         if os.geteuid() != 0:
@@ -193,6 +213,12 @@ def _socket_dir(directory: Path) -> Path:
         return beside
     name = hashlib.sha256(os.fsencode(directory)).hexdigest()[:16]
     return Path(tempfile.gettempdir()) / f"nonito-{name}"
+
+
+def _is_open_to_all(place: Path) -> bool:
+    """Whether anybody may put another directory in this one's place."""
+    mode = place.parent.stat().st_mode
+    return bool(mode & stat.S_IWOTH and not mode & stat.S_ISVTX)
 
 
 def _make_account() -> Account:

@@ -3,8 +3,9 @@
 Any failure that is no row's counts as an outage until a probe succeeds, and the probe comes at
 once: a session that an administrator ended costs some milliseconds, a server that hangs costs one
 time-out and not one a batch. A probe is a COPY of no rows, so it needs what a batch needs: a
-connection, the table, the permission, no lock, a server that takes writes. What only a real row
-meets is for `row_alarm` to tell.
+connection, the table, the permission, no lock, a server that takes writes, and that it is still the
+database that is meant: another one may be put in its place at any time. What only a real row meets
+is for `row_alarm` to tell.
 """
 
 import asyncio
@@ -43,6 +44,7 @@ class Health:
         self._failure: Unavailable | None = None
         self._down_since_s = 0.0
         self._alarmed_s = -math.inf
+        self._alarmed_reason = ""
         self._reported = asyncio.Event()
 
     @property
@@ -106,10 +108,14 @@ class Health:
             await self._link.probe()
 
     def _alarm(self, failure: Unavailable) -> None:
-        """Log an outage that a probe has confirmed: once, and again now and then while it lasts."""
+        """Log an outage that a probe has confirmed: once, and again now and then while it lasts.
+
+        At once when it turns into one that waiting does not mend.
+        """
         now_s = time.monotonic()
-        if now_s - self._alarmed_s >= _ALARM_INTERVAL_S:
-            self._alarmed_s = now_s
+        is_news = failure.is_lasting and failure.reason != self._alarmed_reason
+        if is_news or now_s - self._alarmed_s >= _ALARM_INTERVAL_S:
+            self._alarmed_s, self._alarmed_reason = now_s, failure.reason
             away_s = round(now_s - self._down_since_s, 3)
             log.error("Postgres is away", reason=failure.reason, text=failure.text, away_s=away_s)
 

@@ -16,26 +16,78 @@ from ingest.store.postgres import Connection, Postgres
 log = structlog.get_logger(__name__)
 
 KEPT: Final = timedelta(hours=24)
-"""How long the same key means the same event. It may be found for a while longer."""
+"""How long the same key means the same event."""
+USES_MAX: Final = 31
+"""A key stands for so many events at most, the last recorded ones: a day apart or more each."""
 
 _INTERVAL_S: Final = 300.0
 _CHUNK_KEYS: Final = 5_000
 _CHUNKS_MAX: Final = 400
 _PAUSE_S: Final = 0.05
+_KEPT: Final = f"interval '{KEPT.total_seconds():.0f} seconds'"
+# The events that a key stands for: the last one recorded, and those before it.
+_USES: Final = (
+    "(SELECT kept.event_id, kept.created_at UNION ALL SELECT * FROM unnest(kept.earlier)) AS used"
+)
+_IS_SAME: Final = f"used.created_at > {{0}} - {_KEPT} AND used.created_at < {{0}} + {_KEPT}"
+# An event becomes its key's if it is none that the key stands for already. Of two who record one at
+# once the second waits for the first's row, and then sees all of it.
+_RECORD: Final = f"""
+INSERT INTO idempotency_keys AS kept (app_id, key, event_id, created_at, kept_since)
+SELECT DISTINCT ON (app_id, idempotency_key)
+    app_id, idempotency_key, id, created_at, greatest(created_at, now())
+FROM {{staging}} WHERE idempotency_key IS NOT NULL AND event_id IS NULL AND {{which}}
+ORDER BY app_id, idempotency_key, created_at, id
+ON CONFLICT (app_id, key) DO UPDATE SET
+    event_id = excluded.event_id, created_at = excluded.created_at,
+    kept_since = greatest(kept.kept_since, excluded.kept_since),
+    earlier = (ROW(kept.event_id, kept.created_at)::key_use || kept.earlier)[:{USES_MAX - 1}]
+WHERE NOT EXISTS (SELECT FROM {_USES} WHERE {_IS_SAME.format("excluded.created_at")});
+"""  # noqa: S608 - constants of ours
+_FIND: Final = f"""
+UPDATE {{staging}} AS sent SET event_id = (
+    SELECT used.event_id FROM idempotency_keys AS kept CROSS JOIN LATERAL {_USES}
+    WHERE kept.app_id = sent.app_id AND kept.key = sent.idempotency_key
+    AND {_IS_SAME.format("sent.created_at")}
+    ORDER BY used.created_at DESC LIMIT 1)
+WHERE idempotency_key IS NOT NULL AND event_id IS NULL AND {{which}};
+"""  # noqa: S608 - constants of ours
+# One turn, but for a replay of days: there each one records the next day's events. The bound is for
+# a time that is no number, and equal to none.
+_RESERVE: Final = f"""
+FOR turn IN 1..1000 LOOP {_RECORD} {_FIND}
+EXIT WHEN NOT EXISTS (SELECT FROM {{staging}}
+    WHERE idempotency_key IS NOT NULL AND event_id IS NULL AND {{which}});
+END LOOP;
+UPDATE {{staging}} SET id = event_id, is_retry = true WHERE event_id <> id AND {{which}};
+"""  # noqa: S608 - constants of ours
 # Begins where the last chunk ended: to walk over what that one deleted costs more each time. Keys
 # that a merge or another server has locked are left to the next time, so nobody waits for anybody.
+# By created_at as well: a server of the version before sets nothing else when a key is used again.
 _FORGET: Final = (
-    "WITH old AS (SELECT ctid FROM idempotency_keys"
-    " WHERE created_at >= $1 AND created_at < now() - $2::interval"
-    " ORDER BY created_at LIMIT $3 FOR UPDATE SKIP LOCKED),"
+    "WITH old AS (SELECT ctid FROM idempotency_keys AS kept"
+    " WHERE kept_since >= $1 AND kept_since < now() - $2::interval"
+    " AND created_at < now() - $2::interval AND NOT EXISTS (SELECT FROM rejected_events AS waiting"
+    " WHERE waiting.app_id = kept.app_id AND waiting.idempotency_key = kept.key)"
+    " ORDER BY kept_since LIMIT $3 FOR UPDATE SKIP LOCKED),"
     " gone AS (DELETE FROM idempotency_keys WHERE ctid = ANY (ARRAY(SELECT ctid FROM old))"
-    " RETURNING created_at)"
-    " SELECT count(*) AS keys, max(created_at) AS last FROM gone"
+    " RETURNING kept_since)"
+    " SELECT count(*) AS keys, max(kept_since) AS last FROM gone"
 )
 
 
+def reserve(staging: str, which: str = "true") -> str:
+    """Return the PL/pgSQL that finds out which event each staged row with a key is.
+
+    Within a transaction of READ COMMITTED. `staging` is a table of rows with the further columns
+    `event_id uuid`, then the event that the key stands for, and `is_retry boolean`, true where that
+    is not the row's own. The row's `id` is that event's then. `which` is a condition for the rows.
+    """
+    return _RESERVE.format(staging=staging, which=which)
+
+
 async def forget_old(postgres: Postgres) -> int:
-    """Delete the keys that are older than KEPT; return how many; raise Unavailable.
+    """Delete the keys that nobody needs any more; return how many; raise Unavailable.
 
     Two million at most, in transactions of 5,000; the rest is left to the next time.
     """

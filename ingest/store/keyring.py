@@ -10,13 +10,15 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 import structlog
 
 from ingest.store import api_keys, apps
-from ingest.store.api_key_snapshot import ApiKeySnapshot, KnownKey
+from ingest.store.api_key_snapshot import ApiKeySnapshot, KnownKey, KnownKeys
 from ingest.store.apps import App
 from ingest.store.failures import Unavailable
+from ingest.store.identity import AnotherDatabase
 from ingest.store.postgres import Connection, Postgres, close
 
 log = structlog.get_logger(__name__)
@@ -37,7 +39,8 @@ class Keyring:
         self._postgres = postgres
         self._snapshot = snapshot
         self._poll_interval_s = poll_interval_s
-        self._known: list[KnownKey] | None = None
+        self._known: KnownKeys | None = None
+        self._keeping: asyncio.Future[None] | None = None
         self._apps: dict[bytes, App] = {}
         self._expiries_s: dict[bytes, float] = {}
         self._changed = asyncio.Event()
@@ -71,12 +74,22 @@ class Keyring:
     async def recall(self) -> bool:
         """Take the keys that a file kept, for a start without Postgres; return whether it did.
 
-        They go on working until Postgres says otherwise.
+        They go on working until Postgres says otherwise. They also say which database is meant, if
+        nobody has said so yet; the keys of another one are not taken.
         """
         known = await asyncio.to_thread(self._snapshot.read) if self._snapshot else None
-        if known is not None:
-            self._take(known)
-        return known is not None
+        if known is None:
+            return False
+        if known.database_id is not None:
+            try:
+                self._postgres.require(known.database_id)
+            except AnotherDatabase:
+                log.warning("the API keys kept for a restart are another database's")
+                return False
+            self._postgres.database_id = known.database_id
+        self._known = known
+        self._take(known.keys)
+        return True
 
     async def run(self) -> None:
         """Follow the database for ever, through any number of lost connections."""
@@ -124,21 +137,35 @@ class Keyring:
             " FROM api_keys JOIN apps ON apps.id = app_id"
             " WHERE revoked_at IS NULL AND (expires_at > now()) IS NOT FALSE ORDER BY api_keys.id"
         )
-        known = [
+        keys = [
             KnownKey(bytes(row["secret_sha256"]), apps.read(row), row["expires_s"]) for row in rows
         ]
+        # Asked for behind them: if the database was exchanged before they were read, it tells.
+        known = KnownKeys(await self._postgres.identify(connection), keys)
         is_news = known != self._known
-        self._take(known)
-        if is_news:
-            log.info("API keys loaded", keys=len(known))
-            if self._snapshot is not None:
-                await asyncio.to_thread(self._snapshot.write, known)
-
-    def _take(self, known: list[KnownKey]) -> None:
         self._known = known
-        self._apps = {key.secret_sha256: key.app for key in known}
+        self._take(keys)
+        if is_news:
+            log.info("API keys loaded", keys=len(keys))
+        await self._keep(known, is_news=is_news)
+
+    async def _keep(self, known: KnownKeys, *, is_news: bool) -> None:
+        """Have them in the file, also after somebody deleted it; a disk that hangs stops nobody."""
+        if self._snapshot is None or (self._keeping is not None and not self._keeping.done()):
+            return
+        work = partial(_keep, self._snapshot, known, is_news=is_news)
+        self._keeping = asyncio.get_running_loop().run_in_executor(None, work)
+        await asyncio.wait((self._keeping,), timeout=_TIMEOUT_S)
+
+    def _take(self, keys: list[KnownKey]) -> None:
+        self._apps = {key.secret_sha256: key.app for key in keys}
         self._expiries_s = {
-            key.secret_sha256: key.expires_s for key in known if key.expires_s is not None
+            key.secret_sha256: key.expires_s for key in keys if key.expires_s is not None
         }
         for forget in self._forgetters:
             forget()
+
+
+def _keep(snapshot: ApiKeySnapshot, known: KnownKeys, *, is_news: bool) -> None:
+    if is_news or not snapshot.is_there:
+        snapshot.keep(known)

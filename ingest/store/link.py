@@ -8,6 +8,7 @@ from uuid import UUID
 
 import asyncpg
 
+from ingest.store import identity
 from ingest.store.copier import Copier, CopyConnection, query
 from ingest.store.failures import (
     DROPPED,
@@ -30,6 +31,7 @@ _NO_ROWS = b"PGCOPY\n\xff\r\n\0" + bytes(8) + b"\xff\xff"
 """A binary COPY document that ends where it begins."""
 _COMMIT = query("COMMIT")
 _ROLLBACK = query("ROLLBACK")
+_IDENTIFY = query(identity.QUERY)
 
 
 class CopyLink:
@@ -75,6 +77,17 @@ class CopyLink:
         work = self._merge(copier, document, rows, has_keys=has_keys, wants_earlier=wants_earlier)
         return await self._run(copier, work, rows, end_s)
 
+    async def require_database(self) -> None:
+        """Raise AnotherDatabase if the connection leads to one by now, or Unavailable.
+
+        A new connection is looked at by itself; this is for one that lasts.
+        """
+        if self._postgres.database_id is None:
+            return
+        end_s = asyncio.get_running_loop().time() + self._timeout_s
+        copier = await self._connected()
+        await self._run(copier, self._require_database(copier), 0, end_s)
+
     async def sift(self, document: bytes, rows: int, *, has_keys: bool) -> Sifted:
         """Store and commit what Postgres takes, row by row, and tell what it says of the others.
 
@@ -96,7 +109,11 @@ class CopyLink:
         return {int(at or b"") for (at,) in await self._run(copier, fetching, 0, end_s)}
 
     async def probe(self) -> None:
-        """COPY no rows, which needs all that a batch needs but for its rows; raise Unavailable."""
+        """COPY no rows, which needs all that a batch needs but for its rows; raise Unavailable.
+
+        Among that, that the database is still the one that is meant.
+        """
+        await self.require_database()
         await self.copy(_NO_ROWS, 0)
 
     async def open(self) -> None:
@@ -117,6 +134,10 @@ class CopyLink:
             self._connection = await self._postgres.connect()
             self._copier = self._connection.lend()
         return self._copier
+
+    async def _require_database(self, copier: Copier) -> None:
+        rows = await copier.fetch(_IDENTIFY)
+        self._postgres.require(identity.from_text(rows[0][0]) if rows else None)
 
     async def _copy(self, copier: Copier, document: bytes, rows: int) -> None:
         _check_dropped(await copier.copy(self._statement, document), rows)

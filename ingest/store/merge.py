@@ -1,14 +1,14 @@
 """Merging: rows are stored once by their keys, and those that were there before are told.
 
-The rows go into a temporary table by COPY. An Idempotency-Key stands for the id under which it was
-first seen, for `idempotency.KEPT`. What is inserted is sorted, because two that insert the same
-keys in opposite orders deadlock. Everything is one transaction.
+The rows go into a temporary table, by COPY or, what was rejected once, by an INSERT. What is
+inserted is sorted, because two that insert the same keys in opposite orders deadlock. Everything is
+one transaction. There is no other way into `events` for a row that has an Idempotency-Key.
 """
 
 from typing import Final, NamedTuple
 
 from ingest.store.copier import Copier, Fields, query
-from ingest.store.idempotency import KEPT
+from ingest.store.idempotency import reserve
 from ingest.store.table import Column, Table
 
 EARLIER_PARAMS_BYTES_MAX: Final = 1 << 20
@@ -16,26 +16,12 @@ EARLIER_PARAMS_BYTES_MAX: Final = 1 << 20
 may print many times longer than it was sent, and a batch may ask for thousands of long ones."""
 
 STAGING: Final = "nonito_staging"
-_KEPT: Final = f"interval '{KEPT.total_seconds():.0f} seconds'"
+"""The temporary table: the columns of the rows, and what `idempotency.reserve` adds."""
+
 _PARAMS: Final = "event_params"
 _TIME: Final = "timestamptz"
 _TIME_TEXT: Final = "to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US') AS {}"
 
-# A key that is older than KEPT is as good as none; of two new ones the first counts.
-RESERVE: Final = f"""
-INSERT INTO idempotency_keys AS kept (app_id, key, event_id, created_at)
-SELECT DISTINCT ON (app_id, idempotency_key) app_id, idempotency_key, id, created_at
-FROM {STAGING} WHERE idempotency_key IS NOT NULL ORDER BY app_id, idempotency_key, created_at
-ON CONFLICT (app_id, key)
-DO UPDATE SET event_id = excluded.event_id, created_at = excluded.created_at
-WHERE kept.created_at <= excluded.created_at - {_KEPT};
-UPDATE {STAGING} AS staged SET id = coalesce((
-    SELECT event_id FROM idempotency_keys AS kept
-    WHERE kept.app_id = staged.app_id AND kept.key = staged.idempotency_key
-    AND kept.created_at > staged.created_at - {_KEPT}
-    AND kept.created_at < staged.created_at + {_KEPT}), id)
-WHERE idempotency_key IS NOT NULL;
-"""  # noqa: S608 - constants of ours
 # LATERAL with a LIMIT: one look into the index for each row, whatever the planner believes of a
 # table that was never analyzed. What this transaction has inserted itself is told by its xmin.
 # Parameters are bounded as they are kept, then unpacked, then printed, and past a bound not even
@@ -65,11 +51,35 @@ FROM (
 ) AS unpacked WINDOW told AS (ORDER BY staged_app_id, key)
 """  # noqa: S608 - constants of ours
 # A subquery with a LIMIT for the same reason.
-_COUNT_MISSING: Final = f"""
+COUNT_MISSING: Final = f"""
 SELECT count(*) FROM {STAGING} AS staged WHERE (
     SELECT true FROM events WHERE events.app_id = staged.app_id AND events.id = staged.id LIMIT 1
 ) IS NULL
 """  # noqa: S608 - constants of ours
+
+
+def stage(table: Table) -> str:
+    """Return the SQL that makes the temporary table, within a transaction."""
+    return (
+        # Not LIKE, which would want values for columns of the operator's that are NOT NULL.
+        f"CREATE TEMP TABLE {STAGING} ON COMMIT DROP AS"  # noqa: S608
+        f" SELECT {table.column_list}, NULL::uuid AS event_id, false AS is_retry"
+        f" FROM {table.name} WITH NO DATA"
+    )
+
+
+def reserve_and_insert(table: Table) -> str:
+    """Return the SQL that stores what is staged, each id and each key's event once."""
+    return f"DO $$ BEGIN {reserve(STAGING)} END $$; {_insert(table)}"
+
+
+def _insert(table: Table) -> str:
+    named, key = table.column_list, ", ".join(table.primary_key)
+    # Of several tries in one document the first is stored, and the one whose id a key stands for.
+    return (
+        f"INSERT INTO {table.name} ({named}) SELECT {named} FROM {STAGING}"  # noqa: S608
+        f" ORDER BY {key}, is_retry NULLS FIRST, created_at ON CONFLICT ({key}) DO NOTHING"
+    )
 
 
 class Earlier(NamedTuple):
@@ -95,21 +105,12 @@ class Merge:
     """The statements of one table, and how they follow each other."""
 
     def __init__(self, begin: str, table: Table) -> None:
-        named = table.column_list
         self._copy = query(
-            # Not LIKE, which would want values for columns of the operator's that are NOT NULL.
-            f"{begin}; CREATE TEMP TABLE {STAGING} ON COMMIT DROP AS"  # noqa: S608
-            f" SELECT {named} FROM {table.name} WITH NO DATA;"
-            f" COPY {STAGING} ({named}) FROM STDIN (FORMAT binary)"
+            f"{begin}; {stage(table)};"
+            f" COPY {STAGING} ({table.column_list}) FROM STDIN (FORMAT binary)"
         )
-        key = ", ".join(table.primary_key)
-        # By time, too: of two tries in one document the first is stored.
-        insert = (
-            f"INSERT INTO {table.name} ({named}) SELECT {named} FROM {STAGING}"  # noqa: S608
-            f" ORDER BY {key}, created_at ON CONFLICT ({key}) DO NOTHING"
-        )
-        self._insert = query(insert)
-        self._reserve_and_insert = query(RESERVE + insert)
+        self._insert = query(_insert(table))
+        self._reserve_and_insert = query(reserve_and_insert(table))
         self._told = [column for column in table.columns if column.name != _PARAMS]
         self._ask = query(
             _EARLIER.format(
@@ -117,7 +118,7 @@ class Merge:
                 texts=", ".join(map(_as_text, self._told)),
             )
         )
-        self._count_missing = query(_COUNT_MISSING)
+        self._count_missing = query(COUNT_MISSING)
 
     async def run(self, copier: Copier, document: bytes, *, has_keys: bool) -> int:
         """Insert what is missing, in a transaction that is left open; return how many rows."""

@@ -9,13 +9,16 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TypeAlias
+from uuid import UUID
 
 import asyncpg
 import structlog
 
 from ingest.errors import StartupError
+from ingest.store import identity
 from ingest.store.copier import CopyConnection
 from ingest.store.failures import Outage, RowRefused, Unavailable, while_connecting, while_sending
+from ingest.store.identity import AnotherDatabase
 
 log = structlog.get_logger(__name__)
 
@@ -44,6 +47,10 @@ class Postgres:
         self._pooler_reported = False
         self.is_pooled = False
         """Whether the last connection was a pooler's, so that no session keeps anything."""
+        self.database_id: UUID | None = None
+        """The one database that is meant, wherever the URL leads; None while that is not known.
+
+        Once it is known every connection to another one is refused."""
 
     @property
     def begin(self) -> str:
@@ -65,6 +72,8 @@ class Postgres:
         try:
             async with asyncio.timeout(self._connect_timeout_s):
                 return await self._open(timeout_s)
+        except AnotherDatabase:
+            raise
         except asyncpg.exceptions.ClientConfigurationError as error:
             raise _misconfigured(f"database.url can't be used: {error}") from None
         except Exception as error:
@@ -78,6 +87,8 @@ class Postgres:
         try:
             await self._look_for_pooler(connection)
             await self._check_durability(connection)
+            if self.database_id is not None:
+                await self.identify(connection)
         except BaseException:
             connection.terminate()
             raise
@@ -126,6 +137,20 @@ class Postgres:
         finally:
             await close(connection, self._connect_timeout_s)
 
+    async def identify(self, connection: Connection) -> UUID | None:
+        """Return the id of the database that a connection leads to now, None if it has none.
+
+        Raises AnotherDatabase if it is not the one that is meant.
+        """
+        found = await identity.read(connection)
+        self.require(found)
+        return found
+
+    def require(self, found: UUID | None) -> None:
+        """Raise AnotherDatabase for the id of a database that is not the one that is meant."""
+        if self.database_id not in (None, found):
+            raise AnotherDatabase(found, self.database_id)
+
     async def wait_until_up(self, timeout_s: float) -> None:
         """Wait until a connection can be made; raise StartupError with the last reason."""
         end_s = asyncio.get_running_loop().time() + timeout_s
@@ -135,7 +160,7 @@ class Postgres:
                 connection = await self.connect()
             except Unavailable as failure:
                 if failure.is_lasting:
-                    raise StartupError(failure.reason) from None
+                    raise StartupError(str(failure)) from None
                 if asyncio.get_running_loop().time() >= end_s:
                     raise StartupError(
                         f"Postgres can't be reached ({failure.reason}: {failure.__cause__}); "

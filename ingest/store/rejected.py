@@ -13,6 +13,7 @@ from uuid import UUID
 
 import asyncpg
 
+from ingest.store import merge
 from ingest.store.failures import (
     DROPPED,
     NO_DATA,
@@ -65,7 +66,8 @@ class RetryResult(Enum):
 
     STORED = "stored"
     ALREADY_STORED = "already stored"
-    """`events` has its id: it is left as it is, and the rejected one is gone."""
+    """`events` has its id, or the event that its key stands for: that one is left as it is, and the
+    rejected one is gone."""
     REFUSED = "refused again"
     NOT_FOUND = "not found"
 
@@ -186,7 +188,7 @@ async def retry(
 
 async def _retry_one(connection: Connection, table: Table, app_id: int, event_id: UUID) -> Retried:
     try:
-        async with connection.transaction():
+        async with connection.transaction(isolation="read_committed"):
             return Retried(event_id, await _move(connection, table, (app_id, event_id)))
     except RowRefused as refused:
         sqlstate, message = refused.sqlstate, refused.message
@@ -223,15 +225,16 @@ async def _move(connection: Connection, table: Table, key: tuple[int, UUID]) -> 
 
 
 async def _store(connection: Connection, table: Table, key: tuple[int, UUID]) -> RetryResult:
+    """Store an event as the merge does: that knows what was stored under its id, and its key."""
+    await connection.execute(merge.stage(table))
     values = ", ".join(f'"{column.name}"::{column.sql_type}' for column in table.columns)
-    done = await connection.execute(
-        f"INSERT INTO events ({table.column_list}) SELECT {values} FROM rejected_events"  # noqa: S608
-        " WHERE app_id = $1 AND id = $2 ON CONFLICT (app_id, id) DO NOTHING",
+    await connection.execute(
+        f"INSERT INTO {merge.STAGING} ({table.column_list}) SELECT {values}"  # noqa: S608
+        " FROM rejected_events WHERE app_id = $1 AND id = $2",
         *key,
     )
-    if done == "INSERT 0 1":
+    if await connection.execute(merge.reserve_and_insert(table)) == "INSERT 0 1":
         return RetryResult.STORED
-    is_there = "SELECT EXISTS (SELECT FROM events WHERE app_id = $1 AND id = $2)"
-    if not await connection.fetchval(is_there, *key):
+    if await connection.fetchval(merge.COUNT_MISSING):
         raise RowRefused(None, NO_DATA, DROPPED)
     return RetryResult.ALREADY_STORED

@@ -3,7 +3,8 @@
 For rows among which some are refused. All come in one COPY, into a temporary table; a loop in
 Postgres inserts each in a subtransaction of its own, so one that fails costs only itself. 16 µs a
 row and 5 ms for all of it, whoever is refused. Rows keep the order of their keys, as in a merge,
-and everything is one transaction.
+and everything is one transaction. What a row's Idempotency-Key stands for is found out in the same
+subtransaction, so a refused row does not take its key.
 """
 
 from typing import Final, NamedTuple
@@ -12,7 +13,8 @@ import asyncpg
 
 from ingest.store.copier import Copier, Fields, query
 from ingest.store.failures import DROPPED, NO_DATA, RowRefused, of_row
-from ingest.store.merge import RESERVE, STAGING, Earlier
+from ingest.store.idempotency import reserve
+from ingest.store.merge import STAGING, Earlier, stage
 from ingest.store.table import Table
 
 _MESSAGE_CHARS_MAX: Final = 1_000
@@ -29,14 +31,16 @@ DECLARE
     staged record; done int;
     state text; message text; detail text; on_table text; on_column text; broken text;
 BEGIN
-    FOR staged IN SELECT * FROM {STAGING} ORDER BY {{key}}, created_at LOOP
+    FOR staged IN SELECT * FROM {STAGING} ORDER BY {{order}}, created_at LOOP
         BEGIN
+            {{reserve}}
             INSERT INTO {{table}} ({{columns}}) VALUES ({{values}})
                 ON CONFLICT ({{key}}) DO NOTHING;
             GET DIAGNOSTICS done = ROW_COUNT;
             IF done > 0 THEN CONTINUE; END IF;
-            state := '{NO_DATA}'; message := '{DROPPED}'; detail := NULL;
-            on_table := NULL; on_column := NULL; broken := NULL;
+            IF NOT EXISTS (SELECT FROM {{table}} WHERE {{is_it}}) THEN
+                RAISE EXCEPTION '{DROPPED}' USING ERRCODE = '{NO_DATA}';
+            END IF;
         EXCEPTION WHEN OTHERS OR assert_failure THEN
             GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, message = MESSAGE_TEXT,
                 detail = PG_EXCEPTION_DETAIL, on_table = TABLE_NAME, on_column = COLUMN_NAME,
@@ -48,6 +52,20 @@ BEGIN
             left(detail, {_MESSAGE_CHARS_MAX}), on_table, on_column, broken);
     END LOOP;
 END $sift$
+"""  # noqa: S608 - names of ours
+
+# Keys before ids, as a merge takes them; of one key the first try first.
+_BY_KEY: Final = (
+    "idempotency_key IS NULL, app_id, idempotency_key,"
+    " CASE WHEN idempotency_key IS NULL THEN id END"
+)
+# Within the row's subtransaction: a row that is refused does not take its key.
+_IT: Final = "nonito_at = staged.nonito_at"
+_RESERVE: Final = f"""
+            IF staged.idempotency_key IS NOT NULL THEN
+                {reserve(STAGING, _IT)}
+                SELECT id INTO staged.id FROM {STAGING} WHERE {_IT};
+            END IF;
 """  # noqa: S608 - names of ours
 
 
@@ -65,26 +83,17 @@ class Sift:
     """The statements of one table, and how they follow each other."""
 
     def __init__(self, begin: str, table: Table) -> None:
-        named, name = table.column_list, table.name
         self._copy = query(
-            f"{begin}; SET CONSTRAINTS ALL IMMEDIATE;"  # noqa: S608
-            f" CREATE TEMP TABLE {STAGING} ON COMMIT DROP AS"
-            f" SELECT {named} FROM {name} WITH NO DATA;"
+            f"{begin}; SET CONSTRAINTS ALL IMMEDIATE;"
+            f" {stage(table)};"
             f" ALTER TABLE {STAGING} ADD nonito_at int"
             " GENERATED ALWAYS AS IDENTITY (MINVALUE 0 START 0);"
             f" CREATE TEMP TABLE {_FINDINGS} (at int, sqlstate text, message text, detail text,"
             " on_table text, on_column text, broken text) ON COMMIT DROP;"
-            f" COPY {STAGING} ({named}) FROM STDIN (FORMAT binary)"
+            f" COPY {STAGING} ({table.column_list}) FROM STDIN (FORMAT binary)"
         )
-        loop = _LOOP.format(
-            table=name,
-            columns=", ".join(f'"{column.name}"' for column in table.columns),
-            values=", ".join(f'staged."{column.name}"' for column in table.columns),
-            key=", ".join(table.primary_key),
-            is_it=" AND ".join(f"{name}.{each} = staged.{each}" for each in table.primary_key),
-        )
-        self._sift = query(loop)
-        self._reserve_and_sift = query(RESERVE + loop)
+        self._sift = query(_loop(table, ", ".join(table.primary_key), ""))
+        self._reserve_and_sift = query(_loop(table, _BY_KEY, _RESERVE))
         self._findings = query(f"SELECT * FROM {_FINDINGS}")  # noqa: S608
 
     async def run(self, copier: Copier, document: bytes, *, has_keys: bool) -> Sifted:
@@ -99,6 +108,19 @@ class Sift:
             else:
                 sifted.refused[index] = of_row(_read(error))
         return sifted
+
+
+def _loop(table: Table, order: str, reservation: str) -> str:
+    key = table.primary_key
+    return _LOOP.format(
+        table=table.name,
+        columns=", ".join(f'"{column.name}"' for column in table.columns),
+        values=", ".join(f'staged."{column.name}"' for column in table.columns),
+        key=", ".join(key),
+        is_it=" AND ".join(f"{table.name}.{each} = staged.{each}" for each in key),
+        order=order,
+        reserve=reservation,
+    )
 
 
 def _read(fields: Fields) -> asyncpg.PostgresError:

@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 
 from ingest.delivery.outcome import Ack, Duplicate
 from ingest.errors import Code, Refusal
+from ingest.events import copy_format
 from ingest.spool import Spool
 from ingest.store.failures import Outage, Unavailable
 from ingest.store.postgres import Postgres
@@ -119,6 +120,30 @@ async def test_key_in_the_spool_stands_for_another_event_the_next_day(
     assert (spool.events, lane.balance) == (1 if is_retry else 2, 0)
 
 
+async def test_key_in_the_spool_is_known_on_each_day_of_an_outage(
+    postgres: Postgres, spool: Spool, database_url: str
+) -> None:
+    """Not only on the first, or each retry would be spooled as well; and Postgres says the same."""
+    lane = DedupSurroundings(postgres, spool)
+    key, now = b"e" * 16, datetime.now(UTC)
+    lose(lane)
+    async with lane.running():
+        for day in (3, 2, 1):
+            first = lane.put(
+                key=key, name=b"day %d" % day, created_at=now - timedelta(hours=25 * day)
+            )
+            assert await outcome_of(first) is Ack.SPOOLED
+        for day in (1, 2, 3, 2):
+            moment = now - timedelta(hours=25 * day - 1)
+            outcome = await outcome_of(lane.put(key=key, created_at=moment))
+            assert row_of(outcome)["event_name"] == f"day {day}"
+    assert (spool.events, lane.balance) == (3, 0)
+    rows = [row for batch in await spool.oldest(10) for row in batch.rows]
+    await lane.link.merge(copy_format.document(rows), len(rows), has_keys=True)
+    await lane.link.close()
+    assert await count(database_url) == 3
+
+
 async def test_spool_that_cannot_be_searched_holds_nobody_up(
     postgres: Postgres, spool: Spool, database_url: str
 ) -> None:
@@ -143,7 +168,7 @@ class SlowSpool(Spool):
     going_on: asyncio.Event
     has_begun: asyncio.Event
 
-    async def find(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+    async def find(self, keys: Sequence[bytes]) -> dict[bytes, list[bytes]]:
         """Say so, wait, and search."""
         self.has_begun.set()
         await self.going_on.wait()

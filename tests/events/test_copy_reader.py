@@ -167,11 +167,14 @@ def test_identity_is_the_app_and_the_id(row: bytes, app_id: int, event_id: bytes
 @pytest.mark.parametrize("created_us", [CREATED_US, 16, (191_238 << 32) + 16, -1])
 @pytest.mark.parametrize("timestamp_us", [None, CREATED_US, 16, -1])
 @pytest.mark.parametrize("key", [None, KEY.bytes, bytes(16), b"\xff" * 16])
-def test_key_is_found_exactly(created_us: int, timestamp_us: int | None, key: bytes | None) -> None:
+def test_key_and_receipt_are_found_exactly(
+    created_us: int, timestamp_us: int | None, key: bytes | None
+) -> None:
     """Also where a time looks like the length of a key, or a key ends like a NULL."""
     row = make_row(timestamp_us, key, created_us)
     assert copy_reader.idempotency_key(row) == key
     assert copy_reader.has_idempotency_key(row) == (key is not None)
+    assert copy_reader.created_us(row) == created_us
 
 
 @patient

@@ -77,16 +77,16 @@ def scattered(row: bytes) -> bytes:
     return row[:-16] + os.urandom(16)
 
 
-async def append_with_keys(spool: Spool, *batches: list[bytes]) -> dict[bytes, bytes]:
+async def append_with_keys(spool: Spool, *batches: list[bytes]) -> dict[bytes, list[bytes]]:
     """Append batches with their keys; return what `find` has to find."""
     for batch in batches:
         await spool.append(batch, keys_of(batch))
     return rows_by_key(*batches)
 
 
-def rows_by_key(*batches: Iterable[bytes]) -> dict[bytes, bytes]:
-    """Return the rows of batches by their keys."""
-    return {key: row for batch in batches for key, row in zip(keys_of(batch), batch, strict=True)}
+def rows_by_key(*batches: Iterable[bytes]) -> dict[bytes, list[bytes]]:
+    """Return the rows of batches by their keys, each of them one event's."""
+    return {key: [row] for batch in batches for key, row in zip(keys_of(batch), batch, strict=True)}
 
 
 def number_of(batch: SpooledBatch) -> int:

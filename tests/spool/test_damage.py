@@ -166,7 +166,7 @@ async def test_deleted_file_is_not_appended_to(tmp_path: Path) -> None:
             (tmp_path / name).unlink()
         await spool.append(make_batch(2))
         assert len(databases(tmp_path)) == 1
-        assert await drain(spool) == [1, 2]
+        assert sorted(await drain(spool)) == [1, 2]
 
 
 def damage(path: Path, numbers: random.Random) -> None:

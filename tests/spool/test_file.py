@@ -19,7 +19,7 @@ from tests.spool.spooling import make_batch, names_in, number_of, written_at
 @pytest.fixture
 def file(tmp_path: Path) -> Iterator[SpoolFile]:
     """A new file."""
-    made = SpoolFile.create(STORAGE, tmp_path)
+    made = SpoolFile.create(STORAGE, tmp_path, None)
     yield made
     with suppress(OSError):
         made.release()
@@ -60,7 +60,7 @@ def test_directory_is_synced_behind_the_schema_of_a_new_file(
     monkeypatch.setattr(os, "fsync", spy)
     directory = tmp_path / "a" / "b"
     make_directory(directory)
-    SpoolFile.create(STORAGE, directory).release()
+    SpoolFile.create(STORAGE, directory, None).release()
     assert synced == [
         (tmp_path, {"a"}),
         (tmp_path / "a", {"b"}),
@@ -184,7 +184,7 @@ def test_lock_on_an_unlinked_file_is_none(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_file_is_left_by_a_process_that_ended_while_it_made_it(tmp_path: Path) -> None:
     """Empty, or without tables: nothing is in it, nothing is lost."""
-    empty, headless = (tmp_path / STORAGE.new_name() for _ in range(2))
+    empty, headless = (tmp_path / STORAGE.new_name(None) for _ in range(2))
     empty.touch()
     connection = sqlite3.connect(headless)
     connection.execute("PRAGMA journal_mode = WAL")

@@ -22,6 +22,7 @@ from ingest.spool.sqlite import batches as spool_batches
 from ingest.spool.sqlite import index as spool_index
 from tests.spool.spooling import (
     MIB,
+    MOMENT,
     append_with_keys,
     databases,
     drain,
@@ -127,6 +128,26 @@ async def test_first_row_of_a_key_within_a_batch_is_found(tmp_path: Path) -> Non
         assert await spool.find(keys_of([first])) == rows_by_key([first])
         (batch,) = await spool.oldest(10)
         assert batch.rows == [first, second]
+
+
+def day_later(row: bytes, days: int) -> bytes:
+    """Return a row of a client's key as it would be if it was received so many days later."""
+    start = row.rindex(MOMENT.micros.to_bytes(8, "big"))
+    micros = MOMENT.micros + days * 86_400_000_000
+    return row[:start] + micros.to_bytes(8, "big") + row[start + 8 :]
+
+
+async def test_event_of_a_key_is_found_for_each_day(tmp_path: Path) -> None:
+    """The first row of each, in any of several files; a retry within a day is none."""
+    (first,) = with_keys(make_batch(1, 1))
+    second, third = day_later(first, 1), day_later(first, 2)
+    retries = [row.replace(b'{"a": 1}', b'{"a": 2}') for row in (first, second, third)]
+    for batch in ([first, retries[0]], [second], [retries[1], third], [retries[2]]):
+        async with open_spool(tmp_path) as spool:
+            await append_with_keys(spool, batch)
+    async with open_spool(tmp_path) as spool:
+        assert find_files(spool) == 4
+        assert await spool.find(keys_of([first])) == {keys_of([first])[0]: [first, second, third]}
 
 
 async def test_keys_survive_a_restart(tmp_path: Path) -> None:
@@ -257,5 +278,5 @@ async def test_what_is_found_is_a_row_as_the_writer_made_it(tmp_path: Path) -> N
     (row,) = with_keys(make_batch(1, 1))
     async with open_spool(tmp_path) as spool:
         found = await append_with_keys(spool, [row])
-        (again,) = (await spool.find(list(found))).values()
+        ((again,),) = (await spool.find(list(found))).values()
     assert copy_reader.decode(again) == copy_reader.decode(row)

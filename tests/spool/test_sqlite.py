@@ -19,7 +19,7 @@ from tests.spool.spooling import make_batch
 @pytest.fixture
 def file(tmp_path: Path) -> Iterator[SqliteFile]:
     """A new database."""
-    with closing(SqliteStorage().create(tmp_path / STORAGE.new_name())) as made:
+    with closing(SqliteStorage().create(tmp_path / STORAGE.new_name(None))) as made:
         yield made
 
 
@@ -79,7 +79,7 @@ def test_quarantined_batch_is_told_apart(file: SqliteFile) -> None:
 
 def test_file_that_was_never_completely_made_is_empty(tmp_path: Path) -> None:
     """To its owner and to a reader."""
-    path = tmp_path / STORAGE.new_name()
+    path = tmp_path / STORAGE.new_name(None)
     path.touch()
     for opened in (STORAGE.reader(path), STORAGE.open(path)):
         with closing(opened):
@@ -110,7 +110,7 @@ def test_failure_is_told_by_its_code(
 
 def test_names_are_told_apart() -> None:
     """A file, what stands beside it, and what is nobody's."""
-    name = STORAGE.new_name()
+    name = STORAGE.new_name(None)
     beside = (name, f"{name}-wal", f"{name}-shm", f"{name}-journal")
     assert {STORAGE.file_of(each) for each in beside} == {name}
     others = ("notes.txt", f"{name}{DAMAGED_SUFFIX}", f"{name}-wal{DAMAGED_SUFFIX}", "events.db")

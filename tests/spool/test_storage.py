@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from ingest.spool import Spool, report
 from ingest.spool.failures import StorageDamaged, StorageFailed
@@ -30,6 +31,7 @@ class PlainFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.is_open = self.is_cut_off = self.is_overdue = self.has_dedup_keys = False
+        self.is_in_place = True
 
     @property
     def disk_bytes(self) -> int:
@@ -126,9 +128,14 @@ class PlainStorage:
 
     empty_bytes = 1_000
 
-    def new_name(self) -> str:
+    def new_name(self, database_id: UUID | None) -> str:
         """Sort by time."""
-        return f"{time.time_ns()}-{secrets.token_hex(4)}.plain"
+        return f"{time.time_ns()}-{secrets.token_hex(4)}-{database_id}.plain"
+
+    def database_of(self, name: str) -> UUID | None:
+        """Read the end of it."""
+        found = name.removesuffix(".plain").split("-", 2)[2]
+        return None if found == "None" else UUID(found)
 
     def file_of(self, name: str) -> str | None:
         """Know no other file."""

@@ -2,11 +2,12 @@
 
 import stat
 from pathlib import Path
+from uuid import uuid4
 
 import msgspec
 import pytest
 
-from ingest.store.api_key_snapshot import NAME, ApiKeySnapshot, KnownKey
+from ingest.store.api_key_snapshot import NAME, ApiKeySnapshot, KnownKey, KnownKeys
 from ingest.store.apps import App
 
 KEYS = [
@@ -18,26 +19,29 @@ KEYS = [
 def test_keys_come_back_as_they_were(tmp_path: Path) -> None:
     """Also from a directory that was not there, and only the last ones."""
     snapshot = ApiKeySnapshot(tmp_path / "spool")
-    snapshot.write(KEYS[:1])
-    snapshot.write(KEYS)
-    assert ApiKeySnapshot(tmp_path / "spool").read() == KEYS
+    first, last = KnownKeys(uuid4(), KEYS[:1]), KnownKeys(uuid4(), KEYS)
+    snapshot.keep(first)
+    snapshot.keep(last)
+    assert ApiKeySnapshot(tmp_path / "spool").read() == last
     assert [each.name for each in (tmp_path / "spool").iterdir()] == [NAME]
 
 
-def test_keys_that_the_version_before_kept_are_known(tmp_path: Path) -> None:
-    """An upgrade in the middle of an outage locks nobody out."""
+def test_keys_that_the_versions_before_kept_are_known(tmp_path: Path) -> None:
+    """An upgrade in the middle of an outage locks nobody out. It is not said whose they are."""
+    (tmp_path / NAME).write_bytes(msgspec.json.encode(KEYS))
+    assert ApiKeySnapshot(tmp_path).read() == KnownKeys(None, KEYS)
     before = [
         {"secret_sha256": key.secret_sha256, "app_id": key.app.id, "expires_s": key.expires_s}
         for key in KEYS
     ]
     (tmp_path / NAME).write_bytes(msgspec.json.encode(before))
-    known = ApiKeySnapshot(tmp_path).read()
-    assert known == [KnownKey(key.secret_sha256, App(key.app.id), key.expires_s) for key in KEYS]
+    keys = [KnownKey(key.secret_sha256, App(key.app.id), key.expires_s) for key in KEYS]
+    assert ApiKeySnapshot(tmp_path).read() == KnownKeys(None, keys)
 
 
 def test_only_the_owner_may_read_them(tmp_path: Path) -> None:
     """They are digests, but whose keys they are is nobody's business."""
-    ApiKeySnapshot(tmp_path).write(KEYS)
+    ApiKeySnapshot(tmp_path).keep(KnownKeys(uuid4(), KEYS))
     assert stat.S_IMODE((tmp_path / NAME).stat().st_mode) == 0o600
 
 
@@ -52,6 +56,6 @@ def test_no_file_and_a_directory_that_takes_none_are_no_failure(tmp_path: Path) 
     """Postgres has the keys, too."""
     (tmp_path / "file").write_bytes(b"")
     snapshot = ApiKeySnapshot(tmp_path / "file")
-    snapshot.write(KEYS)
+    snapshot.keep(KnownKeys(uuid4(), KEYS))
     assert snapshot.read() is None
     assert ApiKeySnapshot(tmp_path / "missing").read() is None

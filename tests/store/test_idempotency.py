@@ -3,20 +3,23 @@
 import asyncio
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from structlog.testing import capture_logs
 
-from ingest.store import idempotency, migrations
+from ingest.delivery.events_table import EVENTS
+from ingest.store import idempotency, migrations, rejected
 from ingest.store.idempotency import KEPT
-from tests.store.events import until, until_true
+from tests.store.events import changed, make_link, make_rejected, until, until_true
+from tests.store.merging import NOON, make, run, stored
 from tests.store.strays import holding
 from tests.support.postgres import fetch, make_postgres
 
 KNOWN = migrations.known()
 KEYS = """
-    INSERT INTO idempotency_keys (app_id, key, event_id, created_at)
-    SELECT $2, gen_random_uuid(), gen_random_uuid(), now() - $1::interval
+    INSERT INTO idempotency_keys (app_id, key, event_id, created_at, kept_since)
+    SELECT $2, gen_random_uuid(), gen_random_uuid(), now() - $1::interval, now() - $1::interval
     FROM generate_series(1, $3::int)
 """
 # Notes how many keys each transaction deletes.
@@ -96,16 +99,45 @@ async def test_key_that_is_being_renewed_is_left(own_url: str) -> None:
     assert await keys_of_apps(own_url) == {1: 1}
 
 
+async def test_key_that_was_written_late_is_kept_for_a_day_from_then_on(own_url: str) -> None:
+    """Its event waited in one spool for days, a retry still waits in another."""
+    postgres = make_postgres(own_url)
+    link, key = make_link(postgres), uuid4()
+    await run(link, make("first", key=key))
+    assert await idempotency.forget_old(postgres) == 0
+    await run(link, make("retry", key=key, created_at=NOON + timedelta(minutes=1)))
+    await link.close()
+    assert list((await stored(own_url)).values()) == ["first"]
+    await fetch(own_url, "UPDATE idempotency_keys SET kept_since = kept_since - $1::interval", OLD)
+    assert await idempotency.forget_old(postgres) == 1
+
+
+async def test_key_of_a_rejected_event_is_kept(own_url: str) -> None:
+    """Until that is stored or dropped; not those of another app, nor other keys."""
+    postgres = make_postgres(own_url)
+    for app_id in (1, 1, 2):
+        await add(own_url, OLD, app_id)
+    ((key,), _) = await fetch(own_url, "SELECT key FROM idempotency_keys WHERE app_id = 1")
+    await fetch(own_url, "UPDATE idempotency_keys SET key = $1 WHERE app_id = 2", key)
+    event = changed(make_rejected(), idempotency_key=str(key))
+    async with postgres.session() as connection:
+        await rejected.add(connection, EVENTS, [event])
+        assert await idempotency.forget_old(postgres) == 2
+        assert await keys_of_apps(own_url) == {1: 1}
+        await rejected.drop(connection, [event.id])
+    assert await idempotency.forget_old(postgres) == 1
+
+
 async def test_old_keys_are_found_by_their_time(own_url: str) -> None:
     """Of a full table only what is deleted is read."""
     await add(own_url, YOUNG, 1, 20_000)
     await fetch(own_url, "ANALYZE idempotency_keys")
     plan = await fetch(
         own_url,
-        "EXPLAIN SELECT ctid FROM idempotency_keys WHERE created_at < now() - interval '1 day'"
-        " ORDER BY created_at LIMIT 5000",
+        "EXPLAIN SELECT ctid FROM idempotency_keys WHERE kept_since < now() - interval '1 day'"
+        " ORDER BY kept_since LIMIT 5000",
     )
-    assert any("idempotency_keys_created_at" in row[0] for row in plan)
+    assert any("idempotency_keys_kept_since" in row[0] for row in plan)
 
 
 async def test_outage_only_delays_the_watch(own_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,7 +42,7 @@ async def listening(url: str) -> None:
     await until_true(
         url,
         "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database()"
-        " AND state = 'idle' AND query LIKE 'SELECT secret_sha256%')",
+        " AND state = 'idle' AND query = 'SELECT id FROM nonito_database')",
     )
 
 

@@ -3,17 +3,19 @@
 import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
 from ingest.delivery.events_table import EVENTS
-from ingest.store import rejected
+from ingest.store import idempotency, rejected
 from ingest.store.failures import Unavailable
 from ingest.store.postgres import Postgres
 from ingest.store.rejected import MESSAGE_CHARS_MAX, Listed, Rejected, RetryResult
-from tests.store.events import changed
+from tests.store.events import changed, make_link
 from tests.store.events import make_rejected as make
+from tests.store.merging import NOON, clear, run, stored
+from tests.store.merging import make as sent
 from tests.support.postgres import fetch, make_postgres
 
 MOMENT = datetime(2026, 1, 10, 12, 0, 0, 123456, tzinfo=UTC)
@@ -23,8 +25,9 @@ HOSTILE = "\x1b[2J\x9b\u202e\r\n\ufeff\U0001f600'; DROP TABLE events; --"
 
 @pytest.fixture(autouse=True)
 async def _nothing_rejected(database_url: str) -> None:
-    """No rejected events are left by the test before."""
+    """No rejected events and no keys are left by the test before."""
     await fetch(database_url, "DELETE FROM rejected_events")
+    await clear(database_url)
 
 
 async def add(postgres: Postgres, *events: Rejected) -> None:
@@ -206,6 +209,90 @@ async def test_event_that_is_stored_already_is_left_as_it_is(
     assert await retry(postgres, [event.id]) == {event.id: RetryResult.ALREADY_STORED}
     assert [row["event_name"] for row in await fetch(database_url, "TABLE events")] == ["first"]
     assert await kept(postgres) == set()
+
+
+def with_key(key: UUID, *, name: str = "rejected", hours: int = 0) -> Rejected:
+    """Return a rejected event of a key, received so many hours after noon."""
+    received = (NOON + timedelta(hours=hours)).isoformat()
+    return changed(make(name=name, created_at=received), idempotency_key=str(key))
+
+
+async def names_of_stored(url: str) -> list[str]:
+    """Return the names of all events, in order."""
+    return sorted((await stored(url)).values())
+
+
+@pytest.mark.parametrize("hours", [-23, 0, 23])
+async def test_event_whose_key_was_sent_again_meanwhile_is_stored_already(
+    postgres: Postgres, database_url: str, hours: int
+) -> None:
+    """Its client was faster; the day counts from when each was received, not from the retry."""
+    link, key = make_link(postgres), uuid4()
+    await run(link, sent("client's", key=key, created_at=NOON + timedelta(hours=hours)))
+    await link.close()
+    event = with_key(key)
+    await add(postgres, event)
+    await idempotency.forget_old(postgres)
+    assert await retry(postgres, None) == {event.id: RetryResult.ALREADY_STORED}
+    assert await names_of_stored(database_url) == ["client's"]
+    assert await kept(postgres) == set()
+
+
+async def test_client_that_sends_again_what_was_rejected_and_stored_is_told_that(
+    postgres: Postgres, database_url: str
+) -> None:
+    """The key is the event's from then on."""
+    link, key = make_link(postgres), uuid4()
+    event = with_key(key)
+    await add(postgres, event)
+    assert await retry(postgres, None) == {event.id: RetryResult.STORED}
+    found = await run(link, sent("client's", key=key))
+    await link.close()
+    assert [each.stored["id"] for each in found.values()] == [str(event.id)]
+    assert await names_of_stored(database_url) == ["rejected"]
+
+
+async def test_two_rejected_events_of_one_key_are_one(
+    postgres: Postgres, database_url: str
+) -> None:
+    """Unless they are days apart, or another app's."""
+    key = uuid4()
+    events = [with_key(key, hours=hours) for hours in (0, 1, 30)]
+    await add(postgres, *events, changed(with_key(key, name="theirs"), app_id=2))
+    results = [result.value for result in (await retry(postgres, None)).values()]
+    assert sorted(results) == ["already stored", "stored", "stored", "stored"]
+    assert await names_of_stored(database_url) == ["rejected", "rejected", "theirs"]
+
+
+async def test_rejected_event_and_its_client_s_retry_at_once_are_one(
+    postgres: Postgres, database_url: str
+) -> None:
+    """Whoever is first: the other one waits for the key, and then knows."""
+    link, keys = make_link(postgres), sorted(uuid4() for _ in range(30))
+    events = [with_key(key) for key in keys]
+    await add(postgres, *events)
+
+    async def send_again() -> list[bool]:
+        return [bool(await run(link, sent("client's", key=key))) for key in keys[::-1]]
+
+    results, were_known = await asyncio.gather(retry(postgres, None), send_again())
+    await link.close()
+    assert len(await names_of_stored(database_url)) == len(keys)
+    were_first = [results[event.id] is RetryResult.STORED for event in events[::-1]]
+    assert were_first == were_known
+
+
+async def test_refused_event_does_not_take_its_key(postgres: Postgres, database_url: str) -> None:
+    """It is nobody's event yet: what its client sends again is stored, and then counts."""
+    link, key = make_link(postgres), uuid4()
+    event = changed(with_key(key), event_params="{")
+    await add(postgres, event)
+    assert await retry(postgres, None) == {event.id: RetryResult.REFUSED}
+    assert await run(link, sent("client's", key=key)) == {}
+    await link.close()
+    await fetch(database_url, "UPDATE rejected_events SET event_params = '{}'")
+    assert await retry(postgres, None) == {event.id: RetryResult.ALREADY_STORED}
+    assert await names_of_stored(database_url) == ["client's"]
 
 
 async def test_only_those_that_are_named_are_retried(postgres: Postgres) -> None:

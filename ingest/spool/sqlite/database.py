@@ -9,7 +9,7 @@ import errno
 import os
 import sqlite3
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from ingest.spool.disk import sync_directory
 from ingest.spool.sqlite import batches, index
@@ -27,6 +27,13 @@ _FILE_MODE: Final = 0o600
 # Nobody else writes to a file, but a reader that comes or goes may lock it for a moment.
 _BUSY_TIMEOUT_S: Final = 1.0
 _SYNCHRONOUS_FULL: Final = 2
+
+
+class Place(NamedTuple):
+    """A file, whatever name it has."""
+
+    device: int
+    inode: int
 
 
 def create(path: Path) -> sqlite3.Connection:
@@ -90,6 +97,15 @@ def is_cut_off(path: Path) -> bool:
 def beside(path: Path, suffix: str) -> Path:
     """Return the path of one of the files that stand beside a database."""
     return path.with_name(path.name + suffix)
+
+
+def place(path: Path) -> Place | None:
+    """Return which file has a name now; None if none has."""
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return Place(found.st_dev, found.st_ino)
 
 
 def size(path: Path) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from ingest.spool.sqlite import batches, database
-from ingest.spool.sqlite.database import PAGE_BYTES, WAL_BYTES_MAX
+from ingest.spool.sqlite.database import PAGE_BYTES, WAL, WAL_BYTES_MAX, beside
 from ingest.spool.sqlite.failures import RAISED, classified
 from ingest.spool.sqlite.index import DedupIndex
 from ingest.spool.storage import DedupKey, Entry, Place, PlacedKey, Status
@@ -32,6 +32,8 @@ class SqliteFile:
         self._is_writable = is_writable
         self._index = DedupIndex()
         self._pending_bytes = 0
+        self._places: list[database.Place | None] = []
+        """Where the database and its WAL lay when this connection had first written."""
 
     @property
     def path(self) -> Path:
@@ -42,6 +44,16 @@ class SqliteFile:
     def is_open(self) -> bool:
         """Whether there is a connection."""
         return self._connection is not None
+
+    @property
+    def is_in_place(self) -> bool:
+        """Whether the database and the WAL that are written to have their names still."""
+        with classified():
+            found = [database.place(path) for path in (self._path, beside(self._path, WAL))]
+        if None in found:
+            return False
+        self._places = self._places or found
+        return found == self._places
 
     @property
     def is_cut_off(self) -> bool:
@@ -154,6 +166,7 @@ class SqliteFile:
             with suppress(*RAISED):
                 connection.close()
         self._pending_bytes = 0
+        self._places = []
 
     @classified()
     def delete(self) -> None:

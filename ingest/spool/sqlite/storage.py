@@ -1,8 +1,9 @@
 """The storage of SQLite databases: how they are named, made and opened.
 
-A file is `events-v2-<Unix ms of its making>-<random>.db`, beside it SQLite's `-wal` and `-shm`.
-A name is never used twice. `events-v1-*` is what the version before left, with tuples of five
-fields and without keys; it would take ours for damaged, but passes them over.
+A file is `events-v2-<Unix ms of its making>-<random>-<id of its database>.db`, without an id while
+none is known, and beside it SQLite's `-wal` and `-shm`. A name is never used twice. `events-v1-*`
+is what the version before left, with tuples of five fields and without keys; it would take ours for
+damaged, but passes them over.
 """
 
 import re
@@ -11,14 +12,17 @@ import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
+from uuid import UUID
 
 from ingest.spool.sqlite import database
 from ingest.spool.sqlite.database import WAL
 from ingest.spool.sqlite.failures import RAISED, classified
 from ingest.spool.sqlite.file import SqliteFile
 
-_NAME: Final = re.compile(r"(events-v[12]-[0-9]{13}-[0-9a-f]{8}\.db)(-wal|-shm|-journal)?")
-"""A file and what stands beside it; the first group is the file."""
+_NAME: Final = re.compile(
+    r"(events-v[12]-[0-9]{13}-[0-9a-f]{8}(?:-([0-9a-f]{32}))?\.db)(?:-wal|-shm|-journal)?"
+)
+"""A file and what stands beside it; the first group is the file, the second its database."""
 
 
 class SqliteStorage:
@@ -26,9 +30,15 @@ class SqliteStorage:
 
     empty_bytes: Final = 160 * 1024
 
-    def new_name(self) -> str:
+    def new_name(self, database_id: UUID | None) -> str:
         """Return a name that no file had before."""
-        return f"events-v2-{time.time_ns() // 1_000_000:013d}-{secrets.token_hex(4)}.db"
+        owner = f"-{database_id.hex}" if database_id else ""
+        return f"events-v2-{time.time_ns() // 1_000_000:013d}-{secrets.token_hex(4)}{owner}.db"
+
+    def database_of(self, name: str) -> UUID | None:
+        """Return the database that a name ends with."""
+        match = _NAME.fullmatch(name)
+        return UUID(match[2]) if match and match[2] else None
 
     def file_of(self, name: str) -> str | None:
         """Return the name of the database; None for what is neither one nor beside one."""
