@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from bench.audit import spool_bugs
+from bench.audit import claim_bugs, row_bugs, spool_bugs
 from bench.audit.patch import Nobody, replace, with_new_ids
 from ingest.delivery import fallback, intake, outcome, queue, writer
 from ingest.delivery.committer import Commit, Committer, Part
@@ -41,6 +41,8 @@ class Bug(NamedTuple):
     """What has to happen for it to show; nothing if traffic alone does."""
     breaks: tuple[str, ...]
     """Invariants, of which one at least must fail."""
+    times: int = 6
+    """How many faults have to happen."""
 
 
 def ack_before_commit() -> None:
@@ -339,4 +341,18 @@ BUGS: Final[dict[str, Bug]] = {
     ),
     "damage-blocks": Bug(spool_bugs.damage_blocks, ("spool-damage",), ("spool-drains",)),
     "wal-trusted": Bug(spool_bugs.wal_trusted, ("spool-log-bit", "spool-log-cut"), ("loss-told",)),
+    "parcel-blocks": Bug(row_bugs.parcel_blocks, ("trigger-drops-long",), ("none-held-up",), 1),
+    "dropped-row-is-an-outage": Bug(
+        row_bugs.dropped_row_is_an_outage, ("trigger-drops-long",), ("none-held-up",), 1
+    ),
+    "keys-are-ignored": Bug(claim_bugs.keys_are_ignored, (), ("stored-once",)),
+    "retry-is-told-its-own": Bug(claim_bugs.retry_is_told_its_own, (), ("retries-told",)),
+    "unchecked-is-sure": Bug(claim_bugs.unchecked_is_sure, ("link-refused",), ("retries-told",)),
+    "rejected-retry-ignores-keys": Bug(
+        claim_bugs.rejected_retry_ignores_keys,
+        ("check-refuses", "trigger-raises"),
+        ("stored-once",),
+    ),
+    "early-ack-dropped": Bug(claim_bugs.early_ack_dropped, (), ("early-kept",)),
+    "apps-mixed": Bug(claim_bugs.apps_mixed, (), ("nothing-else",)),
 }

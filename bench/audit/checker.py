@@ -1,50 +1,31 @@
 """The checker: compares a history with what is stored, and says what it found.
 
-It is told nothing but the history, the rows and the ids that the server set aside, so that it can
-be tried on histories that are known to be wrong. What it counts, by the name of an invariant:
+It is told nothing but the history, the rows and what the server has set aside, so that it can be
+tried on histories that are known to be wrong. What it counts, by the name of an invariant:
 
 - An event acknowledged with 200 is in `events` exactly once, under its id, as it was sent and with
   the `created_at` that the answer told. With 202 the same, once the spool is empty.
+- Events of an app with the same id or key of the client's are one row, and whoever sends one again
+  is told that row.
+- An event that was acknowledged early is stored unless the server or its disk failed just then.
 - `rejected_events` excuses nothing but poison, which Postgres itself refuses and the audit knows
-  beforehand: acknowledged with 202 it is there and not in `events`. A good event there is lost if
-  it was acknowledged, and wrongly refused if its outcome was unknown.
+  beforehand: acknowledged with 202 it is there and not in `events`. A good event may have been
+  there while a fault allows it; in the end `nonito rejected retry` has brought it to `events`.
 - What was refused is not stored; what is unknown at most once; what was never sent not at all.
 """
 
-import json
-from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal
-from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from bench.audit.history import LOST, UNANSWERED, History, Record
-from bench.audit.workload import GOOD, POISON, TOKEN, TOKEN_FIELD
+from bench.audit.answer_checks import check_answers
+from bench.audit.claims import Claims, claim_of
+from bench.audit.excuses import SET_ASIDE, Excused, Excuses
+from bench.audit.findings import EventCounts, Findings
+from bench.audit.history import EARLY, TOLD, Aside, History, Record
+from bench.audit.rows import AsSent, StoredEvent, microseconds
+from bench.audit.workload import GOOD, GUARDED, POISON, TOKEN, app_of_token
 
-_SHOWN_MAX: Final = 5
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
-_GRACE_NS: Final = 1_500_000_000
-"""How long behind a fault its excuses hold: a batch may be on its way when it is lifted."""
-_CLIENT_ERRORS: Final = range(400, 500)
 _OK: Final = 200
-_load: Final = partial(json.loads, parse_float=Decimal)  # every digit counts
-
-Excuses = dict[str, frozenset[str]]
-"""Codes of refusal, and LOST, that clients may see during a fault, by its name."""
-
-
-class StoredEvent(NamedTuple):
-    """One stored event."""
-
-    id: str
-    name: str
-    params: str
-    """JSON as Postgres prints it."""
-    created_us: int
-    """Microseconds since 1970."""
 
 
 class Stored(NamedTuple):
@@ -52,40 +33,7 @@ class Stored(NamedTuple):
 
     rows: Iterable[StoredEvent]
     rejected: dict[str, str]
-    """What the server set aside in `rejected_events`: parameters as text, by id."""
-
-
-@dataclass
-class Findings:
-    """What is wrong, by invariant: how often, and the first few of each."""
-
-    counts: Counter[str] = field(default_factory=Counter)
-    shown: dict[str, list[str]] = field(default_factory=dict)
-
-    def add(self, invariant: str, text: str) -> None:
-        """Count one."""
-        self.counts[invariant] += 1
-        shown = self.shown.setdefault(invariant, [])
-        if len(shown) < _SHOWN_MAX:
-            shown.append(text)
-
-
-@dataclass
-class EventCounts:
-    """How many events there were of each kind, apart from what is wrong."""
-
-    acked_200: int = 0
-    acked_202: int = 0
-    refused: int = 0
-    unknown: int = 0
-    rows: int = 0
-    unknown_stored: int = 0
-    rejected: int = 0
-    lost: int = 0
-    doubled: int = 0
-    phantom: int = 0
-    damaged: int = 0
-    """Acknowledged, spoilt on the spool's disk by the audit itself, and not stored: no loss."""
+    """What is left in `rejected_events`: parameters as text, by id."""
 
 
 def check(
@@ -95,180 +43,173 @@ def check(
 
     Without `stored`, for the spool is not empty, only the answers are checked.
     """
-    table = _TableCheck(history, stored.rejected if stored else {})
+    checker = Checker(history, excuses)
     if stored is not None:
         for row in stored.rows:
-            table.take(row)
-        table.close()
-    _check_answers(history, table.findings, excuses)
-    _count(history, table.counts)
-    return table.findings, table.counts
+            checker.take(row)
+        checker.close(stored.rejected)
+    return checker.findings, checker.counts
 
 
-class _TableCheck:
-    """Lays every stored row beside the record of what was sent."""
+class Checker:
+    """Lays every stored row beside the record of what was sent, one after the other."""
 
-    def __init__(self, history: History, rejected: dict[str, str]) -> None:
+    def __init__(self, history: History, excuses: Excuses) -> None:
         self.findings = Findings()
-        self.counts = EventCounts(rejected=len(rejected))
-        self._records = history.records
-        self._rejected = rejected
-        self._damaged = history.damaged
-        self._tokens_by_id: dict[str, str] = {}
-        self._seen: Counter[str] = Counter()
-        for token, record in history.records.items():
-            if record.is_acked and record.id in self._tokens_by_id:
-                other = self._tokens_by_id[record.id]
-                self.findings.add("stored-once", f"{token} and {other} got the same id {record.id}")
-            elif record.is_acked:
-                self._tokens_by_id[record.id] = token
+        self.counts = EventCounts()
+        self._history = history
+        self._excused = Excused(history, excuses)
+        self._claims = Claims(history, self.findings, self.counts)
+        self._as_sent = AsSent()
+        self._rejected: dict[str, str] = {}
+        self._spoilt: set[str] = set()
+        check_answers(history, self.findings, self._excused)
+        for text in history.held:
+            self.findings.add("none-held-up", text)
+        self._take_aside()
+        _count(history, self.counts)
 
     def take(self, row: StoredEvent) -> None:
         """Check one stored row."""
         self.counts.rows += 1
-        params = _load(row.params)
-        token = params.get(TOKEN_FIELD)
-        record = self._records.get(token) if isinstance(token, str) else None
+        token, record = self._sent(row.params)
         if record is None:
             self._phantom(f"the row {row.id} was never sent: {row.params[:100]}")
             return
-        self._seen[token] += 1
-        if self._seen[token] > 1:
-            self._double(f"{token} is stored {self._seen[token]} times, also as {row.id}")
-        if record.is_acked and row.id != record.id:
-            self._phantom(f"{token} was acknowledged as {record.id} and stored as {row.id}")
-        elif record.status and not record.is_acked:
+        record.rows += 1
+        if record.rows > 1:
+            self.counts.doubled += 1
+            text = f"{token} is stored {record.rows} times, also as {row.id}"
+            self.findings.add("stored-once", text)
+        if row.app != app_of_token(token):
+            self._phantom(f"{token} is stored for app {row.app}")
+        if all(each.is_refused for each in record.attempts):
             shown = f"{record.status} {record.code}"
             self.findings.add("refused-absent", f"{token} got {shown} and is stored")
-        elif self._tokens_by_id.get(row.id, token) != token:
-            self._phantom(f"{token} is stored under the id of {self._tokens_by_id[row.id]}")
-        self._compare(token, record, row, params)
+        self._compare(token, record, row)
 
-    def _compare(
-        self, token: str, record: Record, row: StoredEvent, params: dict[str, Any]
-    ) -> None:
-        if record.expected not in {GOOD, POISON}:
+    def close(self, rejected: dict[str, str]) -> None:
+        """Check what has no row, and what is still set aside."""
+        self._rejected = rejected
+        self.counts.rejected = len(rejected)
+        for event_id, params in rejected.items():
+            token, record = self._sent(params)
+            if record is None:
+                self._phantom(f"{event_id} was set aside and never sent: {params[:100]}")
+            elif record.expected in {GOOD, GUARDED}:
+                text = f"{token} is set aside as {event_id}, though nothing is against it"
+                self.findings.add("good-never-refused", text)
+        missing: set[tuple[int, str]] = set()
+        for label, record in self._history.records.items():
+            self.counts.unknown_stored += not record.status and bool(record.rows)
+            if record.is_acked:
+                self._check_acked(label, record, missing)
+
+    def judge_loss(self, told: int) -> None:
+        """Check that the server said of as many events as are lost that they are."""
+        if self.counts.damaged > told:
+            text = f"{self.counts.damaged} events are lost, {told} were told of"
+            self.findings.add("loss-told", text)
+
+    def _check_acked(self, label: str, record: Record, missing: set[tuple[int, str]]) -> None:
+        if not record.claim:
+            if not record.rows:
+                self._miss(label, record)
+            return
+        claim = claim_of(label, record)
+        if self._claims.is_stored(claim):
+            self._claims.compare(label, record)
+        elif claim not in missing and self._miss(label, record):
+            missing.add(claim)  # said once
+
+    def _miss(self, label: str, record: Record) -> bool:
+        """Note that an acknowledged event is not stored; return whether that is a loss."""
+        token = label.partition(".")[0]
+        is_poison = record.expected == POISON and record.status != _OK
+        if is_poison and record.id in self._rejected:
+            return False
+        if token in self._history.damaged:
+            self._spoilt.add(token)
+            self.counts.damaged = len(self._spoilt)
+        elif record.is_early and self._may_be_lost(record):
+            self.counts.early_lost += 1
+        elif record.is_early:
+            self.findings.add("early-kept", f"{label}, acknowledged early, is lost without a crash")
+            return True
+        else:
+            self.counts.lost += 1
+            where = " (it is in rejected_events)" if record.id in self._rejected else ""
+            shown = f"{record.status} as {record.id or 'sent before'}"
+            text = f"{label}, acknowledged with {shown}, is lost{where}"
+            self.findings.add("stored-once", text)
+            return True
+        return False
+
+    def _may_be_lost(self, record: Record) -> bool:
+        """Whether an early acknowledgement may have come to nothing: by a crash, or a rule."""
+        is_refused = record.expected == GUARDED and self._excused(POISON, record.at_ns)
+        return is_refused or self._excused(EARLY, record.at_ns)
+
+    def _sent(self, params: str) -> tuple[str, Record | None]:
+        """Return whose parameters they are."""
+        match = TOKEN.search(params.encode())
+        token = match[1].decode() if match else ""
+        return token, self._history.records.get(token)
+
+    def _compare(self, token: str, record: Record, row: StoredEvent) -> None:
+        if record.expected not in {GOOD, GUARDED, POISON}:
             return  # its body may be no JSON; that it is stored at all is what is wrong
-        sent = _load(record.body)
-        if (row.name, params) != (sent["event_name"], sent["event_params"]):
+        if not self._as_sent(token, record, row):
             self.findings.add("as-sent", f"{token} is stored as {row.name} {row.params[:200]}")
-        if record.is_acked and microseconds(record.created_at) != row.created_us:
+        if record.claim:
+            self._claims.take(token, record, row)
+        elif record.is_acked and row.id != record.id:
+            self._phantom(f"{token} was acknowledged as {record.id} and stored as {row.id}")
+        elif record.is_acked and microseconds(record.created_at) != row.created_us:
             told = f"{record.created_at}, stored {row.created_us}"
             self.findings.add("as-sent", f"{token}: created_at told {told}")
 
-    def close(self) -> None:
-        """Check what has no row, and what was set aside."""
-        for event_id, params in self._rejected.items():
-            self._take_rejected(event_id, params)
-        for token, record in self._records.items():
-            is_stored = token in self._seen
-            if not record.status:
-                self.counts.unknown_stored += is_stored
-            elif record.is_acked and not is_stored and not self._is_set_aside(record):
-                if token in self._damaged:
-                    self.counts.damaged += 1
-                    continue
-                where = " (it is in rejected_events)" if record.id in self._rejected else ""
-                self.counts.lost += 1
-                self.findings.add(
-                    "stored-once",
-                    f"{token}, acknowledged with {record.status} as {record.id}, is lost{where}",
-                )
+    def _take_aside(self) -> None:
+        """Check what was set aside at any time."""
+        self.counts.retried = len(self._history.aside)
+        for aside in self._history.aside:
+            token, record = self._sent(aside.params)
+            if record is None:
+                self._phantom(f"{aside.id} was set aside and never sent: {aside.params[:100]}")
+                continue
+            if record.claim:
+                self._claims.except_(claim_of(token, record))
+            if not self._may_be_aside(record, aside):
+                text = f"{token} was set aside as {aside.id}"
+                self.findings.add("good-never-refused", text)
+        for token in self._history.damaged:
+            if (record := self._history.records.get(token)) and record.claim:
+                self._claims.except_(claim_of(token, record))
 
-    def _take_rejected(self, event_id: str, params: str) -> None:
-        match = TOKEN.search(params.encode())
-        token = match[1].decode() if match else ""
-        record = self._records.get(token)
-        if record is None:
-            self._phantom(f"{event_id} was set aside and never sent: {params[:100]}")
-        elif record.expected == GOOD:
-            self.findings.add("good-never-refused", f"{token} was set aside as {event_id}")
-
-    def _is_set_aside(self, record: Record) -> bool:
-        is_poison = record.expected == POISON and record.status != _OK
-        return is_poison and record.id in self._rejected
+    def _may_be_aside(self, record: Record, aside: Aside) -> bool:
+        match record.expected:
+            case "good":
+                return self._excused(SET_ASIDE, aside.at_ns)
+            case "guarded":
+                return self._excused(POISON, aside.at_ns)
+            case _:
+                return True
 
     def _phantom(self, text: str) -> None:
         self.counts.phantom += 1
         self.findings.add("nothing-else", text)
 
-    def _double(self, text: str) -> None:
-        self.counts.doubled += 1
-        self.findings.add("stored-once", text)
-
-
-def _check_answers(history: History, findings: Findings, excuses: Excuses) -> None:
-    for text in history.mixed:
-        findings.add("answers-belong", text)
-    for text in history.odd:
-        findings.add("answers-belong", text)
-    excused = _Excused(history, excuses)
-    for token, record in history.records.items():
-        _check_answer(token, record, findings, excused)
-
-
-def _check_answer(token: str, record: Record, findings: Findings, excused: "_Excused") -> None:
-    if record.is_acked:
-        _check_success(token, record, findings)
-    elif record.status in _CLIENT_ERRORS:
-        _check_refusal(token, record, findings)
-    else:
-        _check_failure(token, record, findings, excused)
-
-
-def _check_success(token: str, record: Record, findings: Findings) -> None:
-    if record.expected == GOOD or (record.expected == POISON and record.status != _OK):
-        return
-    findings.add("bad-refused", f"{token} ({record.expected}) got {record.status}")
-
-
-def _check_refusal(token: str, record: Record, findings: Findings) -> None:
-    shown = f"{token} ({record.expected}) got {record.status} {record.code}"
-    if record.expected == GOOD:
-        findings.add("good-never-refused", shown)
-    elif record.code != record.expected:
-        findings.add("bad-refused", shown)
-
-
-def _check_failure(token: str, record: Record, findings: Findings, excused: "_Excused") -> None:
-    """Check a 5xx, or the lack of an answer."""
-    if record.status or record.code.startswith("5"):
-        if not excused(record.code.rpartition(" ")[2], record.at_ns):
-            findings.add("no-5xx", f"{token} got {record.status or ''} {record.code}")
-    elif record.code == UNANSWERED or not record.is_settled:
-        findings.add("always-answered", f"{token} got no answer")
-    elif record.code == LOST and not excused(LOST, record.at_ns):
-        findings.add("always-answered", f"{token} lost its connection to a living server")
-
-
-class _Excused:
-    """Says whether a fault excuses what a client saw at a time."""
-
-    def __init__(self, history: History, excuses: Excuses) -> None:
-        self._spans: dict[str, list[tuple[int, int]]] = {}
-        for window in history.windows:
-            for code in excuses.get(window.fault, ()):
-                span = (window.begin_ns, window.end_ns + _GRACE_NS)
-                self._spans.setdefault(code, []).append(span)
-
-    def __call__(self, code: str, at_ns: int) -> bool:
-        return any(begin <= at_ns <= end for begin, end in self._spans.get(code, ()))
-
 
 def _count(history: History, counts: EventCounts) -> None:
     for record in history.records.values():
+        counts.again += record is not record.first
         if record.is_acked:
             counts.acked_200 += record.status == _OK
             counts.acked_202 += record.status != _OK
+            counts.acked_early += record.is_early
+            counts.told += record.code == TOLD
+            counts.unsure += record.is_unsure
         elif record.status:
             counts.refused += 1
         else:
             counts.unknown += 1
-
-
-def microseconds(text: str) -> int:
-    """Return an RFC 3339 time as microseconds since 1970; -1 when it is none."""
-    try:
-        return (datetime.fromisoformat(text) - _EPOCH) // _MICROSECOND
-    except (ValueError, TypeError):
-        return -1

@@ -2,23 +2,27 @@
 
 Some send one request at a time, some pipeline up to four; some leave before their answer; some mix
 bad events and poison among good ones; some send in chunks, which is aiohttp's lane; some send
-batches. When the server dies they connect again. An event is in the recorder's history before its
-first byte leaves.
+batches; some give their events ids, keys and times, send them again after a failure or a success,
+and use an id or a key for another event; some ask to be answered early. When the server dies they
+connect again. An event is in the recorder's history before its first byte leaves.
 """
 
 import asyncio
 import time
 from collections import deque
+from collections.abc import Sequence
 from contextlib import suppress
 from itertools import chain
 from random import Random
-from typing import Final, NamedTuple, cast
+from typing import Final, cast
 
-from bench.audit.answers import Request, file_answer
+from bench.audit.answers import Answer, file_answer
+from bench.audit.habits import habits
 from bench.audit.history import LOST, QUIT, UNANSWERED
+from bench.audit.memory import Memory
 from bench.audit.recorder import Recorder
 from bench.audit.sockets import reset_on_close
-from bench.audit.workload import SentEvent, Workload
+from bench.audit.workload import APPS, Request, SentEvent, Workload, app_of
 from bench.load.http import AnswerError, Heads, check_unfinished
 
 ANSWER_TIMEOUT_S: Final = 12.0
@@ -27,69 +31,49 @@ _CONNECT_TIMEOUT_S: Final = 5.0
 _RECONNECT_S: Final = 0.03
 _SWEEP_S: Final = 0.25
 _OVERLOADED: Final = 503
+_SERVER_ERRORS: Final = 500
 _RETRY_AFTER_S: Final = 1.0
-_SLOW_PAUSE_S: Final = 0.05
+_SLOW_PAUSE_S: Final = 0.2
 _QUIT_DELAY_S: Final = 0.004
+_JSON: Final = b"application/json"
 _RESETS: Final = 0.7
 """The share of those who leave that say so with an RST; the others look half-closed at first."""
-_PIPELINERS, _QUITTERS, _SPOILERS, _POISONERS = {1, 5}, {2, 7}, {3, 6}, {3, 5, 6}
-_CHUNKERS, _BATCHERS = {4}, {6, 7}
-_BATCH_EVENTS_MAX: Final = 40
-
-
-class Habits(NamedTuple):
-    """How one client behaves; shares of its requests."""
-
-    depth: int
-    quits: float
-    bad: float
-    poison: float
-    is_chunked: bool
-    events_max: int
-    """In a request; more than one makes it a batch."""
 
 
 class Traffic:
     """What all clients share: where to, what, and how fast."""
 
-    def __init__(self, port: int, key: str, workload: Workload, recorder: Recorder) -> None:
+    def __init__(
+        self, port: int, keys: Sequence[str], workload: Workload, recorder: Recorder
+    ) -> None:
         self.port = port
         self.workload = workload
         self.recorder = recorder
         self.heads = Heads()
+        self.memories = [Memory() for _ in range(APPS)]
         self.is_stopping = False
         self.is_ahead = False
         """Whether more is acknowledged than the faults so far are worth: then go slowly."""
-        common = f" HTTP/1.1\r\nHost: 127.0.0.1\r\nX-API-Key: {key}\r\nContent-Type: ".encode()
-        self._event = b"POST /event%bapplication/json\r\n" % common
-        self._array = b"POST /events%bapplication/json\r\n" % common
-        self._lines = b"POST /events%bapplication/x-ndjson\r\n" % common
+        self._hosts = [f"Host: 127.0.0.1\r\nX-API-Key: {key}\r\n".encode() for key in keys]
 
-    def encode(self, request: Request, *, is_chunked: bool) -> bytes:
-        """Return a request's bytes."""
-        head, body = self._event, request[0].body
-        if len(request) > 1:
-            is_array = len(request) % 2 and all(each.is_json for each in request)
-            bodies = [each.body for each in request]
-            head = self._array if is_array else self._lines
+    def encode(self, request: Request, app: int, *, is_chunked: bool) -> bytes:
+        """Return a request's bytes, with the API key of one of the apps."""
+        events = request.events
+        path, content, body = b"/event", _JSON, events[0].body
+        if len(events) > 1:
+            is_array = len(events) % 2 and all(each.is_json for each in events)
+            bodies = [each.body for each in events]
+            path, content = b"/events", _JSON if is_array else b"application/x-ndjson"
             body = b"[%b]" % b",".join(bodies) if is_array else b"\n".join(bodies)
+        head = b"POST %b HTTP/1.1\r\n%bContent-Type: %b\r\n" % (path, self._hosts[app], content)
+        if events[0].key:
+            head += b"Idempotency-Key: %b\r\n" % events[0].key.encode()
+        if request.is_async:
+            head += b"Prefer: respond-async\r\n"
         if is_chunked:
             chunked = b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n"
             return head + chunked % (len(body), body)
         return b"%bContent-Length: %d\r\n\r\n%b" % (head, len(body), body)
-
-
-def habits(number: int, random: Random) -> Habits:
-    """Return the habits of a client; every kind is among any eight of them."""
-    kind = number % 8
-    return Habits(
-        depth=random.choice((2, 3, 4)) if kind in _PIPELINERS else 1,
-        quits=random.uniform(0.1, 0.5) if kind in _QUITTERS else 0.0,
-        bad=random.uniform(0.05, 0.4) if kind in _SPOILERS else 0.0,
-        poison=random.uniform(0.001, 0.01) if kind in _POISONERS else 0.0,
-        is_chunked=kind in _CHUNKERS,
-        events_max=_BATCH_EVENTS_MAX if kind in _BATCHERS else 1,
-    )
 
 
 class Client(asyncio.Protocol):
@@ -100,6 +84,8 @@ class Client(asyncio.Protocol):
         self._number = number
         self._random = random
         self._habits = habits(number, random)
+        self._app = app_of(number)
+        self._memory = traffic.memories[self._app]
         self._sent = 0
         self._transport: asyncio.Transport | None = None
         self._waiting: deque[Request] = deque()
@@ -142,8 +128,10 @@ class Client(asyncio.Protocol):
         """End; what has no answer by now is unknown."""
         self._transport = None
         while self._waiting:
-            for event in self._waiting.popleft():
-                self._traffic.recorder.unknown(event.token, self._why_lost)
+            events = self._waiting.popleft().events
+            for event in events:
+                self._traffic.recorder.unknown(event.label, self._why_lost)
+            self._memory.retry(events)
         self._ended.set()
 
     def data_received(self, data: bytes) -> None:
@@ -188,7 +176,10 @@ class Client(asyncio.Protocol):
             return False
         self._waiting_since_s = time.monotonic()
         self._is_told_to_wait |= head.status == _OVERLOADED
-        file_answer(self._traffic.recorder, self._waiting.popleft(), head.status, body)
+        request = self._waiting.popleft()
+        file_answer(self._traffic.recorder, request, Answer(head.status, head_bytes, body))
+        if head.status >= _SERVER_ERRORS:
+            self._memory.retry(request.events)
         return bool(self._rest)
 
     def _fill(self) -> None:
@@ -201,11 +192,14 @@ class Client(asyncio.Protocol):
         if not self._waiting:
             self._waiting_since_s = time.monotonic()
         requests = [self._next_request() for _ in range(wanted)]
-        for event in chain(*requests):
+        for event in chain(*(request.events for request in requests)):
             self._traffic.recorder.sent(event)
+            self._memory.keep(event)
         self._waiting.extend(requests)
         encode, is_chunked = self._traffic.encode, self._habits.is_chunked
-        transport.write(b"".join(encode(each, is_chunked=is_chunked) for each in requests))
+        transport.write(
+            b"".join(encode(each, self._app, is_chunked=is_chunked) for each in requests)
+        )
         if self._random.random() < self._habits.quits:
             delay_s = self._random.uniform(0, _QUIT_DELAY_S)
             asyncio.get_running_loop().call_later(delay_s, self._leave, QUIT, transport)
@@ -213,16 +207,44 @@ class Client(asyncio.Protocol):
     def _next_request(self) -> Request:
         events_max = self._habits.events_max
         events = self._random.randint(2, events_max) if events_max > 1 else 1
-        return tuple(self._next_event() for _ in range(events))
+        is_async = self._random.random() < self._habits.early
+        return Request(tuple(self._next_event() for _ in range(events)), is_async)
 
     def _next_event(self) -> SentEvent:
+        random, habits = self._random, self._habits
+        workload, draw = self._traffic.workload, random.random()
+        if draw < habits.bad:
+            return workload.bad(self._number, self._next_number(), random)
+        if draw < habits.bad + habits.poison:
+            return workload.poison(self._number, self._next_number(), random)
+        if random.random() < habits.claims:
+            again = self._memory.again(random, takes_keys=self._takes_keys)
+            return again or self._new(self._next_claim())
+        return self._new("")
+
+    def _new(self, claim: str) -> SentEvent:
+        """Return a new good event, which may be of a claim that is used."""
+        random, habits = self._random, self._habits
+        is_guarded = random.random() < habits.guarded
+        make = self._traffic.workload.guarded if is_guarded else self._traffic.workload.good
+        is_remembered = random.random() < habits.timestamps
+        happened = self._traffic.workload.happened(random) if is_remembered else ""
+        return make(self._number, self._next_number(), random, claim, happened)
+
+    def _next_claim(self) -> str:
+        is_key = self._random.random() < self._habits.keys
+        used = self._memory.used(self._random, takes_keys=self._takes_keys)
+        workload = self._traffic.workload
+        return used or workload.claim(self._number, self._sent, self._random, is_key=is_key)
+
+    @property
+    def _takes_keys(self) -> bool:
+        """Whether its requests can have a header for their event: a batch's can't."""
+        return self._habits.events_max == 1
+
+    def _next_number(self) -> int:
         self._sent += 1
-        workload, draw = self._traffic.workload, self._random.random()
-        if draw < self._habits.bad:
-            return workload.bad(self._number, self._sent, self._random)
-        if draw < self._habits.bad + self._habits.poison:
-            return workload.poison(self._number, self._sent, self._random)
-        return workload.good(self._number, self._sent, self._random)
+        return self._sent
 
     def _leave(self, why: str, transport: asyncio.Transport | None = None) -> None:
         """End the connection (the one that was meant) without waiting for answers."""

@@ -5,15 +5,16 @@ from collections.abc import Iterator, Sequence
 from random import Random
 from typing import ClassVar, Final
 
-from bench.audit.history import LOST
+from bench.audit.history import EARLY, LOST
 from bench.audit.system import System
 
-SERVER_GONE: Final = frozenset({LOST})
-"""What clients may see when the server is killed: connections without an answer."""
+SERVER_GONE: Final = frozenset({LOST, EARLY})
+"""What clients may see when the server is killed: connections without an answer, and the end of
+what was acknowledged early."""
 STOPPING: Final = frozenset({LOST, "shutting_down"})
-OVERLOADED: Final = frozenset({"overloaded"})
+OVERLOADED: Final = frozenset({"overloaded", EARLY})
 """What may be answered while the spool is full."""
-DISK_FAILING: Final = frozenset({"database_error", "overloaded", "internal_error"})
+DISK_FAILING: Final = frozenset({"database_error", "overloaded", "internal_error", EARLY})
 """What may be answered while the spool's own disk is full or failing, with Postgres away."""
 
 

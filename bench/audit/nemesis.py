@@ -1,13 +1,20 @@
 """The nemesis: faults, one after another, while the clients go on."""
 
 import asyncio
+import subprocess
 import time
 from random import Random
 from typing import Final
 
 import asyncpg
 
-from bench.audit import link_faults, postgres_faults, server_faults, spool_faults
+from bench.audit import (
+    link_faults,
+    operator_faults,
+    postgres_faults,
+    server_faults,
+    spool_faults,
+)
 from bench.audit.clients import Traffic
 from bench.audit.faults import Fault, draw
 from bench.audit.plan import AuditPlan, AuditProgress, AuditResult, OnAuditProgress
@@ -21,10 +28,11 @@ FAULTS: Final = (
     *postgres_faults.FAULTS,
     *link_faults.FAULTS,
     *spool_faults.FAULTS,
+    *operator_faults.FAULTS,
 )
-_PAUSE_S: Final = 0.25
+_PAUSE_S: Final = 0.15
 _TICK_S: Final = 0.1
-_AHEAD: Final = 0.02
+_AHEAD: Final = 0.005
 _BREATH_BYTES: Final = SPOOL_BYTES_MAX // 8
 _BREATH_S_MAX: Final = 30.0
 
@@ -104,7 +112,12 @@ class Nemesis:
         recorder.fault(fault.name, "begun")
         try:
             await fault.inject(self._system, self._random)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        except (
+            asyncpg.PostgresError,
+            asyncpg.InterfaceError,
+            OSError,
+            subprocess.SubprocessError,
+        ) as error:
             recorder.note(f"{fault.name} failed: {type(error).__name__}: {error}")
             self._result.failed[fault.name] += 1
             await self._system.lift()

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from bench.audit.checker import EventCounts
+from bench.audit.findings import EventCounts
 from bench.audit.verdicts import Observed, Verdict
 
-DRAIN_TIMEOUT_S: Final = 120.0
+DRAIN_TIMEOUT_S: Final = 180.0
 
 
 @dataclass(frozen=True)

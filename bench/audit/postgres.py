@@ -1,6 +1,7 @@
 """The audit's own Postgres: killed, hung, stopped and started again, and asked beside the proxy."""
 
 import asyncio
+import os
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -11,6 +12,7 @@ import asyncpg
 import psutil
 
 from bench import machine
+from bench.audit.disk import SmallDisk
 from bench.load.database import Session
 from ingest.store import migrations
 from ingest.store.cluster import Cluster
@@ -18,6 +20,10 @@ from ingest.store.embedded import find_programs
 from ingest.store.postgres import Postgres
 
 DATABASE: Final = "audit"
+OWNER: Final = "ingest"
+"""The server's role. It owns the database and is no superuser, so that policies bind it."""
+TABLESPACE: Final = "audit_small"
+"""On a disk that can be filled."""
 MAINTENANCE: Final = "postgres"
 _OTHER: Final = "audit_other"
 _ASIDE: Final = "audit_aside"
@@ -27,8 +33,11 @@ END_SESSIONS: Final = (
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
     " WHERE datname = $1 AND application_name <> 'audit'"
 )
+_DATA: Final = "postgres"
 _SETTINGS: Final = (f"max_connections={CONNECTIONS_MAX}", "autovacuum_naptime=10s")
 _TIMEOUT_S: Final = 10.0
+_ALTER_TIMEOUT_S: Final = 60.0
+_ALTER_TRIES: Final = 30
 _GONE_TIMEOUT_S: Final = 10.0
 
 
@@ -45,6 +54,11 @@ class Database:
         return self._cluster.url(DATABASE)
 
     @property
+    def owner_url(self) -> str:
+        """The same, for the server's role."""
+        return self._owned_url(DATABASE)
+
+    @property
     def socket_path(self) -> str:
         """The socket that the proxy passes connections on to."""
         host = self._cluster.url(DATABASE).partition("host=")[2]
@@ -56,6 +70,16 @@ class Database:
             self._cluster.create()
             self._cluster.start(*_SETTINGS)
         self._cluster.create_database(DATABASE)
+        self._cluster.execute(f"CREATE ROLE {OWNER} LOGIN")
+        self._cluster.execute(f"ALTER DATABASE {DATABASE} OWNER TO {OWNER}")
+
+    def add_tablespace(self, disk: SmallDisk) -> None:
+        """Make a tablespace on a disk, if that is one of its own."""
+        if disk.is_own:
+            owner = (self._cluster.directory / _DATA).stat()
+            os.chown(disk.directory, owner.st_uid, owner.st_gid)
+            self._cluster.execute(f"CREATE TABLESPACE {TABLESPACE} LOCATION '{disk.directory}'")
+            self._cluster.execute(f"GRANT CREATE ON TABLESPACE {TABLESPACE} TO {OWNER}")
 
     async def start(self) -> None:
         """Start it unless it runs, and wait until it takes connections."""
@@ -82,6 +106,9 @@ class Database:
         self.signal(signal.SIGCONT)
         self.signal(signal.SIGKILL)
 
+    def _owned_url(self, database: str) -> str:
+        return self._cluster.url(database).replace("//postgres@", f"//{OWNER}@")
+
     @asynccontextmanager
     async def session(self, database: str = DATABASE) -> AsyncIterator[Session]:
         """Yield a connection of the superuser's that may write; raise what asyncpg raises."""
@@ -96,6 +123,19 @@ class Database:
         finally:
             connection.terminate()
 
+    async def alter(self, sql: str) -> None:
+        """Change tables, in one transaction; try again while somebody has them locked."""
+        for tries_left in range(_ALTER_TRIES, -1, -1):
+            try:
+                async with self.session() as connection:
+                    await connection.execute("SET lock_timeout = '2s'")
+                    await connection.execute(sql, timeout=_ALTER_TIMEOUT_S)
+            except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
+                if not tries_left:
+                    raise
+            else:
+                return
+
     async def execute(self, sql: str, *arguments: Any, database: str = DATABASE) -> None:  # noqa: ANN401
         """Run one statement on a connection of its own."""
         async with self.session(database) as connection:
@@ -108,9 +148,9 @@ class Database:
     async def exchange(self) -> None:
         """Put another database, with the same tables and nobody's rows, in its place."""
         await asyncio.to_thread(self._cluster.create_database, _OTHER)
-        other = Postgres(
-            self._cluster.url(_OTHER), connect_timeout_s=_TIMEOUT_S, commit_timeout_s=_TIMEOUT_S
-        )
+        await self.execute(f"ALTER DATABASE {_OTHER} OWNER TO {OWNER}", database=MAINTENANCE)
+        url = self._owned_url(_OTHER)
+        other = Postgres(url, connect_timeout_s=_TIMEOUT_S, commit_timeout_s=_TIMEOUT_S)
         await migrations.migrate(other)
         await self._rename(DATABASE, _ASIDE)
         await self._rename(_OTHER, DATABASE)

@@ -24,6 +24,8 @@ _PORTS: Final = (20_000, 30_000)  # below those that the kernel gives to clients
 _PORT_TRIES: Final = 100
 _POLL_S: Final = 0.01
 _EXIT_TIMEOUT_S: Final = 30.0
+_COMMAND_TIMEOUT_S: Final = 120.0
+_NONITO: Final = (sys.executable, "-m", "bench.audit.server")
 _LOG_SHOWN_CHARS: Final = 3_000
 
 
@@ -67,17 +69,33 @@ class ServerProcess:
     def spawn(self) -> None:
         """Start it, and don't wait for anything."""
         self.starts += 1
-        environment = servers.environment(self._settings)
-        environment |= {FILE_VARIABLE: str(self._failpoints), BUG_VARIABLE: self._bug}
         with machine.pinned(self._cores), self.log_path.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own program
-                [sys.executable, "-m", "bench.audit.server", "serve", "--port", str(self.port)],
+                [*_NONITO, "serve", "--port", str(self.port)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 cwd=self._directory,  # where no config.toml lies
-                env=environment | {"PYTHONPATH": str(_ROOT)},
+                env=self._environment(str(self._failpoints)),
             )
+
+    def command(self, *arguments: str) -> None:
+        """Run another `nonito` command beside the server, with the same bug; wait for its end."""
+        with self.log_path.open("ab") as log:
+            subprocess.run(  # noqa: S603 - our own program
+                [*_NONITO, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self._directory,
+                env=self._environment(""),
+                check=False,  # 1 if any was refused again
+                timeout=_COMMAND_TIMEOUT_S,
+            )
+
+    def _environment(self, failpoints: str) -> Mapping[str, str]:
+        variables = {FILE_VARIABLE: failpoints, BUG_VARIABLE: self._bug, "PYTHONPATH": str(_ROOT)}
+        return servers.environment(self._settings) | variables
 
     async def wait_until_listening(self, timeout_s: float) -> None:
         """Wait until it takes connections; raise BenchError when it does not in time."""

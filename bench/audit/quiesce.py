@@ -8,14 +8,16 @@ from typing import Final
 
 import asyncpg
 
-from bench.audit.answers import file_answer
-from bench.audit.checker import Stored, StoredEvent
+from bench.audit import rejected
+from bench.audit.answers import Answer, file_answer
+from bench.audit.checker import Checker
 from bench.audit.clients import Traffic
 from bench.audit.history import QUIT
+from bench.audit.rows import StoredEvent
 from bench.audit.scrape import Scraper
 from bench.audit.system import System
 from bench.audit.verdicts import FRESH_S_MAX, Observed
-from bench.load.database import Session
+from bench.audit.workload import Request
 from bench.load.http import AnswerError, Heads
 
 _CLIENT: Final = 1_000_000
@@ -32,8 +34,10 @@ _IS_VISIBLE: Final = (
 )
 """Not a join: without statistics, which a crash takes, that walks all rows, 2 s for 4 million."""
 _ROWS: Final = (
-    "SELECT id::text, event_name, event_params::text,"
-    " (extract(epoch FROM created_at) * 1000000)::bigint FROM events"
+    "SELECT coalesce(array_position(ARRAY(SELECT id FROM apps ORDER BY id), app_id), 0) - 1,"
+    " id::text, event_name, event_params::text,"
+    " (extract(epoch FROM created_at) * 1000000)::bigint,"
+    " (extract(epoch FROM timestamp) * 1000000)::bigint FROM events"
 )
 
 
@@ -58,33 +62,41 @@ async def _post_and_look(system: System, traffic: Traffic, number: int, random: 
     """Send one event; return whether it was answered 200 and its row can be seen at once."""
     reader, writer = await asyncio.open_connection("127.0.0.1", traffic.port)
     event = traffic.workload.good(_CLIENT, number, random)
+    request = Request((event,))
     system.recorder.sent(event)
     is_answered = False
     try:
-        writer.write(traffic.encode((event,), is_chunked=False))
-        head = Heads().parse(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(traffic.encode(request, 0, is_chunked=False))
+        raw_head = await reader.readuntil(b"\r\n\r\n")
+        head = Heads().parse(raw_head)
         body = await reader.readexactly(head.body_bytes)
         is_answered = True
     finally:
         writer.transport.abort()
         if not is_answered:
-            system.recorder.unknown(event.token, QUIT)
-    event_id = file_answer(system.recorder, (event,), head.status, body)
+            system.recorder.unknown(event.label, QUIT)
+    event_id = file_answer(system.recorder, request, Answer(head.status, raw_head, body))
     if head.status != _OK or event_id is None:
         return False
     async with system.database.session() as connection:
         return bool(await connection.fetchval(_IS_VISIBLE, event_id))
 
 
-async def drain(system: System, scraper: Scraper, observed: Observed, timeout_s: float) -> None:
-    """Wait until the spool is empty, restart the server once, and wait again."""
-    begin_s = time.monotonic()
-    end_s = begin_s + timeout_s
+async def drain(
+    system: System, scraper: Scraper, observed: Observed, *, begin_s: float, timeout_s: float
+) -> None:
+    """Wait until the spool is empty, restart the server once, and wait again.
+
+    Then try again what was set aside. `begin_s` is the end of the last fault.
+    """
+    end_s = time.monotonic() + timeout_s
     if await _is_empty(system, scraper, end_s):
         await system.terminate_server()
         await system.start_server()
         observed.is_drained = await _is_empty(system, scraper, end_s)
     observed.drain_s = time.monotonic() - begin_s
+    if observed.is_drained:
+        await rejected.retry_all(system)
 
 
 async def _is_empty(system: System, scraper: Scraper, end_s: float) -> bool:
@@ -100,18 +112,13 @@ async def _is_empty(system: System, scraper: Scraper, end_s: float) -> bool:
     return False
 
 
-async def stored(system: System) -> Stored:
-    """Return every row, and what was set aside."""
-    async with system.database.session() as connection:
-        rejected = await _rejected(connection)
-        async with connection.transaction(isolation="repeatable_read", readonly=True):
-            cursor = connection.cursor(_ROWS, prefetch=_ROWS_PREFETCHED, timeout=_READ_TIMEOUT_S)
-            rows = [StoredEvent(*record) async for record in cursor]
-    return Stored(rows, rejected)
-
-
-async def _rejected(connection: Session) -> dict[str, str]:
-    if not await connection.fetchval("SELECT to_regclass('rejected_events') IS NOT NULL"):
-        return {}  # a version of the server without one
-    found = await connection.fetch("SELECT id::text, event_params FROM rejected_events")
-    return {row["id"]: row["event_params"] for row in found}
+async def read_rows(system: System, checker: Checker) -> None:
+    """Show the checker every row, and what is still set aside."""
+    async with (
+        system.database.session() as connection,
+        connection.transaction(isolation="repeatable_read", readonly=True),
+    ):
+        cursor = connection.cursor(_ROWS, prefetch=_ROWS_PREFETCHED, timeout=_READ_TIMEOUT_S)
+        async for row in cursor:
+            checker.take(StoredEvent(*row))
+    checker.close(await rejected.left(system))

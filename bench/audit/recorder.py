@@ -3,15 +3,22 @@
 One line an entry, fields parted by tabs: a kind, nanoseconds of the monotonic clock, and what the
 kind says::
 
-    sent       token  expected  body      written before a byte of the request leaves
-    acked      token  status  id  created_at
-    refused    token  status  code        certainly not stored, says the answer
-    unknown    token  why                 no answer, or one that leaves it open
-    mixed      token  answer              an answer that belongs to no or another request
+    sent       label  expected  body  claim   written before a byte of the request leaves
+    again      label  token                   the event of `token` is about to be sent once more
+    acked      label  status  id  created_at
+    unsure     label  status  id  created_at  202; may have been sent before, says the answer
+    told       label  status  row             sent before, says the answer, and this is stored
+    early      label  id  created_at          202 before it is stored, as was asked for
+    refused    label  status  code            certainly not stored, says the answer
+    unknown    label  why                     no answer, or one that leaves it open
+    mixed      label  answer                  an answer that belongs to no or another request
     fault      name   begun | ended
-    damaged    token                      the audit itself has spoilt it on the spool's disk
+    damaged    token                          the audit itself has spoilt it on the spool's disk
+    aside      id  nanoseconds  params        found in `rejected_events`, put there at that time
+    held       text                           good events that bad ones have held up
     note       text
 
+A label is an attempt's: the token of its event, and behind the first attempt a number.
 Entries are written at once and fsynced every few milliseconds by a thread, so that several
 thousand events a second go through; the history is the checker's only source.
 """
@@ -29,6 +36,8 @@ from bench.audit.workload import SentEvent
 
 _FSYNC_INTERVAL_S: Final = 0.005
 _ANSWER_BYTES_KEPT: Final = 400
+_PARAMS_CHARS_KEPT: Final = 400
+"""Enough for the token, wherever Postgres prints it."""
 
 
 class Recorder:
@@ -38,6 +47,9 @@ class Recorder:
         self.path = path
         self.counts: Counter[str] = Counter()
         """Entries by kind; acknowledged ones also by status."""
+        self.watched: list[tuple[str, int]] | None = None
+        """While it is a list: ids of good events that are acknowledged, for a fault to look at; and
+        with which status, or 0 in a batch, which is spooled for any of its events."""
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self._is_dirty = False
 
@@ -60,24 +72,42 @@ class Recorder:
 
     def sent(self, event: SentEvent) -> None:
         """Note an event that is about to be sent."""
-        self._write("sent", event.token, event.expected, event.body)
+        if event.attempt:
+            self._write("again", event.label, event.token)
+        else:
+            self._write("sent", event.label, event.expected, event.body, event.claim)
 
-    def answered(self, token: str, status: int, event_id: str, created_at: str) -> None:
+    def answered(self, label: str, status: int, event_id: str, created_at: str) -> None:
         """Note a 200 or 202."""
         self.counts[str(status)] += 1
-        self._write("acked", token, str(status), event_id, created_at)
+        self._write("acked", label, str(status), event_id, created_at)
 
-    def refused(self, token: str, status: int, code: str) -> None:
+    def unsure(self, label: str, status: int, event_id: str, created_at: str) -> None:
+        """Note a 202 whose row is only stored if the event was not sent before."""
+        self.counts["acked"] += 1
+        self._write("unsure", label, str(status), event_id, created_at)
+
+    def told(self, label: str, status: int, row: bytes) -> None:
+        """Note a 200 or 202 that says that the event was sent before, and what is stored."""
+        self.counts["acked"] += 1
+        self._write("told", label, str(status), row)
+
+    def early(self, label: str, event_id: str, created_at: str) -> None:
+        """Note a 202 that came before the event was durable."""
+        self.counts["acked"] += 1
+        self._write("early", label, event_id, created_at)
+
+    def refused(self, label: str, status: int, code: str) -> None:
         """Note an answer that says the event is not stored."""
-        self._write("refused", token, str(status), code)
+        self._write("refused", label, str(status), code)
 
-    def unknown(self, token: str, why: str) -> None:
+    def unknown(self, label: str, why: str) -> None:
         """Note that nobody can say whether the event is stored."""
-        self._write("unknown", token, why)
+        self._write("unknown", label, why)
 
-    def mixed(self, token: str, answer: bytes) -> None:
-        """Note an answer to `token` that does not belong to it."""
-        self._write("mixed", token, repr(answer[:_ANSWER_BYTES_KEPT]))
+    def mixed(self, label: str, answer: bytes) -> None:
+        """Note an answer to `label` that does not belong to it."""
+        self._write("mixed", label, repr(answer[:_ANSWER_BYTES_KEPT]))
 
     def fault(self, name: str, what: str) -> None:
         """Note that a fault begins or has been lifted."""
@@ -86,6 +116,15 @@ class Recorder:
     def damaged(self, token: str) -> None:
         """Note that a bit was turned in the spooled batch that holds this event."""
         self._write("damaged", token)
+
+    def aside(self, event_id: str, at_ns: int, params: str) -> None:
+        """Note an event that is in `rejected_events`, and when it came there."""
+        flat = params.replace("\t", " ").replace("\n", " ")
+        self._write("aside", event_id, str(at_ns), flat[:_PARAMS_CHARS_KEPT])
+
+    def held(self, text: str) -> None:
+        """Note that events were not stored in time because of others."""
+        self._write("held", text)
 
     def note(self, text: str) -> None:
         """Note something for whoever reads the history."""

@@ -40,9 +40,16 @@ def _show_counts(screen: Console, result: AuditResult) -> None:
     rows = [
         ("faults", f"{result.faults.total():,} in {took_s:.0f} s"),
         ("acknowledged", f"{acked:,} ({counts.acked_200:,} as 200, {counts.acked_202:,} as 202)"),
+        (
+            "of them early",
+            f"{counts.acked_early:,}, of which {counts.early_lost:,} went in crashes",
+        ),
+        ("of them sent before", f"{counts.told:,}, and {counts.unsure:,} perhaps"),
+        ("ids and keys", f"{counts.claims:,}; {counts.again:,} further attempts"),
         ("refused", f"{counts.refused:,}"),
         ("unknown", f"{counts.unknown:,}, of which {counts.unknown_stored:,} are stored"),
         ("stored", f"{counts.rows:,}, and {counts.rejected:,} set aside"),
+        ("set aside and retried", f"{counts.retried:,}"),
     ]
     if counts.damaged:
         rows.append(("spoilt by the audit", f"{counts.damaged:,} acknowledged and not stored"))

@@ -10,13 +10,14 @@ from typing import Final
 
 from bench import machine, servers
 from bench.audit import quiesce, spool_faults
-from bench.audit.checker import check
+from bench.audit.checker import Checker
 from bench.audit.clients import Client, Traffic
+from bench.audit.disk import SmallDisk
 from bench.audit.faults import OVERLOADED
 from bench.audit.history import read
 from bench.audit.nemesis import FAULTS, Nemesis
 from bench.audit.plan import AuditPlan, AuditResult, OnAuditProgress
-from bench.audit.postgres import DATABASE, Database
+from bench.audit.postgres import DATABASE, OWNER, Database
 from bench.audit.process import ServerProcess
 from bench.audit.proxy import Proxy
 from bench.audit.recorder import Recorder
@@ -24,8 +25,9 @@ from bench.audit.scrape import SPOOL_FULL, Scraper
 from bench.audit.spool_disk import SPOOL_BYTES_MAX, SpoolDisk
 from bench.audit.system import System
 from bench.audit.verdicts import Observed, reach
-from bench.audit.workload import POISON_INDEX, Workload
+from bench.audit.workload import APPS, POISON_INDEX, Workload
 from bench.errors import BenchError
+from ingest.store import api_keys
 
 SETTINGS: Final = {
     "log.level": "warning",
@@ -36,7 +38,9 @@ SETTINGS: Final = {
 }
 _WARM_UP_ACKED: Final = 200
 _WARM_UP_TIMEOUT_S: Final = 30.0
+_TABLESPACE_BYTES: Final = 4 << 20
 _TICK_S: Final = 0.1
+_FURTHER_APPS: Final = [f"audit-{number}" for number in range(1, APPS)]
 
 
 async def run(plan: AuditPlan, directory: Path, on_progress: OnAuditProgress) -> AuditResult:
@@ -44,11 +48,10 @@ async def run(plan: AuditPlan, directory: Path, on_progress: OnAuditProgress) ->
     result = AuditResult(plan)
     begin_s = time.monotonic()
     async with _system(plan, directory) as system:
-        key = await _prepare(system, result)
+        keys = await _prepare(system, result)
         scraper = Scraper(system)
-        traffic = Traffic(
-            system.server.port, key, Workload(f"{plan.seed:x}", plan.seed), system.recorder
-        )
+        workload = Workload(f"{plan.seed:x}", plan.seed)
+        traffic = Traffic(system.server.port, keys, workload, system.recorder)
         result.timings_s["start"] = time.monotonic() - begin_s
         async with _alive(system, scraper):
             observed = await _drive(plan, system, traffic, scraper, result, on_progress)
@@ -57,14 +60,15 @@ async def run(plan: AuditPlan, directory: Path, on_progress: OnAuditProgress) ->
     return result
 
 
-async def _prepare(system: System, result: AuditResult) -> str:
-    """Bring the database to where the server can use it, start the server; return an API key."""
-    key = await asyncio.to_thread(servers.make_key, system.database.url)
+async def _prepare(system: System, result: AuditResult) -> list[str]:
+    """Bring the database to where the server can use it, start it; return each app's API key."""
+    keys = [await asyncio.to_thread(servers.make_key, system.database.owner_url)]
     await system.database.execute(POISON_INDEX)
     async with system.database.session() as connection:
+        keys += [await api_keys.create(connection, name, "audit", None) for name in _FURTHER_APPS]
         result.postgres = await connection.fetchval("SHOW server_version")
     await system.start_server()
-    return key
+    return keys
 
 
 async def _drive(
@@ -82,11 +86,13 @@ async def _drive(
     ]
     await _warm_up(system)
     await Nemesis(plan, system, traffic, scraper, result).run(on_progress)
+    last_fault_s = time.monotonic()
     observed = result.observed = Observed(scraper.found)
     observed.fresh_s = await quiesce.fresh(system, traffic)
     traffic.is_stopping = True
     await asyncio.gather(*clients)
-    await quiesce.drain(system, scraper, observed, plan.drain_timeout_s)
+    timeout_s = plan.drain_timeout_s
+    await quiesce.drain(system, scraper, observed, begin_s=last_fault_s, timeout_s=timeout_s)
     observed.ends = [*system.server.unexpected_ends, *system.bad_exits]
     result.starts = system.server.starts
     return observed
@@ -105,13 +111,13 @@ async def _check(system: System, result: AuditResult, observed: Observed) -> Non
     begin_s = time.monotonic()
     history = await asyncio.to_thread(read, system.recorder.path)
     excuses = {fault.name: fault.excuses for fault in FAULTS} | {SPOOL_FULL: OVERLOADED}
-    stored = await quiesce.stored(system) if observed.is_drained else None
-    findings, result.counts = await asyncio.to_thread(check, history, stored, excuses)
+    checker = await asyncio.to_thread(Checker, history, excuses)
+    if observed.is_drained:
+        await quiesce.read_rows(system, checker)
     told = await asyncio.to_thread(spool_faults.told_events, system.server.log_path, system.spool)
-    if result.counts.damaged > told:
-        findings.add("loss-told", f"{result.counts.damaged} events are lost, {told} were told of")
-    result.sent = len(history.records)
-    result.verdicts = reach(findings, observed)
+    checker.judge_loss(told)
+    result.counts, result.sent = checker.counts, len(history.records)
+    result.verdicts = reach(checker.findings, observed)
     result.timings_s["judging"] = time.monotonic() - begin_s
 
 
@@ -134,16 +140,20 @@ async def _system(plan: AuditPlan, directory: Path) -> AsyncIterator[System]:
     database = Database(directory / "cluster", cores.others)
     proxy = Proxy(database.socket_path)
     spool = SpoolDisk(directory / "spool")
+    tablespace = SmallDisk(directory / "tablespace", _TABLESPACE_BYTES)
     async with AsyncExitStack() as stack:
         stack.callback(database.destroy)
         await asyncio.to_thread(database.create)
+        tablespace.mount()
+        stack.callback(tablespace.unmount)
+        await asyncio.to_thread(database.add_tablespace, tablespace)
         await proxy.open()
         stack.push_async_callback(proxy.close)
         spool.mount()
         stack.callback(spool.unmount)
-        url = f"postgresql://postgres@127.0.0.1:{proxy.port}/{DATABASE}?sslmode=disable"
+        url = f"postgresql://{OWNER}@127.0.0.1:{proxy.port}/{DATABASE}?sslmode=disable"
         settings = SETTINGS | {"database.url": url, "spool.path": spool.directory}
         server = ServerProcess(directory, settings, cores.server, plan.bug)
         stack.callback(server.kill)
         recorder = await stack.enter_async_context(Recorder(directory / "history").keeping())
-        yield System(database, proxy, server, spool, recorder)
+        yield System(database, proxy, server, spool, tablespace, recorder)

@@ -1,12 +1,11 @@
 """The disk of the spool: a small filesystem that can be filled, damaged, and looked at."""
 
-import os
-import subprocess
 from contextlib import closing, suppress
 from pathlib import Path
 from random import Random
 from typing import Final
 
+from bench.audit.disk import BALLAST, SmallDisk
 from ingest.spool import report as spool_report
 from ingest.spool.failures import StorageDamaged
 from ingest.spool.formats import STORAGE
@@ -16,38 +15,16 @@ TMPFS_BYTES: Final = 1024 * 1024 * 1024
 SPOOL_BYTES_MAX: Final = TMPFS_BYTES * 3 // 4
 _FULL: Final = 0.9
 """The share of its size from which a spool may call itself full: a batch needs some room, too."""
-_BALLAST: Final = "ballast"
-_CHUNK: Final = bytes(1 << 16)
-_MOUNT_TIMEOUT_S: Final = 10.0
 _ID_OFFSET: Final = 22
 """In a tuple: behind field count (2), app_id (4 + 4), length (4) and half of the id (8)."""
 _ENTRIES_MAX: Final = 1_000_000
 
 
-class SpoolDisk:
+class SpoolDisk(SmallDisk):
     """The directory of the spool, on a small filesystem of its own where that is permitted."""
 
     def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.is_own = False
-
-    def mount(self) -> None:
-        """Make the directory, and mount a tmpfs on it if this process may."""
-        self.directory.mkdir(mode=0o700)
-        options = f"size={TMPFS_BYTES},mode=0700"
-        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(self.directory)]
-        self.is_own = _succeeds(command)
-
-    def fill(self) -> None:
-        """Take all the room there is, to the last byte."""
-        with (self.directory / _BALLAST).open("wb", buffering=0) as ballast:
-            free = os.statvfs(self.directory)
-            with suppress(OSError):
-                os.posix_fallocate(ballast.fileno(), 0, max(1, free.f_bavail * free.f_frsize))
-            ballast.seek(0, os.SEEK_END)
-            with suppress(OSError):  # what was freed meanwhile
-                while ballast.write(_CHUNK):
-                    pass
+        super().__init__(directory, TMPFS_BYTES)
 
     def spoil(self, random: Random) -> list[bytes]:
         """Turn one bit in one batch of one file; return what the batch was, or nothing.
@@ -88,22 +65,13 @@ class SpoolDisk:
         logs_bytes = sum(file_bytes(path) for path in self._all() if STORAGE.is_log(path.name))
         return self.used_bytes() + logs_bytes > SPOOL_BYTES_MAX * _FULL
 
-    def free(self) -> None:
-        """Make room again."""
-        (self.directory / _BALLAST).unlink(missing_ok=True)
-
-    def unmount(self) -> None:
-        """Take the filesystem away again."""
-        if self.is_own:
-            _succeeds(["umount", "--lazy", str(self.directory)])
-
     def largest_file_bytes(self) -> int:
         """Return the size of the spool's largest file."""
         return max(map(file_bytes, self._all()), default=0)
 
     def _all(self) -> list[Path]:
         """Return everything in the directory that is the spool's."""
-        return [path for path in self.directory.iterdir() if path.name != _BALLAST]
+        return [path for path in self.directory.iterdir() if path.name != BALLAST]
 
     def files(self) -> list[Path]:
         """Return the spool's files, without what stands beside them, the oldest first."""
@@ -126,13 +94,3 @@ def _turn_bit(path: Path, blob: bytes, random: Random) -> None:
     if head not in content:
         raise LookupError(f"a batch is not in {path.name} as it was appended")
     path.write_bytes(content.replace(head, spoilt))
-
-
-def _succeeds(command: list[str]) -> bool:
-    try:
-        ended = subprocess.run(  # noqa: S603 - mount and umount of our own directory
-            command, check=False, capture_output=True, timeout=_MOUNT_TIMEOUT_S
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return False
-    return ended.returncode == 0

@@ -1,8 +1,9 @@
-"""The system under test: Postgres, the proxy before it, the server, and the spool's disk."""
+"""The system under test: Postgres, the proxy before it, the server, and the disks."""
 
 from dataclasses import dataclass, field
 from typing import Final
 
+from bench.audit.disk import SmallDisk
 from bench.audit.postgres import DATABASE, MAINTENANCE, Database
 from bench.audit.process import ServerProcess
 from bench.audit.proxy import Proxy
@@ -20,9 +21,11 @@ class System:
     proxy: Proxy
     server: ServerProcess
     spool: SpoolDisk
+    tablespace: SmallDisk
     recorder: Recorder
     bad_exits: list[str] = field(default_factory=list)
     """Of servers that were told to stop and did not end with exit code 0."""
+    _undo: str = ""
 
     def largest_file_bytes(self) -> int:
         """Return the size of the largest file that the server writes."""
@@ -40,13 +43,26 @@ class System:
         self.server.spawn()
         await self.server.wait_until_listening(LISTEN_TIMEOUT_S)
 
+    async def rule(self, done: str, undo: str) -> None:
+        """Do something to the table that `end_rule` and `lift` will undo."""
+        await self.database.alter(done)
+        self._undo = undo
+
+    async def end_rule(self) -> None:
+        """Undo what was done to the table."""
+        if self._undo:
+            await self.database.alter(self._undo)
+            self._undo = ""
+
     async def lift(self) -> None:
         """End whatever a fault may have left behind."""
         self.proxy.allow()
         self.proxy.release()
         self.spool.free()
+        self.tablespace.free()
         await self.database.start()
         await self.database.put_back()
+        await self.end_rule()
         await self.allow_writes()
 
     async def allow_writes(self) -> None:

@@ -1,18 +1,26 @@
 r"""What the clients send: good events of every shape, bad ones of every kind, and poison.
 
 Each carries a token of its own in its parameters, so that a row, and an answer, can be traced to
-what was sent. A good event must be acknowledged. A bad one must be refused with a code that is
-known beforehand. A poison event passes the server's own checks and is refused by Postgres alone,
-by an index that `POISON_INDEX` makes: so it is answered 400 `rejected_by_database`, or 202 and
-then found in `rejected_events`.
+what was sent. A good event must be acknowledged; so must a guarded one, but for a while an operator
+may have a rule against its kind. A bad one must be refused with a code that is known beforehand. A
+poison event passes the server's own checks and is refused by Postgres alone, by an index that
+`POISON_INDEX` makes: so it is answered 400 `rejected_by_database`, or 202 and then found in
+`rejected_events`.
+
+An event may have a claim: the id or the Idempotency-Key that its client gave it. All events of an
+app with the same claim are one, whatever else they say. It may be sent again, as another attempt.
 """
 
 import json
 import re
+import time
+import uuid
+from datetime import UTC, datetime, timedelta, timezone
 from random import Random
 from typing import Final, NamedTuple
 
 GOOD: Final = "good"
+GUARDED: Final = "guarded"
 POISON: Final = "rejected_by_database"
 TOKEN_FIELD: Final = "audit"  # noqa: S105 - a field, not a secret
 TOKEN: Final = re.compile(rf'"{TOKEN_FIELD}": ?"([^"]+)"'.encode())
@@ -21,9 +29,21 @@ POISON_INDEX: Final = (
     " WHERE event_params ? 'poison'"
 )
 """Its expression fails for {"poison": "yes"} with 22P02, by row and line, as a bad value does."""
+APPS: Final = 2
+"""Clients of two apps send the same claims: each app's are its own."""
+GUARDED_NAME: Final = "guarded"
+"""The `event_name` of the kind that operators' rules are about; no other event has it."""
+KEY: Final = "key "
+ID: Final = "id "
+"""How a claim begins: by which of the two the event is known."""
 
 _FILLERS: Final = 96
 _LONG_TEXT_CHARS: Final = 3_000
+_SLOTS: Final = 20
+_CLIENTS_OF_ONE_APP: Final = 8
+_PAST_DAYS_MAX: Final = 60
+_PAST_IDS: Final = 0.1
+_OFFSET: Final = timezone(timedelta(hours=2))
 _NAMES: Final = (
     "page_view",
     "button_click",
@@ -44,15 +64,36 @@ _TEXTS: Final = (
 
 
 class SentEvent(NamedTuple):
-    """One event, as it is sent and as it is to be answered."""
+    """One event as it goes over the wire, and what must come of it."""
 
     token: str
     expected: str
-    """GOOD, or the code of the 400 that it must get."""
+    """GOOD, GUARDED, POISON, or the code of the 400 that it must get."""
     body: bytes
     """JSON without a tab or a line end."""
     echo: bytes
     """What a success must say between the id and `created_at`; empty for a bad event."""
+    said: bytes = b""
+    """What a success must say behind `created_at`: the client's own timestamp."""
+    claim: str = ""
+    """ID and the id, or KEY and the key, by which the client will know it again."""
+    attempt: int = 0
+    """0 for the first time that it is sent; unique for each further one."""
+
+    @property
+    def label(self) -> str:
+        """What this attempt is called in the history."""
+        return f"{self.token}.{self.attempt}" if self.attempt else self.token
+
+    @property
+    def id(self) -> str:
+        """The id that its client has given it; empty if it hasn't."""
+        return self.claim.removeprefix(ID) if self.claim.startswith(ID) else ""
+
+    @property
+    def key(self) -> str:
+        """The Idempotency-Key that it is sent with; empty for none."""
+        return self.claim.removeprefix(KEY) if self.claim.startswith(KEY) else ""
 
     @property
     def is_json(self) -> bool:
@@ -60,18 +101,54 @@ class SentEvent(NamedTuple):
         return self.expected != "invalid_json"
 
 
+class Request(NamedTuple):
+    """What one HTTP request carries."""
+
+    events: tuple[SentEvent, ...]
+    """One, or several as a batch."""
+    is_async: bool = False
+    """Whether it asks to be answered before it is stored (`Prefer: respond-async`)."""
+
+
 class Workload:
-    """Makes the events of a run; the same for the same seed."""
+    """Makes the events of a run; the same for the same seed, but for times of the clients'."""
 
     def __init__(self, run: str, seed: int) -> None:
         self._run = run
         random = Random(seed)  # noqa: S311 - repeatable, not secret
         self._fillers = [_filler(random) for _ in range(_FILLERS)]
 
-    def good(self, client: int, number: int, random: Random) -> SentEvent:
-        """Return an event that must be stored."""
+    def good(
+        self, client: int, number: int, random: Random, claim: str = "", happened: str = ""
+    ) -> SentEvent:
+        """Return an event that must be stored; `happened` is its timestamp."""
         token = self._token(client, number)
-        return _event(token, GOOD, random.choice(_NAMES), random.choice(self._fillers))
+        made = _event(token, GOOD, random.choice(_NAMES), random.choice(self._fillers))
+        return _claiming(made, claim, happened)
+
+    def guarded(
+        self, client: int, number: int, random: Random, claim: str = "", happened: str = ""
+    ) -> SentEvent:
+        """Return an event of the kind that an operator may have a rule against."""
+        filler = f', "slot": {random.randrange(_SLOTS)}{random.choice(self._fillers)}'
+        made = _event(self._token(client, number), GUARDED, GUARDED_NAME, filler)
+        return _claiming(made, claim, happened)
+
+    def claim(self, client: int, number: int, random: Random, *, is_key: bool) -> str:
+        """Return a new id or key of the client's; a few ids are of long ago."""
+        if is_key:
+            return f"{KEY}{self._token(client, number)} order"
+        past_days = random.uniform(0, _PAST_DAYS_MAX) if random.random() < _PAST_IDS else 0
+        return ID + str(uuid7(time.time() - past_days * 86_400, random))
+
+    def happened(self, random: Random) -> str:
+        """Return a timestamp of the last weeks, to the millisecond or the microsecond."""
+        past = timedelta(days=random.uniform(0, _PAST_DAYS_MAX))
+        moment = datetime.now(UTC) - past
+        if random.random() < 0.5:  # noqa: PLR2004 - half of them
+            return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        exact = moment.replace(microsecond=moment.microsecond | 1)
+        return exact.astimezone(_OFFSET).isoformat(timespec="microseconds")
 
     def poison(self, client: int, number: int, random: Random) -> SentEvent:
         """Return an event that only Postgres refuses."""
@@ -95,6 +172,43 @@ def _event(token: str, expected: str, name: str, filler: str) -> SentEvent:
     body = f'{{"event_name": {shown}, "event_params": {params}}}'
     echo = f'","event_name":{shown},"event_params":{params},"created_at":"'
     return SentEvent(token, expected, body.encode(), echo.encode())
+
+
+def _claiming(event: SentEvent, claim: str, happened: str) -> SentEvent:
+    """Return the event with what its client says of it, in front of the rest."""
+    if not claim and not happened:
+        return event
+    members = f'"timestamp": "{happened}", ' if happened else ""
+    if claim.startswith(ID):
+        members += f'"id": "{claim.removeprefix(ID)}", '
+    said = f',"timestamp":"{_in_utc(happened)}"'.encode() if happened else b""
+    return event._replace(
+        body=b"{%b%b" % (members.encode(), event.body[1:]), claim=claim, said=said
+    )
+
+
+def _in_utc(time_text: str) -> str:
+    """Return a time as an answer has it: to the millisecond, if that is exact."""
+    moment = datetime.fromisoformat(time_text).astimezone(UTC)
+    precision = "microseconds" if moment.microsecond % 1000 else "milliseconds"
+    return moment.isoformat(timespec=precision).replace("+00:00", "Z")
+
+
+def uuid7(unix_s: float, random: Random) -> uuid.UUID:
+    """Return a UUID of version 7 (RFC 9562)."""
+    bits = int(unix_s * 1000) << 80 | random.getrandbits(80)
+    bits = bits & ~(0xF << 76) | 7 << 76
+    return uuid.UUID(int=bits & ~(0x3 << 62) | 2 << 62)
+
+
+def app_of(client: int) -> int:
+    """Return which app's key a client has, from 0; clients of every kind are in each."""
+    return client // _CLIENTS_OF_ONE_APP % APPS
+
+
+def app_of_token(token: str) -> int:
+    """Return the app whose client has sent an event."""
+    return app_of(int(token.split("-")[1]))
 
 
 def _filler(random: Random) -> str:

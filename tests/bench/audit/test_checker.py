@@ -1,17 +1,21 @@
 """The audit's checker, on histories that are known to be right or wrong."""
 
 import json
+import time
 from pathlib import Path
 from random import Random
 
 import pytest
 
-from bench.audit.checker import Excuses, Findings, Stored, StoredEvent, check, microseconds
-from bench.audit.history import LOST, UNANSWERED, History, read
+from bench.audit.checker import Stored, check
+from bench.audit.excuses import SET_ASIDE, Excuses
+from bench.audit.findings import Findings
+from bench.audit.history import EARLY, LOST, UNANSWERED, History, read
 from bench.audit.recorder import Recorder
+from bench.audit.rows import StoredEvent, microseconds
 from bench.audit.scrape import Scrapes, imbalance
 from bench.audit.verdicts import INVARIANTS, Observed, reach
-from bench.audit.workload import GOOD, POISON, SentEvent, Workload
+from bench.audit.workload import GOOD, GUARDED, POISON, SentEvent, Workload
 from bench.metrics import parse
 
 IDS = [f"01a20775-3827-7f9a-a84b-{number:012x}" for number in range(100)]
@@ -30,18 +34,35 @@ class Scenario:
         self.random = Random(1)
         self.number = 0
 
-    def send(self, kind: str = GOOD) -> SentEvent:
+    def send(self, kind: str = GOOD, claim: str = "") -> SentEvent:
         """Note a new event as sent."""
         self.number += 1
-        make = {GOOD: WORKLOAD.good, POISON: WORKLOAD.poison}.get(kind, WORKLOAD.bad)
-        event = make(1, self.number, self.random)
+        if kind in {GOOD, GUARDED}:
+            claimed = {GOOD: WORKLOAD.good, GUARDED: WORKLOAD.guarded}[kind]
+            event = claimed(1, self.number, self.random, claim)
+        else:
+            make = {POISON: WORKLOAD.poison}.get(kind, WORKLOAD.bad)
+            event = make(1, self.number, self.random)
         self.recorder.sent(event)
+        return event
+
+    def again(self, event: SentEvent, attempt: int = 1) -> SentEvent:
+        """Note one more attempt with an event."""
+        event = event._replace(attempt=attempt)
+        self.recorder.sent(event)
+        return event
+
+    def claimed(self, claim: str, event_id: str) -> SentEvent:
+        """Send, acknowledge and store one event with a claim."""
+        event = self.send(claim=claim)
+        self.recorder.answered(event.token, 200, event_id, TOLD)
+        self.store(event, event_id)
         return event
 
     def store(self, event: SentEvent, event_id: str, created_us: int = TOLD_US) -> None:
         """Put a row into the table as it should be."""
         name = json.loads(event.body)["event_name"]
-        self.rows.append(StoredEvent(event_id, name, params_of(event), created_us))
+        self.rows.append(StoredEvent(0, event_id, name, params_of(event), created_us))
 
     def acked(self, status: int = 200, kind: str = GOOD) -> SentEvent:
         """Send, acknowledge and store one event."""
@@ -122,9 +143,9 @@ def test_unknown_event_may_be_stored_once_but_not_twice(scenario: Scenario) -> N
 
 def test_row_that_nobody_sent_is_a_phantom(scenario: Scenario) -> None:
     """Also one without a token."""
-    scenario.rows.append(StoredEvent(IDS[94], "x", '{"audit": "run-9-9"}', 0))
+    scenario.rows.append(StoredEvent(1, IDS[94], "x", '{"audit": "run-9-9"}', 0))
     assert scenario.broken() == {"nothing-else"}
-    scenario.rows[-1] = StoredEvent(IDS[94], "x", "{}", 0)
+    scenario.rows[-1] = StoredEvent(0, IDS[94], "x", "{}", 0)
     assert scenario.broken() == {"nothing-else"}
 
 
@@ -140,7 +161,7 @@ def test_refused_event_that_is_stored_is_found(scenario: Scenario, kind: str) ->
     """Whatever it was refused for."""
     event = scenario.send(kind)
     scenario.recorder.refused(event.token, 400, scenario_code(scenario))
-    scenario.rows.append(StoredEvent(IDS[90], "x", f'{{"audit": "{event.token}"}}', TOLD_US))
+    scenario.rows.append(StoredEvent(0, IDS[90], "x", f'{{"audit": "{event.token}"}}', TOLD_US))
     assert "refused-absent" in scenario.broken()
 
 
@@ -159,18 +180,18 @@ def test_altered_payload_or_time_is_found(scenario: Scenario) -> None:
 def test_every_digit_counts(tmp_path: Path) -> None:
     """What a double can't hold is compared all the same; how a number is written is not."""
     recorder = Recorder(tmp_path / "history")
-    params = '{"audit": "t", "n": 123456789012345678901234567890, "m": 1e2}'
+    params = '{"audit": "run-1-1", "n": 123456789012345678901234567890, "m": 1e2}'
     body = f'{{"event_name": "n", "event_params": {params}}}'
-    recorder.sent(SentEvent("t", GOOD, body.encode(), b""))
-    recorder.answered("t", 200, IDS[0], TOLD)
+    recorder.sent(SentEvent("run-1-1", GOOD, body.encode(), b""))
+    recorder.answered("run-1-1", 200, IDS[0], TOLD)
     history = read(tmp_path / "history")
-    assert not found(history, '{"n": 123456789012345678901234567890, "m": 100, "audit": "t"}')
-    assert found(history, '{"n": 123456789012345678901234567891, "m": 100, "audit": "t"}')
+    assert not found(history, '{"n": 123456789012345678901234567890, "m": 100, "audit": "run-1-1"}')
+    assert found(history, '{"n": 123456789012345678901234567891, "m": 100, "audit": "run-1-1"}')
 
 
 def found(history: History, params: str) -> int:
     """Return how often a row is not as it was sent."""
-    rows = [StoredEvent(IDS[0], "n", params, TOLD_US)]
+    rows = [StoredEvent(0, IDS[0], "n", params, TOLD_US)]
     return check(history, Stored(rows, {}), {})[0].counts["as-sent"]
 
 
@@ -185,6 +206,145 @@ def test_set_aside_excuses_only_poison_acknowledged_with_202(scenario: Scenario)
     scenario.recorder.answered(event.token, 200, IDS[91], TOLD)
     scenario.rejected[IDS[91]] = params_of(event)
     assert scenario.broken() == {"stored-once", "bad-refused"}
+
+
+def test_set_aside_is_excused_while_a_fault_allows_it_and_only_until_it_is_retried(
+    scenario: Scenario,
+) -> None:
+    """A guarded event by a rule against its kind, any good one by what concerns all."""
+    excuses: Excuses = {"rule": frozenset({POISON}), "repair": frozenset({POISON, SET_ASIDE})}
+    for kind, fault in ((GUARDED, "rule"), (GOOD, "repair")):
+        event = scenario.send(kind)
+        event_id = IDS[scenario.number]
+        scenario.recorder.answered(event.token, 202, event_id, TOLD)
+        scenario.recorder.fault(fault, "begun")
+        scenario.recorder.aside(event_id, time.monotonic_ns(), params_of(event))
+        scenario.recorder.fault(fault, "ended")
+        assert scenario.broken(excuses) == {"stored-once"}
+        scenario.rejected[event_id] = params_of(event)
+        assert scenario.broken(excuses) == {"stored-once", "good-never-refused"}
+        scenario.rejected.clear()
+        scenario.store(event, event_id)
+        assert scenario.broken(excuses) == set()
+    assert scenario.broken({"rule": excuses["rule"]}) == {"good-never-refused"}
+    assert scenario.check().counts["good-never-refused"] == 2
+
+
+@pytest.mark.parametrize("claim", [f"id {IDS[98]}", "key order 1"])
+def test_events_with_one_claim_are_one_row_for_each_app(scenario: Scenario, claim: str) -> None:
+    """Another client's event with it, too; another app's is another."""
+    scenario.claimed(claim, IDS[98])
+    other = scenario.send(claim=claim)
+    excuses = {"kill": frozenset({LOST})}
+    scenario.recorder.fault("kill", "begun")
+    scenario.recorder.unknown(other.token, LOST)
+    scenario.recorder.fault("kill", "ended")
+    elsewhere = WORKLOAD.good(8, 1, scenario.random, claim)
+    scenario.recorder.sent(elsewhere)
+    scenario.recorder.answered(elsewhere.token, 200, IDS[98], TOLD)
+    scenario.store(elsewhere, IDS[98])
+    assert "nothing-else" in scenario.broken(excuses)
+    scenario.rows[-1] = scenario.rows[-1]._replace(app=1)
+    assert not scenario.broken(excuses)
+    scenario.store(other, IDS[97])
+    assert "stored-once" in scenario.broken(excuses)
+
+
+def test_claim_that_is_acknowledged_and_not_stored_is_lost(scenario: Scenario) -> None:
+    """Also if only a retry was acknowledged, and told what is stored."""
+    event = scenario.claimed("key order 1", IDS[98])
+    row = scenario.rows.pop()
+    assert scenario.broken() == {"stored-once"}
+    scenario.recorder.told(scenario.again(event).label, 200, told_row(event, IDS[98]))
+    assert scenario.check().counts["stored-once"] == 1
+    scenario.rows.append(row)
+    assert scenario.broken() == set()
+
+
+def test_retry_that_is_told_anything_but_what_is_stored_is_found(scenario: Scenario) -> None:
+    """Its own parameters, another id, another time; with 200, or as if it were new."""
+    event = scenario.claimed("key order 1", IDS[98])
+    other = scenario.send(claim="key order 1")
+    scenario.recorder.told(other.label, 200, told_row(event, IDS[98]))
+    assert scenario.broken() == set()
+    wrong = (
+        told_row(other, IDS[98]),
+        told_row(event, IDS[97]),
+        told_row(event, IDS[98]).replace(b"00.123Z", b"00.124Z"),
+    )
+    for attempt, row in enumerate(wrong, 1):
+        scenario.recorder.told(scenario.again(event, attempt).label, 200, row)
+        assert scenario.check().counts["retries-told"] == attempt
+    scenario.recorder.answered(scenario.again(event, 9).label, 202, IDS[96], TOLD)
+    assert scenario.check().counts["retries-told"] == 4
+    scenario.recorder.unsure(scenario.again(event, 10).label, 202, IDS[96], TOLD)
+    assert scenario.check().counts["retries-told"] == 4
+    assert scenario.broken() == {"retries-told"}
+
+
+def test_row_that_only_another_try_could_replace_is_stored_if_there_is_none(
+    scenario: Scenario,
+) -> None:
+    """Else the answer's "unknown" would excuse any row."""
+    event = scenario.send(claim="key order 2")
+    scenario.recorder.unsure(event.label, 202, IDS[97], TOLD)
+    assert scenario.broken() == {"stored-once"}
+    scenario.store(event, IDS[96])
+    assert scenario.broken() == {"retries-told"}
+    scenario.recorder.unsure(scenario.again(event).label, 202, IDS[96], TOLD)
+    assert scenario.broken() == set()
+
+
+def told_row(event: SentEvent, event_id: str) -> bytes:
+    """Return a stored event as a retry's answer has it."""
+    return b'{"id":"%b%b%b"}' % (event_id.encode(), event.echo, TOLD.encode())
+
+
+def test_refused_attempt_excuses_no_other_of_its_event(scenario: Scenario) -> None:
+    """The first try found the spool full, the second was stored."""
+    excuses = {"full": frozenset({"overloaded"})}
+    scenario.recorder.fault("full", "begun")
+    event = scenario.send(claim="key order 1")
+    scenario.recorder.refused(event.label, 503, "overloaded")
+    scenario.recorder.fault("full", "ended")
+    second = scenario.again(event)
+    scenario.recorder.answered(second.label, 200, IDS[98], TOLD)
+    assert scenario.broken(excuses) == {"stored-once"}
+    scenario.store(event, IDS[98])
+    assert scenario.broken(excuses) == set()
+
+
+def test_early_acknowledgement_is_lost_by_a_crash_only(scenario: Scenario) -> None:
+    """And what is stored of it is what was told."""
+    event = scenario.send()
+    scenario.recorder.early(event.label, IDS[98], TOLD)
+    assert scenario.broken() == {"early-kept"}
+    scenario.recorder.fault("kill", "begun")
+    scenario.recorder.fault("kill", "ended")
+    assert scenario.broken({"kill": frozenset({EARLY})}) == set()
+    scenario.store(event, IDS[97])
+    assert scenario.broken() == {"nothing-else"}
+
+
+def test_client_s_timestamp_is_stored_as_it_was_sent(scenario: Scenario) -> None:
+    """In whatever zone it was written, and nothing where none was sent."""
+    happened = WORKLOAD.happened(scenario.random)
+    event = WORKLOAD.good(1, 99, scenario.random, "", happened)
+    scenario.recorder.sent(event)
+    scenario.recorder.answered(event.token, 200, IDS[98], TOLD)
+    scenario.store(event, IDS[98])
+    assert scenario.broken() == {"as-sent"}
+    row = scenario.rows.pop()
+    scenario.rows.append(row._replace(timestamp_us=microseconds(happened)))
+    assert scenario.broken() == set()
+    scenario.rows[0] = scenario.rows[0]._replace(timestamp_us=microseconds(happened))
+    assert scenario.broken() == {"as-sent"}
+
+
+def test_good_events_that_others_hold_up_are_found(scenario: Scenario) -> None:
+    """Whatever the fault has seen."""
+    scenario.recorder.held("trigger-drops: 3 of 9 wait")
+    assert scenario.broken() == {"none-held-up"}
 
 
 def test_answer_of_another_request_is_found(scenario: Scenario) -> None:

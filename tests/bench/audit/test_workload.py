@@ -1,15 +1,19 @@
 """What the audit's clients send: each event is what it is meant to be."""
 
 import json
+import time
 from random import Random
+from uuid import UUID
 
 import pytest
 
 from bench.audit.workload import Workload
 from ingest.errors import Code, Refusal
-from ingest.events import event
+from ingest.events import client_fields, event, fields
+from ingest.events.client_fields import Span
 
 WORKLOAD = Workload("run", 1)
+SPAN = Span(past_ms=90 * 86_400_000, future_ms=0)
 
 
 def test_requests_are_what_they_are_meant_to_be() -> None:
@@ -27,6 +31,15 @@ def test_requests_are_what_they_are_meant_to_be() -> None:
         assert refused.value.code == bad.expected
         codes.add(bad.expected)
         event.decode(WORKLOAD.poison(1, number, random).body, 255)
+        claim = WORKLOAD.claim(1, number, random, is_key=False)
+        happened = WORKLOAD.happened(random)
+        claiming = WORKLOAD.guarded(1, number, random, claim, happened)
+        name, params, uncommon = event.decode(claiming.body, 255)
+        assert uncommon is not None
+        said = client_fields.read(uncommon, SPAN, int(time.time() * 1000))
+        assert said.id is not None
+        assert f"id {UUID(bytes=said.id)}" == claim
+        assert b'"%b"' % fields.rfc3339(micros(said.values["timestamp"])).encode() in claiming.said
     assert codes >= {
         Code.INVALID_JSON,
         Code.MISSING_EVENT_NAME,
@@ -34,3 +47,8 @@ def test_requests_are_what_they_are_meant_to_be() -> None:
         Code.INVALID_EVENT_PARAMS,
         Code.UNKNOWN_FIELD,
     }
+
+
+def micros(value: bytes) -> int:
+    """Return a time as a COPY tuple has it, in microseconds since 2000."""
+    return int.from_bytes(value[-8:], "big", signed=True)

@@ -1,0 +1,33 @@
+"""Excuses: what clients may see, and what may happen to an event, because of a fault."""
+
+from typing import Final
+
+from bench.audit.history import EARLY, History
+
+SET_ASIDE: Final = "set aside"
+"""The excuse for a good event in `rejected_events`, until it is taken from there again."""
+
+_GRACE_NS: Final = 1_500_000_000
+"""How long behind a fault its excuses hold: a batch may be on its way when it is lifted."""
+_QUEUED_NS: Final = 5_000_000_000
+"""How long an event may be in the queue at most, in a hang of Postgres."""
+
+Excuses = dict[str, frozenset[str]]
+"""By a fault's name: codes of refusal that clients may see, LOST for connections, EARLY for early
+acknowledgements that are lost, SET_ASIDE for events that are."""
+
+
+class Excused:
+    """Says whether a fault excuses what happened at a time."""
+
+    def __init__(self, history: History, excuses: Excuses) -> None:
+        self._spans: dict[str, list[tuple[int, int]]] = {}
+        for window in history.windows:
+            for code in excuses.get(window.fault, ()):
+                begin_ns = window.begin_ns - (_QUEUED_NS if code == EARLY else 0)
+                span = (begin_ns, window.end_ns + _GRACE_NS)
+                self._spans.setdefault(code, []).append(span)
+
+    def __call__(self, code: str, at_ns: int) -> bool:
+        """Whether it does; `code` as in Excuses."""
+        return any(begin <= at_ns <= end for begin, end in self._spans.get(code, ()))

@@ -1,0 +1,35 @@
+"""Seeded bugs of what the server makes of rows that Postgres does not take."""
+
+from bench.audit.patch import replace
+from ingest.delivery.committer import Commit, Committer, Part
+from ingest.delivery.replay import Replayer
+from ingest.store import link
+from ingest.store.failures import Outage, RowRefused, Unavailable
+
+
+def parcel_blocks() -> None:
+    """Have what Postgres refuses come first again, and nothing behind it go on."""
+    original = Committer._try  # noqa: SLF001
+
+    async def try_(self: Committer, commit: Commit, part: Part) -> int:
+        if not self._is_patient:
+            return await original(self, commit, part)
+        try:
+            commit.earlier += await self._send(commit.rows_of(part))
+        except RowRefused as bad:
+            lost = Outage.CONNECTION_LOST
+            raise Unavailable(bad.reason, stored=False, outage=lost) from None
+        return 0
+
+    replace(Committer, "_try", try_)
+    replace(Replayer, "_is_hopeless", lambda *_: False)
+
+
+def dropped_row_is_an_outage() -> None:
+    """Take a row that a trigger drops for the end of Postgres."""
+
+    def check(tag: str, rows: int) -> None:
+        if tag != f"COPY {rows}":
+            raise Unavailable(f"{tag} instead of {rows}", stored=None, outage=Outage.AWAY)
+
+    replace(link, "_check_dropped", check)
