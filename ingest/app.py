@@ -29,7 +29,7 @@ from ingest.http.listener import Listener
 from ingest.http.probes import Probes
 from ingest.http.router import Route, Router, ingestion
 from ingest.http.waiters import EarlyAcks
-from ingest.observe.metrics import Metrics
+from ingest.observe.metrics import Metrics, StateGauges
 from ingest.spool import Spool, SpoolFailed, SpoolFull
 from ingest.store import idempotency, identity, migrations
 from ingest.store.api_key_snapshot import ApiKeySnapshot
@@ -39,6 +39,7 @@ from ingest.store.health import Health
 from ingest.store.keyring import Keyring
 from ingest.store.partitions import Partitions
 from ingest.store.postgres import Postgres
+from ingest.store.rejected import RejectedCount
 from ingest.web import pages
 from ingest.web.figures import Figures
 
@@ -165,6 +166,7 @@ class App:
                 limits=config.limits,
             )
             self._listener.put_before(self._fast_lane)
+        self._rejected = RejectedCount(postgres)
         self._tasks: list[asyncio.Task[None]] = []
         self._is_prepared = False
         self._stop = asyncio.Event()
@@ -282,19 +284,20 @@ class App:
         await self._pipeline.open()
 
     def _start_tasks(self) -> None:
-        self._metrics.attach(
-            self._pipeline.queues,
-            self._spool,
+        state = StateGauges(
             is_postgres_up=lambda: self._health.is_up,
             is_refusing_rows=lambda: bool(self._health.row_alarm.reason),
+            rejected_events=lambda: self._rejected.events,
             keys=lambda: len(self._keyring),
         )
+        self._metrics.attach(self._pipeline.queues, self._spool, state)
         for name, work in self._pipeline.tasks():
             self._own(name, work)
         self._own("health", self._health.run())
         self._own("keyring", self._keyring.run())
         self._own("sweep", self._listener.run())
         self._own("partitions", self._partitions.run())
+        self._own("rejected events", self._rejected.run())
         self._own("idempotency keys", idempotency.run(self._postgres))
         if self._embedded is not None:
             self._own("embedded", self._keep_embedded(self._embedded))

@@ -80,7 +80,7 @@ def test_list_is_a_table_with_the_newest_first(command: Nonito, database_url: st
     add(database_url, newer)
     ended = command("list")
     head, first, second = succeed(ended).splitlines()
-    assert head.split() == ["ID", "APP", "EVENT_NAME", "SQLSTATE", "MESSAGE", "REJECTED"]
+    assert head.split() == ["ID", "APP", "EVENT_NAME", "SQLSTATE", "RULE", "MESSAGE", "REJECTED"]
     assert first.split()[:4] == [str(newer.id), "-", "sale", "22P05"]
     assert "unsupported Unicode escape sequence" in first
     assert second.split()[:3] == [str(older.id), "shop", "n" * 39 + "…"]
@@ -117,6 +117,9 @@ def test_json_lines_hold_everything(command: Nonito, database_url: str) -> None:
         **sent,
         "sqlstate": "22P05",
         "message": HOSTILE,
+        "table": "",
+        "column": "",
+        "constraint": "",
     }
 
 

@@ -16,6 +16,7 @@ from ingest.cli.table import echo_table, printable, second, shortened
 from ingest.delivery.events_table import EVENTS
 from ingest.errors import StartupError
 from ingest.store import rejected
+from ingest.store.failures import Named
 from ingest.store.postgres import Connection
 from ingest.store.rejected import Listed, Retried, RetryResult
 
@@ -23,7 +24,7 @@ _LIST_DEFAULT = 100
 _LIST_MAX = 1_000_000
 _NAME_CHARS_SHOWN = 40
 _MESSAGE_CHARS_SHOWN = 60
-_HEADING = ("ID", "APP", "EVENT_NAME", "SQLSTATE", "MESSAGE", "REJECTED")
+_HEADING = ("ID", "APP", "EVENT_NAME", "SQLSTATE", "RULE", "MESSAGE", "REJECTED")
 _FAILED = (RetryResult.REFUSED, RetryResult.NOT_FOUND)
 
 _ids = click.argument("ids", nargs=-1, type=click.UUID, metavar="[ID]...")
@@ -83,9 +84,16 @@ def _as_row(listed: Listed) -> tuple[str, ...]:
         listed.app,
         shortened(found.event["event_name"], _NAME_CHARS_SHOWN),
         found.sqlstate,
+        shortened(_rule(found.named), _NAME_CHARS_SHOWN),
         shortened(found.message, _MESSAGE_CHARS_SHOWN),
         second(listed.rejected_at),
     )
+
+
+def _rule(named: Named) -> str:
+    """Return what is to be looked at: a constraint, or a column, or a table."""
+    on_column = f"{named.table}.{named.column}" if named.column else named.table
+    return named.constraint or on_column or "-"
 
 
 def _as_json(listed: Listed) -> str:
@@ -96,7 +104,8 @@ def _as_json(listed: Listed) -> str:
             **listed.rejected.event,
             "sqlstate": listed.rejected.sqlstate,
             "message": listed.rejected.message,
-            "rejected_at": listed.rejected_at.isoformat(),
+            **listed.rejected.named._asdict(),
+            "rejected_at": listed.rejected_at.isoformat().replace("+00:00", "Z"),
         }
     )
 

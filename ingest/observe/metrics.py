@@ -7,7 +7,7 @@ duplicate + in the spool + in the queue (waiting, or in a COPY). Labels come fro
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -28,6 +28,15 @@ CONTENT_TYPE = CONTENT_TYPE_LATEST
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _OK = 200
 _EVENTS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000)
+
+
+class StateGauges(NamedTuple):
+    """What is asked of other parts at a scrape."""
+
+    is_postgres_up: Callable[[], bool]
+    is_refusing_rows: Callable[[], bool]
+    rejected_events: Callable[[], int]
+    keys: Callable[[], int]
 
 
 class Gauges(Protocol):
@@ -152,14 +161,11 @@ class Metrics:
         self,
         gauges: Gauges,
         spool: SpoolGauges | None,
-        *,
-        is_postgres_up: Callable[[], bool],
-        is_refusing_rows: Callable[[], bool],
-        keys: Callable[[], int],
+        state: StateGauges,
     ) -> None:
         """Add what is read at a scrape, and the process's own figures."""
         self._spool = spool
-        self.registry.register(_Reader(self, gauges, spool, is_postgres_up, is_refusing_rows, keys))
+        self.registry.register(_Reader(self, gauges, spool, state))
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self.registry)
 
@@ -179,16 +185,12 @@ class _Reader:
         metrics: Metrics,
         gauges: Gauges,
         spool: SpoolGauges | None,
-        is_postgres_up: Callable[[], bool],
-        is_refusing_rows: Callable[[], bool],
-        keys: Callable[[], int],
+        state: StateGauges,
     ) -> None:
         self._metrics = metrics
         self._gauges = gauges
         self._spool = spool
-        self._is_postgres_up = is_postgres_up
-        self._is_refusing_rows = is_refusing_rows
-        self._keys = keys
+        self._state = state
 
     def collect(self) -> Iterable[Metric]:
         """Yield every metric but the histograms."""
@@ -216,13 +218,20 @@ class _Reader:
         yield from self._collect_spool()
         yield _gauge("queue_events", "Events waiting or in a COPY", gauges.unsettled_events)
         yield _gauge("queue_bytes", "The size of their rows", gauges.unsettled_bytes)
-        yield _gauge("postgres_up", "Whether Postgres can be written to", self._is_postgres_up())
+        yield _gauge(
+            "postgres_up", "Whether Postgres can be written to", self._state.is_postgres_up()
+        )
         yield _gauge(
             "postgres_refusing_rows",
             "Whether Postgres, though up, has refused rows of late: see the log",
-            self._is_refusing_rows(),
+            self._state.is_refusing_rows(),
         )
-        yield _gauge("keys_loaded", "API keys in memory", self._keys())
+        yield _gauge(
+            "rejected_events",
+            "Events in rejected_events, 100000 at most: see nonito rejected",
+            self._state.rejected_events(),
+        )
+        yield _gauge("keys_loaded", "API keys in memory", self._state.keys())
 
     def _collect_async(self) -> Iterable[Metric]:
         metrics = self._metrics

@@ -1,18 +1,32 @@
 """What `nonito check` looks at in the database, in words that a person understands."""
 
 import asyncio
+import io
 from datetime import UTC, datetime
 from typing import NamedTuple
 
 import asyncpg
 
 from ingest.errors import StartupError
-from ingest.store import migrations
+from ingest.store import merge, migrations
+from ingest.store.copier import NO_ROWS
+from ingest.store.failures import Named, RowRefused
 from ingest.store.partition_map import existing_ranges
 from ingest.store.postgres import Connection, durability_off, is_pooled
+from ingest.store.table import Table
 
 _VERSION_MIN = 150_000
 _WAL_KEPT_MB = 512
+_NOT_SUPPORTED = "0A000"
+_REJECTED_MAX = 100_000
+_LAST_REJECTED = """
+SELECT last.*, last.rejected_at > now() - interval '10 minutes' AS is_recent, total
+FROM (SELECT count(*) AS total FROM (SELECT FROM rejected_events LIMIT $1) AS first) AS counted
+LEFT JOIN LATERAL (
+    SELECT sqlstate, on_table, on_column, broken_constraint, rejected_at FROM rejected_events
+    ORDER BY rejected_at DESC LIMIT 1
+) AS last ON true
+"""
 
 
 class Finding(NamedTuple):
@@ -22,8 +36,8 @@ class Finding(NamedTuple):
     text: str
 
 
-async def examine(connection: Connection) -> list[Finding]:
-    """Look at everything that serving needs; changes nothing."""
+async def examine(connection: Connection, table: Table) -> list[Finding]:
+    """Look at everything that serving needs; changes nothing. Events go into `table`."""
     pooler = await _pooler(connection)
     if not all(finding.is_good for finding in pooler):
         return pooler  # the connection has ended
@@ -37,7 +51,8 @@ async def examine(connection: Connection) -> list[Finding]:
     ]
     if all(finding.is_good for finding in findings):
         findings += [await _partitions(connection), await _strays(connection)]
-        findings += [await _permission(connection), await _keys(connection)]
+        findings += [await _trial(connection, table), await _keys(connection)]
+        findings += [await _rejected(connection)]
         findings += await _advice(connection)
     return findings
 
@@ -151,10 +166,46 @@ async def _strays(connection: Connection) -> Finding:
     return Finding(True, "no strays in events_default")
 
 
-async def _permission(connection: Connection) -> Finding:
-    if await connection.fetchval("SELECT has_table_privilege('events', 'INSERT')"):
-        return Finding(True, "this role may insert into events")
-    return Finding(False, "this role may not insert into events: GRANT INSERT ON events TO it")
+async def _trial(connection: Connection, table: Table) -> Finding:
+    """Do with no rows all that is done with rows, and undo it."""
+    transaction = connection.transaction()
+    await transaction.start()
+    try:
+        await _try_out(connection, table)
+    except asyncpg.PostgresError as error:
+        said = f"{error} (SQLSTATE {error.sqlstate})"
+        return Finding(False, f"this role can't store events: {said}; {_mend(error)}")
+    finally:
+        await transaction.rollback()
+    return Finding(True, "this role may do all that storing events takes")
+
+
+async def _try_out(connection: Connection, table: Table) -> None:
+    columns = [column.name for column in table.columns]
+    await connection.copy_to_table(
+        table.name, source=io.BytesIO(NO_ROWS), columns=columns, format="binary"
+    )
+    await connection.execute(merge.stage(table))
+    await connection.execute(merge.reserve_and_insert(table))
+    await connection.execute("INSERT INTO rejected_events SELECT * FROM rejected_events LIMIT 0")
+
+
+def _mend(error: asyncpg.PostgresError) -> str:
+    if error.sqlstate == _NOT_SUPPORTED:
+        return "no COPY works under row-level security: ALTER ROLE … BYPASSRLS"
+    return "GRANT what is missing, on the tables and TEMPORARY on the database"
+
+
+async def _rejected(connection: Connection) -> Finding:
+    """Say whether Postgres refuses real events, as the server's own alarm does."""
+    found = await connection.fetchrow(_LAST_REJECTED, _REJECTED_MAX)
+    if found is None or not found["total"]:
+        return Finding(True, "no rejected events")
+    total = f"{found['total']}{'' if found['total'] < _REJECTED_MAX else ' or more'}"
+    said = f"{total} rejected events, the last {found['rejected_at']:%Y-%m-%d %H:%M:%S} UTC"
+    named = Named(found["on_table"], found["on_column"], found["broken_constraint"])
+    reason = RowRefused(None, found["sqlstate"], "", named=named).reason
+    return Finding(not found["is_recent"], f"{said} ({reason}): nonito rejected list")
 
 
 async def _advice(connection: Connection) -> list[Finding]:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 else:
     Connection = asyncpg.Connection
 
+NO_ROWS: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8) + b"\xff\xff"
+"""A binary COPY document that ends where it begins."""
+
 _MESSAGE_BYTES_MAX: Final = 2 << 20
 _HEAD_BYTES: Final = 5
 _COPY_DONE: Final = b"c\0\0\0\4"

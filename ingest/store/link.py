@@ -9,7 +9,7 @@ from uuid import UUID
 import asyncpg
 
 from ingest.store import identity
-from ingest.store.copier import Copier, CopyConnection, query
+from ingest.store.copier import NO_ROWS, Copier, CopyConnection, query
 from ingest.store.failures import (
     DROPPED,
     NO_DATA,
@@ -28,8 +28,6 @@ from ingest.store.table import Table
 T = TypeVar("T")
 
 _CLOSE_TIMEOUT_S = 2.0
-_NO_ROWS = b"PGCOPY\n\xff\r\n\0" + bytes(8) + b"\xff\xff"
-"""A binary COPY document that ends where it begins."""
 _COMMIT = query("COMMIT")
 _ROLLBACK = query("ROLLBACK")
 _IDENTIFY = query(identity.QUERY)
@@ -123,7 +121,7 @@ class CopyLink:
         Among that, that the database is still the one that is meant.
         """
         await self.require_database()
-        await self.copy(_NO_ROWS, 0)
+        await self.copy(NO_ROWS, 0)
 
     async def open(self) -> None:
         """Connect now, so that the first batch need not; raise Unavailable."""

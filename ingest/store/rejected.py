@@ -4,8 +4,10 @@ Nothing is lost here: a row leaves the table only together with its event's arri
 one transaction, or because somebody said to drop it.
 """
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from enum import Enum
 from typing import Any, Final, NamedTuple
@@ -21,6 +23,7 @@ from ingest.store.failures import (
     AlreadyStored,
     Named,
     RowRefused,
+    Unavailable,
     while_sending,
     without_rows,
 )
@@ -30,6 +33,10 @@ from ingest.store.table import Column, Table
 MESSAGE_CHARS_MAX: Final = 1_000
 _UNSTORABLE: Final = re.compile("[\0\ud800-\udfff]")
 _NO_OBJECT: Final = ("22023", "event_params must be a JSON object")  # invalid parameter value
+COUNTED_MAX: Final = 100_000
+"""Rejected events are counted up to so many, which takes some 10 ms."""
+_COUNT: Final = "SELECT count(*) FROM (SELECT FROM rejected_events LIMIT $1) AS first"
+_COUNT_INTERVAL_S: Final = 15.0
 _JSON: Final = "jsonb"
 _NAMED: Final = ("on_table", "on_column", "broken_constraint")
 """The columns for what Postgres named, in the order of `Named`."""
@@ -124,6 +131,23 @@ def _escaped(text: str) -> str:
 
 def _bounded(message: str) -> str:
     return _escaped(message[:MESSAGE_CHARS_MAX])[:MESSAGE_CHARS_MAX]
+
+
+class RejectedCount:
+    """How many rejected events there are, looked at now and then."""
+
+    def __init__(self, postgres: Postgres) -> None:
+        self._postgres = postgres
+        self.events = 0
+        """COUNTED_MAX means that or more."""
+
+    async def run(self) -> None:
+        """Look for ever; while Postgres is away the number stays as it is."""
+        while True:
+            with suppress(Unavailable):
+                async with self._postgres.session() as connection:
+                    self.events = int(await connection.fetchval(_COUNT, COUNTED_MAX))
+            await asyncio.sleep(_COUNT_INTERVAL_S)
 
 
 async def count(connection: Connection) -> int:

@@ -2,6 +2,7 @@
 
 import asyncio
 
+from ingest.delivery.events_table import EVENTS
 from ingest.store import checks
 from ingest.store.cluster import Cluster
 from tests.conftest import OWN_DATABASE
@@ -11,7 +12,7 @@ from tests.support.postgres import make_postgres
 async def examine(url: str) -> list[checks.Finding]:
     """Return what is said of WAL files."""
     async with make_postgres(url).session() as connection:
-        findings = await checks.examine(connection)
+        findings = await checks.examine(connection, EVENTS)
     return [each for each in findings if "min_wal_size" in each.text]
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ingest.delivery.events_table import EVENTS
 from ingest.store import api_keys, checks
 from ingest.store.cluster import Cluster
 from ingest.store.embedded import find_programs
@@ -82,9 +83,13 @@ async def test_keys_are_made_revoked_and_checked(url: str) -> None:
     async with make_postgres(url).session() as connection:
         secret = await api_keys.create_first(connection, "default")
         assert secret is not None
-        findings = await checks.examine(connection)
+        findings = await checks.examine(connection, EVENTS)
         assert [finding.text for finding in findings if not finding.is_good] == []
         assert len(findings) >= 8
         await api_keys.revoke(connection, secret)
-        bad = [finding.text for finding in await checks.examine(connection) if not finding.is_good]
+        bad = [
+            finding.text
+            for finding in await checks.examine(connection, EVENTS)
+            if not finding.is_good
+        ]
         assert bad == ["no API key: nonito keys create --app NAME"]
