@@ -189,9 +189,9 @@ class Checker:
     def _may_be_aside(self, record: Record, aside: Aside) -> bool:
         match record.expected:
             case "good":
-                return self._excused(SET_ASIDE, aside.at_ns)
+                return self._excused.lately(SET_ASIDE, aside.at_ns)
             case "guarded":
-                return self._excused(POISON, aside.at_ns)
+                return self._excused.lately(POISON, aside.at_ns)
             case _:
                 return True
 

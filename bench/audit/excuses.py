@@ -9,6 +9,9 @@ SET_ASIDE: Final = "set aside"
 
 _GRACE_NS: Final = 1_500_000_000
 """How long behind a fault its excuses hold: a batch may be on its way when it is lifted."""
+_ISOLATING_NS: Final = 10_000_000_000
+"""How long behind its refusal an event may be set aside: the others of its replay's transaction, up
+to 20,000, are tried before."""
 _QUEUED_NS: Final = 5_000_000_000
 """How long an event may be in the queue at most, in a hang of Postgres."""
 
@@ -31,3 +34,8 @@ class Excused:
     def __call__(self, code: str, at_ns: int) -> bool:
         """Whether it does; `code` as in Excuses."""
         return any(begin <= at_ns <= end for begin, end in self._spans.get(code, ()))
+
+    def lately(self, code: str, at_ns: int) -> bool:
+        """Whether a fault excuses what has come of a refusal by a time."""
+        spans = self._spans.get(code, ())
+        return any(begin <= at_ns <= end + _ISOLATING_NS for begin, end in spans)
