@@ -77,11 +77,16 @@ class _Lap:
             self._ends_s = time.monotonic() + self._again_s
             self._again_s = min(_AGAIN_MAX_S, self._again_s * 2)
 
+    @property
+    def is_over(self) -> bool:
+        """Whether it is time for what was passed by."""
+        return time.monotonic() >= self._ends_s
+
     def end(self) -> None:
         """Begin the next lap, if nothing was passed by or it is time."""
         if self._ends_s == math.inf:
             self._again_s = _AGAIN_MIN_S
-        if self._ends_s == math.inf or time.monotonic() >= self._ends_s:
+        if self._ends_s == math.inf or self.is_over:
             self.begin_anew()
 
     def begin_anew(self) -> None:
@@ -165,6 +170,9 @@ class Replayer:
         await asyncio.sleep(pause_s)  # what is left may be unreadable for the moment
 
     async def _read_on(self) -> list[SpooledBatch]:
+        """Return the next batches of the lap; none when it is over, though more may come."""
+        if self._lap.is_over:
+            return []
         batches = await self._spool.oldest(self._events_max, beyond=self._lap.read)
         self._lap.read_past(batches)
         return batches
@@ -184,8 +192,10 @@ class Replayer:
             if not self._is_hopeless(batches):
                 raise
             self._health.report(failure)
+            self._lap.pass_by()
         else:
-            await self._settle(batches, commit)
+            if not await self._settle(batches, commit):
+                self._lap.pass_by()
             self._failures.clear()
             self._events_max = min(_EVENTS_MAX, self._events_max * 2)
 
@@ -197,8 +207,8 @@ class Replayer:
         self._failures = Counter({ref: self._failures[ref] + 1})
         return self._failures[ref] >= _ALONE_MAX
 
-    async def _settle(self, batches: Sequence[SpooledBatch], commit: Commit) -> None:
-        """Forget batches whose events are stored or kept as dead letters; pass the others by."""
+    async def _settle(self, batches: Sequence[SpooledBatch], commit: Commit) -> bool:
+        """Forget batches whose events are stored or kept as dead letters; return if all are."""
         passing = {at for at, bad in commit.refused.items() if bad.is_passing}
         left = commit.pending | passing
         settled = [each for each in _place(batches) if left.isdisjoint(each[1])]
@@ -207,8 +217,7 @@ class Replayer:
             self._pause_s = _REFUSED_PAUSE_S
             settled = await self._keep_refused(settled, commit)
         await self._forget(settled, commit)
-        if len(settled) < len(batches):
-            self._lap.pass_by()
+        return len(settled) == len(batches)
 
     async def _forget(self, settled: Sequence[Placed], commit: Commit) -> None:
         """Take batches out of the spool."""

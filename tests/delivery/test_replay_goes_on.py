@@ -256,3 +256,27 @@ async def test_table_that_is_missing_is_an_outage_for_all(going: Going, own_url:
         await going.until_empty()
     assert await count(own_url) == 20
     assert await rejected(own_url) == []
+
+
+async def test_what_was_passed_by_comes_again_though_new_batches_never_end(
+    going: Going, own_url: str
+) -> None:
+    """However full the spool is kept meanwhile: a lap ends by the clock."""
+    await script(own_url, trigger("RAISE 'no room' USING ERRCODE = '53100';"))
+    await going.append([make_row(name=b"wrong")])
+
+    async def go_on() -> None:
+        while True:
+            await going.append(make_rows(2_000))
+
+    async with going.running():
+        going_on = asyncio.create_task(go_on())
+        await going.until(lambda: going.metrics.replayed_events > 0)
+        await fetch(own_url, "DROP TRIGGER test_rule ON events")
+        wrong = "SELECT count(*) FROM events WHERE event_name = 'wrong'"
+        async with asyncio.timeout(WAIT_S):
+            while not (await fetch(own_url, wrong))[0]["count"]:  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.05)
+        assert not going.spool.is_empty
+        going_on.cancel()
+        await asyncio.wait([going_on])
