@@ -142,7 +142,7 @@ class Committer:
         except RowRefused as refusal:
             bad = refusal.with_traceback(None)  # it would keep the rows
         except Unavailable as failure:
-            if not (self._is_patient and failure.sqlstate):
+            if not self._is_patient:
                 raise
             bad = failure.as_refusal()
         return await self._isolate(commit, part, bad)
@@ -175,9 +175,13 @@ class Committer:
     async def _find_dropped(self, commit: Commit, part: Part, dropped: RowsDropped) -> int:
         """Note which rows a COPY did not store, or have them sifted: all others are stored."""
         rows = [commit.rows[index] for index in part.indices]
-        missing = await self._link.missing(
-            [(copy_reader.app_id(each), copy_reader.event_id(each)) for each in rows]
-        )
+        try:
+            missing = await self._link.missing(
+                [(copy_reader.app_id(each), copy_reader.event_id(each)) for each in rows]
+            )
+        except Unavailable as failure:
+            failure.stored = None  # most of them are: the COPY was committed
+            raise
         indices = sorted(part.indices[at] for at in missing)
         if self._is_patient:
             commit.parts += _cut(indices, SIFTED_ROWS_MAX, is_suspect=True)
@@ -190,10 +194,11 @@ class Committer:
         indices, at = part.indices, bad.index
         if len(indices) == 1 and (part.is_suspect or self._is_certain(bad)):
             commit.refused[indices[0]] = bad
-        elif at is not None and (bad.is_told or commit.named < _NAMED_MAX):
+        elif at is not None and (part.is_suspect or commit.named < _NAMED_MAX):
             self._take_out_named(commit, part, bad, at)
         elif part.is_suspect or bad.is_waiting:
-            commit.parts += self._cut_up(commit, indices)
+            # Last of all: others' rows are not to wait behind more of these time-outs.
+            commit.parts[:0] = self._cut_up(commit, indices)
         else:
             commit.parts += _cut(indices, SIFTED_ROWS_MAX, is_suspect=True)
 
@@ -205,7 +210,7 @@ class Committer:
         index = part.indices[at]
         rest = [*part.indices[:at], *part.indices[at + 1 :]]
         commit.parts += _cut(rest, self._part_rows_max, is_suspect=part.is_suspect)
-        commit.named += not bad.is_told
+        commit.named += 1
         if self._is_patient and not bad.is_told:
             commit.parts.append(Part([index]))  # alone, to be sure that it is this one
         else:
@@ -223,8 +228,13 @@ class Committer:
         """Store what Postgres takes of a part; what it refuses with others around comes again."""
         rows = commit.rows_of(part)
         has_keys = self._has_keys(rows)
-        sifted = await self._link.sift(copy_format.document(rows), len(rows), has_keys=has_keys)
-        if self._wants_earlier:
+        sifted = await self._link.sift(
+            copy_format.document(rows),
+            len(rows),
+            has_keys=has_keys,
+            wants_earlier=self._wants_earlier,
+        )
+        if sifted.earlier:
             existing = {copy_reader.dedup_key(rows[at]) for at in sifted.existing}
             commit.earlier += [each for each in sifted.earlier if each.key in existing]
         refused = {part.indices[at]: bad for at, bad in sifted.refused.items()}

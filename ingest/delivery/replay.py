@@ -23,7 +23,7 @@ from ingest.events import copy_reader
 from ingest.observe.metrics import Metrics
 from ingest.spool import BatchRef, Spool, SpooledBatch, SpoolFailed
 from ingest.store import rejected
-from ingest.store.failures import Unavailable
+from ingest.store.failures import RowRefused, Unavailable
 from ingest.store.health import Health
 from ingest.store.postgres import Postgres
 from ingest.store.rejected import Rejected
@@ -64,12 +64,18 @@ class _Lap:
     def __init__(self) -> None:
         self._again_s = _AGAIN_MIN_S
         self._ends_s = math.inf
-        self.read: dict[str, int] = {}
-        """By file, up to which id batches were read."""
+        self._began_ms = time.time() * 1000
+        self.done: dict[str, int] = {}
+        """By file, up to which id batches were brought or passed by."""
 
-    def read_past(self, batches: Sequence[SpooledBatch]) -> None:
-        """Go on behind these batches."""
-        self.read.update((batch.ref.file, batch.ref.id) for batch in batches)
+    def behind(self, batches: Sequence[SpooledBatch]) -> dict[str, int]:
+        """Return what `done` is once these batches are done as well."""
+        return self.done | {batch.ref.file: batch.ref.id for batch in batches}
+
+    def is_over(self, batches: Sequence[SpooledBatch]) -> bool:
+        """Whether it is time for the next lap, and only what came on this one is left."""
+        is_time = time.monotonic() >= self._ends_s
+        return is_time and batches[0].appended_ms > self._began_ms
 
     def pass_by(self) -> None:
         """Have the next lap begin in a while, each time later: something was left behind."""
@@ -77,22 +83,14 @@ class _Lap:
             self._ends_s = time.monotonic() + self._again_s
             self._again_s = min(_AGAIN_MAX_S, self._again_s * 2)
 
-    @property
-    def is_over(self) -> bool:
-        """Whether it is time for what was passed by."""
-        return time.monotonic() >= self._ends_s
-
     def end(self) -> None:
         """Begin the next lap, if nothing was passed by or it is time."""
         if self._ends_s == math.inf:
             self._again_s = _AGAIN_MIN_S
-        if self._ends_s == math.inf or self.is_over:
-            self.begin_anew()
-
-    def begin_anew(self) -> None:
-        """Read from the oldest batch on."""
-        self._ends_s = math.inf
-        self.read.clear()
+        if self._ends_s == math.inf or time.monotonic() >= self._ends_s:
+            self._ends_s = math.inf
+            self._began_ms = time.time() * 1000
+            self.done = {}
 
 
 class Replayer:
@@ -132,11 +130,9 @@ class Replayer:
                 await self._replay()
             except Unavailable as failure:
                 self._health.report(failure)
-                self._lap.begin_anew()
                 await asyncio.sleep(_IDLE_S)
             except SpoolFailed as failure:
                 log.warning("the spool can't be read", reason=failure.reason)
-                self._lap.begin_anew()
                 await asyncio.sleep(_RETRY_S)
 
     def _is_time_to_look(self) -> bool:
@@ -156,26 +152,21 @@ class Replayer:
 
     async def _replay(self) -> None:
         """Bring everything to Postgres, oldest first, reading ahead while Postgres writes."""
-        batches = await self._read_on()
-        while batches and self._health.is_up:
-            reading = asyncio.create_task(self._read_on())
+        batches = await self._spool.oldest(self._events_max, beyond=self._lap.done)
+        while batches and self._health.is_up and not self._lap.is_over(batches):
+            behind = self._lap.behind(batches)
+            reading = asyncio.create_task(self._spool.oldest(self._events_max, beyond=behind))
             try:
                 await self._bring(batches)
+                self._lap.done = behind  # not before: what was only read ahead comes again
                 batches = await reading
             finally:
                 await _end(reading)
             await self._give_way()
-        self._lap.end()
+        if not batches or self._lap.is_over(batches):
+            self._lap.end()
         pause_s, self._pause_s = self._pause_s, _IDLE_S
         await asyncio.sleep(pause_s)  # what is left may be unreadable for the moment
-
-    async def _read_on(self) -> list[SpooledBatch]:
-        """Return the next batches of the lap; none when it is over, though more may come."""
-        if self._lap.is_over:
-            return []
-        batches = await self._spool.oldest(self._events_max, beyond=self._lap.read)
-        self._lap.read_past(batches)
-        return batches
 
     async def _bring(self, batches: Sequence[SpooledBatch]) -> None:
         """Bring batches to Postgres, and only then take them out of the spool.
@@ -233,22 +224,27 @@ class Replayer:
 
         All at once, or, if that fails, batch by batch: one that can't be kept stays in the spool.
         """
-        if await self._keep(settled, commit):
+        failure = await self._keep(settled, commit)
+        if failure is None:
             return list(settled)
-        return [each for each in settled if await self._keep([each], commit)]
+        if failure.is_waiting:  # each batch would wait as long again
+            return [each for each in settled if commit.refused.keys().isdisjoint(each[1])]
+        return [each for each in settled if await self._keep([each], commit) is None]
 
-    async def _keep(self, settled: Sequence[Placed], commit: Commit) -> bool:
+    async def _keep(self, settled: Sequence[Placed], commit: Commit) -> RowRefused | None:
+        """Keep the refused rows of batches; return why they can't be kept."""
         dead = [at for _, indices in settled for at in indices if at in commit.refused]
         if not dead:
-            return True
+            return None
         try:
             await rejected.keep(self._postgres, EVENTS, [_dead_letter(commit, at) for at in dead])
         except Unavailable as failure:
             if not failure.sqlstate:  # nobody could be asked
                 raise
-            self._health.row_alarm.note([failure.as_refusal()])
-            return False
-        return True
+            refusal = failure.as_refusal()
+            self._health.row_alarm.note([refusal])
+            return refusal
+        return None
 
 
 def _dead_letter(commit: Commit, at: int) -> Rejected:

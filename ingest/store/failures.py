@@ -35,7 +35,7 @@ _REFUSAL_CLASSES: Final = ("22", "23", "44", "54", "P0")
 # found in halves only, if at all, since each try may cost a whole time-out.
 _WAITING_CLASSES: Final = ("25", "28", "3D", "40", "55", "57")
 # Those, and no room, and an I/O error: it may end by itself, so a row is never given up for it.
-_PASSING_CLASSES: Final = (*_WAITING_CLASSES, "53", "58")
+_PASSING_CLASSES: Final = (*_WAITING_CLASSES, "08", "53", "58")
 # Here Postgres's own words name tables and settings, and quote no value of a row.
 _QUOTING_NOTHING: Final = ("23", "25", "28", "42", "53", "55", "57", "58", "XX")
 _TEXT_CHARS_MAX: Final = 200
@@ -86,12 +86,12 @@ class RowRefused(Exception):  # noqa: N818 - an outcome, handled by taking the r
     @property
     def is_waiting(self) -> bool:
         """Whether Postgres waited for something, maybe as long as it may."""
-        return self.sqlstate.startswith(_WAITING_CLASSES)
+        return not self.sqlstate or self.sqlstate.startswith(_WAITING_CLASSES)
 
     @property
     def is_passing(self) -> bool:
         """Whether it may end by itself, as when a tablespace is full."""
-        return self.sqlstate.startswith(_PASSING_CLASSES)
+        return not self.sqlstate or self.sqlstate.startswith(_PASSING_CLASSES)
 
     @property
     def reason(self) -> str:
@@ -181,7 +181,7 @@ def _judge(error: asyncpg.PostgresError, rows: int) -> RowRefused | Unavailable:
     sqlstate, reason = error.sqlstate or "", _reason(error)
     if sqlstate in ROW_ERRORS:
         return RowRefused(_row_index(error, rows), sqlstate, _message(error), named=_named(error))
-    if not sqlstate or sqlstate.startswith(_AMBIGUOUS_CLASSES):
+    if _has_ended_session(error):
         return without_rows(error)
     if sqlstate == _UNIQUE_VIOLATION:
         text = _text(error)
@@ -194,11 +194,21 @@ def _judge(error: asyncpg.PostgresError, rows: int) -> RowRefused | Unavailable:
 def without_rows(error: asyncpg.PostgresError) -> Unavailable:
     """Classify what Postgres said of a statement whose failure can be no row's."""
     sqlstate, reason = error.sqlstate or "", _reason(error)
-    if not sqlstate or sqlstate.startswith(_AMBIGUOUS_CLASSES):
+    if _has_ended_session(error):
         return Unavailable(reason, stored=None, outage=Outage.CONNECTION_LOST)
     return Unavailable(
         reason, stored=False, outage=Outage.AWAY, sqlstate=sqlstate, text=_text(error)
     )
+
+
+def _has_ended_session(error: asyncpg.PostgresError) -> bool:
+    """Whether the session is over; a trigger's own session to elsewhere (dblink) is not ours.
+
+    Postgres then says ERROR in the field that is never translated, which a pooler does not send.
+    """
+    sqlstate = error.sqlstate or ""
+    is_of_session = not sqlstate or sqlstate.startswith(_AMBIGUOUS_CLASSES)
+    return is_of_session and error.severity_en != "ERROR"
 
 
 def _refusal(error: asyncpg.PostgresError, rows: int) -> RowRefused:

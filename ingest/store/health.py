@@ -42,6 +42,8 @@ class Health:
         """What a first probe needs done before, for a server that started without Postgres."""
         self.row_alarm = RowAlarm()
         self._failure: Unavailable | None = None
+        self._is_confirmed = False
+        """Whether a probe has met the failure as well: then it is no row's."""
         self._down_since_s = 0.0
         self._alarmed_s = -math.inf
         self._alarmed_reason = ""
@@ -94,6 +96,7 @@ class Health:
             await self._try()
         except Unavailable as failure:
             self.report(failure)
+            self._is_confirmed = True
             self._alarm(failure)
         else:
             self._recover()
@@ -121,9 +124,11 @@ class Health:
 
     def _recover(self) -> None:
         failure, self._failure = self._failure, None
+        is_confirmed, self._is_confirmed = self._is_confirmed, False
         if failure is None:
             return
-        if failure.sqlstate:  # Postgres was there: rows met what the probe does not meet
+        # Postgres was there: rows met what the probe does not meet.
+        if failure.sqlstate and not is_confirmed:
             self.row_alarm.note([failure.as_refusal()])
         if self._alarmed_s >= self._down_since_s:
             log.info("Postgres is back", away_s=round(time.monotonic() - self._down_since_s, 3))

@@ -30,6 +30,8 @@ _USES: Final = (
     "(SELECT kept.event_id, kept.created_at UNION ALL SELECT * FROM unnest(kept.earlier)) AS used"
 )
 _IS_SAME: Final = f"used.created_at > {{0}} - {_KEPT} AND used.created_at < {{0}} + {_KEPT}"
+# Its own columns are the latest use, whatever is replayed: the version before knows only them.
+_IS_LATER: Final = "excluded.created_at > kept.created_at"
 # An event becomes its key's if it is none that the key stands for already. Of two who record one at
 # once the second waits for the first's row, and then sees all of it.
 _RECORD: Final = f"""
@@ -39,9 +41,12 @@ SELECT DISTINCT ON (app_id, idempotency_key)
 FROM {{staging}} WHERE idempotency_key IS NOT NULL AND event_id IS NULL AND {{which}}
 ORDER BY app_id, idempotency_key, created_at, id
 ON CONFLICT (app_id, key) DO UPDATE SET
-    event_id = excluded.event_id, created_at = excluded.created_at,
+    event_id = CASE WHEN {_IS_LATER} THEN excluded.event_id ELSE kept.event_id END,
+    created_at = greatest(kept.created_at, excluded.created_at),
     kept_since = greatest(kept.kept_since, excluded.kept_since),
-    earlier = (ROW(kept.event_id, kept.created_at)::key_use || kept.earlier)[:{USES_MAX - 1}]
+    earlier = (CASE WHEN {_IS_LATER} THEN ROW(kept.event_id, kept.created_at)::key_use
+        ELSE ROW(excluded.event_id, excluded.created_at)::key_use END
+        || kept.earlier)[:{USES_MAX - 1}]
 WHERE NOT EXISTS (SELECT FROM {_USES} WHERE {_IS_SAME.format("excluded.created_at")});
 """  # noqa: S608 - constants of ours
 _FIND: Final = f"""

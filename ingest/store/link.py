@@ -18,6 +18,7 @@ from ingest.store.failures import (
     RowsDropped,
     Unavailable,
     while_sending,
+    without_rows,
 )
 from ingest.store.merge import Earlier, Merge, Merged, Scattered
 from ingest.store.partition_map import PartitionMap
@@ -93,7 +94,9 @@ class CopyLink:
         copier = await self._connected()
         await self._run(copier, self._require_database(copier), 0, end_s)
 
-    async def sift(self, document: bytes, rows: int, *, has_keys: bool) -> Sifted:
+    async def sift(
+        self, document: bytes, rows: int, *, has_keys: bool, wants_earlier: bool = False
+    ) -> Sifted:
         """Store and commit what Postgres takes, row by row, and tell what it says of the others.
 
         Ten times the price of a COPY, but the same for one bad row and for a thousand. Raises
@@ -102,7 +105,7 @@ class CopyLink:
         """
         end_s = asyncio.get_running_loop().time() + self._timeout_s
         copier = await self._connected()
-        work = self._sift(copier, document, has_keys=has_keys)
+        work = self._sift(copier, document, has_keys=has_keys, wants_earlier=wants_earlier)
         return await self._run(copier, work, rows, end_s)
 
     async def missing(self, ids: Sequence[tuple[int, UUID]]) -> set[int]:
@@ -174,10 +177,12 @@ class CopyLink:
         await copier.execute(_COMMIT)
         return Merged(rows - inserted, earlier)
 
-    async def _sift(self, copier: Copier, document: bytes, *, has_keys: bool) -> Sifted:
+    async def _sift(
+        self, copier: Copier, document: bytes, *, has_keys: bool, wants_earlier: bool
+    ) -> Sifted:
         async with _rolling_back(copier):
             sifted = await self._sifting.run(copier, document, has_keys=has_keys)
-            if sifted.existing:
+            if sifted.existing and wants_earlier:
                 ranges = await self._merging.look(copier)
                 sifted = sifted._replace(earlier=await self._merging.ask(copier, ranges))
         await copier.execute(_COMMIT)
@@ -238,6 +243,9 @@ def _judge(error: Exception, rows: int) -> RowRefused | Unavailable | Scattered:
     """Classify a failure; without its traceback, which would keep the document."""
     if isinstance(error, RowRefused | Unavailable | Scattered):
         return error.with_traceback(None)
-    failure = while_sending(error, rows)
+    if not rows and isinstance(error, asyncpg.PostgresError):  # such as of a trigger per statement
+        failure: RowRefused | Unavailable = without_rows(error)
+    else:
+        failure = while_sending(error, rows)
     failure.__cause__ = error.with_traceback(None)
     return failure

@@ -67,10 +67,12 @@ class CountingLink(CopyLink):
         self.merges += 1
         return await super().merge(document, rows, has_keys=has_keys, wants_earlier=wants_earlier)
 
-    async def sift(self, document: bytes, rows: int, *, has_keys: bool) -> Sifted:
+    async def sift(
+        self, document: bytes, rows: int, *, has_keys: bool, wants_earlier: bool = False
+    ) -> Sifted:
         """Count, and sift."""
         self.sifts += 1
-        return await super().sift(document, rows, has_keys=has_keys)
+        return await super().sift(document, rows, has_keys=has_keys, wants_earlier=wants_earlier)
 
     async def probe(self) -> None:
         """Probe, which is counted as nothing."""
@@ -95,10 +97,12 @@ class BreakingLink(CountingLink):
         self._break()
         return await super().merge(document, rows, has_keys=has_keys, wants_earlier=wants_earlier)
 
-    async def sift(self, document: bytes, rows: int, *, has_keys: bool) -> Sifted:
+    async def sift(
+        self, document: bytes, rows: int, *, has_keys: bool, wants_earlier: bool = False
+    ) -> Sifted:
         """Sift, unless Postgres has gone."""
         self._break()
-        return await super().sift(document, rows, has_keys=has_keys)
+        return await super().sift(document, rows, has_keys=has_keys, wants_earlier=wants_earlier)
 
     def _break(self) -> None:
         if self.goes_at and self.copies + self.merges + self.sifts >= self.goes_at:
@@ -111,16 +115,17 @@ def make_row(
     name: bytes = b"name",
     key: bytes | None = None,
     event_id: bytes | None = None,
+    app_id: int = 1,
 ) -> bytes:
     """Return a row with an id of its own, unless one is given."""
     made, _, received = ids.next()
     times = received.row if key is None else tail(received.micros, None, key)
-    return copy_format.row(copy_format.row_head(1), event_id or made, name, params, times)
+    return copy_format.row(copy_format.row_head(app_id), event_id or made, name, params, times)
 
 
-def make_rows(number: int, **others: bytes) -> list[bytes]:
+def make_rows(number: int, *, name: bytes = b"name") -> list[bytes]:
     """Return many."""
-    return [make_row(**others) for _ in range(number)]
+    return [make_row(name=name) for _ in range(number)]
 
 
 class Surroundings:

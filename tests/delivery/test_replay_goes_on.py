@@ -1,9 +1,11 @@
 """The replay goes on, whatever real rows meet in Postgres that an empty COPY does not meet."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from unittest.mock import patch
 
+import asyncpg
 import pytest
 
 from ingest.delivery import replay
@@ -15,8 +17,12 @@ from ingest.delivery.replay import Replayer
 from ingest.observe.metrics import Metrics
 from ingest.spool import Spool
 from ingest.store import health
+from ingest.store import rejected as rejected_events
 from ingest.store.failures import Outage, Unavailable
 from ingest.store.health import Health
+from ingest.store.postgres import Postgres
+from ingest.store.rejected import Rejected
+from ingest.store.table import Table
 from tests.delivery.rules import RULES, script, trigger
 from tests.delivery.surroundings import (
     CHECK,
@@ -84,6 +90,18 @@ class Going:
         async with asyncio.timeout(WAIT_S):
             while await count(self.url) != events:  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(0.05)
+
+
+@asynccontextmanager
+async def held(url: str, statement: str) -> AsyncIterator[None]:
+    """Do something in a transaction that lasts."""
+    connection = await asyncpg.connect(url, timeout=10)
+    try:
+        async with connection.transaction():
+            await connection.execute(statement)
+            yield
+    finally:
+        await connection.close()
 
 
 @pytest.fixture(autouse=True)
@@ -243,6 +261,90 @@ async def test_batch_that_ends_the_connection_each_time_is_passed_by(
         monkeypatch.setattr(CountingLink, "copy", original)
         await going.until_empty()
     assert await count(own_url) == 56
+
+
+@pytest.mark.parametrize("bad", [{1}, {0}, {1, 2, 3}, {1, 4, 7, 10}, {0, 19}])
+async def test_batches_that_fail_without_a_word_are_passed_by_however_they_lie(
+    going: Going, own_url: str, monkeypatch: pytest.MonkeyPatch, bad: set[int]
+) -> None:
+    """Postgres itself goes with each, as the probe says: none of the others waits for them."""
+    fallen = asyncio.Event()
+    original, probe = CountingLink.copy, CountingLink.probe
+
+    async def copy(self: CountingLink, document: bytes, rows: int) -> None:
+        if b"wrong" in document:
+            fallen.set()
+            raise Unavailable("ended", stored=None, outage=Outage.CONNECTION_LOST)
+        await original(self, document, rows)
+
+    async def probe_once_in_vain(self: CountingLink) -> None:
+        if fallen.is_set():
+            fallen.clear()
+            raise Unavailable("away", stored=False, outage=Outage.AWAY)
+        await probe(self)
+
+    monkeypatch.setattr(CountingLink, "copy", copy)
+    monkeypatch.setattr(CountingLink, "probe", probe_once_in_vain)
+    for number in range(20):
+        await going.append([make_row(name=b"wrong" if number in bad else b"name")])
+    async with going.running():
+        await going.until_stored(20 - len(bad))
+        await going.until(lambda: going.spool.events == len(bad))
+        monkeypatch.setattr(CountingLink, "copy", original)
+        await going.until_empty()
+    assert await count(own_url) == 20
+
+
+async def test_rows_of_an_app_that_wait_hold_up_no_other_app_s(own_url: str, spool: Spool) -> None:
+    """Of the same batch, whichever comes first: theirs are tried last of all."""
+    going = Going(own_url, spool, commit_timeout_s=0.4)
+    await script(own_url, trigger("PERFORM pg_sleep(5);"))
+    slow = [make_row(name=b"wrong", app_id=2) for _ in range(50)]
+    good = [make_row(app_id=app) for app in (1, 3) for _ in range(50)]
+    await going.append([*good[:50], *slow, *good[50:]])
+    async with going.running():
+        await going.until_stored(100)
+        assert spool.events == 150
+        await fetch(own_url, "DROP TRIGGER test_rule ON events")
+        await going.until_empty()
+    assert await count(own_url) == 150
+
+
+async def test_row_whose_error_is_too_long_to_be_read_holds_up_no_other(
+    going: Going, own_url: str
+) -> None:
+    """It ends the connection each time, and nothing names it."""
+    body = "RAISE EXCEPTION 'bad event %', repeat('x', 3000000);"
+    await script(own_url, trigger(body))
+    await going.append([*make_rows(50), make_row(name=b"wrong"), *make_rows(50)])
+    async with going.running():
+        await going.until_stored(100)
+        assert going.spool.events == 101
+        await fetch(own_url, "DROP TRIGGER test_rule ON events")
+        await going.until_empty()
+    assert await count(own_url) == 101
+
+
+async def test_lock_on_the_dead_letters_is_waited_for_once(own_url: str, spool: Spool) -> None:
+    """And not by each batch that has one, while what is behind them waits."""
+    going = Going(own_url, spool, commit_timeout_s=1.0)
+    await fetch(own_url, CHECK)
+    for _ in range(30):
+        await going.append([make_row(name=b"wrong")])
+    await going.append(make_rows(10))
+    tried = 0
+    original = rejected_events.keep
+
+    async def keep(postgres: Postgres, table: Table, events: Sequence[Rejected]) -> None:
+        nonlocal tried
+        tried += 1
+        await original(postgres, table, events)
+
+    with patch.object(rejected_events, "keep", keep):
+        async with going.running(), held(own_url, "LOCK TABLE rejected_events"):
+            await going.until_stored(10)
+            await going.until(lambda: going.spool.events == 30)
+    assert tried <= 3
 
 
 async def test_table_that_is_missing_is_an_outage_for_all(going: Going, own_url: str) -> None:
