@@ -16,7 +16,7 @@ from typing import Final
 from bench.audit import failpoints, server_faults
 from bench.audit.faults import SERVER_GONE, Fault
 from bench.audit.spool_disk import SpoolDisk, file_bytes
-from bench.audit.system import System
+from bench.audit.system import LISTEN_TIMEOUT_S, System
 from bench.audit.workload import TOKEN
 from ingest.spool.failures import StorageFailure
 from ingest.spool.formats import STORAGE
@@ -46,13 +46,17 @@ class SpoolSpoil(Fault):
 
     async def inject(self, system: System, random: Random) -> None:
         """Let it spool, kill it, spoil a file, start it."""
+        await system.server.wait_until_listening(LISTEN_TIMEOUT_S)
         system.proxy.refuse()
         await asyncio.sleep(_OUTAGE_S)
         system.server.kill()
-        for token in await asyncio.to_thread(self._spoil_one, system.spool, random):
+        tokens = await asyncio.to_thread(self._spoil_one, system.spool, random)
+        for token in tokens:
             system.recorder.damaged(token)
         system.proxy.allow()
         await server_faults.start(system, random)
+        if not tokens:
+            raise OSError("there was no file of the spool to spoil")
 
     def _spoil_one(self, disk: SpoolDisk, random: Random) -> list[str]:
         """Spoil a file, if there is one; return the tokens of all events that were in it."""

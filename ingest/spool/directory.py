@@ -9,6 +9,7 @@ Somebody may delete files, or the directory, while they are used. It is made aga
 appended to a file without a name is acknowledged, and what such a file holds is put into another.
 """
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
@@ -200,13 +201,15 @@ class SpoolDirectory:
                     file.checkpoint()
                 except FAILURES as error:
                     self._files.retire(file, error)
-        self._save_deleted()
+        self._save_deleted(time.monotonic() + STEP_S_MAX)
         self._files.finish()
         self._publish()
 
     def close(self) -> None:
-        """Leave the files to whoever comes next."""
-        self._save_deleted()
+        """Leave the files to whoever comes next, with what is in those that somebody deleted."""
+        self._on_their_way = {}  # nobody brings anything any more
+        self._files.notice_deleted()
+        self._save_deleted(math.inf)
         self._files.release()
 
     def _store(self, size: int, blob: bytes, events: int, dedup_keys: Sequence[PlacedKey]) -> None:
@@ -231,9 +234,8 @@ class SpoolDirectory:
         self._files.remove({file.name: {entry.id: events}})
         return False
 
-    def _save_deleted(self) -> None:
-        """Put what deleted files hold into one that is there, for a while."""
-        stop_s = time.monotonic() + STEP_S_MAX
+    def _save_deleted(self, stop_s: float) -> None:
+        """Put what deleted files hold into one that is there, until then."""
         for file in self._files.gone():
             try:
                 for entry in file.entries():

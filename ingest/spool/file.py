@@ -114,7 +114,7 @@ class SpoolFile:
         """Store a batch, and its keys with it; it is on the disk when this returns."""
         entry = self._stored.append(blob, events, dedup_keys)
         self.events += events
-        self._lock.tally.write(self.events)
+        self._lock.tally.write(self.events, self._start_id)
         if self.oldest_ms is None:
             self.oldest_ms = entry.appended_ms
         return entry
@@ -151,7 +151,8 @@ class SpoolFile:
     def remove(self, gone: Mapping[int, int]) -> None:
         """Forget batches, given by their ids with how many events each has."""
         if self.is_writable:
-            self._lock.tally.write(max(0, self.events - sum(gone.values())))
+            left = max(0, self.events - sum(gone.values()))
+            self._lock.tally.write(left, self._start_id)
             try:
                 deleted = self._stored.remove(gone.keys())
                 self.events = max(0, self.events - sum(gone[id_] for id_ in deleted))
@@ -161,6 +162,8 @@ class SpoolFile:
         if not self.is_writable:
             self._hide(gone)
         self.refresh()
+        if self.is_writable:
+            self._lock.tally.write(self.events, self._start_id)
 
     def refresh(self) -> None:
         """Find the oldest batch that is left."""
@@ -230,9 +233,10 @@ class SpoolFile:
         recovery = self._stored.recover()
         if recovery.is_damaged:
             log.error("a log in the spool is damaged", file=self.name, pages=recovery.lost_pages)
-        # Without a tally nobody knows what was on those pages.
-        self._is_damaged = recovery.lost_pages > 0 and self._lock.tally.read() is None
         self._load()
+        if recovery.lost_pages and self._lock.tally.read() is None:
+            self._is_damaged = True  # nobody knows what was on those pages
+            self._note_unknown()
 
     def _load(self) -> None:
         """Count what is in the file."""
@@ -249,30 +253,41 @@ class SpoolFile:
             return
         self.refresh()
 
-    def _walk(self) -> int:
+    def _walk(self, after_id: int = 0) -> int:
         """Return how many events there are by what is found, not by the sum that is kept."""
-        return sum(entry.events for entry in self.entries())
+        return sum(entry.events for entry in self.entries(after_id))
 
     def _look_for_missing(self) -> None:
         """Count what the last owner knew to be in the file and what is not there."""
         expected = self._lock.tally.read()
         if expected is not None and expected > self.events and self.is_open:
             self.events = max(self.events, self._walk())
-        self.missing_events = max(0, (expected or 0) - self.events)
+        found, start_id = self.events, self._lock.tally.read_start_id()
+        if self.is_open and start_id > self._start_id:
+            found = self._walk(start_id)  # what was removed has come back, and stands for nothing
+        self.missing_events = max(0, (expected or 0) - found)
         if self.missing_events:
             log.error("events are missing in the spool", file=self.name, events=self.missing_events)
             self._is_damaged = True
             self.damaged_events += self.missing_events
             self._note_missing()
         else:
-            self._lock.tally.write(self.events)
+            self._lock.tally.write(self.events, self._start_id)
 
     def _note_missing(self) -> None:
         """Have the next owner know it, too: from the file, or from the tally as it was."""
         if self.is_open and self.is_writable:
             try:
                 self._stored.note_missing(self._missing_before_events + self.missing_events)
-                self._lock.tally.write(self.events)
+                self._lock.tally.write(self.events, self._start_id)
+            except FAILURES as error:
+                self.fail(error)
+
+    def _note_unknown(self) -> None:
+        """Have the next owner know it, too, whose log is whole: one is missing, at the least."""
+        if self.is_open and self.is_writable and not self.damaged_events:
+            try:
+                self._stored.note_missing(1)
             except FAILURES as error:
                 self.fail(error)
 
@@ -307,7 +322,7 @@ class SpoolFile:
         self.damaged_events += entry.events
         self._hide({entry.id: entry.events})
         if self.is_writable:
-            self._lock.tally.write(self.events)
+            self._lock.tally.write(self.events, self._start_id)
             try:
                 self._stored.quarantine(entry, reason)
             except FAILURES as error:

@@ -72,14 +72,30 @@ class HeldFiles:
         """Return the files that somebody deleted and in which something is left."""
         return [file for file in self if file.is_gone and file.events]
 
+    def notice_deleted(self) -> None:
+        """See which files somebody deleted that nobody has appended to since."""
+        for file in self:
+            try:
+                if file.is_open and file.is_writable and not file.is_in_place:
+                    self.leave(file)
+            except FAILURES as error:
+                self.complain(file.name, error)
+
     def drop_lost(self) -> None:
         """Be rid of files that somebody deleted and that can't be read any more."""
-        for file in [each for each in self if each.is_lost]:
-            log.error("what a file of the spool held is lost", file=file.name, events=file.events)
-            self.lost_events += file.events + file.damaged_events
-            self.leave(file)
-            file.release()
-            del self._files[file.name]
+        for file in [*self]:
+            try:
+                if file.is_lost:
+                    self._drop(file)
+            except FAILURES as error:
+                self.complain(file.name, error)
+
+    def _drop(self, file: SpoolFile) -> None:
+        _tell_lost(file)
+        self.lost_events += file.events + file.damaged_events
+        self.leave(file)
+        del self._files[file.name]  # first: what is released is not to be released again
+        file.release()
 
     def finish(self) -> None:
         """Be rid of files in which nothing is left."""
@@ -113,6 +129,8 @@ class HeldFiles:
     def release(self) -> None:
         """Leave all of them to whoever comes next."""
         for file in self:
+            if file.is_gone and file.events:
+                _tell_lost(file)
             try:
                 file.release()
             except FAILURES as error:
@@ -139,3 +157,7 @@ class HeldFiles:
             file.refresh()
         except FAILURES as error:
             self.complain(file.name, error)
+
+
+def _tell_lost(file: SpoolFile) -> None:
+    log.error("what a file of the spool held is lost", file=file.name, events=file.events)

@@ -96,7 +96,12 @@ class Ownership:
     def claim(self, database_id: UUID) -> UUID:
         """Make the directory a database's unless it has one; return whose it is."""
         make_directory(self._directory)
-        self.database_id = claim(self._directory, database_id).database_id
+        try:
+            self.database_id = claim(self._directory, database_id).database_id
+        except OSError as error:
+            if not is_disk_full(error):
+                raise
+            self.database_id = database_id  # it is nobody's; `require` writes it when there is room
         return self.database_id
 
     def require(self) -> None:
@@ -107,7 +112,12 @@ class Ownership:
 
     def look(self) -> Callable[[str], bool]:
         """Have the directory there; return what tells of a file's name whether it is ours."""
-        found = self._secure()
+        try:
+            found = self._secure()
+        except OSError as error:
+            if not is_disk_full(error):
+                raise
+            found = Owner(self.database_id) if self.database_id else None
 
         def is_ours(name: str) -> bool:
             database_id = self._storage.database_of(name)
@@ -140,10 +150,14 @@ def _write(directory: Path, owner: Owner, put: Callable[[Path, Path], None]) -> 
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     try:
         with os.fdopen(os.open(new, flags, _MODE), "wb") as file:
+            if os.geteuid() == 0:  # for the server, whose directory it is
+                found = directory.stat()
+                os.fchown(file.fileno(), found.st_uid, found.st_gid)
             file.write("".join(f"{each}\n" for each in (owner[0], *sorted(owner.given))).encode())
             file.flush()
             os.fsync(file.fileno())
         put(new, directory / NAME)
         sync_directory(directory)
+        sync_directory(directory.parent)  # somebody else may have made it, as the keyring does
     finally:
         new.unlink(missing_ok=True)

@@ -25,16 +25,25 @@ class Tally:
 
     def read(self) -> int | None:
         """Return how many events the file held; None if nothing is noted, or by another boot."""
+        noted = self._read()
+        return None if noted is None else noted[0]
+
+    def read_start_id(self) -> int:
+        """Return behind which batch they were; 0 if that is not known."""
+        noted = self._read()
+        return 0 if noted is None else noted[1]
+
+    def _read(self) -> tuple[int, int] | None:
         try:
             noted = os.pread(self._descriptor, _RECORD_BYTES_MAX, 0)
-            events = int(noted.split()[0])
-        except (OSError, ValueError, IndexError):
+            events, start_id = map(int, noted.split()[:2])
+        except (OSError, ValueError):
             return None
-        return events if _boot() and noted == _record(events) else None
+        return (events, start_id) if _boot() and noted == _record(events, start_id) else None
 
-    def write(self, events: int) -> None:
-        """Note how many events the file holds."""
-        record, written = _record(events), 0
+    def write(self, events: int, start_id: int = 0) -> None:
+        """Note how many events the file holds, all of them behind a batch."""
+        record, written = _record(events, start_id), 0
         with suppress(OSError):
             written = os.pwrite(self._descriptor, record, 0)
         if written < len(record):
@@ -42,8 +51,8 @@ class Tally:
                 os.ftruncate(self._descriptor, 0)  # none, rather than an old one
 
 
-def _record(events: int) -> bytes:
-    text = b"%020d %s" % (events, _boot())
+def _record(events: int, start_id: int) -> bytes:
+    text = b"%020d %020d %s" % (events, start_id, _boot())
     return b"%s %08x\n" % (text, zlib.crc32(text))
 
 

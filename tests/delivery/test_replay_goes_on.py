@@ -204,11 +204,15 @@ async def test_rows_that_wait_for_too_long_are_passed_by_and_come_again(
     assert await rejected(own_url) == []
 
 
+@pytest.mark.parametrize("sqlstate", ["53100", "08001", "57P01", "58030"])
 async def test_rows_for_which_there_is_no_room_are_kept_and_come_again(
-    going: Going, own_url: str
+    going: Going, own_url: str, sqlstate: str
 ) -> None:
-    """A tablespace that is full is emptied one day: none is a dead letter."""
-    await script(own_url, trigger("RAISE 'no room' USING ERRCODE = '53100';"))
+    """A tablespace that is full is emptied one day: none is a dead letter.
+
+    Nor is a row whose trigger reaches out to another server that is away.
+    """
+    await script(own_url, trigger(f"RAISE 'no room' USING ERRCODE = '{sqlstate}';"))
     await going.append([*make_rows(20), make_row(name=b"wrong")])
     await going.append(make_rows(30))
     async with going.running():

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from unittest.mock import patch
+from unittest.mock import AsyncMock, patch
 
 import pytest
 
@@ -11,6 +11,8 @@ from ingest.errors import Code, Refusal
 from ingest.events import copy_format
 from ingest.spool import Spool
 from ingest.store import failures
+from ingest.store.failures import Outage, Unavailable
+from ingest.store.link import CopyLink
 from ingest.store.postgres import Postgres
 from tests.delivery.rules import RULES, script
 from tests.delivery.surroundings import (
@@ -42,7 +44,7 @@ async def codes_of(senders: list[Sender]) -> list[Code | None]:
 async def test_bad_rows_among_1000_cost_only_their_senders(
     pipeline: PlainSurroundings, database_url: str, bad: int
 ) -> None:
-    """Their neighbours are committed, with one more COPY for each bad row."""
+    """Their neighbours are committed, with one more COPY for each bad row, or sifted."""
     places = set(random.Random(bad).sample(range(1000), bad))
     senders = [pipeline.put(BAD if place in places else GOOD) for place in range(1000)]
     async with pipeline.running():
@@ -50,7 +52,7 @@ async def test_bad_rows_among_1000_cost_only_their_senders(
     refused = {place for place, code in enumerate(codes) if code is Code.REJECTED_BY_DATABASE}
     assert refused == places
     assert codes.count(None) == 1000 - bad == await count(database_url)
-    assert pipeline.link.copies == 1 + bad
+    assert pipeline.link.copies == min(1 + bad, 3)
 
 
 async def test_batch_of_nothing_but_bad_rows_stores_nothing(
@@ -119,6 +121,34 @@ async def test_row_that_a_rule_refuses_costs_no_neighbour_its_200(
     assert spool.events == 2
     assert pipeline.health.is_up
     assert RULES[rule][1] in pipeline.health.row_alarm.reason
+
+
+async def test_rows_that_are_told_to_be_bad_by_the_hundred_cost_no_copy_each(
+    own_url: str, spool: Spool
+) -> None:
+    """As where a trigger casts a parameter: each sender is told, after a few statements."""
+    await script(own_url, RULES["data of the rule's"][0])
+    pipeline = PlainSurroundings(make_postgres(own_url), spool)
+    names = [b"wrong" if place % 2 else b"name" for place in range(1000)]
+    async with pipeline.running():
+        codes = await codes_of([pipeline.put(name=name) for name in names])
+    assert codes == [None, Code.REJECTED_BY_DATABASE] * 500
+    assert pipeline.link.copies + pipeline.link.sifts <= 12
+    assert await count(own_url) == 500
+
+
+async def test_rows_of_a_copy_that_lost_some_are_never_said_to_be_unstored(own_url: str) -> None:
+    """What the others came to is not known when the question for them is not answered."""
+    await script(own_url, RULES["dropped"][0])
+    pipeline = PlainSurroundings(make_postgres(own_url))
+    failing = Unavailable("no connection", stored=False, outage=Outage.AWAY)
+    with patch.object(CopyLink, "missing", AsyncMock(side_effect=failing)):
+        async with pipeline.running():
+            told = await outcomes_of([pipeline.put(name=name) for name in (b"name", b"wrong")])
+    assert [isinstance(each, Refusal) and "may or may not" in each.message for each in told] == [
+        True,
+        True,
+    ]
 
 
 async def test_many_such_rows_are_spooled_and_none_of_their_neighbours(

@@ -4,9 +4,11 @@ A 202 is for what is on the disk, so nothing that was appended to a file without
 what was acknowledged before is put back on the disk, as long as its file is open.
 """
 
+import errno
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import ANY, patch
 from uuid import uuid4
 
 import pytest
@@ -157,3 +159,40 @@ async def test_idle_spool_makes_its_directory_again(tmp_path: Path) -> None:
         spool._directory._looked_s = 0.0
         assert await spool.oldest(1) == []
         assert (directory / NAME).read_text() == f"{owner}\n"
+
+
+async def test_stop_in_good_order_saves_what_was_deleted(tmp_path: Path) -> None:
+    """Without an append behind the deletion, which would have noticed it."""
+    directory = tmp_path / "spool"
+    async with open_spool(directory) as spool:
+        for number in range(1, 6):
+            await spool.append(make_batch(number))
+        shutil.rmtree(directory)
+    async with open_spool(directory) as spool:
+        assert sorted(await drain(spool)) == list(range(1, 6))
+
+
+async def test_stop_saves_batches_that_were_on_their_way_and_however_many(tmp_path: Path) -> None:
+    """They came no further; and a stop takes its time."""
+    directory = tmp_path / "spool"
+    async with open_spool(directory) as spool:
+        for number in range(1, 501):
+            await spool.append(make_batch(number))
+        await spool.oldest(100)
+        shutil.rmtree(directory)
+        await spool.append(make_batch(501))
+    async with open_spool(directory) as spool:
+        assert sorted(await drain(spool)) == list(range(1, 502))
+
+
+async def test_directory_that_can_not_be_looked_at_stops_nobody(tmp_path: Path) -> None:
+    """A file that is closed may be there or not: it is asked for again."""
+    directory = tmp_path / "above" / "spool"
+    async with open_spool(directory) as spool:
+        await spool.append(make_batch(1))
+        for file in spool._directory._files:
+            await spool._do(file.close)
+        spool._directory._looked_s = 0
+        with patch.object(Path, "exists", side_effect=PermissionError(errno.EACCES, "no")):
+            assert await spool.oldest(10) in ([], [ANY])
+        assert sorted(await drain(spool)) == [1]

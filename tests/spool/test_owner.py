@@ -1,9 +1,12 @@
 """Whose a spool directory is: one database's, for all who use it, and wherever files are copied."""
 
 import asyncio
+import errno
+import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest.mock import patch
 from uuid import UUID, uuid4
 
 import pytest
@@ -11,10 +14,11 @@ import pytest
 from ingest.errors import StartupError
 from ingest.spool import SpoolFailed, owner
 from ingest.spool.formats import STORAGE
-from ingest.spool.owner import NAME, Owner
+from ingest.spool.owner import NAME, Owner, Ownership
 from tests.spool.spooling import databases, drain, make_batch, names_in, open_spool
 
 OURS, THEIRS = uuid4(), uuid4()
+NOBODY = 65534
 
 
 async def spool_for(database_id: UUID, directory: Path, *numbers: int) -> None:
@@ -127,3 +131,23 @@ async def test_file_that_says_nothing_stops_the_start_with_what_to_do(
         async with open_spool(tmp_path):
             pass
     assert str(tmp_path) in str(refused.value)
+
+
+def test_directory_that_root_gives_is_still_the_server_s(tmp_path: Path) -> None:
+    """`sudo nonito spool adopt` must not keep the server's own account out."""
+    if os.geteuid():
+        pytest.skip("only root can give a file to somebody else")
+    os.chown(tmp_path, NOBODY, NOBODY)
+    owner.give(tmp_path, uuid4(), frozenset())
+    found = (tmp_path / owner.NAME).stat()
+    assert (found.st_uid, found.st_gid) == (NOBODY, NOBODY)
+
+
+def test_full_disk_is_no_reason_not_to_claim(tmp_path: Path) -> None:
+    """It is written once there is room; until then the server knows it."""
+    ownership = Ownership(tmp_path, STORAGE)
+    ownership.open()
+    database_id = uuid4()
+    with patch.object(owner, "claim", side_effect=OSError(errno.ENOSPC, "full")):
+        ownership.claim(database_id)
+    assert ownership.database_id == database_id

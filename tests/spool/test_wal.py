@@ -323,3 +323,42 @@ async def test_batch_is_appended_to_what_was_mended(image: Path, tmp_path: Path)
     async with open_spool(directory) as spool:
         await spool.append(make_batch(99))
         assert 99 in await drain(spool)
+
+
+async def test_batches_that_came_back_stand_for_none_that_are_gone(tmp_path: Path) -> None:
+    """A log that lost its end undoes removals, too: as many events as there were are not these."""
+    directory, killed = tmp_path / "spool", tmp_path / "killed"
+    async with open_spool(directory) as spool:
+        for number in range(1, 21):
+            await spool.append(make_batch(number))
+        end = wal_of(directory).stat().st_size
+        await spool.remove(await spool.oldest(30))
+        for number in range(21, 31):
+            await spool.append(make_batch(number))
+        shutil.copytree(directory, killed)
+    cut(wal_of(killed), end)
+    async with open_spool(killed) as spool:
+        assert set(await drain(spool)) >= set(range(11, 21))
+        assert spool.damaged_events == 30
+    assert any(name.endswith(".damaged") for name in names_in(killed))
+
+
+async def test_damage_of_unknown_size_is_remembered_over_a_restart(tmp_path: Path) -> None:
+    """A straight log is no proof for a file whose log was mended before."""
+    directory, killed = tmp_path / "spool", tmp_path / "killed"
+    async with open_spool(directory) as spool:
+        for number in range(1, 21):
+            await spool.append(make_batch(number))
+        shutil.copytree(directory, killed)
+    forget_tally(killed)
+    log = wal_of(killed)
+    frames = (log.stat().st_size - HEADER_BYTES) // FRAME_BYTES
+    for frame in range(frames - 6, frames - 1):
+        for at in (100, 4000, 8000):
+            flip(log, 8 * (HEADER_BYTES + frame * FRAME_BYTES + FRAME_HEAD_BYTES + at))
+    async with open_spool(killed):
+        pass
+    async with open_spool(killed) as spool:
+        await drain(spool)
+        assert spool.damaged_events > 0
+    assert any(name.endswith(".damaged") for name in names_in(killed))

@@ -132,3 +132,21 @@ async def test_postgres_that_is_killed_or_hangs_is_noticed_and_so_is_its_return(
         assert found.reason == "no answer in time"
         await asyncio.to_thread(resume, spare_cluster)
         await until(lambda: found.is_up)
+
+
+async def test_trigger_of_a_whole_statement_is_an_outage_and_ends_nothing(own_url: str) -> None:
+    """Even an empty COPY meets it, whatever its SQLSTATE; once it is gone all is well."""
+    rule = (
+        "CREATE FUNCTION test_rule() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        " RAISE 'no' USING ERRCODE = '22003'; END $$;"
+        " CREATE TRIGGER test_rule BEFORE INSERT ON events FOR EACH STATEMENT"
+        " EXECUTE FUNCTION test_rule()"
+    )
+    await fetch(own_url, f"DO $do$ BEGIN EXECUTE $script${rule}$script$; END $do$")
+    async with watched(make_postgres(own_url)) as found:
+        await until(lambda: not found.is_up, 10.0)
+        assert "22003" in found.reason
+        assert not found.row_alarm.reason
+        await fetch(own_url, "DROP TRIGGER test_rule ON events")
+        await until(lambda: found.is_up, 10.0)
+    assert not found.row_alarm.reason  # it was an outage for all, and told as one

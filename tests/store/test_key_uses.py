@@ -78,6 +78,8 @@ async def test_event_that_comes_in_behind_the_next_day_s_is_known_to_its_retries
     await run(link, make("day 0", key=key))
     assert [await told(link, key, hours) for hours in (0.1, 5, 30.1)] == ["day 0"] * 2 + ["day 1"]
     await link.close()
+    (kept,) = await fetch(database_url, "SELECT created_at FROM idempotency_keys")
+    assert kept["created_at"] == hours_later(30)  # all that the version before looks at
     assert sorted((await stored(database_url)).values()) == ["day 0", "day 1"]
 
 

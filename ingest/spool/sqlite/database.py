@@ -147,6 +147,15 @@ def mend(path: Path, wal: Wal) -> None:
     sync_directory(path.parent)
 
 
+def cut(path: Path, wal: Wal) -> None:
+    """Take off a WAL that is as it was written what was never committed; that needs no room."""
+    for suffix in (_ORIGINAL, _MENDED):
+        beside(path, suffix).unlink(missing_ok=True)
+    with beside(path, WAL).open("r+b") as log:
+        log.truncate(wal.end_bytes)
+        os.fsync(log.fileno())
+
+
 def copy_mended(path: Path, wal: Wal, directory: Path) -> Path:
     """Copy a database elsewhere with all that is left of its WAL; return its path there."""
     copied = directory / path.name

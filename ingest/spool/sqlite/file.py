@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
+from ingest.spool.failures import is_disk_full
 from ingest.spool.sqlite import batches, database
 from ingest.spool.sqlite.database import PAGE_BYTES, WAL, WAL_BYTES_MAX, beside
 from ingest.spool.sqlite.failures import RAISED, classified
@@ -86,7 +87,12 @@ class SqliteFile:
         if wal is None or wal.is_straight:
             return Recovery()
         if self._is_writable:
-            database.mend(self._path, wal)
+            try:
+                database.mend(self._path, wal)
+            except OSError as error:
+                if not (wal.is_cut_short and is_disk_full(error)):
+                    raise
+                database.cut(self._path, wal)  # SQLite finds all of it, and a replay makes room
         else:
             self._copy = TemporaryDirectory(prefix="nonito-spool-")
             database.copy_mended(self._path, wal, Path(self._copy.name))

@@ -61,6 +61,7 @@ class Wal:
     def __init__(self, path: Path, page_bytes: int) -> None:
         """Read a log, with pages of so many bytes if its header can't be read."""
         self._path = path
+        self._frame_bytes = FRAME_HEAD_BYTES + page_bytes
         self._stops: list[int] = []  # frames that SQLite would not take
         self._frames: list[Frame] = []
         with path.open("rb") as log:
@@ -81,6 +82,17 @@ class Wal:
     def is_damaged(self) -> bool:
         """Whether SQLite would not find all that was committed and synced."""
         return any(number < self._end for number in self._stops)
+
+    @property
+    def is_cut_short(self) -> bool:
+        """Whether nothing is wrong with it but that a process ended in its last transaction."""
+        last = self._frames[-1].number + 1 if self._frames else 0
+        return self._end < last and not any(number < last for number in self._stops)
+
+    @property
+    def end_bytes(self) -> int:
+        """How long it is without what was never committed."""
+        return HEADER_BYTES + self._end * self._frame_bytes
 
     @property
     def lost_pages(self) -> int:
