@@ -42,6 +42,7 @@ class Pipeline(RequestHandler):
         "_is_half_closed",
         "_is_held_back",
         "_is_over",
+        "_is_wanted",
         "head_since_s",
     )
 
@@ -71,6 +72,8 @@ class Pipeline(RequestHandler):
         """Whether reading is paused until a request is answered."""
         self._is_closing_asked = False
         """Whether the newest request is the last that its client means to send."""
+        self._is_wanted = False
+        """Whether a handler reads the body, or will."""
         self._is_half_closed = False
         self._is_over = False
         """Whether nothing more is parsed."""
@@ -114,7 +117,7 @@ class Pipeline(RequestHandler):
 
     def _begin_answer(self) -> None:
         """From now on drop what is left of the request's body as it comes."""
-        self._is_answering = True
+        self._is_wanted, self._is_answering = False, True
         self._drop_body()
 
     def _end_answer(self) -> None:
@@ -201,7 +204,7 @@ class Pipeline(RequestHandler):
         self._require_known_length(head)
         length = head.headers.get(hdrs.CONTENT_LENGTH, "0")
         self._arrival.begin_body(None if head.chunked else int(length))
-        self._body, self._is_closing_asked = body, head.should_close
+        self._body, self._is_wanted, self._is_closing_asked = body, True, head.should_close
 
     def _require_agreement(self) -> None:
         """Raise unless what the parser has just come to the end of ends here, too."""
@@ -226,7 +229,7 @@ class Pipeline(RequestHandler):
     def _hold(self) -> None:
         """Count what has arrived and waits, and read no more until it does not."""
         try:
-            if self._body.is_eof() or self._is_answering:
+            if self._body.is_eof() or not self._is_wanted:
                 self._arriving.resize(self._arrival.held_bytes)
             else:  # its handler is about to read it
                 self._arriving.count(self._arrival.held_bytes)
@@ -291,7 +294,7 @@ class Pipeline(RequestHandler):
         """Tell a handler that waits for more of a body that no more will come."""
         if self._body.is_eof():
             return
-        if self._is_busy and not self._is_answering:
+        if self._is_wanted:
             self._body.set_exception(web.RequestPayloadError("the body is malformed or incomplete"))
             self._lingering_time = 0.0  # aiohttp would wait for more, and log the exception
         else:
