@@ -54,9 +54,9 @@ class Arrival:
         return self.framing_bytes > 0 and self._chunks is None
 
     @property
-    def is_too_long(self) -> bool:
-        """Whether that is more than it may be."""
-        return self.framing_bytes > WHOLE_HEAD_BYTES_MAX
+    def excess_bytes(self) -> int:
+        """How much more that is than it may be; all of it is the end of the last piece."""
+        return max(0, self.framing_bytes - WHOLE_HEAD_BYTES_MAX)
 
     @property
     def is_between(self) -> bool:

@@ -153,10 +153,10 @@ class Pipeline(RequestHandler):
         piece = self._arrival.take()
         if not piece:
             return False
-        if self._arrival.is_too_long:
+        excess_bytes = self._arrival.excess_bytes
+        self._feed(piece[: len(piece) - excess_bytes])
+        if excess_bytes and not self._is_over:
             self._refuse_rest(too_large_head())
-            return False
-        self._feed(piece)
         if self._may_parse and not self._body.is_eof():
             # Behind a body of exactly as many chunks as it lets wait, aiohttp 3.14 stops once more
             # in the next one, and says so to nobody.
