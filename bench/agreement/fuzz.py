@@ -20,8 +20,8 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.http_parser import HttpRequestParser
 
 from bench import console
-from ingest.http.connection import HEAD_BYTES_MAX, HEADERS_MAX
 from ingest.http.head import Head, parse
+from ingest.http.pipeline import HEAD_BYTES_MAX, HEADERS_MAX
 from ingest.store.apps import App
 
 KEY: Final = "nk_" + "k" * 43

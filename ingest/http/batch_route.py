@@ -23,7 +23,7 @@ from ingest.http.batch_answer import NOT_YET, describe
 from ingest.http.bodies import BodyReader
 from ingest.http.connection import held_of
 from ingest.http.idempotency import IDEMPOTENCY_KEY
-from ingest.http.inflate import ENCODINGS, THREADS, inflate
+from ingest.http.inflate import ENCODINGS, Inflater
 from ingest.http.preferences import PREFER, Preferences
 from ingest.http.responses import JSON
 from ingest.http.waiters import BatchAnswer, EarlyAcks
@@ -44,8 +44,9 @@ _TURN_BYTES: Final = 256 * 1024
 
 _MADE: Final = 2
 _MADE_OF_EVENT_BYTES: Final = 768
-"""Of a batch are made its rows and its answer, each as long as its body, and so much more for each
-event: its id, times and ack, or its refusal, and the objects that they are."""
+"""A batch is held as its body and its events, then as its rows and its answer, each as long as its
+body; and so much more of each event: its id, times and ack, or its refusal, and the objects that
+they are. The largest batch makes 42 MB of it, so one of them fits, and a second one does not."""
 
 
 class BatchRoute:
@@ -66,7 +67,7 @@ class BatchRoute:
         self._early_acks = early_acks
         self._metrics = metrics
         self._limits = limits
-        self._inflating = asyncio.Semaphore(THREADS)
+        self._inflater = Inflater()
 
     async def post(self, request: web.BaseRequest) -> web.Response:
         """Store a batch; answer once all of it is durable, or before if the client prefers that."""
@@ -82,9 +83,9 @@ class BatchRoute:
             held = held_of(request)
             body = await self._bodies.read(request, bytes_max, held)
             if encoding:
-                async with self._inflating:  # until it is counted: so many may be beyond the budget
-                    body = await inflate(body, encoding, bytes_max=bytes_max)
-                    held.resize(len(body))
+                # Until it is counted; as many as there are threads may be beyond the budget.
+                body = await self._inflater.inflate(body, encoding, bytes_max=bytes_max)
+            held.resize(_MADE * len(body))
             parts = await self._split(body, is_ndjson=is_ndjson)
             held.resize(_made_bytes(len(body), parts))
             del body

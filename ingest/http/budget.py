@@ -61,7 +61,7 @@ class Share:
             return
         if size > self._budget.bytes_max:
             raise too_large(self._budget.bytes_max)
-        raise Refusal(Code.OVERLOADED, "Too much is being sent at once; try again.")
+        raise overloaded()
 
     def try_resize(self, size: int) -> bool:
         """Hold so many bytes from now on if they fit; return whether they do."""
@@ -75,6 +75,11 @@ class Share:
         if size != self.size:
             self._budget.add(size - self.size)
             self.size = size
+
+
+def overloaded() -> Refusal:
+    """Return the refusal of what there is no room for now."""
+    return Refusal(Code.OVERLOADED, "Too much is being sent at once; try again.")
 
 
 def too_large(bytes_max: int) -> Refusal:

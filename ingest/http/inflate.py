@@ -5,7 +5,8 @@ A step makes STEP_BYTES at most. A small body's first INLINE_STEPS are made on t
 zstd let go of the GIL. After each step the size is checked, after a few whether anybody waits.
 
 What this never does: hold more memory for a body than `bytes_max`, an eighth of that, and zstd's
-window of 8 MiB (RFC 9659); or take a body that is cut off, or has anything behind its end, for a
+window of 8 MiB (RFC 9659), or for more bodies than there are threads; let one wait for longer than
+WAIT_S; or take a body that is cut off, or has anything behind its end, for a
 whole one.
 """
 
@@ -20,6 +21,7 @@ from typing import Final
 import zstandard
 
 from ingest.errors import Code, Refusal
+from ingest.http.budget import overloaded
 
 RATIO_MAX: Final = 1_000
 """Deflate can reach 1,032 and zstd 30,000. One event sent 10,000 times reaches 330 and 4,800, but
@@ -45,6 +47,9 @@ BLOCKS_MAX: Final = 20_000
 BLOCKS_IN_STEP: Final = 500
 WINDOW_BYTES_MAX: Final = 8 * 1024 * 1024
 THREADS: Final = 2
+WAIT_S: Final = 1.0
+"""So long a body waits for a thread; of the largest, two take 0.1 s. Without a bound 500 of 34 KB
+held up everybody's for 30 s, also when their clients were gone."""
 
 _FRAME_HEADER_BYTES_MAX: Final = 18
 _BLOCK_HEADER_BYTES: Final = 3
@@ -53,20 +58,38 @@ _SKIPPABLE: Final = range(0x184D2A50, 0x184D2A60)
 _threads: Final = ThreadPoolExecutor(THREADS, thread_name_prefix="inflate")
 
 
-async def inflate(body: bytes, encoding: str, *, bytes_max: int) -> bytes:
-    """Return an encoded body as it was; `encoding` is a Content-Encoding but `identity`.
+class Inflater:
+    """Inflates bodies: small ones at once, as many others at a time as there are threads."""
 
-    Raise Refusal for an encoding that is none of ENCODINGS, a body that is malformed, and one that
-    inflates to more than `bytes_max`, or to RATIO_MAX times itself and more than RATIO_FREE_BYTES.
-    At most as many bodies wait for a thread as the caller lets in.
-    """
-    inflation = _Inflation(body, encoding.lower(), bytes_max)
-    if len(body) <= INLINE_BYTES_MAX and inflation.advance(INLINE_STEPS):
-        return inflation.result()
-    try:
-        return await asyncio.get_running_loop().run_in_executor(_threads, inflation.finish)
-    finally:
-        inflation.is_abandoned = True
+    def __init__(self, wait_s: float = WAIT_S) -> None:
+        self._wait_s = wait_s
+        self._free_threads = asyncio.Semaphore(THREADS)
+
+    async def inflate(self, body: bytes, encoding: str, *, bytes_max: int) -> bytes:
+        """Return an encoded body as it was; `encoding` is a Content-Encoding but `identity`.
+
+        Raise Refusal for an encoding that is none of ENCODINGS, a body that is malformed, one that
+        inflates to more than `bytes_max`, or to RATIO_MAX times itself and more than
+        RATIO_FREE_BYTES, and one that no thread is free for.
+        """
+        inflation = _Inflation(body, encoding.lower(), bytes_max)
+        if len(body) <= INLINE_BYTES_MAX and inflation.advance(INLINE_STEPS):
+            return inflation.result()
+        if self._free_threads.locked():
+            inflation.rewind()  # what waits holds nothing but what was sent
+        await self._wait_for_thread()
+        try:
+            return await asyncio.get_running_loop().run_in_executor(_threads, inflation.finish)
+        finally:
+            inflation.is_abandoned = True
+            self._free_threads.release()
+
+    async def _wait_for_thread(self) -> None:
+        try:
+            async with asyncio.timeout(self._wait_s):
+                await self._free_threads.acquire()
+        except TimeoutError:
+            raise overloaded() from None
 
 
 class _Inflation:
@@ -79,10 +102,15 @@ class _Inflation:
                 Code.UNSUPPORTED_MEDIA_TYPE, f"Content-Encoding must be one of {names}, identity."
             )
         self.is_abandoned = False
+        self._body = body
         self._encoding = encoding
-        self._steps = ENCODINGS[encoding](body)
         self._bytes_max = bytes_max
         self._ratio_bytes_max = max(RATIO_FREE_BYTES, RATIO_MAX * len(body))
+        self.rewind()
+
+    def rewind(self) -> None:
+        """Forget what was inflated; begin anew."""
+        self._steps = ENCODINGS[self._encoding](self._body)
         self._inflated = io.BytesIO()
 
     def finish(self) -> bytes:

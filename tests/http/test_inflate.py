@@ -16,12 +16,17 @@ from hypothesis import strategies as st
 
 from ingest.errors import Code, Refusal
 from ingest.http import inflate as module
-from ingest.http.inflate import inflate
+from ingest.http.inflate import Inflater
 
 MIB = 1024 * 1024
 EVENTS = b"[%b]" % b",".join(b'{"event_name":"a","event_params":{"n":%d}}' % n for n in range(999))
 SKIPPABLE = b"\x50\x2a\x4d\x18\x05\0\0\0abcde"
 Encode = Callable[[bytes], bytes]
+
+
+async def inflate(body: bytes, encoding: str, *, bytes_max: int) -> bytes:
+    """Inflate a body when nobody else does."""
+    return await Inflater().inflate(body, encoding, bytes_max=bytes_max)
 
 
 def zstd(body: bytes) -> bytes:
@@ -268,8 +273,32 @@ async def test_client_that_went_away_costs_no_further_turn(
     assert made <= module.THREADS * module.STEPS_IN_TURN
 
 
+async def test_body_that_no_thread_is_free_for_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a bounded wait; a small one needs none, and the next one finds one again."""
+    may_go_on = threading.Event()
+
+    def steps(body: bytes) -> Iterator[bytes]:
+        if len(body) > module.INLINE_BYTES_MAX:
+            may_go_on.wait(10)
+        yield body
+
+    monkeypatch.setitem(module.ENCODINGS, "gzip", steps)
+    body = b"x" * (module.INLINE_BYTES_MAX + 1)
+    inflater = module.Inflater(wait_s=0.05)
+    inflate = partial(inflater.inflate, encoding="gzip", bytes_max=MIB)
+    tasks = [asyncio.create_task(inflate(body)) for _ in range(module.THREADS)]
+    await asyncio.sleep(0)
+    with pytest.raises(Refusal) as caught:
+        await inflate(body)
+    assert caught.value.code is Code.OVERLOADED
+    assert await inflate(b"small") == b"small"
+    may_go_on.set()
+    assert await asyncio.gather(*tasks, inflate(body)) == [body] * (module.THREADS + 1)
+
+
 async def test_bodies_at_once_do_not_mix() -> None:
     """More of them than threads."""
+    inflate = Inflater().inflate
     bodies = [random.Random(seed).randbytes(100_000) for seed in range(9)]
     encoded = [ENCODERS[seed % 3] for seed in range(9)]
     found = await asyncio.gather(

@@ -2,15 +2,28 @@
 
 import pytest
 
-from tests.http.cases import AUTH, KEY, chunked, post
+from tests.http.cases import AUTH, EVENT, HOST, KEY, chunked, join, post
 from tests.http.pipelines import DEFERRED, GARBAGE, PLAIN, UPGRADE
 from tests.support.raw import connected
 from tests.support.server import Server
 
 LARGE = b'{"event_name":"a","event_params":{"b":"%b"}}' % (b"x" * 900_000)
+
+
+def tiny(count: int) -> bytes:
+    """Return an event in so many chunks, of a byte each but for the last."""
+    return chunked(*[b" "] * (count - 1), EVENT)
+
+
+WAITING_CHUNKS = 2_048
+"""So many chunks aiohttp lets wait for their handler."""
 UNKNOWN = AUTH.replace(KEY, b"nk_" + b"x" * 43)
 PIPELINES = {
     "a large body in chunks": (chunked(LARGE), [200]),
+    **{
+        f"{count} chunks": (tiny(count) + DEFERRED + tiny(count) + DEFERRED, [200] * 4)
+        for count in range(WAITING_CHUNKS - 1, WAITING_CHUNKS + 3)
+    },
     "large bodies": (post(body=LARGE) + DEFERRED + post(body=LARGE), [200, 200, 200]),
     "a large body that nobody reads": (
         post(body=LARGE).replace(AUTH, UNKNOWN) + DEFERRED,
@@ -42,5 +55,41 @@ def test_every_request_of_a_large_pipeline_is_answered(
         if is_half_closed:
             client.half_close()
         assert [client.read().status for _ in statuses] == statuses
+        assert client.read().status == 400
+        assert client.is_closed_by_server()
+
+
+CUT_OFF = {
+    "a malformed chunk": chunked(LARGE, end=b"xyz\r\n"),
+    "a trailer without an end": chunked(LARGE, end=b"0\r\n" + b"X-A: b\r\n" * 4_000),
+    "half a body in chunks": chunked(LARGE, end=b""),
+    "half a body": post(body=LARGE)[:-1],
+}
+
+
+@pytest.mark.parametrize("name", CUT_OFF)
+@pytest.mark.parametrize("pause_s", [0.0, 0.1])
+def test_body_that_nobody_reads_and_that_has_no_end_ends_the_connection(
+    shared_server: Server, name: str, pause_s: float
+) -> None:
+    """Behind its answer, without a word in the log."""
+    head, separator, body = CUT_OFF[name].replace(AUTH, UNKNOWN).partition(b"\r\n\r\n")
+    with connected(shared_server.port) as client:
+        client.send(head + separator, pause_s=pause_s)
+        client.send(body)
+        client.half_close()
+        assert client.read().status in {400, 401}
+        while client.socket.recv(65_536):
+            pass
+    assert "rror" not in shared_server.logs()
+
+
+@pytest.mark.parametrize("end", [b"\n\n", b"\n\r\n", b"\r\n\n"])
+def test_head_that_ends_in_another_way_is_refused_at_once(
+    shared_server: Server, end: bytes
+) -> None:
+    """Whatever stands behind it."""
+    with connected(shared_server.port) as client:
+        client.send(join(b"GET /healthz HTTP/1.1", HOST).removesuffix(b"\r\n\r\n") + end + DEFERRED)
         assert client.read().status == 400
         assert client.is_closed_by_server()
