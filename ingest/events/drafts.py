@@ -40,11 +40,21 @@ class Drafts:
         self.refusals: dict[int, Refusal] = {}
         """Why events are refused, by index."""
         self.wants_stored = wants_stored
+        self._released = 0
+
+    @property
+    def count(self) -> int:
+        """How many events the document has."""
+        return self._released or len(self.rows)
 
     @property
     def events(self) -> int:
         """How many events are not refused."""
-        return len(self.rows) - len(self.refusals)
+        return self.count - len(self.refusals)
+
+    def release(self) -> None:
+        """Let go of the COPY tuples, some MiB, when nobody will ask for them any more."""
+        self._released, self.rows = len(self.rows), []
 
     def add(self, drafted: Draft | Refusal) -> None:
         """Add one event."""

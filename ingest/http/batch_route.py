@@ -74,9 +74,8 @@ class BatchRoute:
         preferred = preferences.parse(request.headers.getall(PREFER, ()))
         app_id = UNKNOWN_APP
         try:
-            app_id = self._authenticator.app_of(
-                request
-            ).id  # before a byte of the body is asked for
+            # Before a byte of the body is asked for.
+            app_id = self._authenticator.app_of(request).id
             _require_no_key(request)
             is_ndjson, encoding = _content_of(request)
             bytes_max = self._limits.batch_bytes_max
@@ -116,7 +115,10 @@ class BatchRoute:
         answer = BatchAnswer(drafts.rows, drafts.events)
         self._intake.accept_all(drafts, answer)
         # Not cancelled when the client goes away: its events are on their way.
-        return describe(drafts, await answer.settled, preferred)
+        outcomes = await answer.settled
+        del answer  # so that the rows are gone before the answer is made, which is as large
+        drafts.release()
+        return describe(drafts, outcomes, preferred)
 
     async def _draft(self, app: App, parts: list[Part], drafts: Drafts) -> None:
         """Understand each event; what it was read from is dropped as soon as that is done."""
