@@ -62,7 +62,13 @@ class Checker:
         self._claims = Claims(history, self.findings, self.counts)
         self._as_sent = AsSent()
         self._rejected: dict[str, str] = {}
-        self._spoilt: set[str] = set()
+        self._spoilt: set[object] = set()
+        self._spoilt_claims = {
+            claim_of(token, record)
+            for token in history.damaged
+            if (record := history.records.get(token)) and record.claim
+        }
+        """What is sent again while the first try waits in the spool shares that one copy's fate."""
         check_answers(history, self.findings, self._excused)
         for text in history.held:
             self.findings.add("none-held-up", text)
@@ -125,11 +131,12 @@ class Checker:
     def _miss(self, label: str, record: Record) -> bool:
         """Note that an acknowledged event is not stored; return whether that is a loss."""
         token = label.partition(".")[0]
+        claim = claim_of(label, record) if record.claim else None
         is_poison = record.expected == POISON and record.status != _OK
         if is_poison and record.id in self._rejected:
             return False
-        if token in self._history.damaged:
-            self._spoilt.add(token)
+        if token in self._history.damaged or claim in self._spoilt_claims:
+            self._spoilt.add(token if claim is None else claim)
             self.counts.damaged = len(self._spoilt)
         elif record.is_early and self._may_be_lost(record):
             self.counts.early_lost += 1

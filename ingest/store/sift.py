@@ -46,7 +46,11 @@ BEGIN
                 detail = PG_EXCEPTION_DETAIL, on_table = TABLE_NAME, on_column = COLUMN_NAME,
                 broken = CONSTRAINT_NAME;
         END;
-        IF EXISTS (SELECT FROM {{table}} WHERE {{is_it}}) THEN state := NULL; END IF;
+        IF EXISTS (SELECT FROM {{table}} WHERE {{is_it}}) THEN
+            state := NULL;
+            -- Undone with the row's subtransaction, where a key had led to another id.
+            UPDATE {STAGING} SET id = staged.id WHERE nonito_at = staged.nonito_at;
+        END IF;
         INSERT INTO {_FINDINGS} VALUES (
             staged.nonito_at, state, left(message, {_MESSAGE_CHARS_MAX}),
             left(detail, {_MESSAGE_CHARS_MAX}), on_table, on_column, broken);

@@ -11,8 +11,10 @@ from ingest.delivery.committer import MERGES
 from ingest.delivery.outcome import Ack, Duplicate
 from ingest.errors import Code, Refusal
 from ingest.events.ids import moved
+from ingest.spool import Spool
 from ingest.store import failures
 from ingest.store.postgres import Postgres
+from tests.delivery.rules import script, trigger
 from tests.delivery.surroundings import (
     BAD,
     DedupSurroundings,
@@ -23,7 +25,7 @@ from tests.delivery.surroundings import (
     row_of,
 )
 from tests.store.events import until_true
-from tests.support.postgres import fetch
+from tests.support.postgres import fetch, make_postgres
 
 INSERT = (
     "INSERT INTO events (app_id, id, event_name, event_params, created_at)"
@@ -180,3 +182,21 @@ async def test_writer_that_is_cancelled_in_a_merge_answers_its_senders(
         assert isinstance(outcome, Refusal)
         assert outcome.code is Code.DATABASE_ERROR
         assert "may or may not" in outcome.message
+
+
+async def test_retry_by_key_is_told_the_stored_row_though_a_rule_fails_for_it_now(
+    own_url: str, spool: Spool
+) -> None:
+    """It is sifted, and the trigger fails before Postgres can see that the event is there."""
+    lane = DedupSurroundings(make_postgres(own_url), spool)
+    first_id = ids.next()[0]
+    async with lane.running():
+        assert await outcome_of(lane.put(first_id, key=bytes(16))) is Ack.COMMITTED
+        rule = trigger("PERFORM * FROM nowhere;").replace("'wrong'", "'name'")
+        await script(own_url, rule)
+        senders = [lane.put(key=bytes(16), params=b'{"b": 2}'), lane.put(), lane.put()]
+        told, *others = await outcomes_of(senders)
+    assert others == [Ack.SPOOLED] * 2
+    assert row_of(told)["id"] == str(UUID(bytes=first_id))
+    assert row_of(told)["event_params"] == {"a": 1}
+    assert await count(own_url) == 1

@@ -250,6 +250,15 @@ def test_events_with_one_claim_are_one_row_for_each_app(scenario: Scenario, clai
     assert "stored-once" in scenario.broken(excuses)
 
 
+def test_claim_whose_only_copy_the_audit_has_spoilt_is_not_lost(scenario: Scenario) -> None:
+    """Whoever sent it again while the first waited on the disk was told that one's row."""
+    first, again = (scenario.send(claim="key order 1") for _ in range(2))
+    for event in (first, again):
+        scenario.recorder.answered(event.token, 202, IDS[1], TOLD)
+    scenario.recorder.damaged(first.token)
+    assert scenario.broken() == set()
+
+
 def test_claim_that_is_acknowledged_and_not_stored_is_lost(scenario: Scenario) -> None:
     """Also if only a retry was acknowledged, and told what is stored."""
     event = scenario.claimed("key order 1", IDS[98])
