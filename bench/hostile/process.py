@@ -19,6 +19,7 @@ from bench.hostile.peer import Deeds, Peer
 
 _RECONNECT_S = 0.1
 _DRAIN_S = 5.0
+_CONNECT_S_MAX = 20.0
 _NICENESS = 10
 _FILES = 8_192
 
@@ -61,6 +62,7 @@ async def _run(order: Order) -> Deeds:
     if kind.live is half_close:
         await asyncio.wait(tasks, timeout=order.seconds + _DRAIN_S)
     else:
+        await _until_connected(kind.peers, deeds)
         await asyncio.sleep(order.seconds)
     for task in tasks:
         task.cancel()
@@ -68,8 +70,15 @@ async def _run(order: Order) -> Deeds:
     return deeds
 
 
+async def _until_connected(peers: int, deeds: Deeds) -> None:
+    """Wait for the first of them: thousands that begin at once take a while on a busy core."""
+    end_s = time.monotonic() + _CONNECT_S_MAX
+    while peers and not deeds.connections and time.monotonic() < end_s:  # noqa: ASYNC110 - at most
+        await asyncio.sleep(_RECONNECT_S)
+
+
 async def _repeat(order: Order, deeds: Deeds, end_s: float) -> None:
-    while time.monotonic() < end_s:
+    while not deeds.connections or time.monotonic() < end_s:
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
             sock.setblocking(False)
             try:
