@@ -342,9 +342,6 @@ BUGS: Final[dict[str, Bug]] = {
     "damage-blocks": Bug(spool_bugs.damage_blocks, ("spool-damage",), ("spool-drains",)),
     "wal-trusted": Bug(spool_bugs.wal_trusted, ("spool-log-bit", "spool-log-cut"), ("loss-told",)),
     "parcel-blocks": Bug(row_bugs.parcel_blocks, ("trigger-drops-long",), ("none-held-up",), 1),
-    "dropped-row-is-an-outage": Bug(
-        row_bugs.dropped_row_is_an_outage, ("trigger-drops-long",), ("none-held-up",), 1
-    ),
     "keys-are-ignored": Bug(claim_bugs.keys_are_ignored, (), ("stored-once",)),
     "retry-is-told-its-own": Bug(claim_bugs.retry_is_told_its_own, (), ("retries-told",)),
     "unchecked-is-sure": Bug(claim_bugs.unchecked_is_sure, ("link-refused",), ("retries-told",)),

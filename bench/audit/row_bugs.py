@@ -3,7 +3,6 @@
 from bench.audit.patch import replace
 from ingest.delivery.committer import Commit, Committer, Part
 from ingest.delivery.replay import Replayer
-from ingest.store import link
 from ingest.store.failures import Outage, RowRefused, Unavailable
 
 
@@ -23,13 +22,3 @@ def parcel_blocks() -> None:
 
     replace(Committer, "_try", try_)
     replace(Replayer, "_is_hopeless", lambda *_: False)
-
-
-def dropped_row_is_an_outage() -> None:
-    """Take a row that a trigger drops for the end of Postgres."""
-
-    def check(tag: str, rows: int) -> None:
-        if tag != f"COPY {rows}":
-            raise Unavailable(f"{tag} instead of {rows}", stored=None, outage=Outage.AWAY)
-
-    replace(link, "_check_dropped", check)
