@@ -56,7 +56,7 @@ class _Rule(Fault):
     """How often it lasts until it is seen whether good events go on, if it is about others."""
 
     async def inject(self, system: System, random: Random) -> None:
-        """Do it, let it last, undo it."""
+        """Make the rule, let it last, and lift it."""
         looks = self.is_about_guarded and random.random() < self.looks
         done, undo = await self.make(system, random)
         await system.rule(done, undo)
@@ -90,7 +90,7 @@ class TriggerDrops(_Rule):
 
 
 class TriggerDropsLong(TriggerDrops):
-    """The same, until it is seen whether good events go on."""
+    """A trigger drops guarded events until it is seen whether good ones go on."""
 
     name = "trigger-drops-long"
     weight = 0

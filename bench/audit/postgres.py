@@ -55,7 +55,7 @@ class Database:
 
     @property
     def owner_url(self) -> str:
-        """The same, for the server's role."""
+        """Where the audit connects as the server's role: the socket, past the proxy."""
         return self._owned_url(DATABASE)
 
     @property

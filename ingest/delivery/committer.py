@@ -135,7 +135,8 @@ class Committer:
         try:
             return await self._store(commit, part)
         except Scattered:
-            commit.parts += _halves(part)
+            half = (len(part.indices) + 1) // 2
+            commit.parts += _cut(part.indices, half, is_suspect=part.is_suspect)
             return 0
         except RowsDropped as dropped:
             return await self._find_dropped(commit, part, dropped.with_traceback(None))
@@ -272,12 +273,6 @@ class Committer:
             raise conflict.as_refusal() from None
         self._merges_left = self._merges if merged.existing else max(0, self._merges_left - 1)
         return merged.earlier
-
-
-def _halves(part: Part) -> list[Part]:
-    """Cut a part in two, the second half first."""
-    middle = len(part.indices) // 2
-    return [Part(half, part.is_suspect) for half in (part.indices[middle:], part.indices[:middle])]
 
 
 def _cut(indices: Sequence[int], rows_max: int, *, is_suspect: bool = False) -> list[Part]:

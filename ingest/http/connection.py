@@ -50,7 +50,7 @@ class Connection(Pipeline):
         self.held = Share(budget)
         """What the request being handled holds, until its answer is sent."""
         self.page = Share(keyless)
-        """The same of an answer that anybody may ask for."""
+        """What an answer holds that anybody may ask for, until it is sent."""
         self._metrics = metrics
         self._others = others
         self._own_transport: asyncio.Transport | None = None  # aiohttp forgets its own early
