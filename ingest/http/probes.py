@@ -8,8 +8,8 @@ from aiohttp import hdrs, web
 from ingest.delivery.fallback import Fallback
 from ingest.errors import Code, Refusal
 from ingest.http.responses import succeed
-from ingest.http.router import Route, readable
-from ingest.observe.metrics import CONTENT_TYPE, Metrics
+from ingest.http.router import Route, operational
+from ingest.observe.metrics import Metrics
 from ingest.store.health import Health
 
 
@@ -25,9 +25,9 @@ class Probes:
     def routes(self) -> Mapping[str, Route]:
         """Return the routes by path."""
         return {
-            "/healthz": readable(self.get_healthz),
-            "/readyz": readable(self.get_readyz),
-            "/metrics": readable(self.get_metrics),
+            "/healthz": operational(self.get_healthz),
+            "/readyz": operational(self.get_readyz),
+            "/metrics": operational(self.get_metrics),
         }
 
     def stop(self) -> None:
@@ -66,6 +66,17 @@ class Probes:
         told = {"refusing_rows": refusing} if refusing else {}
         return {"status": "ready", "postgres": "up", **told, "spool_events": in_spool}
 
-    async def get_metrics(self, _: web.BaseRequest) -> web.Response:
-        """Expose the metrics to Prometheus."""
-        return web.Response(body=self._metrics.expose(), headers={hdrs.CONTENT_TYPE: CONTENT_TYPE})
+    async def get_metrics(self, request: web.BaseRequest) -> web.Response:
+        """Expose the metrics to Prometheus, in the format and encoding that it asks for."""
+        accept, encoding = (
+            ",".join(request.headers.getall(name, ()))
+            for name in (hdrs.ACCEPT, hdrs.ACCEPT_ENCODING)
+        )
+        exposed = self._metrics.expose(accept, encoding)
+        headers = {
+            hdrs.CONTENT_TYPE: exposed.content_type,
+            hdrs.VARY: f"{hdrs.ACCEPT}, {hdrs.ACCEPT_ENCODING}",
+        }
+        if exposed.is_gzipped:
+            headers[hdrs.CONTENT_ENCODING] = "gzip"
+        return web.Response(body=exposed.body, headers=headers)

@@ -32,11 +32,14 @@ class Route(NamedTuple):
     methods: Methods
     is_open_to_browsers: bool = False
     """Whether the scripts of any page may use it; every answer then says so."""
+    is_for_operators: bool = False
+    """Whether a proxy may keep it from the public: then only its plain spelling leads here, and
+    `/m%65trics` is no way around a proxy's rule for `/metrics`."""
 
 
-def readable(handler: Handler) -> Route:
-    """Return the route of what can only be read."""
-    return Route({hdrs.METH_GET: handler, hdrs.METH_HEAD: handler})
+def operational(handler: Handler) -> Route:
+    """Return the route of what operators, load balancers and Prometheus read."""
+    return Route({hdrs.METH_GET: handler, hdrs.METH_HEAD: handler}, is_for_operators=True)
 
 
 def ingestion(handler: Handler) -> Route:
@@ -59,7 +62,7 @@ class Router:
 
     async def dispatch(self, request: web.BaseRequest) -> web.Response:
         """Answer a request; whatever happens, in our one shape."""
-        route = self._routes.get(request.path)
+        route = self._route_of(request)
         try:
             response = await _handler(request, route)(request)
             if request.method == hdrs.METH_GET:
@@ -79,6 +82,12 @@ class Router:
         self._metrics.answers[response.status] += 1
         return response
 
+    def _route_of(self, request: web.BaseRequest) -> Route | None:
+        route = self._routes.get(request.path)
+        if route is not None and route.is_for_operators and not _is_plain(request):
+            return None
+        return route
+
 
 def _handler(request: web.BaseRequest, route: Route | None) -> Handler:
     if request._version not in VERSIONS:  # noqa: SLF001 - `version` would be cached
@@ -91,6 +100,14 @@ def _handler(request: web.BaseRequest, route: Route | None) -> Handler:
         allow = ", ".join(route.methods)
         raise Refusal(Code.METHOD_NOT_ALLOWED, f"Use {allow} here.", allow=allow)
     return handler
+
+
+def _is_plain(request: web.BaseRequest) -> bool:
+    """Whether a request's target spells its path as we do, with or without an authority."""
+    target = request.raw_path.partition("?")[0]
+    if not target.startswith("/"):
+        target = "/" + target.partition("://")[2].partition("/")[2]
+    return target == request.path
 
 
 def _connection(request: web.BaseRequest) -> Connection:

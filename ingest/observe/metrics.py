@@ -10,20 +10,17 @@ from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple, Protocol
 
 from prometheus_client import (
-    CONTENT_TYPE_LATEST,
     CollectorRegistry,
     GCCollector,
     Histogram,
     PlatformCollector,
     ProcessCollector,
     disable_created_metrics,
-    generate_latest,
 )
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from ingest.errors import Code
-
-CONTENT_TYPE = CONTENT_TYPE_LATEST
+from ingest.observe.exposition import Exposition, expose
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _OK = 200
@@ -169,9 +166,9 @@ class Metrics:
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self.registry)
 
-    def expose(self) -> bytes:
-        """Return the exposition in Prometheus's text format."""
-        return generate_latest(self.registry)
+    def expose(self, accept: str = "", accept_encoding: str = "") -> Exposition:
+        """Return what a scrape with these headers is answered."""
+        return expose(self.registry, accept, accept_encoding)
 
     def _histogram(self, name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
         return Histogram(f"nonito_{name}", text, buckets=buckets, registry=self.registry)
