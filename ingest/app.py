@@ -4,6 +4,7 @@ import asyncio
 import gc
 import signal
 import socket
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -29,7 +30,10 @@ from ingest.http.listener import Listener
 from ingest.http.probes import Probes
 from ingest.http.router import Route, Router, ingestion
 from ingest.http.waiters import EarlyAcks
-from ingest.observe.metrics import Metrics, StateGauges
+from ingest.observe import collector, loop_lag
+from ingest.observe.collector import Collector
+from ingest.observe.exposition import Exposer
+from ingest.observe.metrics import Metrics
 from ingest.spool import Spool, SpoolFailed, SpoolFull
 from ingest.store import idempotency, identity, migrations
 from ingest.store.api_key_snapshot import ApiKeySnapshot
@@ -114,6 +118,17 @@ def _make_figures(config: Config) -> Figures:
     )
 
 
+def _limits(config: Config) -> collector.Limits:
+    return collector.Limits(
+        connections=config.limits.connections_max,
+        queue_events=config.queue.events_max,
+        queue_bytes=config.queue.bytes_max,
+        spool_bytes=config.spool.bytes_max,
+        spool_free_bytes=config.spool.free_bytes_min,
+        partitions_ahead=config.events.partitions_ahead,
+    )
+
+
 class App:
     """One serving process: every part of it, put together."""
 
@@ -123,8 +138,8 @@ class App:
         self._config = config
         self._postgres = postgres
         self._embedded = embedded
-        self._metrics = Metrics()
         self._spool = _make_spool(config.spool)
+        self._metrics = Metrics(self._spool)
         self._partitions = make_partitions(config, postgres)
         self._keyring = Keyring(
             postgres,
@@ -149,7 +164,12 @@ class App:
             has_partition=self._partitions.map.covers_lately,
         )
         self._early_acks = EarlyAcks(self._metrics)
-        self._probes = Probes(self._health, self._pipeline.fallback, self._metrics)
+        exposer = Exposer(
+            Collector(
+                self._metrics, self._pipeline.queues, self._spool, _limits(config), self._state
+            )
+        )
+        self._probes = Probes(self._health, self._pipeline.fallback, self._metrics, exposer)
         self._router = Router(self._make_routes(intake), self._metrics)
         budget = Budget(config.limits.bodies_bytes_max)
         self._listener = Listener(
@@ -284,13 +304,6 @@ class App:
         await self._pipeline.open()
 
     def _start_tasks(self) -> None:
-        state = StateGauges(
-            is_postgres_up=lambda: self._health.is_up,
-            is_refusing_rows=lambda: bool(self._health.row_alarm.reason),
-            rejected_events=lambda: self._rejected.events,
-            keys=lambda: len(self._keyring),
-        )
-        self._metrics.attach(self._pipeline.queues, self._spool, state)
         for name, work in self._pipeline.tasks():
             self._own(name, work)
         self._own("health", self._health.run())
@@ -298,9 +311,27 @@ class App:
         self._own("sweep", self._listener.run())
         self._own("partitions", self._partitions.run())
         self._own("rejected events", self._rejected.run())
+        self._own("loop lag", loop_lag.watch(self._metrics.loop_lag_s))
+        if self._spool is not None:
+            self._own("spool figures", self._spool.watch())
         self._own("idempotency keys", idempotency.run(self._postgres))
         if self._embedded is not None:
             self._own("embedded", self._keep_embedded(self._embedded))
+
+    def _state(self) -> collector.State:
+        """Return what a scrape is told of all parts, as it is now."""
+        return collector.State(
+            is_postgres_up=self._health.is_up,
+            is_refusing_rows=bool(self._health.row_alarm.reason),
+            postgres_connections=self._postgres.open_connections,
+            rejected_events=self._rejected.events,
+            partitions_ahead=self._partitions.map.ahead(time.time_ns() // 1_000_000),
+            apps=self._keyring.apps,
+            keys=len(self._keyring),
+            connections=self._listener.open_connections,
+            connections_refused=self._listener.refused_connections,
+            requests=self._listener.requests_in_flight,
+        )
 
     def _own(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         """Run a background task that must not end; if it does, the server stops and says so."""

@@ -171,5 +171,6 @@ class Intake:
 
     def _make_row_head(self, app_id: int) -> bytes:
         # Bounded by the number of apps, which only the operator makes.
+        self._queues.meet(app_id)
         head = self._row_heads[app_id] = copy_format.row_head(app_id)
         return head

@@ -17,7 +17,7 @@ from ingest.http.budget import FREE_BYTES, Budget, Share
 from ingest.http.pipeline import Pipeline, too_large_head
 from ingest.http.responses import refuse, refuse_raw
 from ingest.http.unsent import unsent_bytes
-from ingest.observe.metrics import Metrics
+from ingest.observe.metrics import OTHER_ROUTE, Metrics
 
 log = structlog.get_logger(__name__)
 
@@ -109,7 +109,7 @@ class Connection(Pipeline):
         if self.transport is None:
             return
         self.transport.write(refuse_raw(_SLOW_HEAD, is_last=True))
-        self._metrics.answers[_SLOW_HEAD.status] += 1
+        self._metrics.answers[OTHER_ROUTE, _SLOW_HEAD.status] += 1
         self.force_close()
 
     def abort(self) -> None:
@@ -154,7 +154,7 @@ class Connection(Pipeline):
             refusal = Refusal(Code.INTERNAL_ERROR, "The server failed; nothing was stored.")
         response = refuse(refusal)
         response.force_close()
-        self._metrics.answers[refusal.status] += 1
+        self._metrics.answers[OTHER_ROUTE, refusal.status] += 1
         return response
 
 

@@ -38,7 +38,7 @@ from ingest.http.head import (
 )
 from ingest.http.responses import CLOSING, NONE, head_raw, headers_of, refuse_raw, status_of
 from ingest.http.unsent import unsent_bytes
-from ingest.observe.metrics import Metrics
+from ingest.observe.metrics import EVENT_ROUTE, Metrics
 from ingest.store.keyring import Keyring
 
 log = structlog.get_logger(__name__)
@@ -226,6 +226,11 @@ class FastConnection(asyncio.Protocol):
         if self._buffer and self._answer is None:
             self._hand_over(self._buffer)
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether an answer is due."""
+        return self._answer is not None
+
     def close(self) -> None:
         """Close once what was written is sent."""
         if self._transport is not None:
@@ -337,13 +342,13 @@ class FastConnection(asyncio.Protocol):
         is_last = lane.is_stopping or (self._is_half_closed and not self._buffer)
         if isinstance(outcome, Refusal):
             transport.write(refuse_raw(outcome, cors.headers_for(outcome.headers), is_last=is_last))
-            lane.metrics.answers[outcome.status] += 1
+            lane.metrics.answers[EVENT_ROUTE, outcome.status] += 1
         else:
             headers = {**(CLOSING if is_last else NONE), **headers_of(outcome)}
             if isinstance(outcome, Duplicate):
                 answer = row_json.body(outcome.row)
             status = status_of(outcome)
-            lane.metrics.answers[status] += 1
+            lane.metrics.answers[EVENT_ROUTE, status] += 1
             head = head_raw(status, {**cors.headers_for(headers), **headers})
             transport.write(b"%b%d\r\n\r\n%b" % (head, len(answer), answer))
         if is_last:

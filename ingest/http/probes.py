@@ -9,6 +9,7 @@ from ingest.delivery.fallback import Fallback
 from ingest.errors import Code, Refusal
 from ingest.http.responses import succeed
 from ingest.http.router import Route, operational
+from ingest.observe.exposition import Exposer
 from ingest.observe.metrics import Metrics
 from ingest.store.health import Health
 
@@ -16,10 +17,13 @@ from ingest.store.health import Health
 class Probes:
     """Answers from what is known already; none of them touches the database."""
 
-    def __init__(self, health: Health, fallback: Fallback, metrics: Metrics) -> None:
+    def __init__(
+        self, health: Health, fallback: Fallback, metrics: Metrics, exposer: Exposer
+    ) -> None:
         self._health = health
         self._fallback = fallback
         self._metrics = metrics
+        self._exposer = exposer
         self._is_stopping = False
 
     def routes(self) -> Mapping[str, Route]:
@@ -72,7 +76,7 @@ class Probes:
             ",".join(request.headers.getall(name, ()))
             for name in (hdrs.ACCEPT, hdrs.ACCEPT_ENCODING)
         )
-        exposed = self._metrics.expose(accept, encoding)
+        exposed = self._exposer.expose(accept, encoding)
         headers = {
             hdrs.CONTENT_TYPE: exposed.content_type,
             hdrs.VARY: f"{hdrs.ACCEPT}, {hdrs.ACCEPT_ENCODING}",

@@ -13,7 +13,7 @@ from ingest.errors import Code, Refusal
 from ingest.http import cors
 from ingest.http.connection import Connection, body_bytes
 from ingest.http.responses import refuse
-from ingest.observe.metrics import Metrics
+from ingest.observe.metrics import OTHER_ROUTE, PAGE_ROUTE, ROUTES, Metrics
 
 log = structlog.get_logger(__name__)
 
@@ -79,7 +79,7 @@ class Router:
             response.headers.update(cors.headers_for(response.headers))
         if self._is_stopping or _connection(request).is_last:
             response.force_close()
-        self._metrics.answers[response.status] += 1
+        self._metrics.answers[_name_of(route, request), response.status] += 1
         return response
 
     def _route_of(self, request: web.BaseRequest) -> Route | None:
@@ -100,6 +100,13 @@ def _handler(request: web.BaseRequest, route: Route | None) -> Handler:
         allow = ", ".join(route.methods)
         raise Refusal(Code.METHOD_NOT_ALLOWED, f"Use {allow} here.", allow=allow)
     return handler
+
+
+def _name_of(route: Route | None, request: web.BaseRequest) -> str:
+    """Return what the metrics call a route."""
+    if route is None:
+        return OTHER_ROUTE
+    return request.path if request.path in ROUTES else PAGE_ROUTE
 
 
 def _is_plain(request: web.BaseRequest) -> bool:

@@ -6,8 +6,14 @@ What is offered, and how a scraper's `Accept` is read, is `prometheus_client`'s.
 import gzip
 from typing import Final, NamedTuple
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import (
+    CollectorRegistry,
+    GCCollector,
+    PlatformCollector,
+    ProcessCollector,
+)
 from prometheus_client.exposition import choose_encoder, gzip_accepted
+from prometheus_client.registry import Collector
 
 _VERSIONS: Final = ("", "0.0.1", "0.0.4", "1.0.0")
 """Of the formats. Of others the library fails (`version=a`), or says it speaks them (`9.0.0a`)."""
@@ -23,13 +29,22 @@ class Exposition(NamedTuple):
     is_gzipped: bool
 
 
-def expose(registry: CollectorRegistry, accept: str, accept_encoding: str) -> Exposition:
-    """Return all metrics of now, as the two headers of a scrape ask for."""
-    encoder, content_type = choose_encoder(_known(accept))
-    text = encoder(registry)
-    if gzip_accepted(_wanted(accept_encoding)):
-        return Exposition(gzip.compress(text, _GZIP_LEVEL), content_type, is_gzipped=True)
-    return Exposition(text, content_type, is_gzipped=False)
+class Exposer:
+    """Answers scrapes: what one collector says, and the process's own figures."""
+
+    def __init__(self, collector: Collector) -> None:
+        self._registry = CollectorRegistry()
+        self._registry.register(collector)
+        for each in (ProcessCollector, PlatformCollector, GCCollector):
+            each(registry=self._registry)
+
+    def expose(self, accept: str, accept_encoding: str) -> Exposition:
+        """Return all metrics of now, as the two headers of a scrape ask for."""
+        encoder, content_type = choose_encoder(_known(accept))
+        text = encoder(self._registry)
+        if gzip_accepted(_wanted(accept_encoding)):
+            return Exposition(gzip.compress(text, _GZIP_LEVEL), content_type, is_gzipped=True)
+        return Exposition(text, content_type, is_gzipped=False)
 
 
 def _known(accept: str) -> str:
