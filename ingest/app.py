@@ -27,6 +27,7 @@ from ingest.http.budget import Budget
 from ingest.http.event_route import EventRoute
 from ingest.http.fastlane import FastLane
 from ingest.http.listener import Listener
+from ingest.http.monitor import Monitor
 from ingest.http.probes import Probes
 from ingest.http.router import Route, Router, ingestion
 from ingest.http.waiters import EarlyAcks
@@ -170,6 +171,10 @@ class App:
             )
         )
         self._probes = Probes(self._health, self._pipeline.fallback, self._metrics, exposer)
+        self._monitor: Monitor | None = None
+        if config.metrics.port:
+            routes = self._probes.all_routes()
+            self._monitor = Monitor(config.metrics, routes, self._metrics, config.limits)
         self._router = Router(self._make_routes(intake), self._metrics)
         budget = Budget(config.limits.bodies_bytes_max)
         self._listener = Listener(
@@ -206,7 +211,7 @@ class App:
             **{path: Route(methods) for path, methods in documents.items()},
             "/event": ingestion(event.post),
             "/events": ingestion(batch.post),
-            **self._probes.routes(),
+            **(self._probes.routes() if self._monitor else self._probes.all_routes()),
         }
 
     async def open(self) -> None:
@@ -214,6 +219,8 @@ class App:
 
         To be done before anything else, so that nothing of another database is touched.
         """
+        if self._monitor is not None:
+            self._monitor.bind()
         if self._spool is not None:
             await self._spool.open()
             self._postgres.database_id = self._spool.database_id
@@ -229,6 +236,8 @@ class App:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         server = await loop.create_server(self._listener, sock=bound, backlog=_BACKLOG)
+        if self._monitor is not None:
+            await self._monitor.open()
         await when_ready()
         if not len(self._keyring):
             log.warning("no API keys yet", mend="nonito keys create --app NAME")
@@ -315,6 +324,8 @@ class App:
         if self._spool is not None:
             self._own("spool figures", self._spool.watch())
         self._own("idempotency keys", idempotency.run(self._postgres))
+        if self._monitor is not None:
+            self._own("sweep of the monitor", self._monitor.run())
         if self._embedded is not None:
             self._own("embedded", self._keep_embedded(self._embedded))
 
@@ -385,4 +396,6 @@ class App:
         await asyncio.gather(self._probe_link.close(), self._pipeline.close())
         if self._spool is not None:
             await self._spool.close()
+        if self._monitor is not None:
+            await self._monitor.close()
         log.info("stopped", committed=self._metrics.committed_events)

@@ -27,12 +27,15 @@ class Probes:
         self._is_stopping = False
 
     def routes(self) -> Mapping[str, Route]:
-        """Return the routes by path."""
+        """Return by path the routes that load balancers ask."""
         return {
             "/healthz": operational(self.get_healthz),
             "/readyz": operational(self.get_readyz),
-            "/metrics": operational(self.get_metrics),
         }
+
+    def all_routes(self) -> Mapping[str, Route]:
+        """Return these and the metrics, for operators alone to read where they wish so."""
+        return {**self.routes(), "/metrics": operational(self.get_metrics)}
 
     def stop(self) -> None:
         """From now on say that the server is not ready."""
