@@ -18,7 +18,7 @@ from prometheus_client.registry import Collector
 _VERSIONS: Final = ("", "0.0.1", "0.0.4", "1.0.0")
 """Of the formats. Of others the library fails (`version=a`), or says it speaks them (`9.0.0a`)."""
 _GZIP_LEVEL: Final = 1
-"""It is done on the event loop: 0.1 ms, where level 9 takes five times as long."""
+"""It is done on the event loop: 0.04 ms for 18 KB, where level 9 takes five times as long."""
 
 
 class Exposition(NamedTuple):
