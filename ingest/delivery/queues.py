@@ -1,11 +1,13 @@
-"""The two queues to Postgres, each a queue of its own, and what they are together.
+"""The queues to Postgres, each a queue of its own, and what they are together.
 
 A plain event shares no batch with one that may have been stored before: finding out costs a batch
-twice as much, and no client pays for what another one asks for.
+twice as much, and no client pays for what another one asks for. Nor does it share one with an app
+whose rows Postgres refuses.
 """
 
 from collections import Counter
 from collections.abc import Callable
+from typing import NamedTuple
 
 from ingest.delivery.queue import EventQueue
 from ingest.errors import Refusal
@@ -14,30 +16,64 @@ from ingest.observe.collector import Waiting
 from ingest.observe.histogram import Histogram
 
 
+class Ways(NamedTuple):
+    """The queues of one app."""
+
+    plain: EventQueue
+    """For events that nothing stored can be in the way of."""
+    dedup: EventQueue
+    """For events that may have been sent before, or that need a partition."""
+
+
 class Queues:
-    """The plain queue and the dedup queue; each is as bounded as `make` makes it."""
+    """Three queues, each as bounded as `make` makes it."""
 
     def __init__(self, make: Callable[[], EventQueue]) -> None:
         self.plain = make()
-        """For events that nothing stored can be in the way of."""
         self.dedup = make()
-        """For events that may have been sent before, or that need a partition."""
-        self.both = (self.plain, self.dedup)
+        self.apart = make()
+        """For all events of apps that are kept apart; it is written as the dedup queue is."""
+        self._all = (self.plain, self.dedup, self.apart)
+        self._usual, self._apart = Ways(self.plain, self.dedup), Ways(self.apart, self.apart)
+        self._apps_apart: set[int] = set()
+        self._on_change: list[Callable[[], None]] = []
+
+    def of(self, app_id: int) -> Ways:
+        """Return the queues of an app, until `on_change` is called."""
+        return self._apart if app_id in self._apps_apart else self._usual
+
+    def on_change(self, call: Callable[[], None]) -> None:
+        """Have something called whenever an app's queues are others than before."""
+        self._on_change.append(call)
+
+    def keep_apart(self, app_id: int) -> None:
+        """Have an app's events share no batch with any others from now on."""
+        self._apps_apart.add(app_id)
+        self._changed()
+
+    def let_out(self, app_id: int) -> None:
+        """Have an app's events go with all others again."""
+        self._apps_apart.discard(app_id)
+        self._changed()
+
+    def _changed(self) -> None:
+        for call in self._on_change:
+            call()
 
     def meet(self, app_id: int) -> None:
         """Take note of an app before the first of its events that this process has."""
-        for queue in self.both:
+        for queue in self._all:
             queue.apps.add(app_id)
 
     @property
     def accepted_by_app(self) -> Counter[int]:
         """Events taken in since the start, by app; they only ever grow."""
-        return sum((queue.accepted_by_app for queue in self.both), Counter())
+        return sum((queue.accepted_by_app for queue in self._all), Counter())
 
     @property
     def waiting(self) -> dict[str, Waiting]:
         """What no writer has taken yet, by queue."""
-        named = {"plain": self.plain, "dedup": self.dedup}
+        named = {"plain": self.plain, "dedup": self.dedup, "apart": self.apart}
         return {
             name: Waiting(queue.waiting_events, queue.waiting_bytes)
             for name, queue in named.items()
@@ -46,34 +82,34 @@ class Queues:
     @property
     def waits_s(self) -> Histogram:
         """How long events were under way."""
-        return histogram.total((queue.waits_s for queue in self.both), histogram.SECONDS)
+        return histogram.total((queue.waits_s for queue in self._all), histogram.SECONDS)
 
     @property
     def waiting_events(self) -> int:
         """Events that no writer has taken yet."""
-        return sum(queue.waiting_events for queue in self.both)
+        return sum(queue.waiting_events for queue in self._all)
 
     @property
     def unsettled_events(self) -> int:
         """Events whose senders have no answer yet."""
-        return sum(queue.unsettled_events for queue in self.both)
+        return sum(queue.unsettled_events for queue in self._all)
 
     @property
     def unsettled_bytes(self) -> int:
         """The size in bytes of all unsettled rows."""
-        return sum(queue.unsettled_bytes for queue in self.both)
+        return sum(queue.unsettled_bytes for queue in self._all)
 
     def close(self) -> None:
         """Take in no further event; what is here can still be taken out."""
-        for queue in self.both:
+        for queue in self._all:
             queue.close()
 
     async def drain(self) -> None:
         """Wait until every event taken in is settled."""
-        for queue in self.both:
+        for queue in self._all:
             await queue.drain()
 
     def refuse_all(self, refusal: Refusal) -> None:
         """Answer everybody who still waits; for the end of the process."""
-        for queue in self.both:
+        for queue in self._all:
             queue.refuse_all(refusal)
