@@ -20,7 +20,7 @@ import pytest
 
 from ingest.store.cluster import Cluster
 from ingest.store.embedded import DATABASE, find_programs
-from tests.support.command import complaint, run, succeed
+from tests.support.command import Nonito, complaint, run, run_here, succeed
 from tests.support.postgres import fetch
 from tests.support.server import Server, running_server, wait_for, wait_until_drained
 
@@ -273,16 +273,65 @@ def test_without_the_extra_and_a_url_one_line_says_what_to_do(
     assert "DATABASE_URL" in told
 
 
+ELSEWHERE = [
+    ("keys", "create", "--app", "x"),
+    ("keys", "list"),
+    ("psql", "-c", "SELECT 1"),
+    ("rejected", "list"),
+    ("spool", "adopt", "--yes"),
+]
+
+
+@pytest.fixture
+def nonito(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Nonito:
+    """The command without a process of its own, for tests that start nothing."""
+    return run_here(monkeypatch, capfd)
+
+
+@pytest.mark.parametrize("arguments", ELSEWHERE, ids=" ".join)
+def test_only_serve_makes_a_database(
+    nonito: Nonito, place: Path, arguments: tuple[str, ...]
+) -> None:
+    """In another directory than the server's a command says so, and leaves nothing behind."""
+    data_dir = place / "data"
+    for there in ([], [data_dir]):
+        told = complaint(nonito("--data-dir", str(data_dir), *arguments))
+        for said in (f"no embedded Postgres in {data_dir};", "--data-dir", "DATABASE_URL"):
+            assert said in told
+        assert list(place.rglob("*")) == there
+        data_dir.mkdir(exist_ok=True)
+
+
+def test_check_makes_no_database_either(nonito: Nonito, place: Path) -> None:
+    """It says that none is there, behind what it found out before."""
+    ended = nonito("--data-dir", str(place / "data"), "check")
+    assert ended.returncode == 1
+    assert f"no embedded Postgres in {place / 'data'};" in ended.stderr
+    assert list(place.iterdir()) == []
+
+
+def test_command_waits_for_the_server_that_makes_the_database(place: Path) -> None:
+    """As in a script that begins with `nonito serve &`."""
+    data_dir = place / "data"
+    with ThreadPoolExecutor() as threads, ExitStack() as stack:
+        started = threads.submit(stack.enter_context, serve(data_dir))
+        wait_for((data_dir / "embedded.lock").exists, timeout_s=30)
+        succeed(run("--data-dir", str(data_dir), "keys", "list"))
+        assert started.result().stop() == 0
+
+
 def test_data_directory_that_can_not_be_made_is_one_line(place: Path) -> None:
     """Below a file, for example."""
     (place / "file").write_text("")
-    told = complaint(run("--data-dir", str(place / "file" / "data"), "keys", "list"))
+    told = complaint(run("--data-dir", str(place / "file" / "data"), *SERVE))
     assert "database.data_dir" in told
     assert str(place / "file" / "data") in told
 
 
+SERVE = ("serve", "--port", "0")
 AS_NOBODY = f"""
-import importlib.readers, os
+import encodings.idna, importlib.readers, os  # what nobody may not read any more
+import ingest.cli.keys, ingest.cli.serve
 from ingest.cli import main
 os.setgroups([])
 os.setgid({NOBODY})
@@ -295,10 +344,13 @@ main()
 def test_any_account_may_run_it(place: Path) -> None:
     """As root it runs Postgres under an account of its own; here nobody runs both."""
     place.chmod(0o777)
-    at = ("--data-dir", str(place / "data"), "keys")
+    at = ("--data-dir", str(place / "data"))
     command = (sys.executable, "-c", AS_NOBODY)
-    made = succeed(run(*at, "create", "--app", "x", command=command))
-    assert made[:11] in succeed(run(*at, "list", command=command))
+    spool = {"spool.path": place / "spool"}
+    with running_server(at, key="", settings=spool, command=command) as server:
+        made = secret_of(read_greeting(server))
+        assert server.stop() == 0
+    assert made[:11] in succeed(run(*at, "keys", "list", command=command))
     assert (place / "data" / "postgres").stat().st_uid == NOBODY
     assert postmaster(place / "data") is None
 
@@ -332,7 +384,7 @@ def test_socket_directory_that_is_not_ours_is_refused(
     was_first(socket_dir)
     owner = socket_dir.lstat().st_uid
     variables = {"TMPDIR": str(place)}
-    told = complaint(run("--data-dir", str(place / LONG), "keys", "list", variables=variables))
+    told = complaint(run("--data-dir", str(place / LONG), *SERVE, variables=variables))
     assert str(socket_dir) in told
     assert "database.data_dir" in told
     assert socket_dir.lstat().st_uid == owner
@@ -343,5 +395,5 @@ def test_socket_directory_where_anybody_may_put_another_is_refused(place: Path) 
     """In a folder that all may write to, and that is not sticky."""
     place.chmod(0o777)
     variables = {"TMPDIR": str(place)}
-    told = complaint(run("--data-dir", str(place / LONG), "keys", "list", variables=variables))
+    told = complaint(run("--data-dir", str(place / LONG), *SERVE, variables=variables))
     assert "database.data_dir" in told

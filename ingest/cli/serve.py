@@ -36,7 +36,8 @@ def serve(context: click.Context, host: str | None, port: int | None) -> None:
     settings = load(context, {"server.host": host, "server.port": port})
     _allow_files(settings.limits.connections_max + _FILES_SPARE)
     logs.configure(settings.log.level, settings.log.format)
-    with _bind(settings) as listener, database(settings) as (url, embedded):
+    made = database(settings, EmbeddedPostgres.start)
+    with _bind(settings) as listener, made as (url, embedded):
         if not uvloop.run(_serve(settings, url, embedded, listener)):
             raise StartupError("a part of the server failed; the log says which")
 

@@ -55,6 +55,11 @@ class Cluster:
         self._socket_dir = _socket_dir(self.directory)
 
     @property
+    def is_made(self) -> bool:
+        """Return whether the cluster is there; one that is only half made is not."""
+        return self._data.exists()
+
+    @property
     def psql(self) -> Path:
         """Return the `psql` that comes with it."""
         return self._programs / "psql"
@@ -81,7 +86,7 @@ class Cluster:
         if self._account is not None:
             for place in (self._data, self._socket_dir, self.psql):
                 _let_through(place)
-        if not self._data.exists():
+        if not self.is_made:
             self._initialise()
 
     def start(self, *settings: str) -> None:
@@ -140,7 +145,7 @@ class Cluster:
     def _choose_account(self) -> Account | None:
         if os.geteuid() != 0:
             return None
-        if self._data.exists():
+        if self.is_made:
             owner = self._data.stat()
             return Account(owner.st_uid, owner.st_gid)
         return _make_account()
