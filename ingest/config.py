@@ -98,9 +98,10 @@ class Events(msgspec.Struct, frozen=True):
 
 
 class Keys(msgspec.Struct, frozen=True):
-    """`[keys]`: how the API keys in memory follow the database."""
+    """`[keys]`: how the API keys in memory follow the database, and where the first one is put."""
 
     poll_interval_s: Seconds = 5.0
+    first_key_file: str = ""
 
 
 class Log(msgspec.Struct, frozen=True):

@@ -5,24 +5,23 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import click
 import uvloop
 
 from ingest import app
+from ingest.cli import first_key
 from ingest.cli.database import database
 from ingest.cli.process import return_large_blocks
 from ingest.cli.settings import load
 from ingest.config import Config
 from ingest.errors import StartupError
 from ingest.observe import logs
-from ingest.store import api_keys
 from ingest.store.embedded import EmbeddedPostgres
 from ingest.store.failures import Unavailable
 
-FIRST_APP = "default"
 _FILES_SPARE = 128  # what is open besides clients' connections
 
 
@@ -64,35 +63,24 @@ async def _serve(
     postgres = app.make_postgres(settings, url)
     host, port = listener.getsockname()[:2]
     address = f"http://{_bracketed(host)}:{port}"
-    greeting = f"Listening on {address}"
     server = app.App(settings, postgres, embedded)
+    # Nobody asked for an app in a database of their own, and a log is no place for a key.
+    may_show = embedded is not None and sys.stdout.isatty()
+
+    async def greet() -> None:
+        file, secret = settings.keys.first_key_file, None
+        if not server.keys and (may_show or file):
+            secret = await first_key.make(postgres, file)
+            with suppress(Unavailable):  # it will follow the database in any case
+                await server.read_keys()
+        told = first_key.tell(secret, file, address) if server.keys else first_key.NONE
+        click.echo(f"Listening on {address}\n{told}")
+
     try:
         await server.open()
-        if embedded is not None:
-            # Before the server reads the keys: it is to know this one when somebody sees it.
-            await app.prepare(postgres, settings)
-            async with postgres.session() as connection:
-                secret = await api_keys.create_first(connection, FIRST_APP)
-            greeting += _about_key(secret, address)
-
-        async def greet() -> None:
-            click.echo(greeting)
-
         return await server.run(listener, greet)
     except Unavailable as failure:
         raise StartupError(f"the database failed: {failure.__cause__ or failure}") from failure
-
-
-def _about_key(secret: str | None, address: str) -> str:
-    if secret is None:
-        return f"\nAnother API key: nonito keys create --app {FIRST_APP}"
-    return (
-        f"\nMade the app {FIRST_APP!r} and its API key, which is shown only now: {secret}\n"
-        "Your first event:\n\n"
-        f"curl -X POST {address}/event -H 'Content-Type: application/json' "
-        f"-H 'X-API-Key: {secret}' "
-        """-d '{"event_name": "page_view", "event_params": {"page": "/home"}}'\n"""
-    )
 
 
 @contextmanager
