@@ -12,8 +12,8 @@ import pytest
 from click.testing import CliRunner
 
 from ingest import __version__
-from ingest.cli import command
 from ingest.cli.root import COMMANDS as ROOT_COMMANDS
+from ingest.cli.root import command
 from ingest.store.embedded import find_programs
 from tests.conftest import make_key
 from tests.store.events import alter_database, empty

@@ -67,7 +67,7 @@ def command() -> None:
 options.add_to(command)
 
 
-def main() -> None:
+def run() -> None:
     """Run the command; what can't be done is one line on standard error and exit code 1."""
     try:
         command(prog_name="nonito")

@@ -1,17 +1,20 @@
 """`nonito serve`: the address, the database, the server, and what it greets with."""
 
+import asyncio
 import resource
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import click
+import structlog
 import uvloop
 
-from ingest import app
+from ingest import __version__, app
 from ingest.cli import first_key
 from ingest.cli.database import database
 from ingest.cli.process import return_large_blocks
@@ -22,6 +25,9 @@ from ingest.observe import logs
 from ingest.store.embedded import EmbeddedPostgres
 from ingest.store.failures import Unavailable
 
+log = structlog.get_logger(__name__)
+
+_STOPPING = (signal.SIGTERM, signal.SIGINT)
 _FILES_SPARE = 128  # what is open besides clients' connections
 
 
@@ -31,16 +37,38 @@ _FILES_SPARE = 128  # what is open besides clients' connections
 @click.pass_context
 def serve(context: click.Context, host: str | None, port: int | None) -> None:
     """Take events at POST /event until SIGTERM or Ctrl-C."""
-    # Until the server stops in good order itself: end, and let go of the embedded Postgres.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    for number in _STOPPING:
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
     settings = load(context, {"server.host": host, "server.port": port})
     _allow_files(settings.limits.connections_max + _FILES_SPARE)
     return_large_blocks()
     logs.configure(settings.log.level, settings.log.format)
     made = database(settings, EmbeddedPostgres.start)
     with _bind(settings) as listener, made as (url, embedded):
-        if not uvloop.run(_serve(settings, url, embedded, listener)):
+        if not _run(_serve(settings, url, embedded, listener)):
             raise StartupError("a part of the server failed; the log says which")
+
+
+def _run(serving: Coroutine[Any, Any, bool]) -> bool:
+    """Run it; a signal that comes before the server heeds it itself cancels it."""
+    came: list[int] = []
+
+    async def work() -> bool:
+        task, loop = asyncio.current_task(), asyncio.get_running_loop()
+
+        def cancel(number: int) -> None:
+            came.append(number)
+            if task is not None:
+                task.cancel()
+
+        for number in _STOPPING:
+            loop.add_signal_handler(number, cancel, number)
+        return await serving
+
+    try:
+        return uvloop.run(work())
+    except asyncio.CancelledError:
+        sys.exit(128 + came[0] if came else 1)
 
 
 def _allow_files(count: int) -> None:
@@ -74,6 +102,8 @@ async def _serve(
             with suppress(Unavailable):  # it will follow the database in any case
                 await server.read_keys()
         told = first_key.tell(secret, file, address) if server.keys else first_key.NONE
+        place = "embedded" if embedded is not None else _place(url)
+        log.info("serving", address=address, database=place, workers=1, version=__version__)
         click.echo(f"Listening on {address}\n{told}")
 
     try:
@@ -81,6 +111,13 @@ async def _serve(
         return await server.run(listener, greet)
     except Unavailable as failure:
         raise StartupError(f"the database failed: {failure.__cause__ or failure}") from failure
+
+
+def _place(url: str) -> str:
+    """Return which database where, for people: without the user and the password."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2] or dict(parse_qsl(parts.query)).get("host", "")
+    return f"{host}{parts.path}"
 
 
 @contextmanager

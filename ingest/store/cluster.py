@@ -33,6 +33,7 @@ START_TIMEOUT_S = 120
 _CRASH_TIMEOUT_S = 10.0
 _CRASH_RETRY_S = 0.1
 _ACCOUNT_NAME = "nonito"
+_PID_FILE = "postmaster.pid"
 _SOCKET_NAME = ".s.PGSQL.5432"
 _SOCKET_PATH_BYTES_MAX = 100  # the kernel's limit is 107
 
@@ -60,6 +61,11 @@ class Cluster:
         return self._data.exists()
 
     @property
+    def is_running(self) -> bool:
+        """Return whether there is something to stop: a server that runs, starts, or was killed."""
+        return (self._data / _PID_FILE).exists()
+
+    @property
     def psql(self) -> Path:
         """Return the `psql` that comes with it."""
         return self._programs / "psql"
@@ -72,7 +78,7 @@ class Cluster:
     @property
     def postmaster_pid(self) -> int:
         """Return the server's process id; raise OSError when it does not run."""
-        return int((self._data / "postmaster.pid").read_text().split(maxsplit=1)[0])
+        return int((self._data / _PID_FILE).read_text().split(maxsplit=1)[0])
 
     def url(self, database: str) -> str:
         """Return where to connect."""
@@ -162,8 +168,7 @@ class Cluster:
             try:
                 self._pg_ctl("start", *options)
             except StartupError:
-                was_killed = (self._data / "postmaster.pid").exists()
-                if not was_killed or time.monotonic() >= end_s:
+                if not self.is_running or time.monotonic() >= end_s:
                     raise
                 time.sleep(_CRASH_RETRY_S)
             else:

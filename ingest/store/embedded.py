@@ -10,7 +10,7 @@ import importlib.util
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ingest.errors import StartupError
@@ -79,8 +79,13 @@ class EmbeddedPostgres:
         with self._starting():
             self._users = os.open(users, os.O_RDWR | os.O_CREAT, 0o600)
             fcntl.flock(self._users, fcntl.LOCK_SH)
-            prepare()
-            self._run_server()
+            try:
+                prepare()
+                self._run_server()
+            except BaseException:  # Ctrl-C, too: nobody else would stop it
+                with suppress(StartupError):
+                    self._let_go()
+                raise
 
     def _missing(self) -> StartupError:
         return StartupError(
@@ -100,14 +105,19 @@ class EmbeddedPostgres:
 
     def stop(self) -> None:
         """Let go of the server, and stop it if nobody else uses it."""
-        if self._users is None:
-            return
-        with self._starting():
-            fcntl.flock(self._users, fcntl.LOCK_UN)
-            if _try_lock(self._users):
+        if self._users is not None:
+            with self._starting():
+                self._let_go()
+
+    def _let_go(self) -> None:
+        users, self._users = self._users, None
+        assert users is not None  # noqa: S101 - for the type checker
+        try:
+            fcntl.flock(users, fcntl.LOCK_UN)
+            if _try_lock(users) and self._cluster.is_running:
                 self._cluster.stop()
-            os.close(self._users)
-            self._users = None
+        finally:
+            os.close(users)
 
     def _run_server(self) -> None:
         self._cluster.start(*_SETTINGS)
