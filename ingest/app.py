@@ -189,6 +189,15 @@ class App:
             **self._probes.routes(),
         }
 
+    @property
+    def keys(self) -> int:
+        """Return how many API keys are known."""
+        return len(self._keyring)
+
+    async def read_keys(self) -> None:
+        """Know the keys of this moment without waiting to be told; raise Unavailable."""
+        await self._keyring.load()
+
     async def open(self) -> None:
         """Open the spool, which knows which database is meant; raise StartupError.
 

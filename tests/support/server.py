@@ -91,12 +91,15 @@ class Server:
 
 @contextmanager
 def running_server(
-    arguments: tuple[str, ...], key: str, settings: Mapping[str, object] | None = None
+    arguments: tuple[str, ...],
+    key: str,
+    settings: Mapping[str, object] | None = None,
+    command: tuple[str, ...] = COMMAND,
 ) -> Iterator[Server]:
     """Run `nonito ARGUMENTS serve` on a free port; killed at the end if it still runs."""
     with TemporaryFile() as logs, TemporaryDirectory() as spool:
         process = subprocess.Popen(
-            [*COMMAND, *arguments, "serve", "--port", "0"],
+            [*command, *arguments, "serve", "--port", "0"],
             stdout=subprocess.PIPE,
             stderr=logs,
             cwd=ROOT / "tests",  # where no config.toml lies
