@@ -8,6 +8,7 @@ import click
 from ingest import __version__
 from ingest.cli.check import check
 from ingest.cli.keys import keys_group
+from ingest.cli.migrate import migrate
 from ingest.cli.psql import psql
 from ingest.cli.rejected import rejected_group
 from ingest.cli.serve import serve
@@ -30,7 +31,7 @@ def command(
     context.obj = (path, {"database.url": database_url, "database.data_dir": data_dir})
 
 
-for _each in (serve, keys_group, spool_group, rejected_group, check, psql):
+for _each in (serve, keys_group, spool_group, rejected_group, check, migrate, psql):
     command.add_command(_each)
 
 

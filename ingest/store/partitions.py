@@ -212,6 +212,10 @@ class Partitions:
             )
         except asyncpg.QueryCanceledError as error:
             self._leave(wanted, _SLOW_PAUSE_S, _reason(error))
+        except asyncpg.InsufficientPrivilegeError as error:
+            # So it is with all others: the tables are another role's, who makes them in time.
+            self._left_until_s[wanted] = time.monotonic() + _LEFT_PAUSE_S
+            self._leave(None, _LEFT_PAUSE_S, _reason(error))
         except asyncpg.PostgresError as error:
             if (error.sqlstate or "08").startswith(_OUTAGE_CLASSES):
                 raise
