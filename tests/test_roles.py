@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import StartServer, make_key
 from tests.support.command import Nonito, complaint, run_here, succeed
 from tests.support.postgres import fetch
-from tests.support.server import ROOT, Server
+from tests.support.server import ROOT, Server, wait_for, wait_until_drained
 from tests.test_outage import rows_of
 
 ROLE = "test_server"
@@ -89,6 +89,25 @@ def test_role_that_can_make_nothing_serves_with_the_documented_grants(
     assert (
         "revoked" in nonito("--database-url", role_url, "keys", "revoke", key[:11]).stderr.lower()
     )
+
+
+def test_permission_that_is_taken_away_is_named_and_is_no_outage(
+    nonito: Nonito, empty_url: str, role_url: str, start_server: StartServer
+) -> None:
+    """Events wait for it; `/readyz` and the log say which, and that Postgres is there."""
+    succeed(nonito("--database-url", empty_url, "migrate"))
+    grant(empty_url)
+    server = start_server(role_url, key=make_key(empty_url))
+    asyncio.run(fetch(empty_url, f"REVOKE INSERT ON events FROM {ROLE}"))
+    assert server.post({"event_name": "waits"}).status_code == 202
+    wait_for(lambda: server.get("/readyz").json()["postgres"] == "failing")
+    reason = server.get("/readyz").json()["reason"]
+    assert reason == "a permission is missing, SQLSTATE 42501: permission denied for table events"
+    wait_for(lambda: "Postgres takes no events" in server.logs())
+    assert "Postgres is away" not in server.logs()
+    asyncio.run(fetch(empty_url, f"GRANT INSERT ON events TO {ROLE}"))
+    wait_until_drained(server)
+    assert [row["event_name"] for row in rows_of(empty_url, NAMES)] == ["waits"]
 
 
 def test_check_says_that_a_role_can_not_make_the_tables(

@@ -77,7 +77,7 @@ async def _serve(
 
         return await server.run(listener, greet)
     except Unavailable as failure:
-        raise StartupError(f"the database failed: {failure.__cause__ or failure}") from failure
+        raise StartupError(f"the database failed: {failure}") from failure
 
 
 def _about_key(secret: str | None, address: str) -> str:
