@@ -58,7 +58,9 @@ class EmbeddedPostgres:
                 self._cluster.create()
                 self._run_server()
         except OSError as error:
-            raise StartupError(f"database.data_dir {directory}: {error.strerror}") from error
+            raise StartupError(
+                f"database.data_dir {directory}: {error.strerror or error}"
+            ) from error
 
     def revive(self) -> None:
         """Start the server again if it died; for a running process, in a thread."""

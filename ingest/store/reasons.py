@@ -12,6 +12,7 @@ import asyncpg
 
 _BY_SQLSTATE: Final = {
     "02000": "a trigger drops it",
+    "08P01": "a pooler or Postgres refuses the connection",
     "0A000": "Postgres does not support it",
     "23505": "it is there already",
     "25006": "the database is read-only",
