@@ -33,6 +33,7 @@ from ingest.observe.metrics import Metrics, StateGauges
 from ingest.spool import Spool, SpoolFailed, SpoolFull
 from ingest.store import idempotency, identity, migrations
 from ingest.store.api_key_snapshot import ApiKeySnapshot
+from ingest.store.database_url import forget_unsearchable_home
 from ingest.store.embedded import EmbeddedPostgres
 from ingest.store.failures import Outage, Unavailable
 from ingest.store.health import Health
@@ -51,7 +52,8 @@ _REVIVE_INTERVAL_S = 1.0
 
 
 def make_postgres(config: Config, url: str) -> Postgres:
-    """Return the database that a configuration names."""
+    """Return the database that a configuration names; raise StartupError for no proper URL."""
+    forget_unsearchable_home()
     return Postgres(
         url,
         connect_timeout_s=config.database.connect_timeout_s,
@@ -92,9 +94,7 @@ async def _prepare(postgres: Postgres, partitions: Partitions, timeout_s: float)
         await migrations.migrate(postgres)
         await partitions.ensure()
     except Unavailable as failure:
-        raise StartupError(
-            f"the database can't be prepared: {failure.__cause__ or failure}"
-        ) from failure
+        raise StartupError(f"the database can't be prepared: {failure}") from failure
 
 
 def _make_span(events: settings.Events) -> Span:

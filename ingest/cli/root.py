@@ -23,6 +23,9 @@ COMMANDS: Final = {
     "keys": _Command(
         "keys_group", "Make, list and revoke API keys; running servers follow within a second."
     ),
+    "migrate": _Command(
+        "migrate", "Make tables and partitions, for servers whose own role may not."
+    ),
     "psql": _Command("psql", "Run psql on the database."),
     "rejected": _Command(
         "rejected_group",

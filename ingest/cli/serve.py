@@ -110,7 +110,7 @@ async def _serve(
         await server.open()
         return await server.run(listener, greet)
     except Unavailable as failure:
-        raise StartupError(f"the database failed: {failure.__cause__ or failure}") from failure
+        raise StartupError(f"the database failed: {failure}") from failure
 
 
 def _place(url: str) -> str:

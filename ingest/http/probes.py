@@ -48,13 +48,14 @@ class Probes:
         reason = self._health.reason
         if not self._fallback.has_room:
             raise Refusal(
-                Code.NOT_READY, f"Postgres is away ({reason}), and the spool takes nothing."
+                Code.NOT_READY,
+                f"Postgres is {self._health.state} ({reason}), and the spool takes nothing.",
             )
         return succeed(
             orjson.dumps(
                 {
                     "status": "ready",
-                    "postgres": "away",
+                    "postgres": self._health.state,
                     "reason": reason,
                     "spool_events": in_spool,
                 }
