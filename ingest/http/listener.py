@@ -18,8 +18,9 @@ from ingest.observe.metrics import Metrics
 _BACKLOG: Final = 2048
 _SWEEP_INTERVAL_S: Final = 1.0
 _LOOK_INTERVAL_S: Final = 0.01
-_HANDSHAKE_S: Final = 0.01
-"""A handshake that has begun ends in this time; a proxy is not further away."""
+_HANDSHAKE_S: Final = 0.002
+"""A handshake that has begun ends in this time; a proxy is not further away. Who begins one in it
+waits for 1 s, until TCP tries again, so that it must be short."""
 _ON_ITS_WAY_S: Final = 0.1
 """And so does the way of the request behind it."""
 
