@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from ingest import config as settings
 from ingest.config import Config
@@ -186,6 +186,7 @@ class App:
         documents = pages.routes(_make_figures(self._config))
         return {
             **{path: Route(methods) for path, methods in documents.items()},
+            "/": Route({**documents["/"], hdrs.METH_OPTIONS: self._probes.options_root}),
             "/event": ingestion(event.post),
             "/events": ingestion(batch.post),
             **self._probes.routes(),

@@ -84,6 +84,9 @@ def test_draining_server_says_so_and_serves_as_before(
         with connected(server.port) as client:
             message = assert_refusal(client.ask(READY), 503, "not_ready")
             assert "stopping" in message
+        with connected(server.port) as client:
+            probed = client.ask(join(b"OPTIONS / HTTP/1.0"))
+            assert_refusal(probed, 503, "not_ready")
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(30) == 0
     (stored,) = query(database_url, "SELECT count(*) FROM events")

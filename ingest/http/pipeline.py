@@ -18,6 +18,7 @@ from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
 from ingest.errors import Code, Refusal
+from ingest.http import http2
 from ingest.http.arrival import WHOLE_HEAD_BYTES_MAX, Arrival
 from ingest.http.budget import Budget, Share
 
@@ -103,6 +104,9 @@ class Pipeline(RequestHandler):
     def data_received(self, data: bytes) -> None:
         """Parse what may be parsed now; aiohttp gives nothing to go on with a body."""
         if self._is_over:
+            return
+        if not self._request_count and data.startswith(http2.PREFACE):
+            self._decline_http2()
             return
         if data:
             self._arrival.add(data)
@@ -224,6 +228,13 @@ class Pipeline(RequestHandler):
         if hdrs.TRANSFER_ENCODING in head.headers and not head.chunked:
             self._messages.pop()
             raise http_exceptions.BadHttpMessage("an empty Transfer-Encoding")
+
+    def _decline_http2(self) -> None:
+        """Say so in frames; what its client sends meanwhile is read and dropped, not reset."""
+        self._forget_arrival()
+        if self.transport is not None:
+            self.transport.write(http2.DECLINED)
+            self.transport.write_eof()
 
     def _decline_upgrade(self) -> None:
         """Go on with HTTP/1.1 behind a request for another protocol."""

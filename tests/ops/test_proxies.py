@@ -1,10 +1,12 @@
 """Real proxies in front of two servers, which are restarted in turn: no client sees an error."""
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 import pytest
+import requests
 
 from tests.conftest import make_key
 from tests.http.cases import HOST, join
@@ -15,6 +17,7 @@ from tests.support.proxies import (
     NGINX,
     Proxy,
     free_port,
+    haproxy,
     running_haproxy,
     running_nginx,
 )
@@ -25,6 +28,19 @@ DRAIN_S = 5  # for which the configurations are made, and the container's
 REQUESTS = 10_000
 CONNECTIONS = 8
 HIDDEN = ["/metrics", "/m%65trics", "/metrics?a", "//metrics", "/./metrics", "/metrics/"]
+
+USUAL = """
+defaults
+    mode http
+    timeout connect 1s
+    timeout client 10s
+    timeout server 10s
+listen events
+    bind 127.0.0.1:{port}
+    http-request return status 200 if {{ path /up }} {{ nbsrv gt 0 }}
+    option httpchk
+    server nonito 127.0.0.1:{server} check inter 100ms fall 1 rise 1
+"""
 
 Running = Callable[[Sequence[int], str], AbstractContextManager[Proxy]]
 PROXIES = pytest.mark.parametrize(
@@ -129,3 +145,17 @@ def test_metrics_are_not_for_clients(database_url: str, running: Running) -> Non
             assert b"nonito_" not in answer.body
         with connected(proxy.port) as client:
             assert client.ask(join(b"GET /readyz HTTP/1.1", HOST)).status == 200
+
+
+@pytest.mark.skipif(HAPROXY is None, reason="haproxy is not installed")
+def test_usual_check_of_haproxy_finds_a_server_that_is_up(database_url: str) -> None:
+    """`option httpchk` and no more: it asks OPTIONS, by HTTP/1.0, without a Host."""
+    key, port = make_key(database_url), free_port()
+    with ExitStack() as stack:
+        settings = ("--database-url", database_url)
+        server = stack.enter_context(running_server(settings, key))
+        usual = USUAL.format(port=port, server=server.port)
+        client = stack.enter_context(haproxy(usual, port, key))
+        time.sleep(1)  # ten checks; at first it takes a server to be up
+        assert requests.get(f"{client.url}/up", timeout=10).status_code == 200
+        assert server.metrics()["nonito_requests_total{204}"] > 1

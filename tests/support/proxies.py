@@ -80,11 +80,19 @@ def running_nginx(ports: Sequence[int], key: str) -> Iterator[Proxy]:
 @contextmanager
 def running_haproxy(ports: Sequence[int], key: str) -> Iterator[Proxy]:
     """Run haproxy with `ops/haproxy.cfg` in front of two servers."""
+    port = free_port()
+    ours = _readdressed("haproxy.cfg", ports, "bind :80 ", f"bind {HOST}:{port} ")
+    with haproxy(ours, port, key) as proxy:
+        yield proxy
+
+
+@contextmanager
+def haproxy(configuration: str, port: int, key: str) -> Iterator[Proxy]:
+    """Run haproxy with any configuration that listens on a port."""
     assert HAPROXY is not None
     with TemporaryDirectory() as name:
-        file, port = Path(name) / "haproxy.cfg", free_port()
-        ours = _readdressed("haproxy.cfg", ports, "bind :80 ", f"bind {HOST}:{port} ")
-        file.write_text(ours, encoding="utf-8")
+        file = Path(name) / "haproxy.cfg"
+        file.write_text(configuration, encoding="utf-8")
         with _running([HAPROXY, "-db", "-f", str(file)], port, key) as proxy:
             yield proxy
 
