@@ -211,7 +211,7 @@ class App:
         self._start_tasks()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal)
-        await self._listener.listen(bound)
+        await self._listen(bound)
         await when_ready()
         if not len(self._keyring):
             log.warning("no API keys yet", mend="nonito keys create --app NAME")
@@ -224,6 +224,14 @@ class App:
         await self._finish()
         await self._let_go()
         return not self._failed
+
+    async def _listen(self, bound: socket.socket) -> None:
+        """Take connections; raise StartupError where another server has taken the port by now."""
+        try:
+            await self._listener.listen(bound)
+        except OSError as error:
+            host, port = bound.getsockname()[:2]
+            raise StartupError(f"can't listen on {host}:{port}: {error.strerror}") from error
 
     async def _begin(self) -> None:
         """Get Postgres ready; without it, begin with the keys known last and spool."""

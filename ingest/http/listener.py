@@ -56,8 +56,9 @@ class Listener:
         self._fast_lane = fast_lane
 
     async def listen(self, bound: socket.socket) -> None:
-        """Take connections on a bound socket from now on."""
+        """Take connections on a bound socket from now on; raise OSError."""
         loop = asyncio.get_running_loop()
+        bound.listen(_BACKLOG)  # uvloop does it as well, and tells nobody if it can't
         self._socket = bound
         self._listening = await loop.create_server(self, sock=bound, backlog=_BACKLOG)
 
