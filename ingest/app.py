@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from ingest import config as settings
 from ingest.config import Config
@@ -46,7 +46,8 @@ from ingest.web.figures import Figures
 
 log = structlog.get_logger(__name__)
 
-_BACKLOG = 2048
+_ARRIVAL_TIMEOUT_S = 2.0
+"""So long a stopping server waits for the rest of a request that has begun."""
 _GC_THRESHOLDS = (20_000, 10, 10)
 _REVIVE_INTERVAL_S = 1.0
 
@@ -170,6 +171,7 @@ class App:
         self._tasks: list[asyncio.Task[None]] = []
         self._is_prepared = False
         self._stop = asyncio.Event()
+        self._skip_drain = asyncio.Event()
         self._failed = False
 
     def _make_routes(self, intake: Intake) -> Mapping[str, Route]:
@@ -184,6 +186,7 @@ class App:
         documents = pages.routes(_make_figures(self._config))
         return {
             **{path: Route(methods) for path, methods in documents.items()},
+            "/": Route({**documents["/"], hdrs.METH_OPTIONS: self._probes.options_root}),
             "/event": ingestion(event.post),
             "/events": ingestion(batch.post),
             **self._probes.routes(),
@@ -216,8 +219,8 @@ class App:
         await self._begin()
         self._start_tasks()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop.set)
-        server = await loop.create_server(self._listener, sock=bound, backlog=_BACKLOG)
+            loop.add_signal_handler(number, self._on_signal)
+        await self._listen(bound)
         await when_ready()
         if not len(self._keyring):
             log.warning("no API keys yet", mend="nonito keys create --app NAME")
@@ -226,8 +229,18 @@ class App:
         gc.freeze()
         gc.set_threshold(*_GC_THRESHOLDS)
         await self._stop.wait()
-        await self._shut_down(server)
+        await self._drain()
+        await self._finish()
+        await self._let_go()
         return not self._failed
+
+    async def _listen(self, bound: socket.socket) -> None:
+        """Take connections; raise StartupError where another server has taken the port by now."""
+        try:
+            await self._listener.listen(bound)
+        except OSError as error:
+            host, port = bound.getsockname()[:2]
+            raise StartupError(f"can't listen on {host}:{port}: {error.strerror}") from error
 
     async def _begin(self) -> None:
         """Get Postgres ready; without it, begin with the keys known last and spool."""
@@ -325,6 +338,7 @@ class App:
         )
         self._failed = True
         self._stop.set()
+        self._skip_drain.set()
 
     async def _keep_embedded(self, embedded: EmbeddedPostgres) -> None:
         while True:
@@ -335,18 +349,35 @@ class App:
                 except StartupError as error:
                     log.error("the embedded Postgres does not start", reason=str(error))  # noqa: TRY400
 
-    async def _shut_down(self, server: asyncio.Server) -> None:
-        """Stop accepting, settle what is queued, answer everybody, and let go of everything."""
-        log.info("stopping", events=self._pipeline.queues.unsettled_events)
-        for part in (self._router, self._probes, self._early_acks):
-            part.stop()
-        if self._fast_lane is not None:
-            self._fast_lane.stop()
-        self._pipeline.queues.close()
-        server.close()
+    def _on_signal(self) -> None:
+        """Stop; whoever says so twice does not want to wait for the drain."""
+        (self._skip_drain if self._stop.is_set() else self._stop).set()
+
+    async def _drain(self) -> None:
+        """Serve on for a while and say so: a proxy that has seen it comes here no more."""
+        drain_s = self._config.server.drain_s
+        if drain_s > 0:
+            log.info("draining", drain_s=drain_s)
+        for part in (self._probes, self._router, self._fast_lane):
+            if part is not None:
+                part.stop()
         with suppress(TimeoutError):
-            async with asyncio.timeout(self._config.server.shutdown_timeout_s):
+            async with asyncio.timeout(drain_s):
+                await self._skip_drain.wait()
+
+    async def _finish(self) -> None:
+        """Listen no more, settle what is queued, and answer everybody."""
+        await self._listener.stop_listening()
+        timeout_s = self._config.server.shutdown_timeout_s
+        arrival_s = min(_ARRIVAL_TIMEOUT_S, timeout_s / 2)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._listener.end_arrivals(arrival_s)
+                log.info("stopping", events=self._pipeline.queues.unsettled_events)
+                self._early_acks.stop()
+                self._pipeline.queues.close()
                 await self._pipeline.queues.drain()
+                await self._listener.end_arrivals(arrival_s)
                 await self._listener.finish()
         self._pipeline.queues.refuse_all(
             Refusal(
@@ -356,6 +387,9 @@ class App:
             )
         )
         await asyncio.sleep(0)  # the requests just refused write their answers
+
+    async def _let_go(self) -> None:
+        """End every task, close every connection, to clients and to Postgres, and the spool."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

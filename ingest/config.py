@@ -35,6 +35,7 @@ class Server(msgspec.Struct, frozen=True):
     port: Port = 8080
     fast_lane: bool = True
     key_in_query: bool = False
+    drain_s: Annotated[float, msgspec.Meta(ge=0, le=3_600)] = 0.0
     shutdown_timeout_s: Seconds = 20.0
 
 

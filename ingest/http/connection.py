@@ -113,6 +113,13 @@ class Connection(Pipeline):
         self._metrics.answers[_SLOW_HEAD.status] += 1
         self.force_close()
 
+    def refuse_incomplete(self) -> None:
+        """Answer 408, and close, if the request that arrives is not whole yet."""
+        if self.head_since_s:
+            self.refuse_slow_head()
+        else:
+            self._end_body(TimeoutError())
+
     def abort(self) -> None:
         """Close at once, without sending what a client does not read."""
         if self._own_transport is not None:

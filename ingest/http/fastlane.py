@@ -88,8 +88,11 @@ class FastLane:
             connection.sweep(last_s, self.now_s - self._idle_timeout_s)
 
     def stop(self) -> None:
-        """Close every connection behind its answer; incomplete requests are aiohttp's to end."""
+        """From now on close every connection behind its answer."""
         self.is_stopping = True
+
+    def hand_over_incomplete(self) -> None:
+        """Let aiohttp wait for the rest of every request that has begun."""
         for connection in list(self.connections):
             connection.hand_over_incomplete()
 

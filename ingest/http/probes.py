@@ -1,16 +1,19 @@
 """What orchestrators, load balancers and Prometheus ask: `/healthz`, `/readyz`, `/metrics`."""
 
 from collections.abc import Mapping
+from typing import Final
 
 import orjson
 from aiohttp import hdrs, web
 
 from ingest.delivery.fallback import Fallback
 from ingest.errors import Code, Refusal
-from ingest.http.responses import succeed
-from ingest.http.router import Route, readable
+from ingest.http.responses import SERVER, succeed
+from ingest.http.router import Handler, Route, readable
 from ingest.observe.metrics import CONTENT_TYPE, Metrics
 from ingest.store.health import Health
+
+_OPTIONS: Final = {hdrs.ALLOW: "GET, HEAD, OPTIONS", hdrs.SERVER: SERVER}
 
 
 class Probes:
@@ -25,14 +28,19 @@ class Probes:
     def routes(self) -> Mapping[str, Route]:
         """Return the routes by path."""
         return {
-            "/healthz": readable(self.get_healthz),
-            "/readyz": readable(self.get_readyz),
+            "/healthz": _probe(self.get_healthz),
+            "/readyz": _probe(self.get_readyz),
             "/metrics": readable(self.get_metrics),
         }
 
     def stop(self) -> None:
         """From now on say that the server is not ready."""
         self._is_stopping = True
+
+    @property
+    def options_root(self) -> Handler:
+        """`OPTIONS /`, which haproxy asks when it is told nothing else: whether we are ready."""
+        return _options(self.get_readyz)
 
     async def get_healthz(self, _: web.BaseRequest) -> web.Response:
         """Say that the process serves; never touches the database."""
@@ -70,3 +78,18 @@ class Probes:
     async def get_metrics(self, _: web.BaseRequest) -> web.Response:
         """Expose the metrics to Prometheus."""
         return web.Response(body=self._metrics.expose(), headers={hdrs.CONTENT_TYPE: CONTENT_TYPE})
+
+
+def _probe(handler: Handler) -> Route:
+    """Return the route of a probe, which may be asked with OPTIONS, too."""
+    return Route({**readable(handler).methods, hdrs.METH_OPTIONS: _options(handler)})
+
+
+def _options(handler: Handler) -> Handler:
+    """Return what answers OPTIONS: 204, or why the handler refuses."""
+
+    async def answer(request: web.BaseRequest) -> web.Response:
+        await handler(request)
+        return web.Response(status=204, headers=_OPTIONS)
+
+    return answer

@@ -89,7 +89,7 @@ def test_message_names_what_is_wrong(
 
 @pytest.mark.parametrize(
     ("path", "allow"),
-    [("/event", "POST, OPTIONS"), ("/healthz", "GET, HEAD"), ("/metrics", "GET, HEAD")],
+    [("/event", "POST, OPTIONS"), ("/healthz", "GET, HEAD, OPTIONS"), ("/metrics", "GET, HEAD")],
 )
 def test_405_lists_the_methods_allowed(http_server: Server, path: str, allow: str) -> None:
     """`Allow` has every method that the path takes, and no other."""
