@@ -336,7 +336,7 @@ class FastConnection(asyncio.Protocol):
         lane = self._lane
         is_last = lane.is_stopping or (self._is_half_closed and not self._buffer)
         if isinstance(outcome, Refusal):
-            transport.write(refuse_raw(outcome, cors.headers_for(outcome.headers), is_last=is_last))
+            transport.write(refuse_raw(outcome, is_last=is_last))
             lane.metrics.answers[outcome.status] += 1
         else:
             headers = {**(CLOSING if is_last else NONE), **headers_of(outcome)}

@@ -10,6 +10,7 @@ from aiohttp import hdrs, web
 
 from ingest.delivery.outcome import Ack, Duplicate
 from ingest.errors import Refusal
+from ingest.http import cors
 
 JSON: Final = "application/json"
 SERVER: Final = "nonito"
@@ -54,19 +55,26 @@ def succeed(body: bytes, status: int = 200, headers: Mapping[str, str] = NONE) -
     return web.Response(status=status, body=body, headers={**_FIXED, **headers})
 
 
-def refuse(refusal: Refusal, headers: Mapping[str, str] = NONE) -> web.Response:
-    """Return a refusal in the one JSON shape."""
-    fixed = {**_FIXED, **refusal.headers, **headers}
+def no_content(headers: Mapping[str, str]) -> web.Response:
+    """Return a success without a body."""
+    return web.Response(status=204, headers={hdrs.SERVER: SERVER, **headers})
+
+
+def refuse(refusal: Refusal) -> web.Response:
+    """Return a refusal in the one JSON shape, which any page may read."""
+    fixed = {**_FIXED, **_headers_of_refusal(refusal)}
     return web.Response(status=refusal.status, body=refusal.body(), headers=fixed)
 
 
-def refuse_raw(refusal: Refusal, headers: Mapping[str, str] = NONE, *, is_last: bool) -> bytes:
+def refuse_raw(refusal: Refusal, *, is_last: bool) -> bytes:
     """Return a whole refusal as bytes, for a request that aiohttp does not answer."""
     body = refusal.body()
-    head = head_raw(
-        refusal.status, {**refusal.headers, **headers, **(CLOSING if is_last else NONE)}
-    )
-    return head + b"%d\r\n\r\n%b" % (len(body), body)
+    headers = {**_headers_of_refusal(refusal), **(CLOSING if is_last else NONE)}
+    return head_raw(refusal.status, headers) + b"%d\r\n\r\n%b" % (len(body), body)
+
+
+def _headers_of_refusal(refusal: Refusal) -> Mapping[str, str]:
+    return {**cors.headers_for(refusal.headers), **refusal.headers}
 
 
 def head_raw(status: int, headers: Mapping[str, str] = NONE) -> bytes:

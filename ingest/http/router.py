@@ -12,7 +12,7 @@ from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
 from ingest.errors import Code, Refusal
 from ingest.http import cors
 from ingest.http.connection import Connection, body_bytes
-from ingest.http.responses import refuse
+from ingest.http.responses import no_content, refuse
 from ingest.observe.metrics import Metrics
 
 log = structlog.get_logger(__name__)
@@ -31,7 +31,7 @@ class Route(NamedTuple):
 
     methods: Methods
     is_open_to_browsers: bool = False
-    """Whether the scripts of any page may use it; every answer then says so."""
+    """Whether the scripts of any page may read its successes; every answer then says so."""
 
 
 def readable(handler: Handler) -> Route:
@@ -41,8 +41,13 @@ def readable(handler: Handler) -> Route:
 
 def ingestion(handler: Handler) -> Route:
     """Return the route of a handler that takes events, from browsers too."""
-    methods = {hdrs.METH_POST: handler, hdrs.METH_OPTIONS: cors.preflight}
+    methods = {hdrs.METH_POST: handler, hdrs.METH_OPTIONS: _preflight}
     return Route(methods, is_open_to_browsers=True)
+
+
+async def _preflight(_: web.BaseRequest) -> web.Response:
+    """Tell a browser what it may send."""
+    return no_content(cors.PREFLIGHT)
 
 
 class Router:
@@ -84,6 +89,8 @@ def _handler(request: web.BaseRequest, route: Route | None) -> Handler:
     if request._version not in VERSIONS:  # noqa: SLF001 - `version` would be cached
         request._version = HttpVersion11  # noqa: SLF001 - and the answer would repeat it
         raise Refusal(Code.BAD_REQUEST, "Speak HTTP/1.1 or HTTP/1.0.")
+    if cors.is_preflight(request):
+        return _preflight
     if route is None:
         raise Refusal(Code.NOT_FOUND, "There is nothing here; events go to POST /event or /events.")
     handler = route.methods.get(request.method)
