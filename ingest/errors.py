@@ -86,6 +86,9 @@ class Refusal(Exception):  # noqa: N818 - it is an answer, not a failure of ours
         self.headers: dict[str, str] = {}
         if self.status == STATUS[Code.OVERLOADED]:
             self.headers["Retry-After"] = str(RETRY_AFTER_S)
+        if self.status == STATUS[Code.MISSING_API_KEY]:
+            # Java's and Android's clients take a 401 without it for a broken answer (RFC 9110, 15).
+            self.headers["WWW-Authenticate"] = "Bearer"
         if allow is not None:
             self.headers["Allow"] = allow
 

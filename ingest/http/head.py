@@ -12,13 +12,15 @@ read or answered (DEFERRED)::
     Host            1*( ALPHA / DIGIT / "." / "-" / "_" / ":" / "[" / "]" )
     Content-Length  1*9DIGIT, head and body together at most REQUEST_BYTES_MAX
     Content-Type    application/json, with or without charset=utf-8
-    X-API-Key       a key that is valid now
+    X-API-Key       a key that is valid now, or in its place
+    Authorization   "Bearer" SP such a key
     Connection      keep-alive, or absent
 """
 
 from collections.abc import Callable
 from typing import Final
 
+from ingest.http.authentication import with_bearers
 from ingest.store.apps import App
 
 REQUEST_LINE: Final = b"POST /event HTTP/1.1\r\n"
@@ -40,7 +42,7 @@ DEFERRED: Final = frozenset(
         b"sec-websocket-key1",
     }
 )
-REQUIRED: Final = frozenset({b"host", b"content-length", b"content-type", b"x-api-key"})
+REQUIRED: Final = frozenset({b"host", b"content-length", b"content-type"})
 CONTENT_TYPES: Final = frozenset(
     {
         b"application/json",
@@ -56,6 +58,8 @@ _NAME: Final = _LETTERS_DIGITS + b"!#$%&'*+-.^_`|~"
 _HOST: Final = _LETTERS_DIGITS + b".-_:[]"
 _VALUE: Final = bytes(range(0x20, 0x7F))
 _DIGITS: Final = b"0123456789"
+_API_KEY: Final = b"x-api-key"
+_AUTHORIZATION: Final = b"authorization"
 
 
 AppOf = Callable[[str], App | None]
@@ -109,8 +113,16 @@ def _understand(
     body_bytes = int(length)
     if body_bytes > body_bytes_max or head_bytes + body_bytes > REQUEST_BYTES_MAX:
         return None
-    app = app_of(headers[b"x-api-key"].decode())
+    secrets = _secrets_of(headers)
+    app = app_of(secrets[0]) if len(secrets) == 1 else None
     return None if app is None else Head(app, head_bytes + body_bytes)
+
+
+def _secrets_of(headers: dict[bytes, bytes]) -> list[str]:
+    given, authorizations = (
+        [headers[name].decode()] if name in headers else [] for name in (_API_KEY, _AUTHORIZATION)
+    )
+    return with_bearers(given, authorizations)
 
 
 def _is_made_of(text: bytes, allowed: bytes) -> bool:

@@ -28,6 +28,7 @@ def assert_refusal(answer: Answer, status: int, code: str) -> str:
     assert len(message) > 10
     assert ("retry-after" in answer.headers) is (status == 503)
     assert ("allow" in answer.headers) is (status == 405)
+    assert answer.headers.get("www-authenticate") == ("Bearer" if status == 401 else None)
     return message
 
 

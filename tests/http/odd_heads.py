@@ -2,6 +2,7 @@
 
 from tests.http.cases import (
     AUTH,
+    BEARER,
     CRLF,
     EVENT,
     HOST,
@@ -47,6 +48,10 @@ TAKEN = [
     Case("a value in other letters", post("X-A: Ü💥".encode()), 200),
     Case("a value of arbitrary bytes", post(b"X-A: \xff\xfe\x80"), 200),
     Case("a token as a header's name", post(b"!#$%&'*+-.^_`|~09azAZ: b"), 200),
+    Case("a key as a bearer", post().replace(AUTH, BEARER), 200),
+    Case("a bearer in other letters", post().replace(AUTH, b"AUTHORIZATION: bEARER  " + KEY), 200),
+    Case("a key and a gateway's bearer", post(b"Authorization: Bearer eyJhbGciOi.J9.a"), 200),
+    Case("a key and a proxy's password", post(b"Authorization: Basic YTpi"), 200),
     Case("sixty headers", post(*(b"X-%d: b" % n for n in range(55))), 200),
     Case("one long header", post(b"X-A: " + _PADDING), 200),
     Case("two long headers", post(*(b"X-%d: %b" % (n, _PADDING) for n in range(2))), 200),
