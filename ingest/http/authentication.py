@@ -1,7 +1,7 @@
 """Whose request it is: the API key in a header, or, where the operator allows it, in the query.
 
-The header is `X-API-Key`, or `Authorization` with the scheme Bearer (RFC 6750), for which every HTTP
-client has a field.
+The header is `X-API-Key`, or `Authorization` with the scheme Bearer (RFC 6750), for which every
+HTTP client has a field.
 """
 
 from collections.abc import Iterable, Sequence

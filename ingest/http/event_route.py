@@ -1,8 +1,6 @@
 """`POST /event`: one event, answered once it is durable, or at once if the client prefers that."""
 
-from typing import Final
-
-from aiohttp import hdrs, web
+from aiohttp import web
 
 from ingest.delivery.intake import Intake
 from ingest.delivery.outcome import Ack, Duplicate, Outcome, Waiter
@@ -12,15 +10,13 @@ from ingest.http import idempotency, preferences
 from ingest.http.authentication import Authenticator
 from ingest.http.bodies import BodyReader
 from ingest.http.connection import held_of
+from ingest.http.content import TEXT, encoding_of, media_type_of
 from ingest.http.idempotency import IDEMPOTENCY_KEY
 from ingest.http.preferences import APPLIED, PREFER, RESPOND_ASYNC
 from ingest.http.responses import JSON, headers_of, refuse, status_of, succeed
 from ingest.http.waiters import Answer, EarlyAcks
 from ingest.observe.metrics import UNKNOWN_APP, Metrics
 from ingest.store.apps import App
-
-_TEXT: Final = "text/plain"
-"""What a browser sends to another origin without asking first."""
 
 
 class EventRoute:
@@ -42,7 +38,7 @@ class EventRoute:
         self._early_acks = early_acks
         self._metrics = metrics
         self._body_bytes_max = body_bytes_max
-        self._types = (JSON, _TEXT) if authenticator.takes_query else (JSON,)
+        self._types = (JSON, TEXT) if authenticator.takes_query else (JSON,)
 
     async def post(self, request: web.BaseRequest) -> web.Response:
         """Store the event of a request and answer it; raise Refusal."""
@@ -76,11 +72,9 @@ class EventRoute:
         return self._intake.accept(app, body, waiter, key)
 
     def _require_json(self, request: web.BaseRequest) -> None:
-        # Parameters such as charset=utf-8 are fine: JSON is UTF-8 whatever they say.
-        if request.content_type not in self._types or hdrs.CONTENT_TYPE not in request.headers:
+        if media_type_of(request) not in self._types:
             raise Refusal(Code.UNSUPPORTED_MEDIA_TYPE, f"Send Content-Type: {JSON}.")
-        encoding = request.headers.get(hdrs.CONTENT_ENCODING, "identity")
-        if encoding.lower() != "identity":
+        if encoding_of(request):
             raise Refusal(Code.UNSUPPORTED_MEDIA_TYPE, "Send the body without Content-Encoding.")
 
 

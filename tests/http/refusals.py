@@ -83,7 +83,14 @@ TYPES = [
     _type("a form", b"Content-Type: application/x-www-form-urlencoded"),
     _type("a form with files", b"Content-Type: multipart/form-data; boundary=a"),
     _type("NDJSON", b"Content-Type: application/x-ndjson"),
-    _type("a kind of JSON", b"Content-Type: application/problem+json"),
+    _type("lines", b"Content-Type: application/jsonl"),
+    _type("a suffix of another type", b"Content-Type: text/a+json"),
+    _type("only a suffix", b"Content-Type: application/+json"),
+    _type("two words and a suffix", b"Content-Type: application/a b+json"),
+    _type("Latin-1", JSON + b"; charset=iso-8859-1"),
+    _type("UTF-16", JSON + b'; charset="utf-16"'),
+    _type("Latin-1 in capitals", JSON + b"; a=b; CHARSET=Latin1"),
+    _type("Latin-1 as an extended value", JSON + b"; charset*=utf-8''latin1"),
     _type("a longer word", b"Content-Type: application/jsonx"),
     _type("only JSON", b"Content-Type: json"),
     _type("a list", b"Content-Type: application/json, text/plain"),
@@ -96,6 +103,7 @@ TYPES = [
     _type("zstd", JSON, b"Content-Encoding: zstd"),
     _type("an unknown encoding", JSON, b"Content-Encoding: rot13"),
     _type("two encodings", JSON, b"Content-Encoding: identity, gzip"),
+    _type("two lines of encodings", JSON, b"Content-Encoding: identity", b"Content-Encoding: gzip"),
 ]
 
 SIZES = [
