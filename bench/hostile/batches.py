@@ -26,7 +26,16 @@ def bomb(request: bytes) -> bytes:
 @cache
 def largest(request: bytes) -> bytes:
     """Return a good batch of as many events and bytes as the server takes."""
-    events, bytes_max = _LIMITS.batch_events_max, _LIMITS.batch_bytes_max
+    return _of_size(request, _LIMITS.batch_events_max, _LIMITS.batch_bytes_max)
+
+
+@cache
+def quarter(request: bytes) -> bytes:
+    """Return a good batch a quarter as large, so that some of them fit in the budget."""
+    return _of_size(request, _LIMITS.batch_events_max // 4, _LIMITS.batch_bytes_max // 4)
+
+
+def _of_size(request: bytes, events: int, bytes_max: int) -> bytes:
     event_bytes = (bytes_max - len(b"[]")) // events - len(b",")
     text = b"x" * (event_bytes - len(_EVENT % b""))
     return _batch(request, b"[%b]" % b",".join([_EVENT % text] * events))

@@ -61,6 +61,10 @@ class Impact(msgspec.Struct, frozen=True):
             every = 0 < deeds.half_closed == deeds.half_closed_answered
             counts = f"{deeds.half_closed_answered:,} of {deeds.half_closed:,}"
             reached.append(Target("every half-closer is answered", counts, every))
+        if self.kind == "slow-readers":
+            counts = f"{deeds.cut_off:,} of {deeds.sipped:,} cut off"
+            every = deeds.sipped > 0 and not deeds.cut_off
+            reached.append(Target("every slow reader is served", counts, every))
         return reached
 
 

@@ -93,7 +93,7 @@ async def _send_large_body(peer: Peer) -> None:
 
 
 async def _send_endless_head(peer: Peer) -> None:
-    await asyncio.sleep(secrets.randbelow(_SPREAD_MS) / 1000)  # or connecting is what is measured
+    await _spread()
     for header in _LONG_HEADERS:
         await peer.send(header)
         await asyncio.sleep(0)
@@ -101,8 +101,20 @@ async def _send_endless_head(peer: Peer) -> None:
 
 
 async def _never_read_batch(peer: Peer) -> None:
+    await _spread()
     await peer.send(batches.inflating(peer.request))
     await peer.stays_unread()
+
+
+async def _read_slowly(peer: Peer) -> None:
+    peer.narrow()
+    await peer.send(batches.quarter(peer.request))
+    await peer.sip()
+
+
+async def _spread() -> None:
+    """Do not begin with all others, or connecting is what is measured."""
+    await asyncio.sleep(secrets.randbelow(_SPREAD_MS) / 1000)
 
 
 def _keep_asking(make: Callable[[bytes], bytes]) -> Callable[[Peer], Awaitable[None]]:
@@ -156,6 +168,7 @@ KINDS = {
     "large-bodies": Kind(20, _send_large_body),
     "endless-heads": Kind(2_000, _send_endless_head),
     "unread-batches": Kind(500, _never_read_batch),
+    "slow-readers": Kind(3, _read_slowly),
     "gzip-bombs": Kind(3, _keep_asking(batches.bomb)),
     "large-batches": Kind(1, _keep_asking(batches.largest)),
 }

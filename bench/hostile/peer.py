@@ -11,6 +11,9 @@ from bench.load.http import Heads
 
 _DRIP_S = 1.0
 _LOOK_S = 0.1
+_SIP_S = 0.1
+_SIP_BYTES = 16_384
+_WINDOW_BYTES = 4_096
 _OK = 200
 _READ_BYTES = 65_536
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
@@ -30,6 +33,10 @@ class Deeds:
     """Whole requests behind which a peer closed its sending side."""
     half_closed_answered: int = 0
     """How many of them got a 200."""
+    sipped: int = 0
+    """Answers that were read a little at a time, none of them to its end."""
+    cut_off: int = 0
+    """How many of them the server has ended."""
 
 
 class Peer:
@@ -86,18 +93,41 @@ class Peer:
 
     async def stays_unread(self) -> None:
         """Read the beginning of an answer; if it is a good one, nothing more until it is closed."""
-        found = _STATUS.match(await self._receive())
-        status = int(found[1]) if found else 0
-        self.deeds.statuses[status] += 1
-        while status == _OK:
+        if await self._begin_answer() != _OK:
+            return
+        while True:
             await asyncio.sleep(_LOOK_S)
             self._socket.getpeername()  # raises once it is closed
 
-    async def _receive(self) -> bytes:
-        data = await self._loop.sock_recv(self._socket, _READ_BYTES)
+    async def sip(self) -> None:
+        """Read the beginning of an answer; if it is a good one, the rest at 160 KB/s."""
+        if await self._begin_answer() != _OK:
+            return
+        self.deeds.sipped += 1
+        try:
+            while True:
+                await asyncio.sleep(_SIP_S)
+                await self._receive(_SIP_BYTES)
+        except OSError:
+            self.deeds.cut_off += 1
+            raise
+
+    async def _begin_answer(self) -> int:
+        """Read the beginning of an answer; return its status, 0 if there is none."""
+        found = _STATUS.match(await self._receive(_SIP_BYTES))
+        status = int(found[1]) if found else 0
+        self.deeds.statuses[status] += 1
+        return status
+
+    async def _receive(self, bytes_max: int = _READ_BYTES) -> bytes:
+        data = await self._loop.sock_recv(self._socket, bytes_max)
         if not data:
             raise ConnectionResetError("the server closed")
         return data
+
+    def narrow(self) -> None:
+        """Have most of an answer wait at the server."""
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _WINDOW_BYTES)
 
     def half_close(self) -> None:
         """Say that nothing more will be sent."""

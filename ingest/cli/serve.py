@@ -13,6 +13,7 @@ import uvloop
 
 from ingest import app
 from ingest.cli.database import database
+from ingest.cli.process import return_large_blocks
 from ingest.cli.settings import load
 from ingest.config import Config
 from ingest.errors import StartupError
@@ -35,6 +36,7 @@ def serve(context: click.Context, host: str | None, port: int | None) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     settings = load(context, {"server.host": host, "server.port": port})
     _allow_files(settings.limits.connections_max + _FILES_SPARE)
+    return_large_blocks()
     logs.configure(settings.log.level, settings.log.format)
     with _bind(settings) as listener, database(settings) as (url, embedded):
         if not uvloop.run(_serve(settings, url, embedded, listener)):

@@ -12,6 +12,7 @@ from ingest.events.drafts import Drafts
 from ingest.events.row_json import CLOSE, OPEN
 from ingest.http.preferences import APPLIED, RESPOND_ASYNC, Preferences
 from ingest.http.responses import is_duplicate, refuse, status_of, succeed
+from ingest.http.rows_body import RowsBody, rows_body
 from ingest.http.waiters import Outcomes
 
 _PARTIAL: Final = 207
@@ -42,24 +43,24 @@ def describe(drafts: Drafts, outcomes: Outcomes, preferred: Preferences) -> web.
         return _refuse_all(errors)
     headers = _applied(preferred)
     if errors:
-        content = _content(drafts, outcomes, count) | {"errors": _listed(errors)}
-        return succeed(orjson.dumps({"status": "partial", **content}), _PARTIAL, headers)
+        return succeed(_partial(drafts, outcomes, count, errors), _PARTIAL, headers)
     status = status_of(Ack.SPOOLED if _is_spooled(outcomes) else Ack.COMMITTED)
     if not drafts.wants_stored:
         return succeed(b'{"status":"success","count":%d}' % count, status, headers)
-    rows = _rows(drafts, outcomes) if outcomes.uncommon else drafts.stored
-    return succeed(_all_of(rows), status, headers)
+    return succeed(rows_body(OPEN, _rows(drafts, outcomes), CLOSE), status, headers)
 
 
-def _content(drafts: Drafts, outcomes: Outcomes, count: int) -> dict[str, Any]:
+def _partial(drafts: Drafts, outcomes: Outcomes, count: int, errors: Errors) -> bytes | RowsBody:
+    listed = orjson.dumps(_listed(errors))
     if not drafts.wants_stored:
-        return {"count": count}
-    return {"data": orjson.Fragment(_array(_rows(drafts, outcomes)))}
+        return b'{"status":"partial","count":%d,"errors":%b}' % (count, listed)
+    rows = _rows(drafts, outcomes)
+    return rows_body(b'{"status":"partial","data":[', rows, b'],"errors":%b}' % listed)
 
 
 def _rows(drafts: Drafts, outcomes: Outcomes) -> list[bytes]:
     """Return what is stored as JSON."""
-    stored = drafts.stored.copy()
+    stored = drafts.stored
     for index, outcome in outcomes.uncommon.items():
         stored[index] = _row(stored[index], outcome)
     return [row for row in stored if row]
@@ -78,17 +79,6 @@ def _is_spooled(outcomes: Outcomes) -> bool:
         not isinstance(outcome, Refusal) and is_duplicate(outcome) is None
         for outcome in outcomes.uncommon.values()
     )
-
-
-def _all_of(rows: list[bytes]) -> bytes:
-    """Return the body of an answer with many rows, copied once: it may have 16 MiB."""
-    first, *others = rows
-    *others, last = [OPEN + first, *others]
-    return b",".join((*others, last + CLOSE))
-
-
-def _array(rows: list[bytes]) -> bytes:
-    return b"[%b]" % b",".join(rows)
 
 
 def _listed(errors: Errors) -> list[dict[str, Any]]:

@@ -81,8 +81,7 @@ class BatchRoute:
             held = held_of(request)
             body = await self._bodies.read(request, bytes_max, held)
             if encoding:
-                # Until it is counted; as many as there are threads may be beyond the budget.
-                body = await self._inflater.inflate(body, encoding, bytes_max=bytes_max)
+                body = await self._inflater.inflate(body, encoding, bytes_max=bytes_max, held=held)
             body = body.removeprefix(BYTE_ORDER_MARK)
             held.resize(_MADE * len(body))
             parts = await self._split(body, is_ndjson=is_ndjson)

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import structlog
 from aiohttp import http_exceptions, web
+from aiohttp.payload import Payload
 
 from ingest.errors import Code, Refusal
 from ingest.http.budget import FREE_BYTES, Budget, Share
@@ -164,9 +165,10 @@ def held_of(request: web.BaseRequest) -> Share:
 
 
 def body_bytes(response: web.StreamResponse) -> int:
-    """Return the size of an answer's body; ours are all bytes."""
+    """Return the size of an answer's body; all of ours know it."""
     body = response.body if isinstance(response, web.Response) else None
-    return len(body) if isinstance(body, bytes) else 0
+    size = body.size if isinstance(body, Payload) else len(body or b"")
+    return size or 0
 
 
 def _is_too_many(exc: BaseException | None) -> bool:

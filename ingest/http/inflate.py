@@ -2,16 +2,17 @@
 
 A step makes STEP_BYTES at most. A small body's first INLINE_STEPS are made on the event loop, in
 0.7 ms at most, and mostly that is all. The others are made in one of two threads, where zlib and
-zstd let go of the GIL. After each step the size is checked, after a few whether anybody waits.
+zstd let go of the GIL. After each step the size is checked; after each MiB what there is so far is
+counted in the budget, which may refuse it, and it ends if nobody waits any longer.
 
 What this never does: hold more memory for a body than `bytes_max`, an eighth of that, and zstd's
 window of 8 MiB (RFC 9659), or for more bodies than there are threads; let one wait for longer than
-WAIT_S; or take a body that is cut off, or has anything but zeros behind its end, for a
-whole one.
+WAIT_S; or take a body that is cut off, or has anything but zeros behind its end, for a whole one.
 """
 
 import asyncio
 import io
+import random
 import time
 import zlib
 from collections.abc import Callable, Generator, Iterator
@@ -21,7 +22,7 @@ from typing import Final
 import zstandard
 
 from ingest.errors import Code, Refusal
-from ingest.http.budget import overloaded
+from ingest.http.budget import Share, overloaded
 
 RATIO_MAX: Final = 1_000
 """Deflate can reach 1,032 and zstd 30,000. One event sent 10,000 times reaches 330 and 4,800, but
@@ -38,6 +39,9 @@ STEPS_IN_TURN: Final = 4
 """Then a thread sleeps for no time. With many short steps the event loop waits for the GIL else:
 half of its turns were 4 ms late, now 0.3. Behind every step that would triple what members take."""
 
+TURNS_IN_STRETCH: Final = 4
+"""So much, 1 MiB at most, a thread makes before it is counted: 0.1 ms of the event loop."""
+
 MEMBERS_MAX: Final = 1_000
 """Members of gzip, or frames of zstd, that a body may have."""
 
@@ -49,7 +53,8 @@ WINDOW_BYTES_MAX: Final = 8 * 1024 * 1024
 THREADS: Final = 2
 WAIT_S: Final = 1.0
 """So long a body waits for a thread; of the largest, two take 0.1 s. Without a bound 500 of 34 KB
-held up everybody's for 30 s, also when their clients were gone."""
+held up everybody's for 30 s, also when their clients were gone. Some wait for half as long, so that
+those who came together are not refused together, which takes 100 ms of 500."""
 
 _ZEROS: Final = bytes(STEP_BYTES)
 _FRAME_HEADER_BYTES_MAX: Final = 18
@@ -66,12 +71,13 @@ class Inflater:
         self._wait_s = wait_s
         self._free_threads = asyncio.Semaphore(THREADS)
 
-    async def inflate(self, body: bytes, encoding: str, *, bytes_max: int) -> bytes:
+    async def inflate(self, body: bytes, encoding: str, *, bytes_max: int, held: Share) -> bytes:
         """Return an encoded body as it was; `encoding` is a Content-Encoding but `identity`.
 
-        Raise Refusal for an encoding that is none of ENCODINGS, a body that is malformed, one that
-        inflates to more than `bytes_max`, or to RATIO_MAX times itself and more than
-        RATIO_FREE_BYTES, and one that no thread is free for.
+        `held` counts the body, and what is inflated. Raise Refusal for an encoding that is none of
+        ENCODINGS, a body that is malformed, one that inflates to more than `bytes_max`, or to
+        RATIO_MAX times itself and more than RATIO_FREE_BYTES, and one that no thread is free for,
+        or no memory.
         """
         inflation = _Inflation(body, encoding.lower(), bytes_max)
         if len(body) <= INLINE_BYTES_MAX and inflation.advance(INLINE_STEPS):
@@ -80,17 +86,26 @@ class Inflater:
             inflation.rewind()  # what waits holds nothing but what was sent
         await self._wait_for_thread()
         try:
-            return await asyncio.get_running_loop().run_in_executor(_threads, inflation.finish)
+            await _finish(inflation, held)
         finally:
-            inflation.is_abandoned = True
             self._free_threads.release()
+        return inflation.result()
 
     async def _wait_for_thread(self) -> None:
+        wait_s = self._wait_s * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
         try:
-            async with asyncio.timeout(self._wait_s):
+            async with asyncio.timeout(wait_s):
                 await self._free_threads.acquire()
         except TimeoutError:
             raise overloaded() from None
+
+
+async def _finish(inflation: "_Inflation", held: Share) -> None:
+    """Make all steps that are left, in a thread."""
+    loop = asyncio.get_running_loop()
+    sent_bytes = held.size
+    while not await loop.run_in_executor(_threads, inflation.stretch):
+        held.resize(sent_bytes + inflation.inflated_bytes)
 
 
 class _Inflation:
@@ -102,7 +117,6 @@ class _Inflation:
             raise Refusal(
                 Code.UNSUPPORTED_MEDIA_TYPE, f"Content-Encoding must be one of {names}, identity."
             )
-        self.is_abandoned = False
         self._body = body
         self._encoding = encoding
         self._bytes_max = bytes_max
@@ -114,11 +128,18 @@ class _Inflation:
         self._steps = ENCODINGS[self._encoding](self._body)
         self._inflated = io.BytesIO()
 
-    def finish(self) -> bytes:
-        """Make all steps that are left, unless nobody waits any longer; return the result."""
-        while not self.is_abandoned and not self.advance(STEPS_IN_TURN):
+    @property
+    def inflated_bytes(self) -> int:
+        """So much is inflated."""
+        return self._inflated.tell()
+
+    def stretch(self) -> bool:
+        """Make the steps of some turns, in a thread; return whether the body is done."""
+        for _ in range(TURNS_IN_STRETCH):
+            if self.advance(STEPS_IN_TURN):
+                return True
             time.sleep(0)
-        return self.result()
+        return False
 
     def advance(self, steps: int) -> bool:
         """Make some steps; return whether the body is done."""
@@ -137,7 +158,7 @@ class _Inflation:
         return self._inflated.getvalue()
 
     def _take(self, inflated: bytes) -> None:
-        size = self._inflated.tell() + len(inflated)
+        size = self.inflated_bytes + len(inflated)
         if size > self._bytes_max:
             raise _too_large(f"may have {self._bytes_max} bytes at most when it is inflated")
         if size > self._ratio_bytes_max:

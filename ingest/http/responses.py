@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Final
 
 from aiohttp import hdrs, web
+from aiohttp.payload import Payload
 
 from ingest.delivery.outcome import Ack, Duplicate
 from ingest.errors import Refusal
@@ -50,7 +51,9 @@ def headers_of(outcome: Ack | Duplicate) -> Mapping[str, str]:
             return NONE
 
 
-def succeed(body: bytes, status: int = 200, headers: Mapping[str, str] = NONE) -> web.Response:
+def succeed(
+    body: bytes | Payload, status: int = 200, headers: Mapping[str, str] = NONE
+) -> web.Response:
     """Return a success with a JSON body."""
     return web.Response(status=status, body=body, headers={**_FIXED, **headers})
 

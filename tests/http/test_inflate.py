@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from ingest.errors import Code, Refusal
 from ingest.http import inflate as module
+from ingest.http.budget import Budget, Share
 from ingest.http.inflate import Inflater
 
 MIB = 1024 * 1024
@@ -24,9 +25,14 @@ SKIPPABLE = b"\x50\x2a\x4d\x18\x05\0\0\0abcde"
 Encode = Callable[[bytes], bytes]
 
 
+def room(size: int = 64 * MIB) -> Share:
+    """Return a share of a budget of its own."""
+    return Share(Budget(size))
+
+
 async def inflate(body: bytes, encoding: str, *, bytes_max: int) -> bytes:
     """Inflate a body when nobody else does."""
-    return await Inflater().inflate(body, encoding, bytes_max=bytes_max)
+    return await Inflater().inflate(body, encoding, bytes_max=bytes_max, held=room())
 
 
 def zstd(body: bytes) -> bytes:
@@ -258,7 +264,7 @@ async def test_large_body_is_inflated_in_a_thread(steps_made: list[str]) -> None
     assert threading.current_thread().name not in steps_made
 
 
-async def test_client_that_went_away_costs_no_further_turn(
+async def test_client_that_went_away_costs_no_further_stretch(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Neither the body on its way nor one that waits for a thread."""
@@ -286,7 +292,31 @@ async def test_client_that_went_away_costs_no_further_turn(
     monkeypatch.undo()
     whole = gzip.compress(random.Random(1).randbytes(20_000))
     await asyncio.gather(*(inflate(whole, "gzip", bytes_max=MIB) for _ in range(4)))
-    assert made <= module.THREADS * module.STEPS_IN_TURN
+    assert made <= module.THREADS * module.STEPS_IN_TURN * module.TURNS_IN_STRETCH
+
+
+@encoders
+async def test_what_is_inflated_counts_while_it_is(encoding: str, encode: Encode) -> None:
+    """Where it does not fit in the budget any more it ends, and no later than by 1 MiB."""
+    body = encode(random.Random(1).randbytes(20_000) * 400)  # 8 MB
+    budget = Budget(12 * MIB)
+    others, held = Share(budget), Share(budget)
+    others.resize(8 * MIB)
+    held.resize(len(body))
+    tracemalloc.start()
+    try:
+        with pytest.raises(Refusal) as caught:
+            await Inflater().inflate(body, encoding, bytes_max=16 * MIB, held=held)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert caught.value.code is Code.OVERLOADED
+    assert held.size <= 4 * MIB
+    assert peak < 6 * MIB
+    others.count(0)
+    held.resize(len(body))
+    assert len(await Inflater().inflate(body, encoding, bytes_max=16 * MIB, held=held)) == 8_000_000
+    assert held.size > 6 * MIB
 
 
 async def test_body_that_no_thread_is_free_for_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -301,7 +331,7 @@ async def test_body_that_no_thread_is_free_for_is_refused(monkeypatch: pytest.Mo
     monkeypatch.setitem(module.ENCODINGS, "gzip", steps)
     body = b"x" * (module.INLINE_BYTES_MAX + 1)
     inflater = module.Inflater(wait_s=0.05)
-    inflate = partial(inflater.inflate, encoding="gzip", bytes_max=MIB)
+    inflate = partial(inflater.inflate, encoding="gzip", bytes_max=MIB, held=room())
     tasks = [asyncio.create_task(inflate(body)) for _ in range(module.THREADS)]
     await asyncio.sleep(0)
     with pytest.raises(Refusal) as caught:
@@ -319,7 +349,7 @@ async def test_bodies_at_once_do_not_mix() -> None:
     encoded = [ENCODERS[seed % 3] for seed in range(9)]
     found = await asyncio.gather(
         *(
-            inflate(encode(body), encoding, bytes_max=MIB)
+            inflate(encode(body), encoding, bytes_max=MIB, held=room())
             for body, (encoding, encode) in zip(bodies, encoded, strict=True)
         )
     )

@@ -39,6 +39,8 @@ IMPACT = Impact(
     rss_growth_bytes=99_000_000,
 )
 
+SLOW_READERS = "every slow reader is served"
+
 
 @pytest.fixture(autouse=True)
 def short_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,3 +155,24 @@ def test_unknown_kind_is_an_error() -> None:
     with pytest.raises(BenchError, match="half-closers"):
         runner.choose(["friends"])
     assert runner.choose([]) == list(KINDS)
+
+
+@pytest.mark.parametrize(
+    ("sipped", "cut_off", "missed"),
+    [(3, 0, []), (3, 1, [SLOW_READERS]), (0, 0, [SLOW_READERS])],
+)
+def test_slow_reader_that_is_cut_off_misses_its_target(
+    sipped: int, cut_off: int, missed: list[str]
+) -> None:
+    """And so does a run in which none of them got an answer to read."""
+    deeds = Deeds(connections=5, sipped=sipped, cut_off=cut_off)
+    impact = msgspec.structs.replace(IMPACT, kind="slow-readers", deeds=deeds)
+    assert [target.name for target in impact.targets if not target.is_reached] == missed
+
+
+def test_slow_readers_read_all_the_time(shared_server: Server) -> None:
+    """They get good answers, which are not over when they are cancelled."""
+    endpoint = Endpoint("127.0.0.1", shared_server.port, shared_server.process.pid)
+    found = runner.measure_kind("slow-readers", endpoint, shared_server.key, 10 * SECONDS)
+    assert found.deeds.sipped == KINDS["slow-readers"].peers
+    assert found.deeds.cut_off == 0
