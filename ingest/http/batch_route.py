@@ -23,11 +23,12 @@ from ingest.http.batch_answer import NOT_YET, describe
 from ingest.http.bodies import BodyReader
 from ingest.http.connection import held_of
 from ingest.http.content import NDJSON, encoding_of, media_type_of
+from ingest.http.duplicates import conflict_of
 from ingest.http.idempotency import IDEMPOTENCY_KEY
 from ingest.http.inflate import ENCODINGS, Inflater
 from ingest.http.preferences import PREFER, Preferences
 from ingest.http.responses import JSON
-from ingest.http.waiters import BatchAnswer, EarlyAcks
+from ingest.http.waiters import BatchAnswer, EarlyAcks, Outcomes
 from ingest.observe.metrics import UNKNOWN_APP, Metrics
 from ingest.store.apps import App
 
@@ -117,7 +118,20 @@ class BatchRoute:
         outcomes = await answer.settled
         del answer  # so that the rows are gone before the answer is made, which is as large
         drafts.release()
+        if preferred.is_strict:
+            outcomes = self._without_conflicts(app, outcomes)
         return describe(drafts, outcomes, preferred)
+
+    def _without_conflicts(self, app: App, outcomes: Outcomes) -> Outcomes:
+        """Return what became of the events where no other event's row is wanted."""
+        conflicts = {
+            index: conflict
+            for index, outcome in outcomes.uncommon.items()
+            if (conflict := conflict_of(outcome))
+        }
+        if conflicts:
+            self._metrics.refused(Code.CONFLICT, app.id, len(conflicts))
+        return outcomes._replace(uncommon={**outcomes.uncommon, **conflicts})
 
     async def _draft(self, app: App, parts: list[Part], drafts: Drafts) -> None:
         """Understand each event; what it was read from is dropped as soon as that is done."""

@@ -11,9 +11,10 @@ from ingest.http.authentication import Authenticator
 from ingest.http.bodies import BodyReader
 from ingest.http.connection import held_of
 from ingest.http.content import TEXT, encoding_of, media_type_of
+from ingest.http.duplicates import conflict_of, headers_of
 from ingest.http.idempotency import IDEMPOTENCY_KEY
-from ingest.http.preferences import APPLIED, PREFER, RESPOND_ASYNC
-from ingest.http.responses import JSON, headers_of, refuse, status_of, succeed
+from ingest.http.preferences import PREFER, Preferences
+from ingest.http.responses import JSON, refuse, status_of, succeed
 from ingest.http.waiters import Answer, EarlyAcks
 from ingest.observe.metrics import UNKNOWN_APP, Metrics
 from ingest.store.apps import App
@@ -56,16 +57,20 @@ class EventRoute:
 
     async def _take(self, request: web.BaseRequest, app: App, body: bytes) -> web.Response:
         """Queue an event and return its answer; raise Refusal for one that is not queued."""
-        if preferences.parse(request.headers.getall(PREFER, ())).is_async:
+        # Its row is told, whatever `return` asks for.
+        preferred = preferences.parse(request.headers.getall(PREFER, ()))._replace(content=None)
+        if preferred.is_async:
             success = self._accept(request, app, body, self._early_acks)
             self._metrics.async_acks += 1
-            return succeed(success, status_of(Ack.SPOOLED), {APPLIED: RESPOND_ASYNC})
+            return succeed(success, status_of(Ack.SPOOLED), preferred.applied)
         waiter = Answer()
         success = self._accept(request, app, body, waiter)
         # Not cancelled when the client goes away: its event is on its way and keeps its place.
         outcome = await waiter.settled
+        if preferred.is_strict and (conflict := conflict_of(outcome)):
+            raise conflict
         # Not raised: one refusal may be a whole batch's, and would collect all their tracebacks.
-        return _answer(success, outcome)
+        return _answer(success, outcome, preferred)
 
     def _accept(self, request: web.BaseRequest, app: App, body: bytes, waiter: Waiter) -> bytes:
         key = idempotency.digest_of(request.headers.getall(IDEMPOTENCY_KEY, ()))
@@ -78,12 +83,10 @@ class EventRoute:
             raise Refusal(Code.UNSUPPORTED_MEDIA_TYPE, "Send the body without Content-Encoding.")
 
 
-def _answer(body: bytes, outcome: Outcome) -> web.Response:
+def _answer(body: bytes, outcome: Outcome, preferred: Preferences) -> web.Response:
     """Return the answer to a single event; `body` is that of its success."""
-    match outcome:
-        case Refusal():
-            return refuse(outcome)
-        case Duplicate():
-            return succeed(row_json.body(outcome.row), status_of(outcome), headers_of(outcome))
-        case _:
-            return succeed(body, status_of(outcome), headers_of(outcome))
+    if isinstance(outcome, Refusal):
+        return refuse(outcome)
+    if isinstance(outcome, Duplicate):
+        body = row_json.body(outcome.row)
+    return succeed(body, status_of(outcome), {**headers_of(outcome), **preferred.applied})

@@ -28,6 +28,7 @@ from ingest.errors import Refusal
 from ingest.events import row_json
 from ingest.http import cors
 from ingest.http.budget import FREE_BYTES, Budget, Share
+from ingest.http.duplicates import headers_of
 from ingest.http.head import (
     END_OF_HEAD,
     HEAD_BYTES_MAX,
@@ -36,7 +37,7 @@ from ingest.http.head import (
     Head,
     parse,
 )
-from ingest.http.responses import CLOSING, NONE, head_raw, headers_of, refuse_raw, status_of
+from ingest.http.responses import CLOSING, NONE, head_raw, refuse_raw, status_of
 from ingest.http.unsent import unsent_bytes
 from ingest.observe.metrics import Metrics
 from ingest.store.keyring import Keyring

@@ -17,10 +17,6 @@ JSON: Final = "application/json"
 SERVER: Final = "nonito"
 CLOSING: Final[Mapping[str, str]] = MappingProxyType({hdrs.CONNECTION: "close"})
 """Headers of a connection's last answer."""
-_DUPLICATE: Final[Mapping[str, str]] = MappingProxyType({"Nonito-Duplicate": "true"})
-"""Headers of a retry's answer, which has the first one's row."""
-_UNKNOWN: Final[Mapping[str, str]] = MappingProxyType({"Nonito-Duplicate": "unknown"})
-"""Headers of an answer with a row that stays only if nothing was stored under its id or key."""
 NONE: Final[Mapping[str, str]] = MappingProxyType({})
 """No further headers."""
 
@@ -31,24 +27,6 @@ def status_of(outcome: Ack | Duplicate) -> int:
     """Return the HTTP status of a success."""
     ack = outcome.ack if isinstance(outcome, Duplicate) else outcome
     return 200 if ack is Ack.COMMITTED else 202
-
-
-def is_duplicate(outcome: Ack | Duplicate) -> bool | None:
-    """Return whether an event was stored before; None where only Postgres knows."""
-    if isinstance(outcome, Duplicate):
-        return True if outcome.ack is Ack.COMMITTED else None
-    return None if outcome is Ack.UNCHECKED else False
-
-
-def headers_of(outcome: Ack | Duplicate) -> Mapping[str, str]:
-    """Return what the headers of a success say of its row."""
-    match is_duplicate(outcome):
-        case True:
-            return _DUPLICATE
-        case None:
-            return _UNKNOWN
-        case _:
-            return NONE
 
 
 def succeed(
