@@ -161,7 +161,7 @@ class Steps:
         found = event.decode_array(self._array)
         if found is not None:
             intake.draft_all(_APP, found, drafts)
-        intake.accept_all(drafts, self._waiter)
+        intake.accept_all(_APP, drafts, self._waiter)
         return queues
 
     def _settle(self) -> None:

@@ -1,15 +1,17 @@
 """Intake: a request's body becomes a row in the queue and the answer that its sender will get.
 
-There are two queues to Postgres. Most events are plain: the server makes their ids, so no other
-event can have one of them, and they go by COPY. An event that its client may send again, because it
-has an id or an Idempotency-Key, goes through the dedup queue, which stores it once and answers
-with what is stored; so does one of a time that has no partition, or not one of the newest: there
-it is seen to that a transaction doesn't touch too many of them.
+Most events are plain: the server makes their ids, so no other event can have one of them, and they
+go by COPY. An event that its client may send again, because it has an id or an Idempotency-Key,
+goes through the dedup queue, which stores it once and answers with what is stored; so does one of a
+time that has no partition, or not one of the newest: there it is seen to that a transaction doesn't
+touch too many of them. An app in quarantine has one queue for all of its events.
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from ingest.delivery.outcome import BatchWaiter, Unchecked, Waiter
+from ingest.delivery.queue import EventQueue
 from ingest.delivery.queues import Queues
 from ingest.errors import Refusal
 from ingest.events import client_fields, copy_format, event, row_json
@@ -20,6 +22,14 @@ from ingest.events.ids import IdSequence, Moment, id_text, moved
 from ingest.store.apps import App
 
 _SAYS_NOTHING = ClientFields()
+
+
+class _Route(NamedTuple):
+    """What an app's rows begin with, and where they go."""
+
+    head: bytes
+    plain: EventQueue
+    dedup: EventQueue
 
 
 class Intake:
@@ -34,13 +44,14 @@ class Intake:
         has_partition: Callable[[int], bool],
     ) -> None:
         self._queues = queues
-        self._plain = queues.plain
         self._event_name_chars_max = event_name_chars_max
         self._span = span
         self._has_partition = has_partition
         """Whether there is one of the newest for a Unix time in milliseconds."""
         self._ids = IdSequence()
-        self._row_heads: dict[int, bytes] = {}
+        self._routes: dict[int, _Route] = {}
+        """By app. Bounded by their number, which only the operator raises."""
+        queues.on_change(self._routes.clear)
 
     def accept(self, app: App, body: bytes, waiter: Waiter, key: bytes | None = None) -> bytes:
         """Queue one event and return the body of its 200, to be sent once `waiter` is told so.
@@ -50,36 +61,39 @@ class Intake:
         """
         decoded = name, params, uncommon = event.decode(body, self._event_name_chars_max)
         event_id, event_id_text, received = self._ids.next()
-        head = self._row_heads.get(app.id) or self._make_row_head(app.id)
+        head, plain, dedup = self._routes.get(app.id) or self._make_route(app.id)
         if uncommon is None and key is None:
             # By itself, not as a draft: 2.5 µs for all of this (`python -m bench stages`), not 2.8.
             queue, row = (
-                self._plain,
+                plain,
                 copy_format.row(head, event_id, name.encode(), params, received.row),
             )
             body = row_json.plain_body(event_id_text, name, params, received.text)
         else:
             draft = self._draft(head, event_id, received, decoded, key)
-            queue = self._queues.dedup if draft.needs_dedup else self._plain
+            queue = dedup if draft.needs_dedup else plain
             row, body = draft.row, row_json.body(draft.stored)
             waiter = Unchecked(waiter) if draft.is_retryable else waiter
         queue.put(row, waiter)  # last: whatever fails before it leaves no trace
         return body
 
-    def accept_all(self, drafts: Drafts, waiter: BatchWaiter) -> None:
+    def accept_all(self, app: App, drafts: Drafts, waiter: BatchWaiter) -> None:
         """Queue all events of a batch or none; raise Refusal if they don't fit.
 
         Those of the plain queue share the one waiter, which tells them apart by their rows; the
         dedup queue may have two rows that are alike.
         """
-        queues, plain = self._queues, drafts.plain
+        ways, plain = self._queues.of(app.id), drafts.plain
         dedup = sorted(drafts.dedup)
         dedup_rows = [drafts.rows[index] for index in dedup]
-        queues.plain.require(plain)
-        queues.dedup.require(dedup_rows)
-        queues.plain.put_all(plain, [waiter] * len(plain))
+        if ways.plain is ways.dedup:
+            ways.plain.require([*plain, *dedup_rows])
+        else:
+            ways.plain.require(plain)
+            ways.dedup.require(dedup_rows)
+        ways.plain.put_all(plain, [waiter] * len(plain))
         waiters = [waiter.of(index) for index in dedup]
-        queues.dedup.put_all(
+        ways.dedup.put_all(
             dedup_rows,
             [
                 Unchecked(each) if index in drafts.retryable else each
@@ -92,7 +106,7 @@ class Intake:
         try:
             decoded = event.decode(body, self._event_name_chars_max)
             event_id, _, received = self._ids.next()
-            return self._draft(self._row_head(app), event_id, received, decoded)
+            return self._draft(self._route(app).head, event_id, received, decoded)
         except Refusal as refusal:
             return refusal.anew()
 
@@ -103,7 +117,7 @@ class Intake:
         decoding and filing 1.1 µs each, where `accept` takes 2.5 (`python -m bench stages`).
         """
         stamps = self._ids.take(len(found.events))
-        head, received = self._row_head(app), stamps.received
+        head, received = self._route(app).head, stamps.received
         names = [each.event_name for each in found.events]
         params = [bytes(each.event_params) for each in found.events]
         start = len(drafts.rows)
@@ -166,10 +180,10 @@ class Intake:
         has_partition = self._has_partition(said.happened_ms)
         return moved(event_id, said.happened_ms), key is not None or not has_partition
 
-    def _row_head(self, app: App) -> bytes:
-        return self._row_heads.get(app.id) or self._make_row_head(app.id)
+    def _route(self, app: App) -> _Route:
+        return self._routes.get(app.id) or self._make_route(app.id)
 
-    def _make_row_head(self, app_id: int) -> bytes:
-        # Bounded by the number of apps, which only the operator makes.
-        head = self._row_heads[app_id] = copy_format.row_head(app_id)
-        return head
+    def _make_route(self, app_id: int) -> _Route:
+        head, ways = copy_format.row_head(app_id), self._queues.of(app_id)
+        route = self._routes[app_id] = _Route(head, ways.plain, ways.dedup)
+        return route

@@ -8,10 +8,12 @@ from ingest.delivery import replay
 from ingest.delivery.committer import MERGES, Committer
 from ingest.delivery.events_table import EVENTS
 from ingest.delivery.fallback import Fallback
+from ingest.delivery.quarantine import Quarantine
 from ingest.delivery.queue import EventQueue
 from ingest.delivery.queues import Queues
 from ingest.delivery.replay import Replayer
 from ingest.delivery.retries import Retries
+from ingest.delivery.shared import Shared
 from ingest.delivery.spill import Spill
 from ingest.delivery.writer import Writer
 from ingest.observe.metrics import Metrics
@@ -27,7 +29,7 @@ Task = tuple[str, Coroutine[Any, Any, None]]
 
 
 class Pipeline:
-    """Two queues with their writers; the spool, and who brings from there to Postgres.
+    """The queues with their writers; the spool, and who brings from there to Postgres.
 
     More than six parts: this is where delivery is put together.
     """
@@ -44,15 +46,17 @@ class Pipeline:
         writer: config.Writer,
     ) -> None:
         self._postgres = postgres
-        self._health = health
         self._partitions = partitions
         self._spool = spool
-        self._metrics = metrics
         self.queues = Queues(lambda: _make_queue(queue, writer))
+        self._quarantine = Quarantine(self.queues)
         self.fallback = Fallback(spool, metrics)
+        self._shared = Shared(health, self._quarantine, self.fallback, metrics)
         self._retries = Retries(spool, metrics)
         self._links = [make_link(postgres, partitions.map) for _ in range(writer.connections)]
         self._dedup_link = make_link(postgres, partitions.map)
+        self._apart_link = make_link(postgres, partitions.map)
+        """Connects when an app is first kept apart."""
         self._replay_link = make_link(postgres, partitions.map)
 
     async def open(self) -> None:
@@ -62,29 +66,27 @@ class Pipeline:
 
     def tasks(self) -> Iterator[Task]:
         """Yield everything that has to run."""
-        plain, dedup = self.queues.plain, self.queues.dedup
+        plain, dedup, apart = self.queues.plain, self.queues.dedup, self.queues.apart
         for link in self._links:
-            yield "writer", self._writer(plain, Committer(link)).run()
-        yield "dedup writer", self._writer(dedup, self._dedup_committer(), self._retries).run()
+            yield "writer", Writer(plain, Committer(link), self._shared).run()
+        yield "dedup writer", self._dedup_writer(dedup, self._dedup_link).run()
+        yield "quarantine's writer", self._dedup_writer(apart, self._apart_link).run()
+        yield "quarantine", self._quarantine.run()
         if self._spool is not None:
             yield "spill", Spill(plain, self.fallback).run()
             yield "dedup spill", Spill(dedup, self.fallback, self._retries).run()
+            yield "quarantine's spill", Spill(apart, self.fallback, self._retries).run()
             yield "replayer", self._replayer(self._spool).run()
 
     async def close(self) -> None:
         """Let go of the connections."""
-        for link in (*self._links, self._dedup_link, self._replay_link):
+        for link in (*self._links, self._dedup_link, self._apart_link, self._replay_link):
             await link.close()
 
-    def _writer(
-        self, queue: EventQueue, committer: Committer, retries: Retries | None = None
-    ) -> Writer:
-        return Writer(queue, committer, self._health, self.fallback, self._metrics, retries)
-
-    def _dedup_committer(self) -> Committer:
-        return Committer(
-            self._dedup_link, partitions=self._partitions, merges=MERGES, wants_earlier=True
-        )
+    def _dedup_writer(self, queue: EventQueue, link: CopyLink) -> Writer:
+        committer = Committer(link, partitions=self._partitions, merges=MERGES, wants_earlier=True)
+        is_apart = queue is self.queues.apart
+        return Writer(queue, committer, self._shared, self._retries, is_apart=is_apart)
 
     def _replayer(self, spool: Spool) -> Replayer:
         committer = Committer(
@@ -93,7 +95,7 @@ class Pipeline:
             part_rows_max=replay.PART_ROWS_MAX,
             is_patient=True,
         )
-        return Replayer(spool, self.queues, committer, self._postgres, self._health, self._metrics)
+        return Replayer(spool, self.queues, committer, self._postgres, self._shared)
 
 
 def make_link(postgres: Postgres, partitions: PartitionMap | None = None) -> CopyLink:

@@ -1,56 +1,92 @@
-"""The two queues to Postgres, each a queue of its own, and what they are together.
+"""The queues to Postgres, each a queue of its own, and what they are together.
 
 A plain event shares no batch with one that may have been stored before: finding out costs a batch
-twice as much, and no client pays for what another one asks for.
+twice as much, and no client pays for what another one asks for. Nor does it share one with an app
+whose rows Postgres refuses.
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from ingest.delivery.queue import EventQueue
 from ingest.errors import Refusal
 
 
+class Ways(NamedTuple):
+    """The queues of one app."""
+
+    plain: EventQueue
+    """For events that nothing stored can be in the way of."""
+    dedup: EventQueue
+    """For events that may have been sent before, or that need a partition."""
+
+
 class Queues:
-    """The plain queue and the dedup queue; each is as bounded as `make` makes it."""
+    """Three queues, each as bounded as `make` makes it."""
 
     def __init__(self, make: Callable[[], EventQueue]) -> None:
         self.plain = make()
-        """For events that nothing stored can be in the way of."""
         self.dedup = make()
-        """For events that may have been sent before, or that need a partition."""
-        self.both = (self.plain, self.dedup)
+        self.apart = make()
+        """For all events of apps that are kept apart; it is written as the dedup queue is."""
+        self._all = (self.plain, self.dedup, self.apart)
+        self._usual, self._apart = Ways(self.plain, self.dedup), Ways(self.apart, self.apart)
+        self._apps_apart: set[int] = set()
+        self._on_change: list[Callable[[], None]] = []
+
+    def of(self, app_id: int) -> Ways:
+        """Return the queues of an app, until `on_change` is called."""
+        return self._apart if app_id in self._apps_apart else self._usual
+
+    def on_change(self, call: Callable[[], None]) -> None:
+        """Have something called whenever an app's queues are others than before."""
+        self._on_change.append(call)
+
+    def keep_apart(self, app_id: int) -> None:
+        """Have an app's events share no batch with any others from now on."""
+        self._apps_apart.add(app_id)
+        self._changed()
+
+    def let_out(self, app_id: int) -> None:
+        """Have an app's events go with all others again."""
+        self._apps_apart.discard(app_id)
+        self._changed()
+
+    def _changed(self) -> None:
+        for call in self._on_change:
+            call()
 
     @property
     def accepted_events(self) -> int:
         """Events taken in since the start; only ever grows."""
-        return sum(queue.accepted_events for queue in self.both)
+        return sum(queue.accepted_events for queue in self._all)
 
     @property
     def waiting_events(self) -> int:
         """Events that no writer has taken yet."""
-        return sum(queue.waiting_events for queue in self.both)
+        return sum(queue.waiting_events for queue in self._all)
 
     @property
     def unsettled_events(self) -> int:
         """Events whose senders have no answer yet."""
-        return sum(queue.unsettled_events for queue in self.both)
+        return sum(queue.unsettled_events for queue in self._all)
 
     @property
     def unsettled_bytes(self) -> int:
         """The size in bytes of all unsettled rows."""
-        return sum(queue.unsettled_bytes for queue in self.both)
+        return sum(queue.unsettled_bytes for queue in self._all)
 
     def close(self) -> None:
         """Take in no further event; what is here can still be taken out."""
-        for queue in self.both:
+        for queue in self._all:
             queue.close()
 
     async def drain(self) -> None:
         """Wait until every event taken in is settled."""
-        for queue in self.both:
+        for queue in self._all:
             await queue.drain()
 
     def refuse_all(self, refusal: Refusal) -> None:
         """Answer everybody who still waits; for the end of the process."""
-        for queue in self.both:
+        for queue in self._all:
             queue.refuse_all(refusal)

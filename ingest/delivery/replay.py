@@ -19,12 +19,11 @@ import structlog
 from ingest.delivery.committer import Commit, Committer
 from ingest.delivery.events_table import EVENTS
 from ingest.delivery.queues import Queues
+from ingest.delivery.shared import Shared
 from ingest.events import copy_reader
-from ingest.observe.metrics import Metrics
 from ingest.spool import BatchRef, Spool, SpooledBatch, SpoolFailed
 from ingest.store import rejected
 from ingest.store.failures import RowRefused, Unavailable
-from ingest.store.health import Health
 from ingest.store.postgres import Postgres
 from ingest.store.rejected import Rejected
 
@@ -102,15 +101,13 @@ class Replayer:
         queues: Queues,
         committer: Committer,
         postgres: Postgres,
-        health: Health,
-        metrics: Metrics,
+        shared: Shared,
     ) -> None:
         self._spool = spool
         self._queues = queues
         self._committer = committer
         self._postgres = postgres
-        self._health = health
-        self._metrics = metrics
+        self._health, self._quarantine, _, self._metrics = shared
         self._looked_s = -_LOOK_S
         self._lap = _Lap()
         self._pause_s = _IDLE_S
@@ -204,11 +201,20 @@ class Replayer:
         left = commit.pending | passing
         settled = [each for each in _place(batches) if left.isdisjoint(each[1])]
         if commit.refused:
-            self._health.row_alarm.note(commit.refused.values())
+            self._note(commit)
             self._pause_s = _REFUSED_PAUSE_S
             settled = await self._keep_refused(settled, commit)
         await self._forget(settled, commit)
         return len(settled) == len(batches)
+
+    def _note(self, commit: Commit) -> None:
+        """Raise the alarm; where rows took a time-out, live ones of their apps are kept apart."""
+        self._health.row_alarm.note(commit.refused.values())
+        self._quarantine.note(
+            (copy_reader.app_id(commit.rows[at]), bad)
+            for at, bad in commit.refused.items()
+            if bad.is_waiting  # all others a writer has noted before
+        )
 
     async def _forget(self, settled: Sequence[Placed], commit: Commit) -> None:
         """Take batches out of the spool."""

@@ -109,11 +109,11 @@ class BatchRoute:
         drafts = Drafts(wants_stored=not preferred.is_minimal)
         await self._draft(app, parts, drafts)
         if preferred.is_async:
-            self._intake.accept_all(drafts, self._early_acks)
+            self._intake.accept_all(app, drafts, self._early_acks)
             self._metrics.async_acks += bool(drafts.events)
             return describe(drafts, NOT_YET, preferred)
         answer = BatchAnswer(drafts.rows, drafts.events)
-        self._intake.accept_all(drafts, answer)
+        self._intake.accept_all(app, drafts, answer)
         # Not cancelled when the client goes away: its events are on their way.
         outcomes = await answer.settled
         del answer  # so that the rows are gone before the answer is made, which is as large

@@ -12,8 +12,11 @@ from ingest.delivery.committer import MERGES, Committer
 from ingest.delivery.events_table import EVENTS
 from ingest.delivery.fallback import Fallback
 from ingest.delivery.outcome import Duplicate, Outcome
+from ingest.delivery.quarantine import Quarantine
 from ingest.delivery.queue import EventQueue
+from ingest.delivery.queues import Queues
 from ingest.delivery.retries import Retries
+from ingest.delivery.shared import Shared
 from ingest.delivery.spill import Spill
 from ingest.delivery.writer import Writer
 from ingest.events import copy_format
@@ -140,6 +143,12 @@ class Surroundings:
         )
         self.link = CountingLink(postgres, EVENTS)
         self.health = Health(self.link)
+        self.queues = Queues(lambda: self.queue)
+        self.quarantine = Quarantine(self.queues)
+
+    def shared(self, fallback: Fallback) -> Shared:
+        """Return what the writer shares with others."""
+        return Shared(self.health, self.quarantine, fallback, self.metrics)
 
     def put_row(self, event_id: bytes, name: bytes, params: bytes, times: bytes) -> Sender:
         """Queue an event; return who waits for it."""
@@ -167,11 +176,7 @@ class PlainSurroundings(Surroundings):
     def __init__(self, postgres: Postgres, spool: Spool | None = None) -> None:
         super().__init__(postgres)
         self.writer = Writer(
-            self.queue,
-            Committer(self.link),
-            self.health,
-            Fallback(spool, self.metrics),
-            self.metrics,
+            self.queue, Committer(self.link), self.shared(Fallback(spool, self.metrics))
         )
 
     def put(self, params: bytes = GOOD, *, name: bytes = b"name") -> Sender:
@@ -193,7 +198,7 @@ class DedupSurroundings(Surroundings):
             merges=MERGES,
             wants_earlier=True,
         )
-        self.writer = Writer(self.queue, committer, self.health, fallback, self.metrics, retries)
+        self.writer = Writer(self.queue, committer, self.shared(fallback), retries)
 
     def put(
         self,

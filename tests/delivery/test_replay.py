@@ -7,9 +7,12 @@ import pytest
 from ingest.delivery import replay
 from ingest.delivery.committer import MERGES, Committer
 from ingest.delivery.events_table import EVENTS
+from ingest.delivery.fallback import Fallback
+from ingest.delivery.quarantine import Quarantine
 from ingest.delivery.queue import EventQueue
 from ingest.delivery.queues import Queues
 from ingest.delivery.replay import Replayer
+from ingest.delivery.shared import Shared
 from ingest.events import copy_format, copy_reader
 from ingest.observe.metrics import Metrics
 from ingest.spool import Spool
@@ -38,7 +41,9 @@ class Replaying:
             part_rows_max=part_rows_max,
         )
         self.health = Health(self.link)
-        self._replayer = Replayer(spool, queues, committer, postgres, self.health, self.metrics)
+        fallback = Fallback(spool, self.metrics)
+        shared = Shared(self.health, Quarantine(queues), fallback, self.metrics)
+        self._replayer = Replayer(spool, queues, committer, postgres, shared)
 
     async def bring(self) -> None:
         """Bring everything to Postgres; raise Unavailable."""

@@ -11,9 +11,12 @@ import pytest
 from ingest.delivery import replay
 from ingest.delivery.committer import Committer
 from ingest.delivery.events_table import EVENTS
+from ingest.delivery.fallback import Fallback
+from ingest.delivery.quarantine import Quarantine
 from ingest.delivery.queue import EventQueue
 from ingest.delivery.queues import Queues
 from ingest.delivery.replay import Replayer
+from ingest.delivery.shared import Shared
 from ingest.observe.metrics import Metrics
 from ingest.spool import Spool
 from ingest.store import health
@@ -52,7 +55,9 @@ class Going:
             lambda: EventQueue(events_max=10, bytes_max=10, batch_events_max=10, batch_bytes_max=10)
         )
         committer = Committer(self.link, part_rows_max=replay.PART_ROWS_MAX, is_patient=True)
-        self.replayer = Replayer(spool, queues, committer, postgres, self.health, self.metrics)
+        fallback = Fallback(spool, self.metrics)
+        shared = Shared(self.health, Quarantine(queues), fallback, self.metrics)
+        self.replayer = Replayer(spool, queues, committer, postgres, shared)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
