@@ -12,8 +12,15 @@ from typing import Final
 
 from aiohttp import hdrs, web
 
+from ingest.http.request_id import REQUEST_ID
+
 ANY_ORIGIN: Final[Mapping[str, str]] = {hdrs.ACCESS_CONTROL_ALLOW_ORIGIN: "*"}
-EXPOSED: Final[tuple[str, ...]] = ("Nonito-Duplicate", "Preference-Applied", hdrs.RETRY_AFTER)
+EXPOSED: Final[tuple[str, ...]] = (
+    "Nonito-Duplicate",
+    "Preference-Applied",
+    hdrs.RETRY_AFTER,
+    REQUEST_ID,
+)
 """What a page's script may read besides the body."""
 
 _EXPOSING: Final[Mapping[str, str]] = {

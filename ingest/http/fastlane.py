@@ -37,6 +37,7 @@ from ingest.http.head import (
     Head,
     parse,
 )
+from ingest.http.request_id import REQUEST_ID, headers_of_id
 from ingest.http.responses import CLOSING, NONE, head_raw, refuse_raw, status_of
 from ingest.http.unsent import unsent_bytes
 from ingest.observe.metrics import Metrics
@@ -74,6 +75,8 @@ class FastLane:
         """A coarse clock, set by `sweep`, so that a request reads none."""
         self.success_head = b""
         """A 200's head up to its length; its Date is set by `sweep`."""
+        self.exposing_head = b""
+        """The same for an answer that repeats an id."""
         self._idle_timeout_s = limits.idle_timeout_s
         self._body_bytes_max = limits.body_bytes_max
         keyring.on_change(self.heads.clear)
@@ -83,6 +86,7 @@ class FastLane:
         """Once a second: set the clock, close what is idle, hand over what is slow."""
         last_s, self.now_s = self.now_s, time.monotonic()
         self.success_head = head_raw(200, cors.ANY_ORIGIN)
+        self.exposing_head = head_raw(200, cors.headers_for({REQUEST_ID: ""}))
         if self.keyring.has_expiring:
             self.heads.clear()
         for connection in list(self.connections):
@@ -95,9 +99,9 @@ class FastLane:
             connection.hand_over_incomplete()
 
     def learn(self, head: bytes) -> Head | None:
-        """Parse a head that is not known; remember it if it is accepted."""
+        """Parse a head that is not known; remember it if it is accepted and may come again."""
         parsed = parse(head, self.keyring.app_of, self._body_bytes_max)
-        if parsed is not None:
+        if parsed is not None and parsed.is_repeated:
             if len(self.heads) >= HEADS_MAX:
                 self.heads.clear()
             self.heads[head] = parsed
@@ -195,6 +199,22 @@ class FastConnection(asyncio.Protocol):
         if self._buffer or self._is_half_closed or self._is_reading_paused:
             self._go_on()
 
+    def settle_identified(self, outcome: Outcome, request_id: str) -> None:
+        """Answer a request that has an id."""
+        answer, self._answer = self._answer, None
+        transport = self._transport
+        if transport is None or answer is None:
+            return
+        lane = self._lane
+        self._since_s = lane.now_s
+        if outcome is COMMITTED and not lane.is_stopping and not self._is_half_closed:
+            identified = (lane.exposing_head, len(answer), request_id.encode(), answer)
+            transport.write(b"%b%d\r\nX-Request-Id: %b\r\n\r\n%b" % identified)
+            lane.metrics.committed_answers += 1
+        else:
+            self._write_uncommon(transport, answer, outcome, request_id)
+        self._go_on()
+
     def sweep(self, last_sweep_s: float, idle_since_s: float) -> None:
         """Hand over a request that has been incomplete since the last sweep; close when idle."""
         transport = self._transport
@@ -249,10 +269,11 @@ class FastConnection(asyncio.Protocol):
             self._wait(data, could_be=self._held.try_resize(len(data)))
             return
         try:
-            self._answer = lane.intake.accept(head.app, data[end:size], self)
+            waiter = _Identified(self, head.request_id) if head.request_id else self
+            self._answer = lane.intake.accept(head.app, data[end:size], waiter)
         except Refusal as refusal:
             lane.metrics.refused(refusal.code, head.app.id)
-            self._refuse(refusal, data[size:])
+            self._refuse(refusal, data[size:], head.request_id)
             return
         except Exception:  # noqa: BLE001 - aiohttp's lane comes to the same end, and answers
             self._hand_over(data)
@@ -262,14 +283,14 @@ class FastConnection(asyncio.Protocol):
             self._pieces = 0
             self._hold(self._buffer)
 
-    def _refuse(self, refusal: Refusal, rest: bytes) -> None:
+    def _refuse(self, refusal: Refusal, rest: bytes, request_id: str) -> None:
         """Answer an event that the intake refuses; the connection goes on."""
         self._since_s = self._lane.now_s
         self._pieces = 0
         self._buffer = rest
         self._held.count(len(rest))
         if self._transport is not None:
-            self._write_uncommon(self._transport, b"", refusal)
+            self._write_uncommon(self._transport, b"", refusal, request_id)
         if self._buffer:
             # Later, so that many of them in one piece do not nest, nor stop the loop.
             asyncio.get_running_loop().call_soon(self._go_on)
@@ -331,16 +352,17 @@ class FastConnection(asyncio.Protocol):
             self._transport.pause_reading()
 
     def _write_uncommon(
-        self, transport: asyncio.Transport, answer: bytes, outcome: Outcome
+        self, transport: asyncio.Transport, answer: bytes, outcome: Outcome, request_id: str = ""
     ) -> None:
         """Answer what is not the common case; close behind the last answer."""
         lane = self._lane
         is_last = lane.is_stopping or (self._is_half_closed and not self._buffer)
         if isinstance(outcome, Refusal):
-            transport.write(refuse_raw(outcome, is_last=is_last))
+            transport.write(refuse_raw(outcome, headers_of_id(request_id), is_last=is_last))
             lane.metrics.answers[outcome.status] += 1
         else:
-            headers = {**(CLOSING if is_last else NONE), **headers_of(outcome)}
+            told = {**headers_of(outcome), **headers_of_id(request_id)}
+            headers = {**(CLOSING if is_last else NONE), **told}
             if isinstance(outcome, Duplicate):
                 answer = row_json.body(outcome.row)
             status = status_of(outcome)
@@ -375,3 +397,17 @@ class FastConnection(asyncio.Protocol):
             # Whoever called, a sweep or another's commit, must not pay for this connection.
             log.exception("a connection could not be handed over")
             transport.abort()
+
+
+class _Identified:
+    """Who waits for the outcome of a request that has an id."""
+
+    __slots__ = ("_connection", "_request_id")
+
+    def __init__(self, connection: FastConnection, request_id: str) -> None:
+        self._connection = connection
+        self._request_id = request_id
+
+    def settle(self, outcome: Outcome, _row: bytes = b"") -> None:
+        """Answer the request."""
+        self._connection.settle_identified(outcome, self._request_id)

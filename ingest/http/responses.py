@@ -47,15 +47,16 @@ def refuse(refusal: Refusal) -> web.Response:
     return web.Response(status=refusal.status, body=refusal.body(), headers=fixed)
 
 
-def refuse_raw(refusal: Refusal, *, is_last: bool) -> bytes:
+def refuse_raw(refusal: Refusal, more: Mapping[str, str] = NONE, *, is_last: bool) -> bytes:
     """Return a whole refusal as bytes, for a request that aiohttp does not answer."""
     body = refusal.body()
-    headers = {**_headers_of_refusal(refusal), **(CLOSING if is_last else NONE)}
+    headers = {**_headers_of_refusal(refusal, more), **(CLOSING if is_last else NONE)}
     return head_raw(refusal.status, headers) + b"%d\r\n\r\n%b" % (len(body), body)
 
 
-def _headers_of_refusal(refusal: Refusal) -> Mapping[str, str]:
-    return {**cors.headers_for(refusal.headers), **refusal.headers}
+def _headers_of_refusal(refusal: Refusal, more: Mapping[str, str] = NONE) -> Mapping[str, str]:
+    headers = {**refusal.headers, **more}
+    return {**cors.headers_for(headers), **headers}
 
 
 def head_raw(status: int, headers: Mapping[str, str] = NONE) -> bytes:

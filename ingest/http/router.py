@@ -12,6 +12,7 @@ from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
 from ingest.errors import Code, Refusal
 from ingest.http import cors
 from ingest.http.connection import Connection, body_bytes
+from ingest.http.request_id import REQUEST_ID, TRACEPARENT, headers_of_id, request_id_of
 from ingest.http.responses import no_content, refuse
 from ingest.observe.metrics import Metrics
 
@@ -77,7 +78,8 @@ class Router:
         except Exception:
             log.exception("a request failed", method=request.method)
             response = refuse(Refusal(Code.INTERNAL_ERROR, "The server failed; see its log."))
-        if route is not None and route.is_open_to_browsers:
+        response.headers.update(headers_of_id(_request_id_of(request)))
+        if _is_open(route, response):
             response.headers.update(cors.headers_for(response.headers))
         if self._is_stopping or _connection(request).is_last:
             response.force_close()
@@ -98,6 +100,17 @@ def _handler(request: web.BaseRequest, route: Route | None) -> Handler:
         allow = ", ".join(route.methods)
         raise Refusal(Code.METHOD_NOT_ALLOWED, f"Use {allow} here.", allow=allow)
     return handler
+
+
+def _request_id_of(request: web.BaseRequest) -> str:
+    headers = request.headers
+    return request_id_of(headers.getall(REQUEST_ID, ()), headers.getall(TRACEPARENT, ()))
+
+
+def _is_open(route: Route | None, response: web.Response) -> bool:
+    """Whether the scripts of any page may read an answer; a refusal says so itself."""
+    is_open = route is not None and route.is_open_to_browsers
+    return is_open or hdrs.ACCESS_CONTROL_ALLOW_ORIGIN in response.headers
 
 
 def _connection(request: web.BaseRequest) -> Connection:

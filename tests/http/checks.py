@@ -10,7 +10,7 @@ import asyncpg
 from tests.support.postgres import fetch
 from tests.support.raw import Answer
 
-EXPOSED = "Nonito-Duplicate, Preference-Applied, Retry-After"
+EXPOSED = "Nonito-Duplicate, Preference-Applied, Retry-After, X-Request-Id"
 NEVER_SHOWN = (b"Traceback", b"<html", b"<!DOCTYPE", b"<h1", b'File "', b"Error(")
 
 
