@@ -4,8 +4,9 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import click
@@ -34,12 +35,13 @@ def serve(context: click.Context, host: str | None, port: int | None) -> None:
     """Take events at POST /event until SIGTERM or Ctrl-C."""
     # Until the server stops in good order itself: end, and let go of the embedded Postgres.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    settings = load(context, {"server.host": host, "server.port": port})
+    read = partial(load, context, {"server.host": host, "server.port": port})
+    settings = read()
     _allow_files(settings.limits.connections_max + _FILES_SPARE)
     return_large_blocks()
     logs.configure(settings.log.level, settings.log.format)
     with _bind(settings) as listener, database(settings) as (url, embedded):
-        if not uvloop.run(_serve(settings, url, embedded, listener)):
+        if not uvloop.run(_serve(settings, url, embedded, listener, read)):
             raise StartupError("a part of the server failed; the log says which")
 
 
@@ -58,13 +60,19 @@ def _allow_files(count: int) -> None:
 
 
 async def _serve(
-    settings: Config, url: str, embedded: EmbeddedPostgres | None, listener: socket.socket
+    settings: Config,
+    url: str,
+    embedded: EmbeddedPostgres | None,
+    listener: socket.socket,
+    read: Callable[[], Config],
 ) -> bool:
     postgres = app.make_postgres(settings, url)
     host, port = listener.getsockname()[:2]
     address = f"http://{_bracketed(host)}:{port}"
     greeting = f"Listening on {address}"
-    server = app.App(settings, postgres, embedded)
+    # A terminal that is closed sends SIGHUP too, and means the end.
+    reread = None if sys.stdin.isatty() else read
+    server = app.App(settings, postgres, embedded, reread)
     try:
         await server.open()
         if embedded is not None:

@@ -15,6 +15,8 @@ from ingest.store.apps import App
 from ingest.store.keyring import Keyring
 
 API_KEY: Final = "X-API-Key"
+APP: Final = "app"
+"""Where a request keeps whose it is, for the log of requests."""
 _BEARER: Final = "bearer"
 _PARAMETER: Final = "&key="
 _HEADERS: Final = f"{API_KEY}, or in {hdrs.AUTHORIZATION} as Bearer {KEY_START}…"
@@ -40,6 +42,7 @@ class Authenticator:
             raise Refusal(
                 Code.INVALID_API_KEY, f"The API key is not valid; send one in {self._place}."
             )
+        request[APP] = app
         return app
 
     def _secrets_of(self, request: web.BaseRequest) -> list[str]:

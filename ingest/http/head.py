@@ -91,7 +91,7 @@ AppOf = Callable[[str], App | None]
 class Head:
     """An accepted head: whose event follows, and where it ends."""
 
-    __slots__ = ("app", "is_repeated", "request_bytes", "request_id")
+    __slots__ = ("app", "is_attended", "is_repeated", "request_bytes", "request_id")
 
     def __init__(
         self, app: App, request_bytes: int, request_id: str = "", *, is_repeated: bool = True
@@ -103,6 +103,8 @@ class Head:
         """What the answer repeats; empty for none."""
         self.is_repeated = is_repeated
         """Whether its client is likely to send the same bytes again."""
+        self.is_attended = bool(request_id)
+        """Whether more is to be done for its request than to answer it."""
 
 
 def parse(head: bytes, app_of: AppOf, body_bytes_max: int = REQUEST_BYTES_MAX) -> Head | None:

@@ -10,6 +10,7 @@ from ingest.config import Limits
 from ingest.http.budget import Budget
 from ingest.http.connection import Connection
 from ingest.http.fastlane import FastConnection, FastLane
+from ingest.http.request_log import RequestLog
 from ingest.observe.metrics import Metrics
 
 _SWEEP_INTERVAL_S: Final = 1.0
@@ -22,7 +23,12 @@ class Listener:
     """
 
     def __init__(
-        self, server: web.Server, limits: Limits, metrics: Metrics, budget: Budget
+        self,
+        server: web.Server,
+        limits: Limits,
+        metrics: Metrics,
+        budget: Budget,
+        requests: RequestLog | None = None,
     ) -> None:
         if http_parser.HttpRequestParser is http_parser.HttpRequestParserPy:
             raise RuntimeError("aiohttp's C parser is missing; its Python one is not safe enough")
@@ -33,6 +39,7 @@ class Listener:
             "loop": asyncio.get_running_loop(),
             "budget": budget,
             "keyless": budget.part(),
+            "requests": requests or RequestLog(),
             "keepalive_timeout": limits.idle_timeout_s,
             "access_log": None,
         }

@@ -15,6 +15,8 @@ from ingest.http import cors
 
 JSON: Final = "application/json"
 SERVER: Final = "nonito"
+CODE: Final = "code"
+"""Where an answer keeps the code of a refusal, for the log of requests."""
 CLOSING: Final[Mapping[str, str]] = MappingProxyType({hdrs.CONNECTION: "close"})
 """Headers of a connection's last answer."""
 NONE: Final[Mapping[str, str]] = MappingProxyType({})
@@ -44,7 +46,9 @@ def no_content(headers: Mapping[str, str]) -> web.Response:
 def refuse(refusal: Refusal) -> web.Response:
     """Return a refusal in the one JSON shape, which any page may read."""
     fixed = {**_FIXED, **_headers_of_refusal(refusal)}
-    return web.Response(status=refusal.status, body=refusal.body(), headers=fixed)
+    response = web.Response(status=refusal.status, body=refusal.body(), headers=fixed)
+    response[CODE] = refusal.code
+    return response
 
 
 def refuse_raw(refusal: Refusal, more: Mapping[str, str] = NONE, *, is_last: bool) -> bytes:

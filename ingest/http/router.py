@@ -3,6 +3,7 @@
 This lane is the reference: whatever else takes events answers as it does.
 """
 
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, NamedTuple, cast
 
@@ -11,9 +12,11 @@ from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
 
 from ingest.errors import Code, Refusal
 from ingest.http import cors
+from ingest.http.authentication import APP
 from ingest.http.connection import Connection, body_bytes
 from ingest.http.request_id import REQUEST_ID, TRACEPARENT, headers_of_id, request_id_of
-from ingest.http.responses import no_content, refuse
+from ingest.http.request_log import OTHER, RequestLog
+from ingest.http.responses import CODE, no_content, refuse
 from ingest.observe.metrics import Metrics
 
 log = structlog.get_logger(__name__)
@@ -54,8 +57,11 @@ async def _preflight(_: web.BaseRequest) -> web.Response:
 class Router:
     """The table of routes."""
 
-    def __init__(self, routes: Mapping[str, Route], metrics: Metrics) -> None:
+    def __init__(
+        self, routes: Mapping[str, Route], metrics: Metrics, requests: RequestLog | None = None
+    ) -> None:
         self._routes = routes
+        self._requests = requests or RequestLog()
         self._metrics = metrics
         self._is_stopping = False
 
@@ -66,6 +72,7 @@ class Router:
     async def dispatch(self, request: web.BaseRequest) -> web.Response:
         """Answer a request; whatever happens, in our one shape."""
         route = self._routes.get(request.path)
+        started_s = time.monotonic() if self._requests.is_on else 0.0
         try:
             response = await _handler(request, route)(request)
             if request.method == hdrs.METH_GET:
@@ -78,12 +85,23 @@ class Router:
         except Exception:
             log.exception("a request failed", method=request.method)
             response = refuse(Refusal(Code.INTERNAL_ERROR, "The server failed; see its log."))
-        response.headers.update(headers_of_id(_request_id_of(request)))
+        request_id = _request_id_of(request)
+        response.headers.update(headers_of_id(request_id))
         if _is_open(route, response):
             response.headers.update(cors.headers_for(response.headers))
         if self._is_stopping or _connection(request).is_last:
             response.force_close()
         self._metrics.answers[response.status] += 1
+        if self._requests.is_on:
+            self._requests.note(
+                request.method,
+                OTHER if route is None else request.path,
+                response.status,
+                code=response.get(CODE),
+                app=request.get(APP),
+                request_id=request_id,
+                started_s=started_s,
+            )
         return response
 
 

@@ -97,6 +97,7 @@ def running_server(
     with TemporaryFile() as logs, TemporaryDirectory() as spool:
         process = subprocess.Popen(
             [*COMMAND, *arguments, "serve", "--port", "0"],
+            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=logs,
             cwd=ROOT / "tests",  # where no config.toml lies
