@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import structlog
 from aiohttp import hdrs, web
 
@@ -27,8 +28,10 @@ from ingest.http.event_route import EventRoute
 from ingest.http.fastlane import FastLane
 from ingest.http.listener import Listener
 from ingest.http.probes import Probes
+from ingest.http.request_log import RequestLog
 from ingest.http.router import Route, Router, ingestion
 from ingest.http.waiters import EarlyAcks
+from ingest.observe import hangups, logs
 from ingest.observe.metrics import Metrics, StateGauges
 from ingest.spool import Spool, SpoolFailed, SpoolFull
 from ingest.store import idempotency, identity, migrations
@@ -119,11 +122,18 @@ class App:
     """One serving process: every part of it, put together."""
 
     def __init__(
-        self, config: Config, postgres: Postgres, embedded: EmbeddedPostgres | None
+        self,
+        config: Config,
+        postgres: Postgres,
+        embedded: EmbeddedPostgres | None,
+        reread: Callable[[], Config] | None = None,
     ) -> None:
         self._config = config
         self._postgres = postgres
         self._embedded = embedded
+        self._reread = reread
+        """Reads the configuration anew at SIGHUP; without it that signal is left as it is."""
+        self._requests = RequestLog(config.log.requests)
         self._metrics = Metrics()
         self._spool = _make_spool(config.spool)
         self._partitions = make_partitions(config, postgres)
@@ -151,10 +161,14 @@ class App:
         )
         self._early_acks = EarlyAcks(self._metrics)
         self._probes = Probes(self._health, self._pipeline.fallback, self._metrics)
-        self._router = Router(self._make_routes(intake), self._metrics)
+        self._router = Router(self._make_routes(intake), self._metrics, self._requests)
         budget = Budget(config.limits.bodies_bytes_max)
         self._listener = Listener(
-            web.Server(self._router.dispatch), config.limits, self._metrics, budget
+            web.Server(self._router.dispatch),
+            config.limits,
+            self._metrics,
+            budget,
+            self._requests,
         )
         self._fast_lane: FastLane | None = None
         if config.server.fast_lane:
@@ -166,6 +180,7 @@ class App:
                 budget,
                 limits=config.limits,
             )
+            self._fast_lane.log_to(self._requests)
             self._listener.put_before(self._fast_lane)
         self._rejected = RejectedCount(postgres)
         self._tasks: list[asyncio.Task[None]] = []
@@ -321,8 +336,16 @@ class App:
         self._own("partitions", self._partitions.run())
         self._own("rejected events", self._rejected.run())
         self._own("idempotency keys", idempotency.run(self._postgres))
+        if self._reread is not None:
+            self._own("hangups", hangups.run(self._reread, self._follow))
         if self._embedded is not None:
             self._own("embedded", self._keep_embedded(self._embedded))
+
+    def _follow(self, config: Config) -> None:
+        """Do as a configuration says that was read anew, as far as that is possible."""
+        logs.set_level(config.log.level)
+        self._requests.lines_per_s_max = config.log.requests
+        log.info("settings of the log read anew", **msgspec.structs.asdict(config.log))
 
     def _own(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         """Run a background task that must not end; if it does, the server stops and says so."""

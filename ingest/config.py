@@ -110,6 +110,7 @@ class Log(msgspec.Struct, frozen=True):
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["auto", "text", "json"] = "auto"
+    requests: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 0
 
 
 class Config(msgspec.Struct, frozen=True):

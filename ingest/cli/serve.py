@@ -5,8 +5,9 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -39,13 +40,14 @@ def serve(context: click.Context, host: str | None, port: int | None) -> None:
     """Take events at POST /event until SIGTERM or Ctrl-C."""
     for number in _STOPPING:
         signal.signal(number, lambda number, _: sys.exit(128 + number))
-    settings = load(context, {"server.host": host, "server.port": port})
+    read = partial(load, context, {"server.host": host, "server.port": port})
+    settings = read()
     _allow_files(settings.limits.connections_max + _FILES_SPARE)
     return_large_blocks()
     logs.configure(settings.log.level, settings.log.format)
     made = database(settings, EmbeddedPostgres.start)
     with _bind(settings) as listener, made as (url, embedded):
-        if not _run(_serve(settings, url, embedded, listener)):
+        if not _run(_serve(settings, url, embedded, listener, read)):
             raise StartupError("a part of the server failed; the log says which")
 
 
@@ -86,12 +88,18 @@ def _allow_files(count: int) -> None:
 
 
 async def _serve(
-    settings: Config, url: str, embedded: EmbeddedPostgres | None, listener: socket.socket
+    settings: Config,
+    url: str,
+    embedded: EmbeddedPostgres | None,
+    listener: socket.socket,
+    read: Callable[[], Config],
 ) -> bool:
     postgres = app.make_postgres(settings, url)
     host, port = listener.getsockname()[:2]
     address = f"http://{_bracketed(host)}:{port}"
-    server = app.App(settings, postgres, embedded)
+    # A terminal that is closed sends SIGHUP too, and means the end.
+    reread = None if sys.stdin.isatty() else read
+    server = app.App(settings, postgres, embedded, reread)
     # Nobody asked for an app in a database of their own, and a log is no place for a key.
     may_show = embedded is not None and sys.stdout.isatty()
 

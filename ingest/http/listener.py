@@ -13,6 +13,7 @@ from ingest.http import handshakes
 from ingest.http.budget import Budget
 from ingest.http.connection import Connection
 from ingest.http.fastlane import FastConnection, FastLane
+from ingest.http.request_log import RequestLog
 from ingest.observe.metrics import Metrics
 
 _BACKLOG: Final = 2048
@@ -32,7 +33,12 @@ class Listener:
     """
 
     def __init__(
-        self, server: web.Server, limits: Limits, metrics: Metrics, budget: Budget
+        self,
+        server: web.Server,
+        limits: Limits,
+        metrics: Metrics,
+        budget: Budget,
+        requests: RequestLog | None = None,
     ) -> None:
         if http_parser.HttpRequestParser is http_parser.HttpRequestParserPy:
             raise RuntimeError("aiohttp's C parser is missing; its Python one is not safe enough")
@@ -43,6 +49,7 @@ class Listener:
             "loop": asyncio.get_running_loop(),
             "budget": budget,
             "keyless": budget.part(),
+            "requests": requests or RequestLog(),
             "keepalive_timeout": limits.idle_timeout_s,
             "access_log": None,
         }

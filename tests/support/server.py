@@ -101,6 +101,7 @@ def running_server(
     with TemporaryFile() as logs, TemporaryDirectory() as spool:
         process = subprocess.Popen(
             [*command, *arguments, "serve", "--port", str(port)],
+            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=logs,
             cwd=ROOT / "tests",  # where no config.toml lies
