@@ -105,6 +105,13 @@ class Keys(msgspec.Struct, frozen=True):
     first_key_file: str = ""
 
 
+class Monitoring(msgspec.Struct, frozen=True):
+    """`[metrics]`: an address of its own for `/metrics`; port 0 means the server's."""
+
+    host: str = "127.0.0.1"
+    port: Port = 0
+
+
 class Log(msgspec.Struct, frozen=True):
     """`[log]`: how much is logged, and in which form."""
 
@@ -124,6 +131,7 @@ class Config(msgspec.Struct, frozen=True):
     spool: Spool = Spool()
     events: Events = Events()
     keys: Keys = Keys()
+    metrics: Monitoring = Monitoring()
     log: Log = Log()
 
 

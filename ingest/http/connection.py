@@ -19,7 +19,7 @@ from ingest.http.pipeline import Pipeline, too_large_head
 from ingest.http.request_log import OTHER, RequestLog
 from ingest.http.responses import refuse, refuse_raw
 from ingest.http.unsent import unsent_bytes
-from ingest.observe.metrics import Metrics
+from ingest.observe.metrics import OTHER_ROUTE, Metrics
 
 log = structlog.get_logger(__name__)
 
@@ -114,7 +114,7 @@ class Connection(Pipeline):
         if self.transport is None:
             return
         self.transport.write(refuse_raw(_SLOW_HEAD, is_last=True))
-        self._metrics.answers[_SLOW_HEAD.status] += 1
+        self._metrics.answers[OTHER_ROUTE, _SLOW_HEAD.status] += 1
         self._note(_SLOW_HEAD)
         self.force_close()
 
@@ -167,7 +167,7 @@ class Connection(Pipeline):
             refusal = Refusal(Code.INTERNAL_ERROR, "The server failed; nothing was stored.")
         response = refuse(refusal)
         response.force_close()
-        self._metrics.answers[refusal.status] += 1
+        self._metrics.answers[OTHER_ROUTE, refusal.status] += 1
         self._note(refusal)
         return response
 

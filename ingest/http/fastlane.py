@@ -41,7 +41,7 @@ from ingest.http.request_id import REQUEST_ID, headers_of_id
 from ingest.http.request_log import RequestLog
 from ingest.http.responses import CLOSING, NONE, head_raw, refuse_raw, status_of
 from ingest.http.unsent import unsent_bytes
-from ingest.observe.metrics import Metrics
+from ingest.observe.metrics import EVENT_ROUTE, Metrics
 from ingest.store.keyring import Keyring
 
 log = structlog.get_logger(__name__)
@@ -284,6 +284,11 @@ class FastConnection(asyncio.Protocol):
         if self._buffer and self._answer is None:
             self._hand_over(self._buffer)
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether an answer is due."""
+        return self._answer is not None
+
     def close(self) -> None:
         """Close once what was written is sent."""
         if self._transport is not None:
@@ -401,14 +406,14 @@ class FastConnection(asyncio.Protocol):
         told = headers_of_id(head.request_id) if head else NONE
         if isinstance(outcome, Refusal):
             transport.write(refuse_raw(outcome, told, is_last=is_last))
-            lane.metrics.answers[outcome.status] += 1
+            lane.metrics.answers[EVENT_ROUTE, outcome.status] += 1
             lane.note(head, outcome.status, outcome.code)
         else:
             headers = {**(CLOSING if is_last else NONE), **headers_of(outcome), **told}
             if isinstance(outcome, Duplicate):
                 answer = row_json.body(outcome.row)
             status = status_of(outcome)
-            lane.metrics.answers[status] += 1
+            lane.metrics.answers[EVENT_ROUTE, status] += 1
             start = head_raw(status, {**cors.headers_for(headers), **headers})
             transport.write(b"%b%d\r\n\r\n%b" % (start, len(answer), answer))
         if is_last:

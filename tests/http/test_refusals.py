@@ -234,7 +234,7 @@ def test_failure_of_the_server_is_a_500_without_a_trace() -> None:
     assert_refusal(answer, 500, "internal_error")
     assert b"secret" not in response.body
     assert response.headers["Access-Control-Allow-Origin"] == "*"
-    assert metrics.answers == {500: 1}
+    assert metrics.answers == {("/event", 500): 1}
 
 
 async def _dispatch_to_a_failing_handler(metrics: Metrics) -> web.Response:
