@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import structlog
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from ingest import config as settings
 from ingest.config import Config
@@ -29,15 +30,17 @@ from ingest.http.fastlane import FastLane
 from ingest.http.listener import Listener
 from ingest.http.monitor import Monitor
 from ingest.http.probes import Probes
+from ingest.http.request_log import RequestLog
 from ingest.http.router import Route, Router, ingestion
 from ingest.http.waiters import EarlyAcks
-from ingest.observe import collector, loop_lag
+from ingest.observe import collector, hangups, logs, loop_lag
 from ingest.observe.collector import Collector
 from ingest.observe.exposition import Exposer
 from ingest.observe.metrics import Metrics
 from ingest.spool import Spool, SpoolFailed, SpoolFull
 from ingest.store import idempotency, identity, migrations
 from ingest.store.api_key_snapshot import ApiKeySnapshot
+from ingest.store.database_url import forget_unsearchable_home
 from ingest.store.embedded import EmbeddedPostgres
 from ingest.store.failures import Outage, Unavailable
 from ingest.store.health import Health
@@ -50,13 +53,15 @@ from ingest.web.figures import Figures
 
 log = structlog.get_logger(__name__)
 
-_BACKLOG = 2048
+_ARRIVAL_TIMEOUT_S = 2.0
+"""So long a stopping server waits for the rest of a request that has begun."""
 _GC_THRESHOLDS = (20_000, 10, 10)
 _REVIVE_INTERVAL_S = 1.0
 
 
 def make_postgres(config: Config, url: str) -> Postgres:
-    """Return the database that a configuration names."""
+    """Return the database that a configuration names; raise StartupError for no proper URL."""
+    forget_unsearchable_home()
     return Postgres(
         url,
         connect_timeout_s=config.database.connect_timeout_s,
@@ -97,9 +102,7 @@ async def _prepare(postgres: Postgres, partitions: Partitions, timeout_s: float)
         await migrations.migrate(postgres)
         await partitions.ensure()
     except Unavailable as failure:
-        raise StartupError(
-            f"the database can't be prepared: {failure.__cause__ or failure}"
-        ) from failure
+        raise StartupError(f"the database can't be prepared: {failure}") from failure
 
 
 def _make_span(events: settings.Events) -> Span:
@@ -135,11 +138,18 @@ class App:
     """One serving process: every part of it, put together."""
 
     def __init__(
-        self, config: Config, postgres: Postgres, embedded: EmbeddedPostgres | None
+        self,
+        config: Config,
+        postgres: Postgres,
+        embedded: EmbeddedPostgres | None,
+        reread: Callable[[], Config] | None = None,
     ) -> None:
         self._config = config
         self._postgres = postgres
         self._embedded = embedded
+        self._reread = reread
+        """Reads the configuration anew at SIGHUP; without it that signal is left as it is."""
+        self._requests = RequestLog(config.log.requests)
         self._spool = _make_spool(config.spool)
         self._metrics = Metrics(self._spool)
         self._partitions = make_partitions(config, postgres)
@@ -176,10 +186,14 @@ class App:
         if config.metrics.port:
             routes = self._probes.all_routes()
             self._monitor = Monitor(config.metrics, routes, self._metrics, config.limits)
-        self._router = Router(self._make_routes(intake), self._metrics)
+        self._router = Router(self._make_routes(intake), self._metrics, self._requests)
         budget = Budget(config.limits.bodies_bytes_max)
         self._listener = Listener(
-            web.Server(self._router.dispatch), config.limits, self._metrics, budget
+            web.Server(self._router.dispatch),
+            config.limits,
+            self._metrics,
+            budget,
+            self._requests,
         )
         self._fast_lane: FastLane | None = None
         if config.server.fast_lane:
@@ -191,11 +205,13 @@ class App:
                 budget,
                 limits=config.limits,
             )
+            self._fast_lane.log_to(self._requests)
             self._listener.put_before(self._fast_lane)
         self._rejected = RejectedCount(postgres)
         self._tasks: list[asyncio.Task[None]] = []
         self._is_prepared = False
         self._stop = asyncio.Event()
+        self._skip_drain = asyncio.Event()
         self._failed = False
 
     def _make_routes(self, intake: Intake) -> Mapping[str, Route]:
@@ -210,10 +226,20 @@ class App:
         documents = pages.routes(_make_figures(self._config))
         return {
             **{path: Route(methods) for path, methods in documents.items()},
+            "/": Route({**documents["/"], hdrs.METH_OPTIONS: self._probes.options_root}),
             "/event": ingestion(event.post),
             "/events": ingestion(batch.post),
             **(self._probes.routes() if self._monitor else self._probes.all_routes()),
         }
+
+    @property
+    def keys(self) -> int:
+        """Return how many API keys are known."""
+        return len(self._keyring)
+
+    async def read_keys(self) -> None:
+        """Know the keys of this moment without waiting to be told; raise Unavailable."""
+        await self._keyring.load()
 
     async def open(self) -> None:
         """Open the spool, which knows which database is meant; raise StartupError.
@@ -235,8 +261,8 @@ class App:
         await self._begin()
         self._start_tasks()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop.set)
-        server = await loop.create_server(self._listener, sock=bound, backlog=_BACKLOG)
+            loop.add_signal_handler(number, self._on_signal)
+        await self._listen(bound)
         if self._monitor is not None:
             await self._monitor.open()
         await when_ready()
@@ -247,8 +273,18 @@ class App:
         gc.freeze()
         gc.set_threshold(*_GC_THRESHOLDS)
         await self._stop.wait()
-        await self._shut_down(server)
+        await self._drain()
+        await self._finish()
+        await self._let_go()
         return not self._failed
+
+    async def _listen(self, bound: socket.socket) -> None:
+        """Take connections; raise StartupError where another server has taken the port by now."""
+        try:
+            await self._listener.listen(bound)
+        except OSError as error:
+            host, port = bound.getsockname()[:2]
+            raise StartupError(f"can't listen on {host}:{port}: {error.strerror}") from error
 
     async def _begin(self) -> None:
         """Get Postgres ready; without it, begin with the keys known last and spool."""
@@ -327,8 +363,16 @@ class App:
         self._own("idempotency keys", idempotency.run(self._postgres))
         if self._monitor is not None:
             self._own("sweep of the monitor", self._monitor.run())
+        if self._reread is not None:
+            self._own("hangups", hangups.run(self._reread, self._follow))
         if self._embedded is not None:
             self._own("embedded", self._keep_embedded(self._embedded))
+
+    def _follow(self, config: Config) -> None:
+        """Do as a configuration says that was read anew, as far as that is possible."""
+        logs.set_level(config.log.level)
+        self._requests.lines_per_s_max = config.log.requests
+        log.info("settings of the log read anew", **msgspec.structs.asdict(config.log))
 
     def _state(self) -> collector.State:
         """Return what a scrape is told of all parts, as it is now."""
@@ -359,6 +403,7 @@ class App:
         )
         self._failed = True
         self._stop.set()
+        self._skip_drain.set()
 
     async def _keep_embedded(self, embedded: EmbeddedPostgres) -> None:
         while True:
@@ -369,18 +414,35 @@ class App:
                 except StartupError as error:
                     log.error("the embedded Postgres does not start", reason=str(error))  # noqa: TRY400
 
-    async def _shut_down(self, server: asyncio.Server) -> None:
-        """Stop accepting, settle what is queued, answer everybody, and let go of everything."""
-        log.info("stopping", events=self._pipeline.queues.unsettled_events)
-        for part in (self._router, self._probes, self._early_acks):
-            part.stop()
-        if self._fast_lane is not None:
-            self._fast_lane.stop()
-        self._pipeline.queues.close()
-        server.close()
+    def _on_signal(self) -> None:
+        """Stop; whoever says so twice does not want to wait for the drain."""
+        (self._skip_drain if self._stop.is_set() else self._stop).set()
+
+    async def _drain(self) -> None:
+        """Serve on for a while and say so: a proxy that has seen it comes here no more."""
+        drain_s = self._config.server.drain_s
+        if drain_s > 0:
+            log.info("draining", drain_s=drain_s)
+        for part in (self._probes, self._router, self._fast_lane):
+            if part is not None:
+                part.stop()
         with suppress(TimeoutError):
-            async with asyncio.timeout(self._config.server.shutdown_timeout_s):
+            async with asyncio.timeout(drain_s):
+                await self._skip_drain.wait()
+
+    async def _finish(self) -> None:
+        """Listen no more, settle what is queued, and answer everybody."""
+        await self._listener.stop_listening()
+        timeout_s = self._config.server.shutdown_timeout_s
+        arrival_s = min(_ARRIVAL_TIMEOUT_S, timeout_s / 2)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._listener.end_arrivals(arrival_s)
+                log.info("stopping", events=self._pipeline.queues.unsettled_events)
+                self._early_acks.stop()
+                self._pipeline.queues.close()
                 await self._pipeline.queues.drain()
+                await self._listener.end_arrivals(arrival_s)
                 await self._listener.finish()
         self._pipeline.queues.refuse_all(
             Refusal(
@@ -390,6 +452,9 @@ class App:
             )
         )
         await asyncio.sleep(0)  # the requests just refused write their answers
+
+    async def _let_go(self) -> None:
+        """End every task, close every connection, to clients and to Postgres, and the spool."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

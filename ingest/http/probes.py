@@ -1,17 +1,20 @@
 """What orchestrators, load balancers and Prometheus ask: `/healthz`, `/readyz`, `/metrics`."""
 
 from collections.abc import Mapping
+from typing import Final
 
 import orjson
 from aiohttp import hdrs, web
 
 from ingest.delivery.fallback import Fallback
 from ingest.errors import Code, Refusal
-from ingest.http.responses import succeed
-from ingest.http.router import Route, operational
+from ingest.http.responses import SERVER, succeed
+from ingest.http.router import Handler, Route, operational
 from ingest.observe.exposition import Exposer
 from ingest.observe.metrics import Metrics
 from ingest.store.health import Health
+
+_OPTIONS: Final = {hdrs.ALLOW: "GET, HEAD, OPTIONS", hdrs.SERVER: SERVER}
 
 
 class Probes:
@@ -29,8 +32,8 @@ class Probes:
     def routes(self) -> Mapping[str, Route]:
         """Return by path the routes that load balancers ask."""
         return {
-            "/healthz": operational(self.get_healthz),
-            "/readyz": operational(self.get_readyz),
+            "/healthz": _probe(self.get_healthz),
+            "/readyz": _probe(self.get_readyz),
         }
 
     def all_routes(self) -> Mapping[str, Route]:
@@ -40,6 +43,11 @@ class Probes:
     def stop(self) -> None:
         """From now on say that the server is not ready."""
         self._is_stopping = True
+
+    @property
+    def options_root(self) -> Handler:
+        """`OPTIONS /`, which haproxy asks when it is told nothing else: whether we are ready."""
+        return _options(self.get_readyz)
 
     async def get_healthz(self, _: web.BaseRequest) -> web.Response:
         """Say that the process serves; never touches the database."""
@@ -55,13 +63,14 @@ class Probes:
         reason = self._health.reason
         if not self._fallback.has_room:
             raise Refusal(
-                Code.NOT_READY, f"Postgres is away ({reason}), and the spool takes nothing."
+                Code.NOT_READY,
+                f"Postgres is {self._health.state} ({reason}), and the spool takes nothing.",
             )
         return succeed(
             orjson.dumps(
                 {
                     "status": "ready",
-                    "postgres": "away",
+                    "postgres": self._health.state,
                     "reason": reason,
                     "spool_events": in_spool,
                 }
@@ -87,3 +96,19 @@ class Probes:
         if exposed.is_gzipped:
             headers[hdrs.CONTENT_ENCODING] = "gzip"
         return web.Response(body=exposed.body, headers=headers)
+
+
+def _probe(handler: Handler) -> Route:
+    """Return the route of a probe, which may be asked with OPTIONS, too."""
+    route = operational(handler)
+    return route._replace(methods={**route.methods, hdrs.METH_OPTIONS: _options(handler)})
+
+
+def _options(handler: Handler) -> Handler:
+    """Return what answers OPTIONS: 204, or why the handler refuses."""
+
+    async def answer(request: web.BaseRequest) -> web.Response:
+        await handler(request)
+        return web.Response(status=204, headers=_OPTIONS)
+
+    return answer

@@ -20,6 +20,7 @@ from ingest.store.apps import App
 from ingest.store.failures import Unavailable
 from ingest.store.identity import AnotherDatabase
 from ingest.store.postgres import Connection, Postgres, close
+from ingest.store.reasons import reason_of
 
 log = structlog.get_logger(__name__)
 
@@ -110,7 +111,7 @@ class Keyring:
             try:
                 await self._follow(connection)
             except Exception as error:  # noqa: BLE001 - asyncpg has many, InternalClientError too
-                log.warning("listening for API keys was interrupted", reason=type(error).__name__)
+                log.warning("listening for API keys was interrupted", reason=reason_of(error))
             finally:
                 await close(connection, _TIMEOUT_S)
             if (
