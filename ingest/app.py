@@ -239,7 +239,11 @@ class App:
             if failure.is_lasting:
                 raise StartupError(str(failure)) from None
             self._health.report(failure)
-            log.warning("starting without Postgres: events are spooled", reason=failure.reason)
+            log.warning(
+                "starting without Postgres: events are spooled",
+                reason=failure.reason,
+                text=failure.text,
+            )
 
     async def _migrate(self) -> None:
         """Bring the database to where the server can use it; raise Unavailable or StartupError."""
