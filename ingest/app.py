@@ -280,7 +280,7 @@ class App:
         try:
             await self._migrate()
         except StartupError as error:  # such as a newer schema: an operator's to mend, and spooled
-            raise Unavailable(str(error), stored=False, outage=Outage.AWAY) from error
+            raise Unavailable(str(error), stored=False, outage=Outage.FAILING) from error
 
     async def _connect(self) -> None:
         await self._keyring.load()

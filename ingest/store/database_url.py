@@ -94,7 +94,7 @@ class DatabaseUrl:
     @property
     def trusts_system(self) -> bool:
         """Whether Postgres's certificate is checked by the authorities of this machine."""
-        return self._setting("sslrootcert") == _SYSTEM
+        return self._setting("sslrootcert") == _SYSTEM and self._setting("sslmode") != "disable"
 
     def for_psql(self) -> tuple[str, dict[str, str]]:
         """Return the URL without secrets, for a command line, and variables for the environment."""
