@@ -40,6 +40,7 @@ _CRASH_RETRY_S = 0.1
 _GRACE_S = 10
 """A program that has a time-out of its own is given so much longer, to say so itself."""
 _ACCOUNT_NAME = "nonito"
+_PID_FILE = "postmaster.pid"
 _SOCKET_NAME = ".s.PGSQL.5432"
 _SOCKET_PATH_BYTES_MAX = 100  # the kernel's limit is 107
 
@@ -62,6 +63,16 @@ class Cluster:
         self._socket_dir = _socket_dir(self.directory)
 
     @property
+    def is_made(self) -> bool:
+        """Return whether the cluster is there; one that is only half made is not."""
+        return self._data.exists()
+
+    @property
+    def is_running(self) -> bool:
+        """Return whether there is something to stop: a server that runs, starts, or was killed."""
+        return (self._data / _PID_FILE).exists()
+
+    @property
     def psql(self) -> Path:
         """Return the `psql` that comes with it."""
         return self._programs / "psql"
@@ -74,7 +85,7 @@ class Cluster:
     @property
     def postmaster_pid(self) -> int:
         """Return the server's process id; raise OSError when it does not run."""
-        return int((self._data / "postmaster.pid").read_text().split(maxsplit=1)[0])
+        return int((self._data / _PID_FILE).read_text().split(maxsplit=1)[0])
 
     def url(self, database: str) -> str:
         """Return where to connect."""
@@ -88,7 +99,7 @@ class Cluster:
         if self._account is not None:
             for place in (self._data, self._socket_dir, self.psql):
                 _let_through(place)
-        if not self._data.exists():
+        if not self.is_made:
             self._initialise()
 
     def start(self, *settings: str) -> None:
@@ -148,7 +159,7 @@ class Cluster:
     def _choose_account(self) -> Account | None:
         if os.geteuid() != 0:
             return None
-        if self._data.exists():
+        if self.is_made:
             owner = self._data.stat()
             return Account(owner.st_uid, owner.st_gid)
         return _make_account()
@@ -165,8 +176,7 @@ class Cluster:
             try:
                 self._pg_ctl(START_TIMEOUT_S, "start", *options)
             except StartupError:
-                was_killed = (self._data / "postmaster.pid").exists()
-                if not was_killed or time.monotonic() >= end_s:
+                if not self.is_running or time.monotonic() >= end_s:
                     raise
                 time.sleep(_CRASH_RETRY_S)
             else:

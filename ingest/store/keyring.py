@@ -59,6 +59,11 @@ class Keyring:
         return self._apps.get(key)
 
     @property
+    def apps(self) -> dict[int, str]:
+        """The names of all apps that have a valid key, by their numbers."""
+        return {app.id: app.name for app in self._apps.values()}
+
+    @property
     def has_expiring(self) -> bool:
         """Whether some key that is valid now will expire."""
         return bool(self._expiries_s)

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TypeAlias
 from uuid import UUID
+from weakref import WeakSet
 
 import asyncpg
 import structlog
@@ -44,6 +45,7 @@ class Postgres:
         self.commit_timeout_s = commit_timeout_s
         self._durability_warned: set[str] = set()
         self._refuses_settings = False
+        self._connections: WeakSet[CopyConnection] = WeakSet()
         self._pooler_reported = False
         self.is_pooled = False
         """Whether the last connection was a pooler's, so that no session keeps anything."""
@@ -51,6 +53,11 @@ class Postgres:
         """The one database that is meant, wherever the URL leads; None while that is not known.
 
         Once it is known every connection to another one is refused."""
+
+    @property
+    def open_connections(self) -> int:
+        """How many connections there are now, of all that were handed out."""
+        return sum(not connection.is_closed() for connection in self._connections)
 
     @property
     def begin(self) -> str:
@@ -84,6 +91,7 @@ class Postgres:
 
     async def _open(self, timeout_s: float) -> CopyConnection:
         connection = await self._dial(timeout_s)
+        self._connections.add(connection)
         try:
             await self._look_for_pooler(connection)
             await self._check_durability(connection)
