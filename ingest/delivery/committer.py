@@ -15,7 +15,7 @@ rows' at all, or that of a Postgres that would take none, an empty COPY tells.
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
 from ingest.events import copy_format, copy_reader
@@ -36,6 +36,8 @@ _NAMED_MAX: Final = 2
 """So many refused rows of a commit are taken out by their lines, 1.4 ms each; then it is sifted."""
 _WAIT_TRIES: Final = 2_000
 """A failure that has taken a whole time-out counts as so many others."""
+_HUNG_ROWS_MAX: Final = 500
+"""So few rows take no time-out by their number alone."""
 
 
 class Part(NamedTuple):
@@ -49,8 +51,10 @@ class Part(NamedTuple):
 class Commit:
     """Rows on their way into the table; what is known of them stays known if Postgres goes away."""
 
-    def __init__(self, rows: Sequence[bytes]) -> None:
+    def __init__(self, rows: Sequence[bytes], on_hung: Callable[[int], None] | None = None) -> None:
         self.rows = rows
+        self._on_hung = on_hung
+        """Is told the app of rows that took a time-out, long before each of them is found."""
         self.parts: list[Part] = [Part(range(len(rows)))] if rows else []
         """The rows of which nothing is known yet; the last part is the next to be sent."""
         self.refused: dict[int, RowRefused] = {}
@@ -74,6 +78,13 @@ class Commit:
     def unstored(self) -> set[int]:
         """The indices of the rows that are not known to be stored."""
         return self.pending | self.refused.keys()
+
+    def tell_hung(self, part: Part) -> None:
+        """Tell whose rows have taken a time-out, if that is clear."""
+        app_ids = {copy_reader.app_id(self.rows[at]) for at in part.indices}
+        is_clear = len(app_ids) == 1 and len(part.indices) <= _HUNG_ROWS_MAX
+        if is_clear and self._on_hung is not None:
+            self._on_hung(app_ids.pop())
 
     def rows_of(self, part: Part) -> Sequence[bytes]:
         """Return the rows of a part."""
@@ -158,6 +169,8 @@ class Committer:
         """Take out what is refused, or cut the part up; raise Unavailable if no row is to blame."""
         if bad.is_doubtful and bad.index is None:
             await self._link.probe()
+        if bad.is_waiting and bad.sqlstate:
+            commit.tell_hung(part)
         self._take_out(commit, part, bad)
         if bad.is_told:
             return 0

@@ -222,6 +222,30 @@ class DedupSurroundings(Surroundings):
         return self.queue.accepted_events - gone - metrics.spooled_events
 
 
+class NotingQuarantine(Quarantine):
+    """Notes of which apps it is told that their rows took time-outs."""
+
+    def __init__(self, queues: Queues) -> None:
+        super().__init__(queues)
+        self.noted: list[int] = []
+
+    def note_hung(self, app_id: int) -> None:
+        """Note it."""
+        self.noted.append(app_id)
+        super().note_hung(app_id)
+
+
+class HungSurroundings(DedupSurroundings):
+    """With the writer of apps whose rows take time-outs."""
+
+    def __init__(self, postgres: Postgres, spool: Spool) -> None:
+        super().__init__(postgres, spool)
+        self.quarantine = self.noting = NotingQuarantine(self.queues)
+        shared = self.shared(Fallback(spool, self.metrics))
+        retries = Retries(spool, self.metrics)
+        self.writer = Writer(self.queue, Committer(self.link), shared, retries, is_hung=True)
+
+
 async def outcome_of(sender: Sender) -> Outcome:
     """Return what one sender was told."""
     return (await outcomes_of([sender]))[0]
