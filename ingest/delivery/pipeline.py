@@ -5,7 +5,7 @@ from typing import Any
 
 from ingest import config
 from ingest.delivery import replay
-from ingest.delivery.committer import MERGES, Committer
+from ingest.delivery.committer import MERGES, PART_ROWS_MAX, Committer
 from ingest.delivery.events_table import EVENTS
 from ingest.delivery.fallback import Fallback
 from ingest.delivery.quarantine import Quarantine
@@ -89,13 +89,20 @@ class Pipeline:
             await link.close()
 
     def _dedup_writer(self, queue: EventQueue, link: CopyLink) -> Writer:
-        committer = Committer(link, partitions=self._partitions, merges=MERGES, wants_earlier=True)
+        is_apart = queue is self.queues.apart  # nearly each of its batches has a refused row
+        committer = Committer(
+            link,
+            partitions=self._partitions,
+            merges=MERGES,
+            wants_earlier=True,
+            part_rows_max=replay.PART_ROWS_MAX if is_apart else PART_ROWS_MAX,
+        )
         return Writer(
             queue,
             committer,
             self._shared,
             self._retries,
-            gather_s=GATHER_S if queue is self.queues.apart else 0.0,
+            gather_s=GATHER_S if is_apart else 0.0,
             is_hung=queue is self.queues.hung,
         )
 

@@ -213,6 +213,21 @@ async def test_many_refused_rows_are_sifted(
     )
 
 
+async def test_few_refused_rows_among_many_are_taken_out_by_their_lines(
+    own_link: BreakingLink, own_url: str
+) -> None:
+    """To sift all others for them takes ten times as long as to store them."""
+    await fetch(own_url, CHECK)
+    rows, bad = make_rows(3000), {7, 600, 1500, 2100, 2999}
+    for index in bad:
+        rows[index] = make_row(name=b"wrong")
+    commit = Commit(rows)
+    await full(own_link, own_url, part_rows_max=500).run(commit)
+    assert commit.refused.keys() == bad
+    assert own_link.sifts == 0
+    assert await count(own_url) == len(rows) - len(bad)
+
+
 @pytest.mark.parametrize("goes_at", range(1, 9))
 async def test_what_is_known_stays_known_when_postgres_goes_away(
     link: BreakingLink, database_url: str, goes_at: int
