@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import structlog
 
-from ingest.delivery.outcome import Ack, Duplicate, Outcome, Waiter, settle
+from ingest.delivery.outcome import Ack, Duplicate, Outcome, Unchecked, Waiter, settle
 from ingest.delivery.queue import Batch
 from ingest.events import copy_reader, row_json
 from ingest.events.likeness import Comparer
@@ -33,6 +33,11 @@ class Retries:
         In order, because two COPYs that insert the same keys in opposite orders deadlock.
         """
         self._join(batch)
+        if not any(isinstance(waiter, Unchecked | _Followed) for waiter in batch.waiters):
+            # Nobody looks for ids that the server has made. Were they noted in the spool, all
+            # batches with others' retries would wait for its disk, to be searched there.
+            batch.dedup_keys = []
+            return
         if self._spool is None or not self._spool.has_dedup_keys:
             return
         try:
