@@ -80,7 +80,7 @@ class Queues:
     @property
     def waiting(self) -> dict[str, Waiting]:
         """What no writer has taken yet, by queue."""
-        named = {"plain": self.plain, "dedup": self.dedup, "apart": self.apart}
+        named = {"plain": self.plain, "dedup": self.dedup, "apart": self.apart, "hung": self.hung}
         return {
             name: Waiting(queue.waiting_events, queue.waiting_bytes)
             for name, queue in named.items()
