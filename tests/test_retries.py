@@ -87,7 +87,7 @@ def test_retry_is_stored_once_and_answered_with_the_first_row(
     assert stored(database_url) == 1
     metrics = server.metrics()
     assert metrics["nonito_events_duplicate_total"] == 2
-    assert metrics["nonito_requests_total{200}"] >= 3
+    assert metrics["nonito_requests_total{/event,200}"] >= 3
     assert books_balance(metrics) == 0
 
 

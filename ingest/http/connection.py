@@ -19,7 +19,7 @@ from ingest.http.pipeline import Pipeline, too_large_head
 from ingest.http.request_log import OTHER, RequestLog
 from ingest.http.responses import refuse, refuse_raw
 from ingest.http.unsent import unsent_bytes
-from ingest.observe.metrics import Metrics
+from ingest.observe.metrics import OTHER_ROUTE, Metrics
 
 log = structlog.get_logger(__name__)
 
@@ -114,9 +114,16 @@ class Connection(Pipeline):
         if self.transport is None:
             return
         self.transport.write(refuse_raw(_SLOW_HEAD, is_last=True))
-        self._metrics.answers[_SLOW_HEAD.status] += 1
+        self._metrics.answers[OTHER_ROUTE, _SLOW_HEAD.status] += 1
         self._note(_SLOW_HEAD)
         self.force_close()
+
+    def refuse_incomplete(self) -> None:
+        """Answer 408, and close, if the request that arrives is not whole yet."""
+        if self.head_since_s:
+            self.refuse_slow_head()
+        else:
+            self._end_body(TimeoutError())
 
     def abort(self) -> None:
         """Close at once, without sending what a client does not read."""
@@ -160,7 +167,7 @@ class Connection(Pipeline):
             refusal = Refusal(Code.INTERNAL_ERROR, "The server failed; nothing was stored.")
         response = refuse(refusal)
         response.force_close()
-        self._metrics.answers[refusal.status] += 1
+        self._metrics.answers[OTHER_ROUTE, refusal.status] += 1
         self._note(refusal)
         return response
 

@@ -41,7 +41,7 @@ from ingest.http.request_id import REQUEST_ID, headers_of_id
 from ingest.http.request_log import RequestLog
 from ingest.http.responses import CLOSING, NONE, head_raw, refuse_raw, status_of
 from ingest.http.unsent import unsent_bytes
-from ingest.observe.metrics import Metrics
+from ingest.observe.metrics import EVENT_ROUTE, Metrics
 from ingest.store.keyring import Keyring
 
 log = structlog.get_logger(__name__)
@@ -107,8 +107,11 @@ class FastLane:
             connection.sweep(last_s, self.now_s - self._idle_timeout_s)
 
     def stop(self) -> None:
-        """Close every connection behind its answer; incomplete requests are aiohttp's to end."""
+        """From now on close every connection behind its answer."""
         self.is_stopping = True
+
+    def hand_over_incomplete(self) -> None:
+        """Let aiohttp wait for the rest of every request that has begun."""
         for connection in list(self.connections):
             connection.hand_over_incomplete()
 
@@ -294,6 +297,11 @@ class FastConnection(asyncio.Protocol):
         if self._buffer and self._answer is None:
             self._hand_over(self._buffer)
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether an answer is due."""
+        return self._answer is not None
+
     def close(self) -> None:
         """Close once what was written is sent."""
         if self._transport is not None:
@@ -411,14 +419,14 @@ class FastConnection(asyncio.Protocol):
         told = headers_of_id(head.request_id) if head else NONE
         if isinstance(outcome, Refusal):
             transport.write(refuse_raw(outcome, told, is_last=is_last))
-            lane.metrics.answers[outcome.status] += 1
+            lane.metrics.answers[EVENT_ROUTE, outcome.status] += 1
             lane.note(head, outcome.status, outcome.code)
         else:
             headers = {**(CLOSING if is_last else NONE), **headers_of(outcome), **told}
             if isinstance(outcome, Duplicate):
                 answer = row_json.body(outcome.row)
             status = status_of(outcome)
-            lane.metrics.answers[status] += 1
+            lane.metrics.answers[EVENT_ROUTE, status] += 1
             start = head_raw(status, {**cors.headers_for(headers), **headers})
             transport.write(b"%b%d\r\n\r\n%b" % (start, len(answer), answer))
         if is_last:

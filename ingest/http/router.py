@@ -17,7 +17,7 @@ from ingest.http.connection import Connection, body_bytes
 from ingest.http.request_id import REQUEST_ID, TRACEPARENT, headers_of_id, request_id_of
 from ingest.http.request_log import OTHER, RequestLog
 from ingest.http.responses import CODE, no_content, refuse
-from ingest.observe.metrics import Metrics
+from ingest.observe.metrics import OTHER_ROUTE, PAGE_ROUTE, ROUTES, Metrics
 
 log = structlog.get_logger(__name__)
 
@@ -36,11 +36,14 @@ class Route(NamedTuple):
     methods: Methods
     is_open_to_browsers: bool = False
     """Whether the scripts of any page may read its successes; every answer then says so."""
+    is_for_operators: bool = False
+    """Whether a proxy may keep it from the public: then only its plain spelling leads here, and
+    `/m%65trics` is no way around a proxy's rule for `/metrics`."""
 
 
-def readable(handler: Handler) -> Route:
-    """Return the route of what can only be read."""
-    return Route({hdrs.METH_GET: handler, hdrs.METH_HEAD: handler})
+def operational(handler: Handler) -> Route:
+    """Return the route of what operators, load balancers and Prometheus read."""
+    return Route({hdrs.METH_GET: handler, hdrs.METH_HEAD: handler}, is_for_operators=True)
 
 
 def ingestion(handler: Handler) -> Route:
@@ -71,7 +74,7 @@ class Router:
 
     async def dispatch(self, request: web.BaseRequest) -> web.Response:
         """Answer a request; whatever happens, in our one shape."""
-        route = self._routes.get(request.path)
+        route = self._route_of(request)
         started_s = time.monotonic() if self._requests.is_on else 0.0
         try:
             response = await _handler(request, route)(request)
@@ -91,7 +94,7 @@ class Router:
             response.headers.update(cors.headers_for(response.headers))
         if self._is_stopping or _connection(request).is_last:
             response.force_close()
-        self._metrics.answers[response.status] += 1
+        self._metrics.answers[_name_of(route, request), response.status] += 1
         if self._requests.is_on:
             self._requests.note(
                 request.method,
@@ -103,6 +106,12 @@ class Router:
                 started_s=started_s,
             )
         return response
+
+    def _route_of(self, request: web.BaseRequest) -> Route | None:
+        route = self._routes.get(request.path)
+        if route is not None and route.is_for_operators and not _is_plain(request):
+            return None
+        return route
 
 
 def _handler(request: web.BaseRequest, route: Route | None) -> Handler:
@@ -129,6 +138,21 @@ def _is_open(route: Route | None, response: web.Response) -> bool:
     """Whether the scripts of any page may read an answer; a refusal says so itself."""
     is_open = route is not None and route.is_open_to_browsers
     return is_open or hdrs.ACCESS_CONTROL_ALLOW_ORIGIN in response.headers
+
+
+def _name_of(route: Route | None, request: web.BaseRequest) -> str:
+    """Return what the metrics call a route."""
+    if route is None:
+        return OTHER_ROUTE
+    return request.path if request.path in ROUTES else PAGE_ROUTE
+
+
+def _is_plain(request: web.BaseRequest) -> bool:
+    """Whether a request's target spells its path as we do, with or without an authority."""
+    target = request.raw_path.partition("?")[0]
+    if not target.startswith("/"):
+        target = "/" + target.partition("://")[2].partition("/")[2]
+    return target == request.path
 
 
 def _connection(request: web.BaseRequest) -> Connection:

@@ -174,7 +174,8 @@ def test_early_answer_comes_while_nothing_can_be_committed(server: Server, url: 
     assert (partial.json()["count"], errors_of(partial)) == (3, {0: "missing_event_name"})
     wait_for(lambda: books_balance(server.metrics()) == 0)
     after = server.metrics()
-    assert after["nonito_requests_total{202}"] - before.get("nonito_requests_total{202}", 0) == 2
+    accepted = "nonito_requests_total{/events,202}"
+    assert after[accepted] - before[accepted] == 2
     assert after["nonito_async_acks_total"] - before["nonito_async_acks_total"] == 3
 
 
@@ -271,9 +272,10 @@ def test_batch_counts_as_one_answer(server: Server) -> None:
     def more(name: str) -> float:
         return after[name] - before.get(name, 0)
 
-    assert more("nonito_requests_total{200}") == 4 + 1  # and the scrape
-    assert more("nonito_requests_total{207}") == 1
-    assert more("nonito_requests_total{400}") == 1
+    assert more("nonito_requests_total{/events,200}") == 2
+    assert more("nonito_requests_total{/event,200}") == 2
+    assert more("nonito_requests_total{/events,207}") == 1
+    assert more("nonito_requests_total{/events,400}") == 1
     assert more("nonito_events_accepted_total") == 200 + 200 + 50 + 2
     assert more("nonito_events_duplicate_total") == 99 + 100 + 1
     assert more("nonito_events_committed_total") == 101 + 100 + 50 + 1

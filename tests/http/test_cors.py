@@ -53,6 +53,8 @@ OTHERS = [
     (join(b"GET /healthz HTTP/1.1", HOST, ORIGIN), 200),
     (join(b"GET /readyz HTTP/1.1", HOST, ORIGIN), 200),
     (join(b"GET /metrics HTTP/1.1", HOST, ORIGIN), 200),
+    (join(b"OPTIONS /healthz HTTP/1.1", HOST, ORIGIN), 204),
+    (join(b"OPTIONS /readyz HTTP/1.1", HOST, ORIGIN), 204),
     (join(b"GET / HTTP/1.1", HOST, ORIGIN), 200),
 ]
 PREFLIGHT_PATHS = [b"/event", b"/events", b"/evnts", b"/", b"/healthz", b"/openapi.json"]

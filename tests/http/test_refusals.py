@@ -97,7 +97,7 @@ def test_message_names_what_is_wrong(
 
 @pytest.mark.parametrize(
     ("path", "allow"),
-    [("/event", "POST, OPTIONS"), ("/healthz", "GET, HEAD"), ("/metrics", "GET, HEAD")],
+    [("/event", "POST, OPTIONS"), ("/healthz", "GET, HEAD, OPTIONS"), ("/metrics", "GET, HEAD")],
 )
 def test_405_lists_the_methods_allowed(http_server: Server, path: str, allow: str) -> None:
     """`Allow` has every method that the path takes, and no other."""
@@ -234,7 +234,7 @@ def test_failure_of_the_server_is_a_500_without_a_trace() -> None:
     assert_refusal(answer, 500, "internal_error")
     assert b"secret" not in response.body
     assert response.headers["Access-Control-Allow-Origin"] == "*"
-    assert metrics.answers == {500: 1}
+    assert metrics.answers == {("/event", 500): 1}
 
 
 async def _dispatch_to_a_failing_handler(metrics: Metrics) -> web.Response:
