@@ -106,7 +106,7 @@ class Writer:
             self._quarantine.note(
                 (copy_reader.app_id(commit.rows[at]), bad) for at, bad in commit.refused.items()
             )
-        self._settle(batch, commit, started_s)
+        await self._settle(batch, commit, started_s)
         if not batch.rows:
             return
         if self._retries is None:
@@ -132,8 +132,10 @@ class Writer:
             await asyncio.wait([self._spooling])
         self._spooling = asyncio.create_task(spool())
 
-    def _settle(self, batch: Batch, commit: Commit, started_s: float) -> None:
+    async def _settle(self, batch: Batch, commit: Commit, started_s: float) -> None:
         """Tell all senders of whose events something is known; leave the others in the batch."""
+        if self._retries is not None:
+            commit.earlier = await self._retries.compare(batch, commit.earlier)
         if not batch.rows:  # refused meanwhile, at the end of the process
             return
         if commit.is_clean and not commit.earlier:
