@@ -2,7 +2,7 @@
 
 The server listens on a Unix socket only, which nobody but its owner (and root) may use, and runs
 apart from the process that starts it. As root it runs under an account of its own, since Postgres
-refuses to run as root.
+refuses to run as root; what is above its files, and is not ours, has to let that account pass.
 """
 
 import hashlib
@@ -15,6 +15,7 @@ import stat
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -33,6 +34,7 @@ START_TIMEOUT_S = 120
 _CRASH_TIMEOUT_S = 10.0
 _CRASH_RETRY_S = 0.1
 _ACCOUNT_NAME = "nonito"
+_FIRST_CLOSED = """for each; do test -x "$each" || { echo "$each"; exit; }; done"""
 _PID_FILE = "postmaster.pid"
 _SOCKET_NAME = ".s.PGSQL.5432"
 _SOCKET_PATH_BYTES_MAX = 100  # the kernel's limit is 107
@@ -86,14 +88,23 @@ class Cluster:
 
     def create(self) -> None:
         """Make the cluster if it is new; raise StartupError or OSError."""
-        self.directory.mkdir(parents=True, exist_ok=True)
+        self.make_directory()
         self._account = self._choose_account()
         self._secure_socket_dir()
         if self._account is not None:
-            for place in (self._data, self._socket_dir, self.psql):
-                _let_through(place)
+            _let_through(self.directory)
+            _require_passage(self._account, (self._data, self._socket_dir, self.psql))
         if not self.is_made:
             self._initialise()
+
+    def make_directory(self) -> None:
+        """Make the directory, and those above it, so that its account may pass; raise OSError."""
+        places = (self.directory, *self.directory.parents)
+        for missing in reversed([place for place in places if not place.exists()]):
+            with suppress(FileExistsError):  # another process was first
+                missing.mkdir()
+                if os.geteuid() == 0:
+                    _let_through(missing)
 
     def start(self, *settings: str) -> None:
         """Start the server unless it runs, and wait until it takes connections."""
@@ -247,10 +258,38 @@ def _make_account() -> Account:
     return Account(entry.pw_uid, entry.pw_gid)
 
 
-def _let_through(place: Path) -> None:
-    """As root: let the account pass through the directories above a place, and see no more."""
-    for directory in place.parents:
-        mode = directory.stat().st_mode
-        if not mode & stat.S_IXOTH:
-            log.warning("letting Postgres's account pass through", directory=str(directory))
-            directory.chmod(mode | stat.S_IXOTH)
+def _let_through(directory: Path) -> None:
+    """As root: let the account pass through a directory of ours, and see no more."""
+    directory.chmod(stat.S_IMODE(directory.stat().st_mode) | stat.S_IXOTH)
+
+
+def _require_passage(account: Account, places: Iterable[Path]) -> None:
+    """Raise StartupError if the account may not reach a place; nobody's directory is opened to it.
+
+    Asked as the account, as rights may be a group's, or in an access list.
+    """
+    ways = [way for place in places for way in (place, place.resolve())]
+    directories = dict.fromkeys(each for way in ways for each in reversed(way.parents))
+    asked = subprocess.run(  # noqa: S603 - our own script
+        ["/bin/sh", "-c", _FIRST_CLOSED, "sh", *directories],
+        cwd="/",
+        stdout=subprocess.PIPE,
+        user=account.uid,
+        group=account.gid,
+        extra_groups=[],
+        check=False,
+        timeout=30,
+    )
+    if closed := os.fsdecode(asked.stdout).strip():
+        raise StartupError(
+            f"as root, Postgres runs under the account {_name(account)}, which may not pass through"
+            f" {closed}: run nonito as another user, or have database.data_dir, and nonito itself,"
+            f" where all may pass, or allow it (chmod o+x {shlex.quote(closed)})"
+        )
+
+
+def _name(account: Account) -> str:
+    try:
+        return pwd.getpwuid(account.uid).pw_name
+    except KeyError:
+        return str(account.uid)

@@ -51,7 +51,7 @@ class EmbeddedPostgres:
     def start(self) -> None:
         """Make the cluster if it is new and start it unless it runs; raise StartupError."""
         try:
-            self._cluster.directory.mkdir(parents=True, exist_ok=True)
+            self._cluster.make_directory()
             self._use(self._cluster.create)
         except OSError as error:
             raise self._failed(error) from error

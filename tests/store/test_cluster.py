@@ -10,7 +10,7 @@ from ingest.errors import StartupError
 from ingest.store.cluster import Cluster
 from ingest.store.embedded import find_programs
 from tests.support.command import run, succeed
-from tests.support.postgres import kill, processes
+from tests.support.postgres import kill, passable_directory, processes
 
 # PR_SET_CHILD_SUBREAPER: orphans become children of this process, as of a container's first one.
 AS_FIRST_PROCESS = """
@@ -36,10 +36,11 @@ print("started again")
 
 
 @pytest.fixture
-def directory(tmp_path: Path) -> Iterator[Path]:
+def directory() -> Iterator[Path]:
     """A place for a cluster, which is killed with the test."""
-    yield tmp_path / "c"
-    kill(Cluster(tmp_path / "c", find_programs()))
+    with passable_directory() as place:
+        yield place / "c"
+        kill(Cluster(place / "c", find_programs()))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has subreapers")
