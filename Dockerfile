@@ -11,15 +11,17 @@ FROM python:3.11-slim
 RUN useradd --system --no-create-home --shell /usr/sbin/nologin nonito \
     && install --directory --owner=nonito --group=nonito --mode=700 /var/lib/nonito
 COPY --from=build /opt/nonito /opt/nonito
-ENV PATH=/opt/nonito/bin:$PATH PYTHONUNBUFFERED=1 NONITO_SERVER_HOST=0.0.0.0
+ENV PATH=/opt/nonito/bin:$PATH PYTHONUNBUFFERED=1 NONITO_SERVER_HOST=0.0.0.0 \
+    NONITO_SERVER_DRAIN_S=5
 USER nonito
 # data/spool is in here: events that wait for Postgres must outlive the container.
 WORKDIR /var/lib/nonito
 VOLUME /var/lib/nonito
 EXPOSE 8080
-HEALTHCHECK --interval=5s --timeout=2s --start-period=30s CMD ["python", "-c", \
-    "import urllib.request as r; r.urlopen('http://127.0.0.1:8080/healthz', timeout=1)"]
-# SIGTERM is docker stop's; give it `server.shutdown_timeout_s` (20 s) and a little more.
+# At the port that NONITO_SERVER_PORT or config.toml says.
+HEALTHCHECK --interval=5s --timeout=5s --start-period=30s CMD ["nonito", "health"]
+# SIGTERM is docker stop's; give it `server.drain_s` (5 s), `server.shutdown_timeout_s` (20 s) and a
+# little more: docker stop --time 30.
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["nonito"]
 CMD ["serve"]

@@ -35,6 +35,7 @@ class Server(msgspec.Struct, frozen=True):
     port: Port = 8080
     fast_lane: bool = True
     key_in_query: bool = False
+    drain_s: Annotated[float, msgspec.Meta(ge=0, le=3_600)] = 0.0
     shutdown_timeout_s: Seconds = 20.0
 
 
@@ -104,11 +105,19 @@ class Keys(msgspec.Struct, frozen=True):
     first_key_file: str = ""
 
 
+class Monitoring(msgspec.Struct, frozen=True):
+    """`[metrics]`: an address of its own for `/metrics`; port 0 means the server's."""
+
+    host: str = "127.0.0.1"
+    port: Port = 0
+
+
 class Log(msgspec.Struct, frozen=True):
     """`[log]`: how much is logged, and in which form."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["auto", "text", "json"] = "auto"
+    requests: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 0
 
 
 class Config(msgspec.Struct, frozen=True):
@@ -122,6 +131,7 @@ class Config(msgspec.Struct, frozen=True):
     spool: Spool = Spool()
     events: Events = Events()
     keys: Keys = Keys()
+    metrics: Monitoring = Monitoring()
     log: Log = Log()
 
 

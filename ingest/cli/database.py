@@ -58,4 +58,4 @@ async def _work(postgres: Postgres, work: Work[T], *, migrate: bool) -> T:
         async with postgres.session() as connection:
             return await work(connection)
     except Unavailable as failure:
-        raise StartupError(f"the database failed: {failure.__cause__ or failure}") from failure
+        raise StartupError(f"the database failed: {failure}") from failure

@@ -20,8 +20,14 @@ class _Command(NamedTuple):
 
 COMMANDS: Final = {
     "check": _Command("check", "Say whether the configuration and the database are fit to serve."),
+    "health": _Command(
+        "health", "Exit with 0 if the server of this configuration answers /healthz, else with 1."
+    ),
     "keys": _Command(
         "keys_group", "Make, list and revoke API keys; running servers follow within a second."
+    ),
+    "migrate": _Command(
+        "migrate", "Make tables and partitions, for servers whose own role may not."
     ),
     "psql": _Command("psql", "Run psql on the database."),
     "rejected": _Command(

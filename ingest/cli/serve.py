@@ -5,10 +5,10 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
 
 import click
 import structlog
@@ -22,6 +22,7 @@ from ingest.cli.settings import load
 from ingest.config import Config
 from ingest.errors import StartupError
 from ingest.observe import logs
+from ingest.store.database_url import DatabaseUrl
 from ingest.store.embedded import EmbeddedPostgres
 from ingest.store.failures import Unavailable
 
@@ -39,13 +40,14 @@ def serve(context: click.Context, host: str | None, port: int | None) -> None:
     """Take events at POST /event until SIGTERM or Ctrl-C."""
     for number in _STOPPING:
         signal.signal(number, lambda number, _: sys.exit(128 + number))
-    settings = load(context, {"server.host": host, "server.port": port})
+    read = partial(load, context, {"server.host": host, "server.port": port})
+    settings = read()
     _allow_files(settings.limits.connections_max + _FILES_SPARE)
     return_large_blocks()
     logs.configure(settings.log.level, settings.log.format)
     made = database(settings, EmbeddedPostgres.start)
     with _bind(settings) as listener, made as (url, embedded):
-        if not _run(_serve(settings, url, embedded, listener)):
+        if not _run(_serve(settings, url, embedded, listener, read)):
             raise StartupError("a part of the server failed; the log says which")
 
 
@@ -86,12 +88,18 @@ def _allow_files(count: int) -> None:
 
 
 async def _serve(
-    settings: Config, url: str, embedded: EmbeddedPostgres | None, listener: socket.socket
+    settings: Config,
+    url: str,
+    embedded: EmbeddedPostgres | None,
+    listener: socket.socket,
+    read: Callable[[], Config],
 ) -> bool:
     postgres = app.make_postgres(settings, url)
     host, port = listener.getsockname()[:2]
     address = f"http://{_bracketed(host)}:{port}"
-    server = app.App(settings, postgres, embedded)
+    # A terminal that is closed sends SIGHUP too, and means the end.
+    reread = None if sys.stdin.isatty() else read
+    server = app.App(settings, postgres, embedded, reread)
     # Nobody asked for an app in a database of their own, and a log is no place for a key.
     may_show = embedded is not None and sys.stdout.isatty()
 
@@ -102,7 +110,7 @@ async def _serve(
             with suppress(Unavailable):  # it will follow the database in any case
                 await server.read_keys()
         told = first_key.tell(secret, file, address) if server.keys else first_key.NONE
-        place = "embedded" if embedded is not None else _place(url)
+        place = "embedded" if embedded is not None else DatabaseUrl(url).address
         log.info("serving", address=address, database=place, workers=1, version=__version__)
         click.echo(f"Listening on {address}\n{told}")
 
@@ -110,14 +118,7 @@ async def _serve(
         await server.open()
         return await server.run(listener, greet)
     except Unavailable as failure:
-        raise StartupError(f"the database failed: {failure.__cause__ or failure}") from failure
-
-
-def _place(url: str) -> str:
-    """Return which database where, for people: without the user and the password."""
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2] or dict(parse_qsl(parts.query)).get("host", "")
-    return f"{host}{parts.path}"
+        raise StartupError(f"the database failed: {failure}") from failure
 
 
 @contextmanager

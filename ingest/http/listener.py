@@ -1,18 +1,29 @@
 """What listens: makes a connection for each client, and looks after all that are open."""
 
 import asyncio
+import socket
 import time
+from contextlib import suppress
 from typing import Any, Final
 
 from aiohttp import http_parser, web
 
 from ingest.config import Limits
+from ingest.http import handshakes
 from ingest.http.budget import Budget
 from ingest.http.connection import Connection
 from ingest.http.fastlane import FastConnection, FastLane
+from ingest.http.request_log import RequestLog
 from ingest.observe.metrics import Metrics
 
+_BACKLOG: Final = 2048
 _SWEEP_INTERVAL_S: Final = 1.0
+_LOOK_INTERVAL_S: Final = 0.01
+_HANDSHAKE_S: Final = 0.002
+"""A handshake that has begun ends in this time; a proxy is not further away. Who begins one in it
+waits for 1 s, until TCP tries again, so that it must be short."""
+_ON_ITS_WAY_S: Final = 0.1
+"""And so does the way of the request behind it."""
 
 
 class Listener:
@@ -22,7 +33,12 @@ class Listener:
     """
 
     def __init__(
-        self, server: web.Server, limits: Limits, metrics: Metrics, budget: Budget
+        self,
+        server: web.Server,
+        limits: Limits,
+        metrics: Metrics,
+        budget: Budget,
+        requests: RequestLog | None = None,
     ) -> None:
         if http_parser.HttpRequestParser is http_parser.HttpRequestParserPy:
             raise RuntimeError("aiohttp's C parser is missing; its Python one is not safe enough")
@@ -33,21 +49,46 @@ class Listener:
             "loop": asyncio.get_running_loop(),
             "budget": budget,
             "keyless": budget.part(),
+            "requests": requests or RequestLog(),
             "keepalive_timeout": limits.idle_timeout_s,
             "access_log": None,
         }
         self._open: set[Connection] = set()
         self._fast_lane: FastLane | None = None
+        self._socket: socket.socket | None = None
+        self._listening: asyncio.Server | None = None
+        self.refused_connections = 0
+        """Those past the limit."""
+
+    @property
+    def open_connections(self) -> int:
+        """How many connections there are."""
+        return len(self._open) + (len(self._fast_lane.connections) if self._fast_lane else 0)
+
+    @property
+    def requests_in_flight(self) -> int:
+        """How many requests are being handled."""
+        handled = sum(not connection.is_idle for connection in self._open)
+        if self._fast_lane is None:
+            return handled
+        return handled + sum(connection.is_waiting for connection in self._fast_lane.connections)
 
     def put_before(self, fast_lane: FastLane) -> None:
         """Have new connections served by the fast lane first."""
         self._fast_lane = fast_lane
 
+    async def listen(self, bound: socket.socket) -> None:
+        """Take connections on a bound socket from now on; raise OSError."""
+        loop = asyncio.get_running_loop()
+        bound.listen(_BACKLOG)  # uvloop does it as well, and tells nobody if it can't
+        self._socket = bound
+        self._listening = await loop.create_server(self, sock=bound, backlog=_BACKLOG)
+
     def __call__(self) -> asyncio.Protocol:
         """Return the protocol for a new connection."""
         fast_lane = self._fast_lane
-        fast = len(fast_lane.connections) if fast_lane else 0
-        if fast + len(self._open) >= self._limits.connections_max:
+        if self.open_connections >= self._limits.connections_max:
+            self.refused_connections += 1
             return _Refused()
         return FastConnection(fast_lane) if fast_lane else self.make_connection()
 
@@ -71,12 +112,40 @@ class Listener:
         elif 0 < connection.head_since_s < now_s - self._limits.head_timeout_s:
             connection.refuse_slow_head()
 
+    async def stop_listening(self) -> None:
+        """Take nobody in any more; who has connected is served, and nobody is reset."""
+        if self._socket is None or self._listening is None:
+            return
+        handshakes.drop_further(self._socket)
+        await asyncio.sleep(_HANDSHAKE_S)
+        for _ in range(_BACKLOG):
+            if not handshakes.has_waiting(self._socket):
+                break
+            await asyncio.sleep(0)  # the loop accepts one at a time
+        self._listening.close()
+        if self._open or (self._fast_lane and self._fast_lane.connections):
+            await asyncio.sleep(_ON_ITS_WAY_S)
+
+    async def end_arrivals(self, timeout_s: float) -> None:
+        """Wait for the rest of requests that have begun; those that take too long get their 408."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while self._arriving():  # noqa: ASYNC110 - no connection tells us when it is whole
+                    await asyncio.sleep(_LOOK_INTERVAL_S)
+        for connection in self._arriving():
+            connection.refuse_incomplete()
+
+    def _arriving(self) -> list[Connection]:
+        if self._fast_lane is not None:
+            self._fast_lane.hand_over_incomplete()
+        return [connection for connection in self._open if connection.is_arriving]
+
     async def finish(self) -> None:
         """Wait until no request is being handled."""
         while not all(  # noqa: ASYNC110 - no connection tells us when it is idle
             connection.is_idle for connection in self._open
         ):
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(_LOOK_INTERVAL_S)
 
     async def close(self) -> None:
         """Close every connection."""

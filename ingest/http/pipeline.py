@@ -18,6 +18,7 @@ from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
 from ingest.errors import Code, Refusal
+from ingest.http import http2
 from ingest.http.arrival import WHOLE_HEAD_BYTES_MAX, Arrival
 from ingest.http.budget import Budget, Share
 
@@ -26,6 +27,7 @@ HEAD_BYTES_MAX: Final = 8190
 HEADERS_MAX: Final = 64
 READ_BYTES: Final = 32_768
 """aiohttp stops reading a body of which twice as much waits for its handler."""
+_CHUNKED: Final = "chunked"
 
 
 class Pipeline(RequestHandler):
@@ -90,6 +92,11 @@ class Pipeline(RequestHandler):
         # before it does.
         return not self._messages and (self._waiter is not None or not self._request_count)
 
+    @property
+    def is_arriving(self) -> bool:
+        """Whether a request has begun and the rest of it is still to come."""
+        return self.head_since_s > 0 or not self._body.is_eof()
+
     def connection_lost(self, exc: BaseException | None) -> None:
         """Forget what is not parsed."""
         self._forget_arrival()
@@ -98,6 +105,9 @@ class Pipeline(RequestHandler):
     def data_received(self, data: bytes) -> None:
         """Parse what may be parsed now; aiohttp gives nothing to go on with a body."""
         if self._is_over:
+            return
+        if not self._request_count and data.startswith(http2.PREFACE):
+            self._decline_http2()
             return
         if data:
             self._arrival.add(data)
@@ -137,7 +147,7 @@ class Pipeline(RequestHandler):
             return
         self._hold()
         if self._is_half_closed and not self._arrival and not self._reading_paused:
-            self._end_body()
+            self._end_body(_broken_body())
             if self.is_last and not self._is_busy:
                 self.close()
         self._note_head()
@@ -212,13 +222,25 @@ class Pipeline(RequestHandler):
             raise http_exceptions.BadHttpMessage("its end is not clear")
 
     def _require_known_length(self, head: RawRequestMessage) -> None:
-        """Raise for a request whose end nobody knows (RFC 9112, 6.3).
+        """Raise for a request whose end nobody knows, or whose body nobody unpacks (RFC 9112, 6).
 
-        aiohttp 3.14 takes an empty Transfer-Encoding for none, and the body for the next request.
+        aiohttp 3.14 takes an empty Transfer-Encoding for none, and the body for the next request;
+        of `gzip, chunked` it leaves the gzip.
         """
-        if hdrs.TRANSFER_ENCODING in head.headers and not head.chunked:
+        codings = ",".join(head.headers.getall(hdrs.TRANSFER_ENCODING, (_CHUNKED,)))
+        if codings.strip(" \t").lower() != _CHUNKED:
             self._messages.pop()
-            raise http_exceptions.BadHttpMessage("an empty Transfer-Encoding")
+            raise Refusal(
+                Code.BAD_REQUEST,
+                "Transfer-Encoding can only be chunked; what is compressed has Content-Encoding.",
+            )
+
+    def _decline_http2(self) -> None:
+        """Say so in frames; what its client sends meanwhile is read and dropped, not reset."""
+        self._forget_arrival()
+        if self.transport is not None:
+            self.transport.write(http2.DECLINED)
+            self.transport.write_eof()
 
     def _decline_upgrade(self) -> None:
         """Go on with HTTP/1.1 behind a request for another protocol."""
@@ -284,21 +306,25 @@ class Pipeline(RequestHandler):
         """
         self._forget_arrival()
         self._parser = None  # with what it holds
-        self._end_body()
+        self._end_body(_broken_body())
         reason: BaseException | None = error
         while reason is not None:
             reason.__traceback__ = None
             reason = reason.__context__
 
-    def _end_body(self) -> None:
-        """Tell a handler that waits for more of a body that no more will come."""
+    def _end_body(self, reason: Exception) -> None:
+        """Tell a handler that waits for more of a body why no more will come."""
         if self._body.is_eof():
             return
         if self._is_wanted:
-            self._body.set_exception(web.RequestPayloadError("the body is malformed or incomplete"))
+            self._body.set_exception(reason)
             self._lingering_time = 0.0  # aiohttp would wait for more, and log the exception
         else:
             self._body.feed_eof()
+
+
+def _broken_body() -> Exception:
+    return web.RequestPayloadError("the body is malformed or incomplete")
 
 
 def too_large_head() -> Refusal:

@@ -95,7 +95,8 @@ class EmbeddedPostgres:
         )
 
     def _failed(self, error: OSError) -> StartupError:
-        return StartupError(f"database.data_dir {self._cluster.directory}: {error.strerror}")
+        why = error.strerror or error
+        return StartupError(f"database.data_dir {self._cluster.directory}: {why}")
 
     def revive(self) -> None:
         """Start the server again if it died; for a running process, in a thread."""

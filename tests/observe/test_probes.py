@@ -38,6 +38,16 @@ def test_head_has_the_headers_of_get_and_no_body(shared_server: Server, path: st
         assert client.ask(join(b"GET /healthz HTTP/1.1", HOST)).body == PROBES["/healthz"]
 
 
+@pytest.mark.parametrize("path", [*PROBES, "/"])
+@pytest.mark.parametrize("version", ["HTTP/1.1", "HTTP/1.0"])
+def test_options_is_a_probe_too(shared_server: Server, path: str, version: str) -> None:
+    """204 without a body; haproxy asks `OPTIONS / HTTP/1.0` unless it is told otherwise."""
+    with connected(shared_server.port) as client:
+        answer = client.ask(join(f"OPTIONS {path} {version}".encode(), HOST))
+    assert (answer.status, answer.body) == (204, b"")
+    assert answer.headers["allow"] == "GET, HEAD, OPTIONS"
+
+
 def test_readiness_follows_postgres_and_health_does_not(
     own_cluster: Cluster, start_server: StartServer
 ) -> None:
@@ -50,6 +60,9 @@ def test_readiness_follows_postgres_and_health_does_not(
         wait_for(lambda: client.ask(ready).status == 503)
         message = assert_refusal(client.ask(ready), 503, "not_ready")
         assert "Postgres" in message
+        for path in (b"/readyz", b"/"):
+            probed = client.ask(join(b"OPTIONS %b HTTP/1.1" % path, HOST))
+            assert_refusal(probed, 503, "not_ready")
         assert client.ask(join(b"GET /healthz HTTP/1.1", HOST)).status == 200
         assert server.metrics()["nonito_postgres_up"] == 0
         own_cluster.start()

@@ -2,12 +2,20 @@
 
 import asyncio
 import json
+import subprocess
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import aiohttp
 
-from tests.support.server import Server
+
+class Target(Protocol):
+    """A server, or what stands in front of some."""
+
+    url: str
+    key: str
+    process: subprocess.Popen[bytes]
 
 
 @dataclass
@@ -23,6 +31,9 @@ class History:
     def take(self, status: int, body: bytes, number: int) -> None:
         """Note an answer to the event that carried `number`."""
         self.statuses[status] += 1
+        if not body.startswith(b"{"):
+            self.codes["not an answer of the server's"] += 1
+            return
         answer = json.loads(body)
         if status in {200, 202}:
             (row,) = answer["data"]
@@ -33,7 +44,7 @@ class History:
             self.codes[answer["error"]["code"]] += 1
 
 
-async def drive(server: Server, connections: int, stop: asyncio.Event) -> History:
+async def drive(server: Target, connections: int, stop: asyncio.Event) -> History:
     """Post numbered events on so many connections, each waiting for its answer, until `stop`."""
     history = History()
     timeout = aiohttp.ClientTimeout(total=30)
@@ -45,7 +56,7 @@ async def drive(server: Server, connections: int, stop: asyncio.Event) -> Histor
 
 
 async def _work(
-    session: aiohttp.ClientSession, server: Server, history: History, stop: asyncio.Event, who: int
+    session: aiohttp.ClientSession, server: Target, history: History, stop: asyncio.Event, who: int
 ) -> None:
     number = who * 10_000_000
     while not stop.is_set():

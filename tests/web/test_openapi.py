@@ -32,12 +32,15 @@ CHECKS = (
 OF_EVERY_ROUTE = {"400", "408", "431", "500"}
 OF_SENDING = {"200", "202", "400", "401", "408", "413", "415", "417", "431", "500", "503"}
 STATUSES = {
-    "POST /event": OF_SENDING,
+    "POST /event": OF_SENDING | {"409"},
     "OPTIONS /event": {"204"} | OF_EVERY_ROUTE,
     "POST /events": OF_SENDING | {"207"},
     "OPTIONS /events": {"204"} | OF_EVERY_ROUTE,
     "GET /healthz": {"200"} | OF_EVERY_ROUTE,
     "GET /readyz": {"200", "503"} | OF_EVERY_ROUTE,
+    "OPTIONS /healthz": {"204"} | OF_EVERY_ROUTE,
+    "OPTIONS /readyz": {"204", "503"} | OF_EVERY_ROUTE,
+    "OPTIONS /": {"204", "503"} | OF_EVERY_ROUTE,
     "GET /metrics": {"200"} | OF_EVERY_ROUTE,
     "GET /": {"200", "304"} | OF_EVERY_ROUTE,
     "GET /openapi.json": {"200", "304"} | OF_EVERY_ROUTE,
