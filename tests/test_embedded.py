@@ -406,12 +406,15 @@ def test_nobody_s_directory_is_opened_to_the_account_of_root_s_postgres(place: P
     """One line says which of them is closed, and what to do; no cluster is made."""
     closed = place / "it's mine"
     closed.mkdir(mode=0o700)
-    told = complaint(run("--data-dir", str(closed / "a" / "data"), *SERVE))
+    data_dir = closed / "a" / "data"
+    told = complaint(
+        run("--data-dir", str(data_dir), *SERVE, settings={"spool.path": data_dir / "spool"})
+    )
     assert f"pass through {closed}:" in told
     for advice in ("another user", "database.data_dir", "chmod o+x '"):
         assert advice in told
     assert stat.S_IMODE(closed.stat().st_mode) == 0o700
-    assert not (closed / "a" / "data" / "postgres").exists()
+    assert not (data_dir / "postgres").exists()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="Postgres runs under our own account")
