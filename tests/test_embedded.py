@@ -196,6 +196,7 @@ def test_restart_keeps_the_data_and_the_key_and_shows_no_key_again(used: Used) -
         assert server.post({"event_name": "after"}).status_code == 200
         assert count_events(used.data_dir) == 2
         assert ask(used.data_dir, "SHOW min_wal_size") == ["512MB"]  # no new ones in a rush
+        assert f'"database": "embedded, in {used.data_dir}"' in server.logs()
     assert "nonito keys create" in told
     assert "nk_" not in told
 

@@ -44,6 +44,11 @@ class EmbeddedPostgres:
         return self._cluster.url(DATABASE)
 
     @property
+    def address(self) -> str:
+        """Return where it is, for people."""
+        return f"embedded, in {self._cluster.directory}"
+
+    @property
     def psql(self) -> Path:
         """Return the `psql` that comes with it."""
         return self._cluster.psql
