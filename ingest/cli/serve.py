@@ -22,7 +22,6 @@ from ingest.cli.settings import load
 from ingest.config import Config
 from ingest.errors import StartupError
 from ingest.observe import logs
-from ingest.store.database_url import DatabaseUrl
 from ingest.store.embedded import EmbeddedPostgres
 from ingest.store.failures import Unavailable
 
@@ -110,7 +109,7 @@ async def _serve(
             with suppress(Unavailable):  # it will follow the database in any case
                 await server.read_keys()
         told = first_key.tell(secret, file, address) if server.keys else first_key.NONE
-        place = embedded.address if embedded is not None else DatabaseUrl(url).address
+        place = embedded.address if embedded is not None else postgres.address
         log.info("serving", address=address, database=place, workers=1, version=__version__)
         click.echo(f"Listening on {address}\n{told}")
 
