@@ -18,8 +18,8 @@ USER nonito
 WORKDIR /var/lib/nonito
 VOLUME /var/lib/nonito
 EXPOSE 8080
-HEALTHCHECK --interval=5s --timeout=2s --start-period=30s CMD ["python", "-c", \
-    "import urllib.request as r; r.urlopen('http://127.0.0.1:8080/healthz', timeout=1)"]
+# At the port that NONITO_SERVER_PORT or config.toml says.
+HEALTHCHECK --interval=5s --timeout=5s --start-period=30s CMD ["nonito", "health"]
 # SIGTERM is docker stop's; give it `server.drain_s` (5 s), `server.shutdown_timeout_s` (20 s) and a
 # little more: docker stop --time 30.
 STOPSIGNAL SIGTERM

@@ -1,30 +1,33 @@
-# Each target sets up what it needs: a machine with Python 3.11 and make is enough.
+# Each target installs what it needs, and no more: a machine with Python 3.11 and make is enough.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.set-up
 
-.PHONY: setup serve check test bench
+.PHONY: serve check test bench setup
 
-setup: $(STAMP)
-
-$(STAMP): pyproject.toml
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --editable '.[embedded,test,check,bench,peers]'
-	touch $@
-
-serve: $(STAMP)
+serve: $(VENV)/.installed-embedded
 	$(BIN)/nonito serve
 
-check: $(STAMP)
+check: $(VENV)/.installed-check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: $(STAMP)
+test: $(VENV)/.installed-test
 	$(BIN)/pytest
 
-bench: $(STAMP)
+bench: $(VENV)/.installed-bench
 	$(BIN)/python -m bench compare
+
+# Everything: what `check` looks at imports all the rest.
+setup: $(VENV)/.installed-check
+
+# An extra of pyproject.toml, whatever other ones are there already.
+$(VENV)/.installed-%: pyproject.toml | $(BIN)/pip
+	$(BIN)/pip install --editable '.[$*]'
+	touch $@
+
+$(BIN)/pip:
+	$(PYTHON) -m venv $(VENV)

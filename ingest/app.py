@@ -4,12 +4,14 @@ import asyncio
 import gc
 import signal
 import socket
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import structlog
 from aiohttp import hdrs, web
 
@@ -26,13 +28,19 @@ from ingest.http.budget import Budget
 from ingest.http.event_route import EventRoute
 from ingest.http.fastlane import FastLane
 from ingest.http.listener import Listener
+from ingest.http.monitor import Monitor
 from ingest.http.probes import Probes
+from ingest.http.request_log import RequestLog
 from ingest.http.router import Route, Router, ingestion
 from ingest.http.waiters import EarlyAcks
-from ingest.observe.metrics import Metrics, StateGauges
+from ingest.observe import collector, hangups, logs, loop_lag
+from ingest.observe.collector import Collector
+from ingest.observe.exposition import Exposer
+from ingest.observe.metrics import Metrics
 from ingest.spool import Spool, SpoolFailed, SpoolFull
 from ingest.store import idempotency, identity, migrations
 from ingest.store.api_key_snapshot import ApiKeySnapshot
+from ingest.store.database_url import forget_unsearchable_home
 from ingest.store.embedded import EmbeddedPostgres
 from ingest.store.failures import Outage, Unavailable
 from ingest.store.health import Health
@@ -52,7 +60,8 @@ _REVIVE_INTERVAL_S = 1.0
 
 
 def make_postgres(config: Config, url: str) -> Postgres:
-    """Return the database that a configuration names."""
+    """Return the database that a configuration names; raise StartupError for no proper URL."""
+    forget_unsearchable_home()
     return Postgres(
         url,
         connect_timeout_s=config.database.connect_timeout_s,
@@ -93,9 +102,7 @@ async def _prepare(postgres: Postgres, partitions: Partitions, timeout_s: float)
         await migrations.migrate(postgres)
         await partitions.ensure()
     except Unavailable as failure:
-        raise StartupError(
-            f"the database can't be prepared: {failure.__cause__ or failure}"
-        ) from failure
+        raise StartupError(f"the database can't be prepared: {failure}") from failure
 
 
 def _make_span(events: settings.Events) -> Span:
@@ -115,17 +122,35 @@ def _make_figures(config: Config) -> Figures:
     )
 
 
+def _limits(config: Config) -> collector.Limits:
+    return collector.Limits(
+        connections=config.limits.connections_max,
+        queue_events=config.queue.events_max,
+        queue_bytes=config.queue.bytes_max,
+        spool_bytes=config.spool.bytes_max,
+        spool_free_bytes=config.spool.free_bytes_min,
+        partitions_ahead=config.events.partitions_ahead,
+    )
+
+
 class App:
     """One serving process: every part of it, put together."""
 
     def __init__(
-        self, config: Config, postgres: Postgres, embedded: EmbeddedPostgres | None
+        self,
+        config: Config,
+        postgres: Postgres,
+        embedded: EmbeddedPostgres | None,
+        reread: Callable[[], Config] | None = None,
     ) -> None:
         self._config = config
         self._postgres = postgres
         self._embedded = embedded
-        self._metrics = Metrics()
+        self._reread = reread
+        """Reads the configuration anew at SIGHUP; without it that signal is left as it is."""
+        self._requests = RequestLog(config.log.requests)
         self._spool = _make_spool(config.spool)
+        self._metrics = Metrics(self._spool)
         self._partitions = make_partitions(config, postgres)
         self._keyring = Keyring(
             postgres,
@@ -150,11 +175,24 @@ class App:
             has_partition=self._partitions.map.covers_lately,
         )
         self._early_acks = EarlyAcks(self._metrics)
-        self._probes = Probes(self._health, self._pipeline.fallback, self._metrics)
-        self._router = Router(self._make_routes(intake), self._metrics)
+        exposer = Exposer(
+            Collector(
+                self._metrics, self._pipeline.queues, self._spool, _limits(config), self._state
+            )
+        )
+        self._probes = Probes(self._health, self._pipeline.fallback, self._metrics, exposer)
+        self._monitor: Monitor | None = None
+        if config.metrics.port:
+            routes = self._probes.all_routes()
+            self._monitor = Monitor(config.metrics, routes, self._metrics, config.limits)
+        self._router = Router(self._make_routes(intake), self._metrics, self._requests)
         budget = Budget(config.limits.bodies_bytes_max)
         self._listener = Listener(
-            web.Server(self._router.dispatch), config.limits, self._metrics, budget
+            web.Server(self._router.dispatch),
+            config.limits,
+            self._metrics,
+            budget,
+            self._requests,
         )
         self._fast_lane: FastLane | None = None
         if config.server.fast_lane:
@@ -166,6 +204,7 @@ class App:
                 budget,
                 limits=config.limits,
             )
+            self._fast_lane.log_to(self._requests)
             self._listener.put_before(self._fast_lane)
         self._rejected = RejectedCount(postgres)
         self._tasks: list[asyncio.Task[None]] = []
@@ -189,14 +228,25 @@ class App:
             "/": Route({**documents["/"], hdrs.METH_OPTIONS: self._probes.options_root}),
             "/event": ingestion(event.post),
             "/events": ingestion(batch.post),
-            **self._probes.routes(),
+            **(self._probes.routes() if self._monitor else self._probes.all_routes()),
         }
+
+    @property
+    def keys(self) -> int:
+        """Return how many API keys are known."""
+        return len(self._keyring)
+
+    async def read_keys(self) -> None:
+        """Know the keys of this moment without waiting to be told; raise Unavailable."""
+        await self._keyring.load()
 
     async def open(self) -> None:
         """Open the spool, which knows which database is meant; raise StartupError.
 
         To be done before anything else, so that nothing of another database is touched.
         """
+        if self._monitor is not None:
+            self._monitor.bind()
         if self._spool is not None:
             await self._spool.open()
             self._postgres.database_id = self._spool.database_id
@@ -212,6 +262,8 @@ class App:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal)
         await self._listen(bound)
+        if self._monitor is not None:
+            await self._monitor.open()
         await when_ready()
         if not len(self._keyring):
             log.warning("no API keys yet", mend="nonito keys create --app NAME")
@@ -297,13 +349,6 @@ class App:
         await self._pipeline.open()
 
     def _start_tasks(self) -> None:
-        state = StateGauges(
-            is_postgres_up=lambda: self._health.is_up,
-            is_refusing_rows=lambda: bool(self._health.row_alarm.reason),
-            rejected_events=lambda: self._rejected.events,
-            keys=lambda: len(self._keyring),
-        )
-        self._metrics.attach(self._pipeline.queues, self._spool, state)
         for name, work in self._pipeline.tasks():
             self._own(name, work)
         self._own("health", self._health.run())
@@ -311,9 +356,37 @@ class App:
         self._own("sweep", self._listener.run())
         self._own("partitions", self._partitions.run())
         self._own("rejected events", self._rejected.run())
+        self._own("loop lag", loop_lag.watch(self._metrics.loop_lag_s))
+        if self._spool is not None:
+            self._own("spool figures", self._spool.watch())
         self._own("idempotency keys", idempotency.run(self._postgres))
+        if self._monitor is not None:
+            self._own("sweep of the monitor", self._monitor.run())
+        if self._reread is not None:
+            self._own("hangups", hangups.run(self._reread, self._follow))
         if self._embedded is not None:
             self._own("embedded", self._keep_embedded(self._embedded))
+
+    def _follow(self, config: Config) -> None:
+        """Do as a configuration says that was read anew, as far as that is possible."""
+        logs.set_level(config.log.level)
+        self._requests.lines_per_s_max = config.log.requests
+        log.info("settings of the log read anew", **msgspec.structs.asdict(config.log))
+
+    def _state(self) -> collector.State:
+        """Return what a scrape is told of all parts, as it is now."""
+        return collector.State(
+            is_postgres_up=self._health.is_up,
+            is_refusing_rows=bool(self._health.row_alarm.reason),
+            postgres_connections=self._postgres.open_connections,
+            rejected_events=self._rejected.events,
+            partitions_ahead=self._partitions.map.ahead(time.time_ns() // 1_000_000),
+            apps=self._keyring.apps,
+            keys=len(self._keyring),
+            connections=self._listener.open_connections,
+            connections_refused=self._listener.refused_connections,
+            requests=self._listener.requests_in_flight,
+        )
 
     def _own(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         """Run a background task that must not end; if it does, the server stops and says so."""
@@ -388,4 +461,6 @@ class App:
         await asyncio.gather(self._probe_link.close(), self._pipeline.close())
         if self._spool is not None:
             await self._spool.close()
+        if self._monitor is not None:
+            await self._monitor.close()
         log.info("stopped", committed=self._metrics.committed_events)

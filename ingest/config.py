@@ -2,18 +2,21 @@
 
 Every limit of the server lives here. An unknown key or an impossible value is one clear line, and
 the server does not start: a misspelt limit that silently keeps its default is worse than no limit.
+An empty value is none: `NONITO_DATABASE_URL=` is what templates write for "not set".
 """
 
 import difflib
 import itertools
 import os
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
+from ingest import values
 from ingest.errors import StartupError
 
 KIB = 1024
@@ -96,9 +99,17 @@ class Events(msgspec.Struct, frozen=True):
 
 
 class Keys(msgspec.Struct, frozen=True):
-    """`[keys]`: how the API keys in memory follow the database."""
+    """`[keys]`: how the API keys in memory follow the database, and where the first one is put."""
 
     poll_interval_s: Seconds = 5.0
+    first_key_file: str = ""
+
+
+class Monitoring(msgspec.Struct, frozen=True):
+    """`[metrics]`: an address of its own for `/metrics`; port 0 means the server's."""
+
+    host: str = "127.0.0.1"
+    port: Port = 0
 
 
 class Log(msgspec.Struct, frozen=True):
@@ -106,6 +117,7 @@ class Log(msgspec.Struct, frozen=True):
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["auto", "text", "json"] = "auto"
+    requests: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 0
 
 
 class Config(msgspec.Struct, frozen=True):
@@ -119,6 +131,7 @@ class Config(msgspec.Struct, frozen=True):
     spool: Spool = Spool()
     events: Events = Events()
     keys: Keys = Keys()
+    metrics: Monitoring = Monitoring()
     log: Log = Log()
 
 
@@ -138,6 +151,11 @@ ENVIRONMENT: dict[str, str] = {f"NONITO_{key.replace('.', '_').upper()}": key fo
 }
 _LIKENESS_MIN = 0.8  # names of one section are rather alike as it is
 RESERVED_ENVIRONMENT = {"NONITO_CONFIG"}
+# What Kubernetes tells every container of a Service named `nonito`, or `nonito-` and anything.
+_SERVICE_NAME: Final = re.compile(
+    r"NONITO_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)"
+)
+_SERVICE_PORT: Final = re.compile(r"(tcp|udp|sctp)://.*")
 
 
 def load(path: Path | None, environment: Mapping[str, str], flags: Overrides) -> Config:
@@ -145,22 +163,24 @@ def load(path: Path | None, environment: Mapping[str, str], flags: Overrides) ->
 
     `path` None means ./config.toml if there is one. NONITO_DATABASE_URL wins over DATABASE_URL.
     """
-    values: dict[str, object] = {}
-    for source, found in (
+    found: dict[str, object] = {}
+    for source, (key, value) in (
         *_read_file(path or _default_path(environment)),
         *_read_environment(environment),
         *(("flag", item) for item in flags.items()),
     ):
-        key, value = found
-        values[key] = _convert(source, key, value)
-    sections = {name: struct(**_of_section(values, name)) for name, struct in SECTIONS.items()}
+        if key not in FIELDS:
+            raise StartupError(f"{source}: {key} is no setting{_hint(key, FIELDS)}")
+        if (given := _strip(value)) != "":
+            found[key] = _convert(source, key, given)
+    sections = {name: struct(**_of_section(found, name)) for name, struct in SECTIONS.items()}
     config = msgspec.convert(sections, Config)
     _check_relations(config)
     return config
 
 
 def _default_path(environment: Mapping[str, str]) -> Path | None:
-    if name := environment.get("NONITO_CONFIG"):
+    if name := environment.get("NONITO_CONFIG", "").strip():
         return Path(name)
     path = Path("config.toml")
     return path if path.exists() else None
@@ -186,30 +206,41 @@ def _read_environment(
     environment: Mapping[str, str],
 ) -> Iterator[tuple[str, tuple[str, object]]]:
     # Sorted, so that NONITO_DATABASE_URL comes after DATABASE_URL and wins.
-    for name in sorted(environment):
+    for name, value in sorted(environment.items()):
+        if not value.strip() or _is_of_a_service(name, value):
+            continue
         if name in ENVIRONMENT:
-            yield name, (ENVIRONMENT[name], environment[name])
+            yield name, (ENVIRONMENT[name], value)
         elif name.startswith("NONITO_") and name not in RESERVED_ENVIRONMENT:
             raise StartupError(f"{name}: unknown setting{_hint(name, ENVIRONMENT)}")
 
 
+def _is_of_a_service(name: str, value: str) -> bool:
+    """Whether Kubernetes has set a variable; NONITO_SERVER_PORT is ours, unless it is a URL."""
+    is_port = name.startswith("NONITO_") and name.endswith("_PORT")
+    return bool(
+        _SERVICE_NAME.fullmatch(name) or (is_port and _SERVICE_PORT.fullmatch(value.strip()))
+    )
+
+
+def _strip(value: object) -> object:
+    return value.strip() if isinstance(value, str) else value
+
+
 def _convert(source: str, key: str, value: object) -> object:
-    if key not in FIELDS:
-        raise StartupError(f"{source}: {key} is no setting{_hint(key, FIELDS)}")
-    from_text = source in ENVIRONMENT
+    kind = FIELDS[key]
     try:
-        return msgspec.convert(value, FIELDS[key], strict=not from_text)
+        if isinstance(value, str):
+            return msgspec.convert(values.read(value, key, kind), kind, strict=False)
+        return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
-        reason = f"{error}{_allowed(FIELDS[key])}"
+        told = values.allowed(key, kind)
+        reason = f"{error}; {told}" if told else str(error)
         raise StartupError(f"{source}: {key} = {_shown(key, value)}: {reason}") from error
 
 
 def _shown(key: str, value: object) -> str:
     return "…" if key == "database.url" else repr(value)
-
-
-def _allowed(kind: object) -> str:
-    return f"; one of {', '.join(get_args(kind))}" if get_origin(kind) is Literal else ""
 
 
 def _hint(name: str, known: Mapping[str, object]) -> str:

@@ -30,6 +30,7 @@ class Code(StrEnum):
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     REQUEST_TIMEOUT = "request_timeout"
+    CONFLICT = "conflict"
     PAYLOAD_TOO_LARGE = "payload_too_large"
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     EXPECTATION_FAILED = "expectation_failed"
@@ -60,6 +61,7 @@ STATUS: dict[Code, int] = {
     Code.NOT_FOUND: 404,
     Code.METHOD_NOT_ALLOWED: 405,
     Code.REQUEST_TIMEOUT: 408,
+    Code.CONFLICT: 409,
     Code.PAYLOAD_TOO_LARGE: 413,
     Code.UNSUPPORTED_MEDIA_TYPE: 415,
     Code.EXPECTATION_FAILED: 417,
@@ -86,6 +88,9 @@ class Refusal(Exception):  # noqa: N818 - it is an answer, not a failure of ours
         self.headers: dict[str, str] = {}
         if self.status == STATUS[Code.OVERLOADED]:
             self.headers["Retry-After"] = str(RETRY_AFTER_S)
+        if self.status == STATUS[Code.MISSING_API_KEY]:
+            # Java's and Android's clients take a 401 without it for a broken answer (RFC 9110, 15).
+            self.headers["WWW-Authenticate"] = "Bearer"
         if allow is not None:
             self.headers["Allow"] = allow
 

@@ -110,6 +110,112 @@ def test_database_url_is_taken_from_either_variable() -> None:
     assert url({ours: "ours", common: "common"}) == "ours"
 
 
+@pytest.mark.parametrize("nothing", ["", " ", "\t\n"])
+def test_empty_value_is_none(nothing: str, file: Path) -> None:
+    """Whoever writes `NONITO_DATABASE_URL=` has set nothing: the source below it holds."""
+    ours, common, url = "NONITO_DATABASE_URL", "DATABASE_URL", "postgresql://h/d"
+
+    def loaded(environment: Mapping[str, str], text: str, **flags: object) -> Config:
+        file.write_text(text)
+        return config.load(file, environment, {"database.url": flags.get("url", "")})
+
+    in_file = f"[database]\nurl = '{url}'"
+    assert loaded({ours: nothing, common: url}, "").database.url == url
+    assert loaded({ours: nothing, common: nothing}, in_file).database.url == url
+    assert loaded({ours: url}, "", url=nothing).database.url == url
+    everything = dict.fromkeys(config.ENVIRONMENT, nothing) | {"NONITO_XYZZY": nothing}
+    assert loaded(everything, "[server]\nhost = ' '\n[spool]\npath = ''") == Config()
+
+
+def test_unknown_setting_is_refused_also_when_it_is_empty_in_the_file(file: Path) -> None:
+    """It was written by hand."""
+    assert "server.prot" in refusal(file, "[server]\nprot = ''")
+
+
+@pytest.mark.parametrize("key", config.FIELDS)
+def test_white_space_around_a_value_is_not_part_of_it(key: str) -> None:
+    """As a file that is mounted, or a pipe through `echo`, leaves behind."""
+    value = flat(msgspec.to_builtins(Config()))[key]
+    name = f"NONITO_{key.replace('.', '_').upper()}"
+    text = str(value) or "text"
+    plain = config.load(NO_FILE, {name: text}, {})
+    assert config.load(NO_FILE, {name: f" \t{text}\r\n"}, {}) == plain
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "value"),
+    [
+        ("server.fast_lane", "no", False),
+        ("server.fast_lane", "OFF", False),
+        ("server.fast_lane", "0", False),
+        ("server.key_in_query", "yes", True),
+        ("server.key_in_query", "On", True),
+        ("server.key_in_query", "TRUE", True),
+        ("server.port", "80", 80),
+        ("log.level", "WARNING", "warning"),
+        ("events.partition_by", "Week", "week"),
+        ("spool.bytes_max", "2GiB", 2 << 30),
+        ("spool.bytes_max", "2 gib", 2 << 30),
+        ("spool.bytes_max", "1.5Gi", 3 << 29),
+        ("spool.bytes_max", "2GB", 2_000_000_000),
+        ("spool.free_bytes_min", "0B", 0),
+        ("limits.body_bytes_max", "512kB", 512_000),
+        ("limits.body_bytes_max", "512KiB", 512 << 10),
+        ("limits.idle_timeout_s", "30s", 30.0),
+        ("limits.idle_timeout_s", "5m", 300.0),
+        ("limits.idle_timeout_s", "1.5h", 5400.0),
+        ("spool.timeout_s", "100ms", 0.1),
+        ("events.timestamp_future_s_max", "7d", 604_800.0),
+        ("events.timestamp_past_days_max", "30d", 30),
+    ],
+)
+def test_value_may_be_written_as_people_write_it(
+    key: str, text: str, value: object, file: Path
+) -> None:
+    """In the environment, and between quotes in the file."""
+    section, _, name = key.partition(".")
+    file.write_text(f"[{section}]\n{name} = '{text}'\n")
+    variable = f"NONITO_{section}_{name}".upper()
+    for loaded in (config.load(NO_FILE, {variable: text}, {}), config.load(file, {}, {})):
+        found = flat(msgspec.to_builtins(loaded))[key]
+        assert (found, type(found)) == (value, type(value))
+
+
+def injected(service: str) -> dict[str, str]:
+    """Return what Kubernetes sets in every container of a namespace for a Service of two ports."""
+    prefix = service.upper().replace("-", "_")
+    ports = {
+        f"{prefix}_PORT_{port}_{protocol}{suffix}": value
+        for port, protocol in ((8080, "TCP"), (9100, "UDP"))
+        for suffix, value in (
+            ("", f"{protocol.lower()}://10.0.0.9:{port}"),
+            ("_PROTO", protocol.lower()),
+            ("_PORT", str(port)),
+            ("_ADDR", "10.0.0.9"),
+        )
+    }
+    return ports | {
+        f"{prefix}_SERVICE_HOST": "10.0.0.9",
+        f"{prefix}_SERVICE_PORT": "8080",
+        f"{prefix}_SERVICE_PORT_HTTP": "8080",
+        f"{prefix}_SERVICE_PORT_ADMIN_UDP": "9100",
+        f"{prefix}_PORT": "tcp://10.0.0.9:8080",
+    }
+
+
+@pytest.mark.parametrize(
+    "service", ["nonito", "nonito-events", "nonito-server", "nonito-database", "nonito-x-y"]
+)
+def test_variables_that_kubernetes_sets_for_a_service_are_no_settings(service: str) -> None:
+    """Of a Service of our name; a port of its own beside them is one, for `nonito-server` too."""
+    assert config.load(NO_FILE, injected(service), {}) == Config()
+    own = {"NONITO_SERVER_HOST": "::", "NONITO_DATABASE_URL": "postgresql://h/d"}
+    assert config.load(NO_FILE, injected(service) | own, {}).server.host == "::"
+    if service != "nonito-server":
+        ours = injected(service) | {"NONITO_SERVER_PORT": "9"}
+        assert config.load(NO_FILE, ours, {}).server.port == 9
+
+
 def test_file_is_found_in_the_working_directory_or_by_its_variable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -152,6 +258,8 @@ def test_unknown_setting_in_the_file_is_one_line_that_names_it(
     [
         ("NONITO_SERVER_PROT", "NONITO_SERVER_PORT"),
         ("NONITO_RETENTION", "config.toml"),
+        ("NONITO_PORT", "config.toml"),
+        ("NONITO_SERVICES_HOST", "NONITO_SERVER_HOST"),
         ("NONITO_XYZZY", "config.toml"),
         ("NONITO_server_port", "config.toml"),
     ],
@@ -167,7 +275,7 @@ def test_unknown_variable_is_one_line_that_names_it(file: Path, name: str, sugge
     ("section", "key", "value"),
     [
         ("server", "port", "true"),
-        ("server", "port", "'80'"),
+        ("server", "port", "'8o'"),
         ("server", "port", "80.5"),
         ("server", "port", "65536"),
         ("server", "port", "-1"),
@@ -183,7 +291,13 @@ def test_unknown_variable_is_one_line_that_names_it(file: Path, name: str, sugge
         ("writer", "connections", "65"),
         ("events", "partition_by", "'year'"),
         ("events", "partitions_ahead", "0"),
-        ("log", "level", "'INFO'"),
+        ("server", "fast_lane", "1"),
+        ("server", "fast_lane", "'perhaps'"),
+        ("spool", "bytes_max", "'1G'"),
+        ("spool", "bytes_max", "'0.3B'"),
+        ("spool", "timeout_s", "'30 apples'"),
+        ("queue", "events_max", "'10s'"),
+        ("log", "level", "'loud'"),
     ],
 )
 def test_impossible_value_is_one_line_that_names_the_setting(
@@ -199,7 +313,8 @@ def test_impossible_value_is_one_line_that_names_the_setting(
     ("name", "value", "key"),
     [
         ("NONITO_SERVER_PORT", "8o", "server.port"),
-        ("NONITO_SERVER_PORT", "", "server.port"),
+        ("NONITO_SERVER_PORT", "10.0.0.9:8080", "server.port"),
+        ("NONITO_SPOOL_BYTES_MAX", "1" * 400 + "GiB", "spool.bytes_max"),
         ("NONITO_SERVER_PORT", "65536", "server.port"),
         ("NONITO_WRITER_COMMIT_TIMEOUT_S", "nan", "writer.commit_timeout_s"),
         ("NONITO_QUEUE_EVENTS_MAX", "10.5", "queue.events_max"),

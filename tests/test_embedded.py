@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import pty
 import re
 import shutil
 import signal
@@ -11,7 +12,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,34 +21,62 @@ import pytest
 
 from ingest.store.cluster import Cluster
 from ingest.store.embedded import DATABASE, find_programs
-from tests.support.command import complaint, run, succeed
+from tests.support.command import Nonito, complaint, run, run_here, succeed
 from tests.support.postgres import fetch
-from tests.support.server import Server, running_server, wait_for, wait_until_drained
+from tests.support.server import (
+    COMMAND,
+    ROOT,
+    Server,
+    environment,
+    running_server,
+    wait_for,
+    wait_until_drained,
+)
 
 NOBODY = 65534
 
 
-def serve(data_dir: Path) -> AbstractContextManager[Server]:
-    """Run `nonito serve` on a data directory."""
-    return running_server(("--data-dir", str(data_dir)), key="")
+def serve(data_dir: Path, **keys: object) -> AbstractContextManager[Server]:
+    """Run `nonito serve` on a data directory, with settings of `[keys]`."""
+    settings = {f"keys.{name}": value for name, value in keys.items()}
+    return running_server(("--data-dir", str(data_dir)), "", settings)
 
 
-def read_greeting(server: Server) -> str:
-    """Return what is printed after the address, to the line that ends it."""
+def told_of_keys(server: Server) -> str:
+    """Return the line that is printed after the address."""
     assert server.process.stdout is not None
-    lines = []
-    while True:
-        line = server.process.stdout.readline().decode()
-        assert line, server.logs()
-        lines.append(line)
-        if line.startswith(("curl", "Another")):
-            return "".join(lines)
+    return server.process.stdout.readline().decode()
 
 
-def secret_of(greeting: str) -> str:
-    """Return the one key that a greeting shows."""
-    (secret,) = set(re.findall(r"nk_[A-Za-z0-9]{43}", greeting))
+def secret_in(text: str) -> str:
+    """Return the one key that a text holds."""
+    (secret,) = set(re.findall(r"nk_[A-Za-z0-9]{43}", text))
     return str(secret)
+
+
+@contextmanager
+def served_at_a_terminal(data_dir: Path) -> Iterator[tuple[subprocess.Popen[bytes], list[str]]]:
+    """Run `nonito serve` at a terminal, as a person does; yield what it prints to the curl line."""
+    ours, theirs = pty.openpty()
+    command = [*COMMAND, "--data-dir", str(data_dir), "serve", "--port", "0"]
+    at_spool = {"spool.path": data_dir / "spool"}
+    process = subprocess.Popen(
+        command,
+        stdout=theirs,
+        stderr=subprocess.DEVNULL,
+        cwd=ROOT / "tests",
+        env=environment(at_spool) | {"PYTHONPATH": str(ROOT)},
+    )
+    os.close(theirs)
+    with process, open(ours, encoding="utf-8") as terminal:  # noqa: PTH123 - a descriptor
+        lines: list[str] = []
+        try:
+            while not lines or not lines[-1].startswith(("curl", "Another")):
+                lines.append(terminal.readline())
+                assert lines[-1]
+            yield process, [line.rstrip() for line in lines]
+        finally:
+            process.terminate()
 
 
 def postmaster(data_dir: Path) -> psutil.Process | None:
@@ -108,8 +137,9 @@ class Used(NamedTuple):
 def used_once(tmp_path_factory: pytest.TempPathFactory) -> Used:
     """Serve a new data directory once, for all tests to copy."""
     data_dir = tmp_path_factory.mktemp("used") / "data"
-    with serve(data_dir) as server:
-        server.key = secret_of(read_greeting(server))
+    file = data_dir.with_name("key")
+    with serve(data_dir, first_key_file=file) as server:
+        server.key = secret_in(file.read_text())
         assert server.post({"event_name": "before"}).status_code == 200
         assert server.stop() == 0
     return Used(data_dir, server.key)
@@ -134,27 +164,41 @@ def test_first_start_prints_a_curl_line_that_works(
     """Copied into a shell it stores an event; then everything is stopped with the server."""
     monkeypatch.setenv("TMPDIR", str(place))
     data_dir = place / name
-    with serve(data_dir) as server:
-        *_, curl = read_greeting(server).splitlines()
+    with served_at_a_terminal(data_dir) as (process, (*said, curl)):
+        assert secret_in(curl) == secret_in("".join(said))
         answer = subprocess.run(
             ["bash", "-c", curl], capture_output=True, check=True, timeout=30
         ).stdout
         assert json.loads(answer)["status"] == "success"
         assert count_with_psql(data_dir) == 1
-        assert server.stop() == 0
+        process.terminate()
+        assert process.wait(30) == 0
     assert postmaster(data_dir) is None
+
+
+def test_no_key_is_made_where_nobody_would_see_it(place: Path) -> None:
+    """What is no terminal is a log, which others read; one line says how to make a key."""
+    with serve(place / "data") as server:
+        told = told_of_keys(server)
+        assert "nonito keys create --app default" in told
+        assert ask(place / "data", "SELECT prefix FROM api_keys") == []
+        assert server.stop() == 0
+        assert server.process.stdout is not None
+        assert "nk_" not in told + server.process.stdout.read().decode() + server.logs()
+    with served_at_a_terminal(place / "data") as (_, lines):
+        assert secret_in("".join(lines))  # so it is still to be had
 
 
 def test_restart_keeps_the_data_and_the_key_and_shows_no_key_again(used: Used) -> None:
     """Another key is made by command; the first one is never shown again."""
     with serve(used.data_dir) as server:
-        greeting = read_greeting(server)
+        told = told_of_keys(server)
         server.key = used.secret
         assert server.post({"event_name": "after"}).status_code == 200
         assert count_events(used.data_dir) == 2
         assert ask(used.data_dir, "SHOW min_wal_size") == ["512MB"]  # no new ones in a rush
-    assert "nonito keys create" in greeting
-    assert "nk_" not in greeting
+    assert "nonito keys create" in told
+    assert "nk_" not in told
 
 
 def test_commands_work_while_no_server_runs(used: Used) -> None:
@@ -239,11 +283,14 @@ def test_servers_started_at_once_on_a_new_data_directory_share_it(place: Path) -
     """One Postgres, one app, one key; the last of them to end stops it."""
     data_dir = place / "data"
     with ExitStack() as stack, ThreadPoolExecutor() as threads:
-        starts = [threads.submit(stack.enter_context, serve(data_dir)) for _ in range(2)]
+        file = place / "key"
+        starts = [
+            threads.submit(stack.enter_context, serve(data_dir, first_key_file=file))
+            for _ in range(2)
+        ]
         servers = [start.result() for start in starts]
-        greetings = "".join(read_greeting(server) for server in servers)
         for server in servers:
-            server.key = secret_of(greetings)
+            server.key = secret_in(file.read_text())
             assert server.post({"event_name": "x"}).status_code == 200
         assert servers[0].stop() == 0
         assert servers[1].post({"event_name": "x"}).status_code == 200
@@ -273,16 +320,65 @@ def test_without_the_extra_and_a_url_one_line_says_what_to_do(
     assert "DATABASE_URL" in told
 
 
+ELSEWHERE = [
+    ("keys", "create", "--app", "x"),
+    ("keys", "list"),
+    ("psql", "-c", "SELECT 1"),
+    ("rejected", "list"),
+    ("spool", "adopt", "--yes"),
+]
+
+
+@pytest.fixture
+def nonito(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Nonito:
+    """The command without a process of its own, for tests that start nothing."""
+    return run_here(monkeypatch, capfd)
+
+
+@pytest.mark.parametrize("arguments", ELSEWHERE, ids=" ".join)
+def test_only_serve_makes_a_database(
+    nonito: Nonito, place: Path, arguments: tuple[str, ...]
+) -> None:
+    """In another directory than the server's a command says so, and leaves nothing behind."""
+    data_dir = place / "data"
+    for there in ([], [data_dir]):
+        told = complaint(nonito("--data-dir", str(data_dir), *arguments))
+        for said in (f"no embedded Postgres in {data_dir};", "--data-dir", "DATABASE_URL"):
+            assert said in told
+        assert list(place.rglob("*")) == there
+        data_dir.mkdir(exist_ok=True)
+
+
+def test_check_makes_no_database_either(nonito: Nonito, place: Path) -> None:
+    """It says that none is there, behind what it found out before."""
+    ended = nonito("--data-dir", str(place / "data"), "check")
+    assert ended.returncode == 1
+    assert f"no embedded Postgres in {place / 'data'};" in ended.stderr
+    assert list(place.iterdir()) == []
+
+
+def test_command_waits_for_the_server_that_makes_the_database(place: Path) -> None:
+    """As in a script that begins with `nonito serve &`."""
+    data_dir = place / "data"
+    with ThreadPoolExecutor() as threads, ExitStack() as stack:
+        started = threads.submit(stack.enter_context, serve(data_dir))
+        wait_for((data_dir / "embedded.lock").exists, timeout_s=30)
+        succeed(run("--data-dir", str(data_dir), "keys", "list"))
+        assert started.result().stop() == 0
+
+
 def test_data_directory_that_can_not_be_made_is_one_line(place: Path) -> None:
     """Below a file, for example."""
     (place / "file").write_text("")
-    told = complaint(run("--data-dir", str(place / "file" / "data"), "keys", "list"))
+    told = complaint(run("--data-dir", str(place / "file" / "data"), *SERVE))
     assert "database.data_dir" in told
     assert str(place / "file" / "data") in told
 
 
+SERVE = ("serve", "--port", "0")
 AS_NOBODY = f"""
-import importlib.readers, os
+import encodings.idna, importlib.readers, os  # what nobody may not read any more
+import ingest.cli.keys, ingest.cli.serve
 from ingest.cli import main
 os.setgroups([])
 os.setgid({NOBODY})
@@ -295,10 +391,13 @@ main()
 def test_any_account_may_run_it(place: Path) -> None:
     """As root it runs Postgres under an account of its own; here nobody runs both."""
     place.chmod(0o777)
-    at = ("--data-dir", str(place / "data"), "keys")
+    at = ("--data-dir", str(place / "data"))
     command = (sys.executable, "-c", AS_NOBODY)
-    made = succeed(run(*at, "create", "--app", "x", command=command))
-    assert made[:11] in succeed(run(*at, "list", command=command))
+    settings = {"spool.path": place / "spool", "keys.first_key_file": place / "key"}
+    with running_server(at, key="", settings=settings, command=command) as server:
+        made = (place / "key").read_text()
+        assert server.stop() == 0
+    assert made[:11] in succeed(run(*at, "keys", "list", command=command))
     assert (place / "data" / "postgres").stat().st_uid == NOBODY
     assert postmaster(place / "data") is None
 
@@ -332,7 +431,7 @@ def test_socket_directory_that_is_not_ours_is_refused(
     was_first(socket_dir)
     owner = socket_dir.lstat().st_uid
     variables = {"TMPDIR": str(place)}
-    told = complaint(run("--data-dir", str(place / LONG), "keys", "list", variables=variables))
+    told = complaint(run("--data-dir", str(place / LONG), *SERVE, variables=variables))
     assert str(socket_dir) in told
     assert "database.data_dir" in told
     assert socket_dir.lstat().st_uid == owner
@@ -343,5 +442,5 @@ def test_socket_directory_where_anybody_may_put_another_is_refused(place: Path) 
     """In a folder that all may write to, and that is not sticky."""
     place.chmod(0o777)
     variables = {"TMPDIR": str(place)}
-    told = complaint(run("--data-dir", str(place / LONG), "keys", "list", variables=variables))
+    told = complaint(run("--data-dir", str(place / LONG), *SERVE, variables=variables))
     assert "database.data_dir" in told

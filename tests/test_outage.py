@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
@@ -131,12 +132,14 @@ def test_operator_s_error_is_spooled_and_heals_without_a_restart(
     server = start_server(own_url)
     rows_of(own_url, harm)
     assert [post(server, "spooled") for _ in range(10)] == [202] * 10
-    wait_for(lambda: "42" in server.get("/readyz").json()["reason"])
+    wait_for(lambda: server.get("/readyz").json()["postgres"] == "failing")
+    assert re.search(r"42.*events", server.get("/readyz").json()["reason"])
     assert server.metrics()["nonito_postgres_up"] == 0
     rows_of(own_url, mend)
     wait_until_drained(server)
     assert names(own_url) == ["spooled"] * 10
-    assert server.logs().count("Postgres is away") == 1
+    assert server.logs().count("Postgres takes no events") == 1
+    assert "Postgres is away" not in server.logs()
 
 
 def test_rows_that_the_operator_s_check_refuses_become_dead_letters_and_block_nothing(

@@ -14,17 +14,19 @@ from concurrent.futures import ProcessPoolExecutor
 from typing import Any, Final, NamedTuple
 
 import click
-from aiohttp import HttpVersion11, web
+from aiohttp import HttpVersion11, hdrs, web
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.http_parser import HttpRequestParser
 
 from bench import console
+from ingest.http.authentication import API_KEY, with_bearers
 from ingest.http.head import Head, parse
 from ingest.http.pipeline import HEAD_BYTES_MAX, HEADERS_MAX
 from ingest.store.apps import App
 
 KEY: Final = "nk_" + "k" * 43
+_SECRET_HEADERS: Final = (API_KEY, hdrs.AUTHORIZATION)
 _SHARE: Final = 50_000
 _SHARES_MAX: Final = 1_000_000  # so that the shares of one seed are not those of the next
 _BODY: Final = b"b" * 70_000
@@ -53,6 +55,12 @@ SEEDS: Final = (
         b"user-agent: python-requests/2.34.2",
         b"content-length: 7",
     ),
+    (
+        b"Host: localhost:8080",
+        b"Authorization: Bearer %b",
+        b"Content-Type: application/json",
+        b"Content-Length: 41",
+    ),
 )
 _HEADERS: Final = (
     "Transfer-Encoding: chunked|Expect: 100-continue|Upgrade: websocket|Connection: close"
@@ -60,7 +68,7 @@ _HEADERS: Final = (
     "|Content-Length: 0|Host: b|Content-Encoding: gzip|TE: trailers|Trailer: X"
     "|Keep-Alive: timeout=5|Proxy-Connection: close|HTTP2-Settings: AAMAAABkAAQAAP__"
     "|Sec-WebSocket-Key: a|Sec-WebSocket-Key1: a|X-API-Key: a|Content-Type: text/plain"
-    "|Cookie: a=b; c|Range: bytes=0-1"
+    "|Cookie: a=b; c|Range: bytes=0-1|Authorization: Bearer nk_a|Authorization: Basic YTpi"
 )
 _WORD_LIST: Final = (
     r"+|-|0x|_|00|9999999999|HTTP/1.0|HTTP/1.2|HTTP/2.0|GET |//|?a=b|#f|%65|http://a/event"
@@ -245,6 +253,7 @@ def _difference(head: bytes, body: bytes, message: Any, payload: Any) -> str | N
         "complete": payload.is_eof(),
         "body": payload.read_nowait() if body else b"",
         "headers": [(name.lower(), value) for name, value in message.raw_headers],
+        "secrets": with_bearers(*(message.headers.getall(name, ()) for name in _SECRET_HEADERS)),
     }
     expected = {
         "method": "POST",
@@ -257,6 +266,7 @@ def _difference(head: bytes, body: bytes, message: Any, payload: Any) -> str | N
         "complete": True,
         "body": body,
         "headers": [_split(line) for line in head[:-4].split(b"\r\n")[1:]],
+        "secrets": [KEY],
     }
     wrong = [name for name, value in expected.items() if seen[name] != value]
     return ", ".join(f"{name}: {seen[name]!r}" for name in wrong) or None

@@ -19,7 +19,8 @@ from bench.audit.workload import GOOD, Request, SentEvent
 from ingest.errors import Code, Refusal
 
 _PARTIAL: Final = 207
-_ACKS: Final = {200: 200, 202: 202, _PARTIAL: 202}
+_COMMITTED: Final = 200
+_ACKS: Final = {_COMMITTED: 200, 202: 202, _PARTIAL: 202}
 """Of answers that acknowledge something: as which their rows are noted."""
 _OPENS: Final = (b'{"status":"success","data":[', b'{"status":"partial","data":[')
 _CLOSE: Final = b"]}"
@@ -159,7 +160,9 @@ class _Rows:
         match row.get(_IN_BATCH, 0) if self._is_batch else self._header:
             case True | b"true":
                 self._recorder.told(event.label, self._status, raw)
-            case None | b"unknown":
+            case "different" | b"different" if self._status == _COMMITTED:
+                self._recorder.told(event.label, self._status, raw)
+            case None | b"unknown" | "different" | b"different":
                 self._recorder.unsure(event.label, self._status, event_id, created_at)
             case _:
                 return 0, ""

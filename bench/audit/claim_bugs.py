@@ -40,7 +40,7 @@ def retry_is_told_its_own() -> None:
     ) -> Mapping[int, Duplicate]:
         found = original(self, batch, earlier)
         return {
-            at: Duplicate(each.ack, row_json.of_tuple(batch.rows[at])) for at, each in found.items()
+            at: each._replace(row=row_json.of_tuple(batch.rows[at])) for at, each in found.items()
         }
 
     replace(Retries, "duplicates", duplicates)

@@ -2,7 +2,7 @@
 
 Counters start anew with each process. At every scrape::
 
-    accepted = committed + spooled + failed + in the queue
+    accepted = committed + spooled + failed + in the queue = accepted, by app
     in the spool = spooled + recovered - replayed - set aside
 
 where `failed` are events that were refused after they had been accepted, and `recovered` what
@@ -33,6 +33,7 @@ _EQUATIONS: Final = (
             "queue_events": 1,
         },
     ),
+    ("events_accepted_total", {"app_events_accepted_total": 1}),
     (
         "spool_events",
         {
@@ -111,12 +112,18 @@ class Scraper:
 def imbalance(samples: Samples) -> str:
     """Return how the books do not balance; empty when they do."""
     for whole, parts in _EQUATIONS:
-        left = samples.get(whole, 0.0)
-        right = sum(sign * samples.get(name, 0.0) for name, sign in parts.items())
+        left = _value(samples, whole)
+        right = sum(sign * _value(samples, name) for name, sign in parts.items())
         if left != right:
-            shown = ", ".join(f"{name} {samples.get(name, 0.0):.0f}" for name in (whole, *parts))
+            shown = ", ".join(f"{name} {_value(samples, name):.0f}" for name in (whole, *parts))
             return f"{whole} is off by {left - right:.0f}: {shown}"
     return ""
+
+
+def _value(samples: Samples, name: str) -> float:
+    """Return what a metric says, whatever its labels."""
+    labelled = (value for each, value in samples.items() if each.startswith(f"{name}{{"))
+    return samples.get(name, 0.0) + sum(labelled)
 
 
 async def _get(port: int, path: str) -> bytes:

@@ -17,7 +17,7 @@ from bench.servers import Endpoint
 _SETTLE_TIMEOUT_S: Final = 10.0
 _SETTLE_POLL_S: Final = 0.1
 _METRICS_TIMEOUT_S: Final = 10.0
-_REQUESTS: Final = re.compile(rb'nonito_requests_total\{status="(\d+)"\} (\S+)')
+_REQUESTS: Final = re.compile(rb'nonito_requests_total\{route="/event",status="(\d+)"\} ([1-9]\S*)')
 _GOOD: Final = "200"
 
 

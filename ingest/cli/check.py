@@ -12,6 +12,7 @@ from ingest.delivery.events_table import EVENTS
 from ingest.spool import report as spool_report
 from ingest.store import checks
 from ingest.store.checks import Finding
+from ingest.store.database_url import DatabaseUrl
 from ingest.store.postgres import Connection
 
 _WAITING_S_MAX = 60
@@ -23,12 +24,18 @@ def check(context: click.Context) -> None:
     """Say whether the configuration and the database are fit to serve."""
     settings = load_quietly(context)
     click.echo("ok    configuration")
-    findings = in_session(settings, _examine, migrate=False)
+    findings = _unused(settings.database.url)
+    findings += in_session(settings, _examine, migrate=False)
     findings += _waiting(Path(settings.spool.path))
     for finding in findings:
         click.echo(f"{'ok   ' if finding.is_good else 'WRONG'} {finding.text}")
     if not all(finding.is_good for finding in findings):
         sys.exit(1)
+
+
+def _unused(url: str) -> list[Finding]:
+    unused = DatabaseUrl(url).without_effect if url else []
+    return [Finding(True, f"database.url: {each} has no effect here") for each in unused]
 
 
 async def _examine(connection: Connection) -> list[Finding]:

@@ -22,13 +22,18 @@ Work = Callable[[Connection], Awaitable[T]]
 
 
 @contextmanager
-def database(settings: Config) -> Iterator[tuple[str, EmbeddedPostgres | None]]:
-    """Yield the database's URL, and the embedded Postgres if that is what it is."""
+def database(
+    settings: Config, begin: Callable[[EmbeddedPostgres], None] = EmbeddedPostgres.join
+) -> Iterator[tuple[str, EmbeddedPostgres | None]]:
+    """Yield the database's URL, and the embedded Postgres if that is what it is; `begin` starts it.
+
+    It has to be there: what makes one is `nonito serve`.
+    """
     if settings.database.url:
         yield settings.database.url, None
         return
     embedded = EmbeddedPostgres(Path(settings.database.data_dir))
-    embedded.start()
+    begin(embedded)
     try:
         yield embedded.url, embedded
     finally:
@@ -53,4 +58,4 @@ async def _work(postgres: Postgres, work: Work[T], *, migrate: bool) -> T:
         async with postgres.session() as connection:
             return await work(connection)
     except Unavailable as failure:
-        raise StartupError(f"the database failed: {failure.__cause__ or failure}") from failure
+        raise StartupError(f"the database failed: {failure}") from failure

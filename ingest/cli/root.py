@@ -1,40 +1,79 @@
-"""What all commands have in common: the options before them, and how they fail."""
+"""What all commands have in common: where each of them lies, and how they fail."""
 
 import sys
-from pathlib import Path
+from importlib import import_module
+from typing import Final, NamedTuple
 
 import click
 
 from ingest import __version__
-from ingest.cli.check import check
-from ingest.cli.keys import keys_group
-from ingest.cli.psql import psql
-from ingest.cli.rejected import rejected_group
-from ingest.cli.serve import serve
-from ingest.cli.spool import spool_group
+from ingest.cli import options
 from ingest.errors import StartupError
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Command(NamedTuple):
+    """What a module of a command's name calls it, and the first line of its help."""
+
+    attribute: str
+    summary: str
+
+
+COMMANDS: Final = {
+    "check": _Command("check", "Say whether the configuration and the database are fit to serve."),
+    "health": _Command(
+        "health", "Exit with 0 if the server of this configuration answers /healthz, else with 1."
+    ),
+    "keys": _Command(
+        "keys_group", "Make, list and revoke API keys; running servers follow within a second."
+    ),
+    "migrate": _Command(
+        "migrate", "Make tables and partitions, for servers whose own role may not."
+    ),
+    "psql": _Command("psql", "Run psql on the database."),
+    "rejected": _Command(
+        "rejected_group",
+        "List, retry or drop events that Postgres refused after they had been acknowledged.",
+    ),
+    "serve": _Command("serve", "Take events at POST /event until SIGTERM or Ctrl-C."),
+    "spool": _Command("spool_group", "Look at the events that wait on disk for Postgres."),
+}
+
+
+class _Commands(click.Group):
+    """Imports a command when it is asked for: `nonito --version` needs no server."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command by its name; None for an unknown one."""
+        del ctx
+        if cmd_name in COMMANDS and cmd_name not in self.commands:
+            module = import_module(f"ingest.cli.{cmd_name}")
+            found = getattr(module, COMMANDS[cmd_name].attribute)
+            options.add_to(found)
+            self.add_command(found, cmd_name)
+        return self.commands.get(cmd_name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the summaries: for click's own help every command would be imported."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, each.summary) for name, each in COMMANDS.items()])
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="nonito")
-@click.option(
-    "--config", "path", type=click.Path(path_type=Path), help="Default: ./config.toml, if any."
-)
-@click.option("--database-url", help="Postgres to use. Default: database.url, or the embedded one.")
-@click.option("--data-dir", help="Where the embedded Postgres lives. Default: database.data_dir.")
-@click.pass_context
-def command(
-    context: click.Context, path: Path | None, database_url: str | None, data_dir: str | None
-) -> None:
+def command() -> None:
     """Nonito Events: an event ingestion server whose 2xx means durable, exactly once."""
-    context.obj = (path, {"database.url": database_url, "database.data_dir": data_dir})
 
 
-for _each in (serve, keys_group, spool_group, rejected_group, check, psql):
-    command.add_command(_each)
+options.add_to(command)
 
 
-def main() -> None:
+def run() -> None:
     """Run the command; what can't be done is one line on standard error and exit code 1."""
     try:
         command(prog_name="nonito")

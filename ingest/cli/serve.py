@@ -1,28 +1,34 @@
 """`nonito serve`: the address, the database, the server, and what it greets with."""
 
+import asyncio
 import resource
 import signal
 import socket
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import click
+import structlog
 import uvloop
 
-from ingest import app
+from ingest import __version__, app
+from ingest.cli import first_key
 from ingest.cli.database import database
 from ingest.cli.process import return_large_blocks
 from ingest.cli.settings import load
 from ingest.config import Config
 from ingest.errors import StartupError
 from ingest.observe import logs
-from ingest.store import api_keys
 from ingest.store.embedded import EmbeddedPostgres
 from ingest.store.failures import Unavailable
 
-FIRST_APP = "default"
+log = structlog.get_logger(__name__)
+
+_STOPPING = (signal.SIGTERM, signal.SIGINT)
 _FILES_SPARE = 128  # what is open besides clients' connections
 
 
@@ -32,15 +38,39 @@ _FILES_SPARE = 128  # what is open besides clients' connections
 @click.pass_context
 def serve(context: click.Context, host: str | None, port: int | None) -> None:
     """Take events at POST /event until SIGTERM or Ctrl-C."""
-    # Until the server stops in good order itself: end, and let go of the embedded Postgres.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    settings = load(context, {"server.host": host, "server.port": port})
+    for number in _STOPPING:
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
+    read = partial(load, context, {"server.host": host, "server.port": port})
+    settings = read()
     _allow_files(settings.limits.connections_max + _FILES_SPARE)
     return_large_blocks()
     logs.configure(settings.log.level, settings.log.format)
-    with _bind(settings) as listener, database(settings) as (url, embedded):
-        if not uvloop.run(_serve(settings, url, embedded, listener)):
+    made = database(settings, EmbeddedPostgres.start)
+    with _bind(settings) as listener, made as (url, embedded):
+        if not _run(_serve(settings, url, embedded, listener, read)):
             raise StartupError("a part of the server failed; the log says which")
+
+
+def _run(serving: Coroutine[Any, Any, bool]) -> bool:
+    """Run it; a signal that comes before the server heeds it itself cancels it."""
+    came: list[int] = []
+
+    async def work() -> bool:
+        task, loop = asyncio.current_task(), asyncio.get_running_loop()
+
+        def cancel(number: int) -> None:
+            came.append(number)
+            if task is not None:
+                task.cancel()
+
+        for number in _STOPPING:
+            loop.add_signal_handler(number, cancel, number)
+        return await serving
+
+    try:
+        return uvloop.run(work())
+    except asyncio.CancelledError:
+        sys.exit(128 + came[0] if came else 1)
 
 
 def _allow_files(count: int) -> None:
@@ -58,40 +88,44 @@ def _allow_files(count: int) -> None:
 
 
 async def _serve(
-    settings: Config, url: str, embedded: EmbeddedPostgres | None, listener: socket.socket
+    settings: Config,
+    url: str,
+    embedded: EmbeddedPostgres | None,
+    listener: socket.socket,
+    read: Callable[[], Config],
 ) -> bool:
     postgres = app.make_postgres(settings, url)
     host, port = listener.getsockname()[:2]
     address = f"http://{_bracketed(host)}:{port}"
-    greeting = f"Listening on {address}"
-    server = app.App(settings, postgres, embedded)
+    # A terminal that is closed sends SIGHUP too, and means the end.
+    reread = None if sys.stdin.isatty() else read
+    server = app.App(settings, postgres, embedded, reread)
+    # Nobody asked for an app in a database of their own, and a log is no place for a key.
+    may_show = embedded is not None and sys.stdout.isatty()
+
+    async def greet() -> None:
+        file, secret = settings.keys.first_key_file, None
+        if not server.keys and (may_show or file):
+            secret = await first_key.make(postgres, file)
+            with suppress(Unavailable):  # it will follow the database in any case
+                await server.read_keys()
+        told = first_key.tell(secret, file, address) if server.keys else first_key.NONE
+        place = "embedded" if embedded is not None else _place(url)
+        log.info("serving", address=address, database=place, workers=1, version=__version__)
+        click.echo(f"Listening on {address}\n{told}")
+
     try:
         await server.open()
-        if embedded is not None:
-            # Before the server reads the keys: it is to know this one when somebody sees it.
-            await app.prepare(postgres, settings)
-            async with postgres.session() as connection:
-                secret = await api_keys.create_first(connection, FIRST_APP)
-            greeting += _about_key(secret, address)
-
-        async def greet() -> None:
-            click.echo(greeting)
-
         return await server.run(listener, greet)
     except Unavailable as failure:
-        raise StartupError(f"the database failed: {failure.__cause__ or failure}") from failure
+        raise StartupError(f"the database failed: {failure}") from failure
 
 
-def _about_key(secret: str | None, address: str) -> str:
-    if secret is None:
-        return f"\nAnother API key: nonito keys create --app {FIRST_APP}"
-    return (
-        f"\nMade the app {FIRST_APP!r} and its API key, which is shown only now: {secret}\n"
-        "Your first event:\n\n"
-        f"curl -X POST {address}/event -H 'Content-Type: application/json' "
-        f"-H 'X-API-Key: {secret}' "
-        """-d '{"event_name": "page_view", "event_params": {"page": "/home"}}'\n"""
-    )
+def _place(url: str) -> str:
+    """Return which database where, for people: without the user and the password."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2] or dict(parse_qsl(parts.query)).get("host", "")
+    return f"{host}{parts.path}"
 
 
 @contextmanager

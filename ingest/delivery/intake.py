@@ -184,6 +184,7 @@ class Intake:
         return self._routes.get(app.id) or self._make_route(app.id)
 
     def _make_route(self, app_id: int) -> _Route:
+        self._queues.meet(app_id)
         head, ways = copy_format.row_head(app_id), self._queues.of(app_id)
         route = self._routes[app_id] = _Route(head, ways.plain, ways.dedup)
         return route

@@ -34,6 +34,8 @@ class Duplicate(NamedTuple):
     """Where the first one is. If it is SPOOLED, another one before it may be stored."""
     row: bytes
     """The first one as JSON, as an answer has it."""
+    is_different: bool = False
+    """Whether the one that was sent now is known to say something else."""
 
 
 Outcome = Ack | Duplicate | Refusal

@@ -5,11 +5,15 @@ twice as much, and no client pays for what another one asks for. Nor does it sha
 whose rows Postgres refuses.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
 from ingest.delivery.queue import EventQueue
 from ingest.errors import Refusal
+from ingest.observe import histogram
+from ingest.observe.collector import Waiting
+from ingest.observe.histogram import Histogram
 
 
 class Ways(NamedTuple):
@@ -56,10 +60,29 @@ class Queues:
         for call in self._on_change:
             call()
 
+    def meet(self, app_id: int) -> None:
+        """Take note of an app before the first of its events that this process has."""
+        for queue in self._all:
+            queue.apps.add(app_id)
+
     @property
-    def accepted_events(self) -> int:
-        """Events taken in since the start; only ever grows."""
-        return sum(queue.accepted_events for queue in self._all)
+    def accepted_by_app(self) -> Counter[int]:
+        """Events taken in since the start, by app; they only ever grow."""
+        return sum((queue.accepted_by_app for queue in self._all), Counter())
+
+    @property
+    def waiting(self) -> dict[str, Waiting]:
+        """What no writer has taken yet, by queue."""
+        named = {"plain": self.plain, "dedup": self.dedup, "apart": self.apart}
+        return {
+            name: Waiting(queue.waiting_events, queue.waiting_bytes)
+            for name, queue in named.items()
+        }
+
+    @property
+    def waits_s(self) -> Histogram:
+        """How long events were under way."""
+        return histogram.total((queue.waits_s for queue in self._all), histogram.SECONDS)
 
     @property
     def waiting_events(self) -> int:

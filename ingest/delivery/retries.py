@@ -11,6 +11,7 @@ import structlog
 from ingest.delivery.outcome import Ack, Duplicate, Outcome, Waiter, settle
 from ingest.delivery.queue import Batch
 from ingest.events import copy_reader, row_json
+from ingest.events.likeness import Comparer
 from ingest.observe.metrics import Metrics
 from ingest.spool import Spool, SpoolFailed
 from ingest.spool.search import is_same_event
@@ -40,11 +41,12 @@ class Retries:
             # The replay stores it once all the same; only the answer may be the second one's.
             log.warning("the spool can't be searched for retries", reason=failed.reason)
             return
+        comparer = Comparer()
         # Without rows by now if all were refused meanwhile, at the end of the process.
         batch.answer(
             self._counted(
                 {
-                    at: Duplicate(Ack.SPOOLED, row_json.of_tuple(first))
+                    at: _spooled(comparer, row, first)
                     for at, (key, row) in enumerate(zip(batch.dedup_keys, batch.rows, strict=True))
                     if (first := _first_try(row, found.get(key, ()))) is not None
                 }
@@ -57,10 +59,15 @@ class Retries:
         Without parameters that are too long to be read back: the retry's own may be others.
         """
         found = {each.key: each.stored for each in earlier}
+        comparer = Comparer()
         return self._counted(
             {
-                at: Duplicate(Ack.COMMITTED, row_json.of_stored(found[key]))
-                for at, key in enumerate(batch.dedup_keys)
+                at: Duplicate(
+                    Ack.COMMITTED,
+                    row_json.of_stored(found[key]),
+                    is_different=comparer.is_different(row, found[key]),
+                )
+                for at, (key, row) in enumerate(zip(batch.dedup_keys, batch.rows, strict=True))
                 if key in found
             }
         )
@@ -71,6 +78,7 @@ class Retries:
 
     def _join(self, batch: Batch) -> None:
         """Have all that are sent twice wait for the first of them."""
+        comparer = Comparer()
         firsts: dict[bytes, tuple[bytes, Waiter]] = {}
         for row, waiter in zip(batch.rows, batch.waiters, strict=True):
             key = copy_reader.dedup_key(row)
@@ -81,11 +89,17 @@ class Retries:
             if not isinstance(others, _Followed):
                 others = _Followed(first, others)
                 firsts[key] = (first, others)
-            others.followers.append(waiter)
+            others.add(waiter, is_different=comparer.is_different(row, others.first))
             self._metrics.duplicate_events += 1
         batch.dedup_keys = sorted(firsts)
         batch.rows = [firsts[key][0] for key in batch.dedup_keys]
         batch.waiters = [firsts[key][1] for key in batch.dedup_keys]
+
+
+def _spooled(comparer: Comparer, row: bytes, first: bytes) -> Duplicate:
+    stored = copy_reader.decode(first)
+    is_different = comparer.is_different(row, stored)
+    return Duplicate(Ack.SPOOLED, row_json.of_stored(stored), is_different=is_different)
 
 
 def _first_try(row: bytes, events: Sequence[bytes]) -> bytes | None:
@@ -98,13 +112,22 @@ class _Followed:
     """An event's waiter, and those who sent the same one again."""
 
     def __init__(self, row: bytes, waiter: Waiter) -> None:
-        self._row = row
+        self.first = copy_reader.decode(row)
         self._waiter = waiter
-        self.followers: list[Waiter] = []
+        self._alike: list[Waiter] = []
+        self._different: list[Waiter] = []
+
+    def add(self, waiter: Waiter, *, is_different: bool) -> None:
+        """Add who sent it again, or something else in its place."""
+        (self._different if is_different else self._alike).append(waiter)
 
     def settle(self, outcome: Outcome, row: bytes = b"") -> None:
         """Answer all of them: a retry gets what the first one has got."""
         settle((self._waiter,), outcome, row)
         if isinstance(outcome, Ack):
-            outcome = Duplicate(outcome, row_json.of_tuple(self._row))
-        settle(self.followers, outcome, row)
+            outcome = Duplicate(outcome, row_json.of_stored(self.first))
+        settle(self._alike, outcome, row)
+        if isinstance(outcome, Duplicate):
+            # Where the first one is different from what is stored, these may be the same as that.
+            outcome = outcome._replace(is_different=not outcome.is_different)
+        settle(self._different, outcome, row)

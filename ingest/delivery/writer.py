@@ -131,7 +131,7 @@ class Writer:
         else:
             outcomes = self._outcomes(batch, commit)
             waiters = batch.split(outcomes, sorted(commit.unstored - outcomes.keys()))
-        self._acknowledge(waiters, batch.opened_s, started_s)
+        self._acknowledge(waiters, started_s)
 
     def _outcomes(self, batch: Batch, commit: Commit) -> Mapping[int, Outcome]:
         """Return what became of those that were refused, and of those that had been sent before."""
@@ -146,7 +146,7 @@ class Writer:
             outcomes |= self._retries.duplicates(batch, commit.earlier)
         return outcomes
 
-    def _acknowledge(self, waiters: list[Waiter], opened_s: float, started_s: float) -> None:
+    def _acknowledge(self, waiters: list[Waiter], started_s: float) -> None:
         """Count what is committed; answer its senders once the next COPY is on its way.
 
         Writing many answers takes a while: Postgres works meanwhile.
@@ -154,8 +154,4 @@ class Writer:
         if not waiters:
             return
         self._metrics.committed(len(waiters), time.monotonic() - started_s)
-        asyncio.get_running_loop().call_soon(self._answer, waiters, opened_s)
-
-    def _answer(self, waiters: list[Waiter], opened_s: float) -> None:
-        settle(waiters, Ack.COMMITTED)
-        self._metrics.acknowledged(time.monotonic() - opened_s)
+        asyncio.get_running_loop().call_soon(settle, waiters, Ack.COMMITTED)

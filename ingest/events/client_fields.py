@@ -18,15 +18,17 @@ from ingest.events.fields import OPTIONAL
 _UUID7: Final = re.compile(
     r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.IGNORECASE
 )
-# RFC 3339, 5.6, with its notes: t and z may be small, and a space may stand for the T.
+# RFC 3339, 5.6, with its notes: t and z may be small, and a space may stand for the T. A fraction
+# may have any number of digits; those behind microseconds are cut off.
 _RFC3339: Final = re.compile(
-    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]([0-9]{2}:[0-9]{2}):([0-9]{2})(?:\.([0-9]{1,9}))?"
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]([0-9]{2}:[0-9]{2}):([0-9]{2})(?:\.([0-9]++))?"
     r"(?:([Zz])|([+-][0-9]{2}:[0-5][0-9]))"  # fromisoformat takes minutes of an offset up to 99
 )
 _LEAP_SECOND: Final = 60
 _EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _EPOCH_MS: Final = 946_684_800_000  # in Unix milliseconds
 _MICROSECOND: Final = timedelta(microseconds=1)
+_DAY: Final = timedelta(days=1)
 
 
 class Span(NamedTuple):
@@ -93,9 +95,17 @@ def _read_time(text: str) -> int:
         micros = (fraction or "").ljust(6, "0")[:6]
         second = "59" if is_leap else second
         moment = datetime.fromisoformat(f"{date}T{minute}:{second}.{micros}{offset or '+00:00'}")
+        if is_leap and not _is_last_minute(moment.astimezone(UTC)):
+            raise ValueError
         return (moment - _EPOCH) // _MICROSECOND + is_leap * 1_000_000
     except (ValueError, OverflowError):
         raise Refusal(
             Code.INVALID_TIMESTAMP,
             'timestamp must be a time with its zone as in RFC 3339, "2026-01-10T12:00:00.123Z".',
         ) from None
+
+
+def _is_last_minute(moment: datetime) -> bool:
+    """Whether a leap second can follow: at the end of a month, in UTC (RFC 3339, 5.7)."""
+    is_last_day = (moment + _DAY).day == 1
+    return is_last_day and (moment.hour, moment.minute) == (23, 59)

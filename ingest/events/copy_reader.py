@@ -7,7 +7,9 @@ here or came out of `split`.
 """
 
 import struct
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from operator import itemgetter
 from typing import Final
 from uuid import UUID
 
@@ -34,6 +36,7 @@ _TAILS: Final = {count: layout[_HEAD_FIELDS:] for count, layout in LAYOUTS.items
 _PLAIN_SIZES: Final = (_TIME_SIZE, *(_NULL_SIZE for _ in OPTIONAL))
 _PLAIN_TAIL_SIZE: Final = _LENGTH_SIZE + _TIME_SIZE + len(PLAIN)
 _KEY_LENGTH: Final = _KEY_SIZE.to_bytes(_LENGTH_SIZE, "big")
+_app_bytes = itemgetter(slice(_APP_ID_AT, _APP_ID_AT + _APP_ID_SIZE))
 # The count of fields, app_id with its size, the id's size, the id, and the size of the name.
 _head = struct.Struct("!hiii16xi").unpack_from
 _jsonb_head = struct.Struct("!ib").unpack_from
@@ -99,6 +102,12 @@ def decode(row: bytes) -> Stored:
 def app_id(row: bytes) -> int:
     """Return which app a row belongs to."""
     return int.from_bytes(row[_APP_ID_AT : _APP_ID_AT + _APP_ID_SIZE], "big", signed=True)
+
+
+def count_apps(rows: Sequence[bytes]) -> Counter[int]:
+    """Return how many rows each app has."""
+    counted = Counter(map(_app_bytes, rows))
+    return Counter({int.from_bytes(app, "big"): events for app, events in counted.items()})
 
 
 def event_id(row: bytes) -> UUID:

@@ -23,6 +23,9 @@ DIGITS_MAX: Final = 400
 UNUSUAL_NUMBERS_MAX: Final = 1_000
 """Numbers past 1e±299 or of many digits are checked one by one; this bounds the time it takes."""
 
+BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+
+_MALFORMED: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _FIELD_CHARS_SHOWN: Final = 64
 _BACKSLASH: Final = 0x5C
 _NUL_ESCAPE: Final = b"\\u0000"
@@ -37,7 +40,8 @@ _EXPONENT: Final = b"0e00"
 _DIGITS_HARMLESS: Final = 200
 _MANY_DIGITS: Final = b"0" * _DIGITS_HARMLESS
 
-# These walk text that the parser has accepted. Every group is possessive: no backtracking.
+# These walk text, most of them what the parser has accepted. Every group is possessive: no
+# backtracking.
 _WITHOUT_NUL: Final = re.compile(rb"(?:[^\\]++|\\(?!u0000).)*+", re.DOTALL)
 _USUAL: Final = re.compile(
     rb"""(?:
@@ -47,6 +51,12 @@ _USUAL: Final = re.compile(
         | [0-9]{1,200}(?:\.[0-9]{1,200})?+(?![0-9.eE])
     )*+""",
     re.DOTALL | re.VERBOSE,
+)
+_HALF: Final = re.compile(rb"\\u[dD][89A-Fa-f][0-9A-Fa-f]{2}")
+_PAIRED: Final = re.compile(
+    rb"(?:[^\\]++|(?:\\[^u])++|%b|\\(?!u[dD][89A-Fa-f])u)*+"
+    % rb"\\u[dD][89ABab][0-9A-Fa-f]{2}\\u[dD][C-Fc-f][0-9A-Fa-f]{2}",
+    re.DOTALL,
 )
 _NUMBER: Final = re.compile(rb"([0-9]+)(?:\.([0-9]+))?(?:[eE]([+-]?[0-9]+))?")
 
@@ -137,11 +147,22 @@ def decode(body: bytes, name_chars_max: int) -> Decoded:
     """Return an event; raise Refusal for a bad one."""
     try:
         event = _decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise _diagnose(body) from None
+    except _MALFORMED:
+        event = _decode_marked(body)
     if not body.isascii():
         _check_utf8(body)
     return check(event, bytes(event.event_params), name_chars_max)
+
+
+def _decode_marked(body: bytes) -> Event:
+    """Return the event behind a byte order mark; raise Refusal if there is none (RFC 8259, 8.1)."""
+    text = body.removeprefix(BYTE_ORDER_MARK)
+    try:
+        if text is not body:
+            return _decode(text)
+    except _MALFORMED:
+        pass
+    raise _diagnose(text)
 
 
 def check(event: Event, params: bytes, name_chars_max: int) -> Decoded:
@@ -254,12 +275,27 @@ def _diagnose(body: bytes) -> Refusal:
     except msgspec.ValidationError:
         return Refusal(Code.INVALID_JSON, "The body must be a JSON object.")
     except msgspec.DecodeError as error:
-        return Refusal(Code.INVALID_JSON, f"The body is not valid JSON: {error}.")
+        return _refuse_half(body) or Refusal(
+            Code.INVALID_JSON, f"The body is not valid JSON: {error}."
+        )
     except UnicodeDecodeError:
         return Refusal(Code.INVALID_JSON, "The body is not valid UTF-8.")
     except RecursionError:
         return _refuse_depth()  # so deep that nobody knows what follows
     return _diagnose_fields(fields)
+
+
+def _refuse_half(body: bytes) -> Refusal | None:
+    """Return the refusal of a body with half of a surrogate pair; the parser calls it cut off."""
+    paired = _PAIRED.match(body)
+    half = paired and _HALF.match(body, paired.end())
+    if not half or not body.rstrip().endswith(b"}"):
+        return None
+    return Refusal(
+        Code.INVALID_JSON,
+        f"The body has {half[0].decode()} alone at byte {half.start()}, half of a surrogate pair: "
+        "a character was cut in two.",
+    )
 
 
 def _diagnose_fields(fields: dict[str, msgspec.Raw]) -> Refusal:

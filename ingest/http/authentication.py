@@ -1,15 +1,25 @@
-"""Whose request it is: the API key in a header, or, where the operator allows it, in the query."""
+"""Whose request it is: the API key in a header, or, where the operator allows it, in the query.
 
+The header is `X-API-Key`, or `Authorization` with the scheme Bearer (RFC 6750), for which every
+HTTP client has a field.
+"""
+
+from collections.abc import Iterable, Sequence
 from typing import Final
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from ingest.errors import Code, Refusal
+from ingest.store.api_keys import KEY_START
 from ingest.store.apps import App
 from ingest.store.keyring import Keyring
 
 API_KEY: Final = "X-API-Key"
+APP: Final = "app"
+"""Where a request keeps whose it is, for the log of requests."""
+_BEARER: Final = "bearer"
 _PARAMETER: Final = "&key="
+_HEADERS: Final = f"{API_KEY}, or in {hdrs.AUTHORIZATION} as Bearer {KEY_START}…"
 
 
 class Authenticator:
@@ -19,13 +29,11 @@ class Authenticator:
         self._keyring = keyring
         self.takes_query = key_in_query
         """Whether a key may stand in the query."""
-        self._place = f"{API_KEY}, or in the query as key=…" if key_in_query else API_KEY
+        self._place = f"{_HEADERS}, or in the query as key=…" if key_in_query else _HEADERS
 
     def app_of(self, request: web.BaseRequest) -> App:
         """Return the app that the request's key belongs to; raise Refusal."""
-        secrets = [*request.headers.getall(API_KEY, ())]
-        if self.takes_query:
-            secrets += keys_in(request.rel_url.raw_query_string)
+        secrets = self._secrets_of(request)
         if not any(secrets):
             raise Refusal(Code.MISSING_API_KEY, f"Send your API key in {self._place}.")
         # Two keys are refused even if both are valid: proxies and servers would differ on which.
@@ -34,7 +42,28 @@ class Authenticator:
             raise Refusal(
                 Code.INVALID_API_KEY, f"The API key is not valid; send one in {self._place}."
             )
+        request[APP] = app
         return app
+
+    def _secrets_of(self, request: web.BaseRequest) -> list[str]:
+        given = [*request.headers.getall(API_KEY, ())]
+        if self.takes_query:
+            given += keys_in(request.rel_url.raw_query_string)
+        return with_bearers(given, request.headers.getall(hdrs.AUTHORIZATION, ()))
+
+
+def with_bearers(given: Sequence[str], authorizations: Iterable[str]) -> list[str]:
+    """Return the keys that were given elsewhere, and those in headers `Authorization`.
+
+    Beside another key a token is a gateway's own, unless it begins as our keys do.
+    """
+    tokens = (token for token in map(_token_of, authorizations) if token)
+    return [*given, *(token for token in tokens if not given or token.startswith(KEY_START))]
+
+
+def _token_of(authorization: str) -> str:
+    scheme, _, token = authorization.strip(" \t").partition(" ")
+    return token.strip(" ") if scheme.lower() == _BEARER else ""
 
 
 def keys_in(query: str) -> list[str]:

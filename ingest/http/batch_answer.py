@@ -10,16 +10,19 @@ from ingest.delivery.outcome import Ack, Duplicate, Outcome
 from ingest.errors import Code, Refusal
 from ingest.events.drafts import Drafts
 from ingest.events.row_json import CLOSE, OPEN
-from ingest.http.preferences import APPLIED, RESPOND_ASYNC, Preferences
-from ingest.http.responses import is_duplicate, refuse, status_of, succeed
+from ingest.http.duplicates import Known, known
+from ingest.http.preferences import Preferences
+from ingest.http.responses import refuse, status_of, succeed
 from ingest.http.rows_body import RowsBody, rows_body
 from ingest.http.waiters import Outcomes
 
+_ACCEPTED: Final = 202
 _PARTIAL: Final = 207
 _SERVER_ERRORS: Final = 500
-_ENDS: Final[Mapping[bool | None, bytes]] = {
-    True: b',"duplicate":true}',
-    None: b',"duplicate":null}',
+_ENDS: Final[Mapping[Known, bytes]] = {
+    Known.STORED: b',"duplicate":true}',
+    Known.DIFFERENT: b',"duplicate":"different"}',
+    Known.UNSURE: b',"duplicate":null}',
 }
 """How the row of an uncommon event ends, by whether it was stored before."""
 
@@ -41,7 +44,7 @@ def describe(drafts: Drafts, outcomes: Outcomes, preferred: Preferences) -> web.
     count = drafts.count - len(errors)
     if not count:
         return _refuse_all(errors)
-    headers = _applied(preferred)
+    headers = preferred.applied
     if errors:
         return succeed(_partial(drafts, outcomes, count, errors), _PARTIAL, headers)
     status = status_of(Ack.SPOOLED if _is_spooled(outcomes) else Ack.COMMITTED)
@@ -71,12 +74,12 @@ def _row(sent: bytes, outcome: Outcome) -> bytes:
     if isinstance(outcome, Refusal):
         return b""
     row = outcome.row if isinstance(outcome, Duplicate) else sent
-    return row[:-1] + _ENDS[is_duplicate(outcome)]
+    return row[:-1] + _ENDS[known(outcome)]
 
 
 def _is_spooled(outcomes: Outcomes) -> bool:
     return outcomes.is_spooled or any(
-        not isinstance(outcome, Refusal) and is_duplicate(outcome) is None
+        not isinstance(outcome, Refusal) and status_of(outcome) == _ACCEPTED
         for outcome in outcomes.uncommon.values()
     )
 
@@ -99,10 +102,3 @@ def _refuse_all(errors: Errors) -> web.Response:
     error = {"code": total.code, "message": total.message}
     response.body = orjson.dumps({"status": "error", "error": error, "errors": _listed(errors)})
     return response
-
-
-def _applied(preferred: Preferences) -> dict[str, str]:
-    applied = [RESPOND_ASYNC] if preferred.is_async else []
-    if preferred.is_minimal:
-        applied.append("return=minimal")
-    return {APPLIED: ", ".join(applied)} if applied else {}

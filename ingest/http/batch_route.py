@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Iterator
 from typing import Final
 
-from aiohttp import hdrs, web
+from aiohttp import web
 
 from ingest.config import Limits
 from ingest.delivery.intake import Intake
@@ -16,22 +16,22 @@ from ingest.errors import Code, Refusal
 from ingest.events import document
 from ingest.events.document import Part
 from ingest.events.drafts import Draft, Drafts
-from ingest.events.event import Events
+from ingest.events.event import BYTE_ORDER_MARK, Events
 from ingest.http import preferences
 from ingest.http.authentication import Authenticator
 from ingest.http.batch_answer import NOT_YET, describe
 from ingest.http.bodies import BodyReader
 from ingest.http.connection import held_of
+from ingest.http.content import NDJSON, encoding_of, media_type_of
+from ingest.http.duplicates import conflict_of
 from ingest.http.idempotency import IDEMPOTENCY_KEY
 from ingest.http.inflate import ENCODINGS, Inflater
 from ingest.http.preferences import PREFER, Preferences
 from ingest.http.responses import JSON
-from ingest.http.waiters import BatchAnswer, EarlyAcks
+from ingest.http.waiters import BatchAnswer, EarlyAcks, Outcomes
 from ingest.observe.metrics import UNKNOWN_APP, Metrics
 from ingest.store.apps import App
 
-NDJSON: Final = "application/x-ndjson"
-_IDENTITY: Final = "identity"
 _TURN_PLAIN: Final = 1_000
 _TURN_COSTLY: Final = 250
 """So many events that were decoded together are drafted before others have a turn: in 1 ms, or in 4
@@ -83,6 +83,7 @@ class BatchRoute:
             body = await self._bodies.read(request, bytes_max, held)
             if encoding:
                 body = await self._inflater.inflate(body, encoding, bytes_max=bytes_max, held=held)
+            body = body.removeprefix(BYTE_ORDER_MARK)
             held.resize(_MADE * len(body))
             parts = await self._split(body, is_ndjson=is_ndjson)
             held.resize(_made_bytes(len(body), parts))
@@ -117,7 +118,20 @@ class BatchRoute:
         outcomes = await answer.settled
         del answer  # so that the rows are gone before the answer is made, which is as large
         drafts.release()
+        if preferred.is_strict:
+            outcomes = self._without_conflicts(app, outcomes)
         return describe(drafts, outcomes, preferred)
+
+    def _without_conflicts(self, app: App, outcomes: Outcomes) -> Outcomes:
+        """Return what became of the events where no other event's row is wanted."""
+        conflicts = {
+            index: conflict
+            for index, outcome in outcomes.uncommon.items()
+            if (conflict := conflict_of(outcome))
+        }
+        if conflicts:
+            self._metrics.refused(Code.CONFLICT, app.id, len(conflicts))
+        return outcomes._replace(uncommon={**outcomes.uncommon, **conflicts})
 
     async def _draft(self, app: App, parts: list[Part], drafts: Drafts) -> None:
         """Understand each event; what it was read from is dropped as soon as that is done."""
@@ -163,15 +177,15 @@ def _turns(part: Part) -> Iterator[Part]:
 
 def _content_of(request: web.BaseRequest) -> tuple[bool, str]:
     """Return whether the body is NDJSON, and how it is encoded; raise Refusal."""
-    if request.content_type not in (JSON, NDJSON) or hdrs.CONTENT_TYPE not in request.headers:
+    media_type, encoding = media_type_of(request), encoding_of(request)
+    if media_type not in (JSON, NDJSON):
         raise Refusal(
             Code.UNSUPPORTED_MEDIA_TYPE, f"Send Content-Type: {JSON} (an array) or {NDJSON}."
         )
-    encoding = request.headers.get(hdrs.CONTENT_ENCODING, _IDENTITY).strip().lower()
-    if encoding not in (_IDENTITY, *ENCODINGS):
+    if encoding and encoding not in ENCODINGS:
         known = " or ".join(ENCODINGS)
         raise Refusal(Code.UNSUPPORTED_MEDIA_TYPE, f"Send Content-Encoding: {known}, or none.")
-    return request.content_type == NDJSON, "" if encoding == _IDENTITY else encoding
+    return media_type == NDJSON, encoding
 
 
 def _require_no_key(request: web.BaseRequest) -> None:

@@ -54,7 +54,8 @@ async def _read_slowly(request: web.BaseRequest, bytes_max: int, held: Share) ->
 
 
 def _require_known_expectation(request: web.BaseRequest) -> None:
-    if request.headers.get(hdrs.EXPECT, _EXPECT_CONTINUE).lower() != _EXPECT_CONTINUE:
+    expected = request.headers.getall(hdrs.EXPECT, ())
+    if any(each.lower() != _EXPECT_CONTINUE for each in expected):
         raise Refusal(Code.EXPECTATION_FAILED, "Only Expect: 100-continue is understood.")
 
 

@@ -16,9 +16,10 @@ from aiohttp.payload import Payload
 from ingest.errors import Code, Refusal
 from ingest.http.budget import FREE_BYTES, Budget, Share
 from ingest.http.pipeline import Pipeline, too_large_head
+from ingest.http.request_log import OTHER, RequestLog
 from ingest.http.responses import refuse, refuse_raw
 from ingest.http.unsent import unsent_bytes
-from ingest.observe.metrics import Metrics
+from ingest.observe.metrics import OTHER_ROUTE, Metrics
 
 log = structlog.get_logger(__name__)
 
@@ -32,6 +33,7 @@ class Connection(Pipeline):
         "_metrics",
         "_others",
         "_own_transport",
+        "_requests",
         "_unsent_bytes",
         "held",
         "page",
@@ -45,6 +47,7 @@ class Connection(Pipeline):
         others: set["Connection"],
         budget: Budget,
         keyless: Budget,
+        requests: RequestLog,
         **options: Any,  # noqa: ANN401
     ) -> None:
         super().__init__(server, keyless, **options)
@@ -53,6 +56,7 @@ class Connection(Pipeline):
         self.page = Share(keyless)
         """What an answer holds that anybody may ask for, until it is sent."""
         self._metrics = metrics
+        self._requests = requests
         self._others = others
         self._own_transport: asyncio.Transport | None = None  # aiohttp forgets its own early
         self.stuck_since_s = 0.0
@@ -110,7 +114,8 @@ class Connection(Pipeline):
         if self.transport is None:
             return
         self.transport.write(refuse_raw(_SLOW_HEAD, is_last=True))
-        self._metrics.answers[_SLOW_HEAD.status] += 1
+        self._metrics.answers[OTHER_ROUTE, _SLOW_HEAD.status] += 1
+        self._note(_SLOW_HEAD)
         self.force_close()
 
     def refuse_incomplete(self) -> None:
@@ -162,8 +167,13 @@ class Connection(Pipeline):
             refusal = Refusal(Code.INTERNAL_ERROR, "The server failed; nothing was stored.")
         response = refuse(refusal)
         response.force_close()
-        self._metrics.answers[refusal.status] += 1
+        self._metrics.answers[OTHER_ROUTE, refusal.status] += 1
+        self._note(refusal)
         return response
+
+    def _note(self, refusal: Refusal) -> None:
+        """Log what came of a head that nobody understands."""
+        self._requests.note(OTHER, OTHER, refusal.status, code=refusal.code)
 
 
 def held_of(request: web.BaseRequest) -> Share:

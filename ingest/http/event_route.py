@@ -1,8 +1,6 @@
 """`POST /event`: one event, answered once it is durable, or at once if the client prefers that."""
 
-from typing import Final
-
-from aiohttp import hdrs, web
+from aiohttp import web
 
 from ingest.delivery.intake import Intake
 from ingest.delivery.outcome import Ack, Duplicate, Outcome, Waiter
@@ -12,15 +10,14 @@ from ingest.http import idempotency, preferences
 from ingest.http.authentication import Authenticator
 from ingest.http.bodies import BodyReader
 from ingest.http.connection import held_of
+from ingest.http.content import TEXT, encoding_of, media_type_of
+from ingest.http.duplicates import conflict_of, headers_of
 from ingest.http.idempotency import IDEMPOTENCY_KEY
-from ingest.http.preferences import APPLIED, PREFER, RESPOND_ASYNC
-from ingest.http.responses import JSON, headers_of, refuse, status_of, succeed
+from ingest.http.preferences import PREFER, Preferences
+from ingest.http.responses import JSON, refuse, status_of, succeed
 from ingest.http.waiters import Answer, EarlyAcks
 from ingest.observe.metrics import UNKNOWN_APP, Metrics
 from ingest.store.apps import App
-
-_TEXT: Final = "text/plain"
-"""What a browser sends to another origin without asking first."""
 
 
 class EventRoute:
@@ -42,7 +39,7 @@ class EventRoute:
         self._early_acks = early_acks
         self._metrics = metrics
         self._body_bytes_max = body_bytes_max
-        self._types = (JSON, _TEXT) if authenticator.takes_query else (JSON,)
+        self._types = (JSON, TEXT) if authenticator.takes_query else (JSON,)
 
     async def post(self, request: web.BaseRequest) -> web.Response:
         """Store the event of a request and answer it; raise Refusal."""
@@ -60,36 +57,36 @@ class EventRoute:
 
     async def _take(self, request: web.BaseRequest, app: App, body: bytes) -> web.Response:
         """Queue an event and return its answer; raise Refusal for one that is not queued."""
-        if preferences.parse(request.headers.getall(PREFER, ())).is_async:
+        # Its row is told, whatever `return` asks for.
+        preferred = preferences.parse(request.headers.getall(PREFER, ()))._replace(content=None)
+        if preferred.is_async:
             success = self._accept(request, app, body, self._early_acks)
             self._metrics.async_acks += 1
-            return succeed(success, status_of(Ack.SPOOLED), {APPLIED: RESPOND_ASYNC})
+            return succeed(success, status_of(Ack.SPOOLED), preferred.applied)
         waiter = Answer()
         success = self._accept(request, app, body, waiter)
         # Not cancelled when the client goes away: its event is on its way and keeps its place.
         outcome = await waiter.settled
+        if preferred.is_strict and (conflict := conflict_of(outcome)):
+            raise conflict
         # Not raised: one refusal may be a whole batch's, and would collect all their tracebacks.
-        return _answer(success, outcome)
+        return _answer(success, outcome, preferred)
 
     def _accept(self, request: web.BaseRequest, app: App, body: bytes, waiter: Waiter) -> bytes:
         key = idempotency.digest_of(request.headers.getall(IDEMPOTENCY_KEY, ()))
         return self._intake.accept(app, body, waiter, key)
 
     def _require_json(self, request: web.BaseRequest) -> None:
-        # Parameters such as charset=utf-8 are fine: JSON is UTF-8 whatever they say.
-        if request.content_type not in self._types or hdrs.CONTENT_TYPE not in request.headers:
+        if media_type_of(request) not in self._types:
             raise Refusal(Code.UNSUPPORTED_MEDIA_TYPE, f"Send Content-Type: {JSON}.")
-        encoding = request.headers.get(hdrs.CONTENT_ENCODING, "identity")
-        if encoding.lower() != "identity":
+        if encoding_of(request):
             raise Refusal(Code.UNSUPPORTED_MEDIA_TYPE, "Send the body without Content-Encoding.")
 
 
-def _answer(body: bytes, outcome: Outcome) -> web.Response:
+def _answer(body: bytes, outcome: Outcome, preferred: Preferences) -> web.Response:
     """Return the answer to a single event; `body` is that of its success."""
-    match outcome:
-        case Refusal():
-            return refuse(outcome)
-        case Duplicate():
-            return succeed(row_json.body(outcome.row), status_of(outcome), headers_of(outcome))
-        case _:
-            return succeed(body, status_of(outcome), headers_of(outcome))
+    if isinstance(outcome, Refusal):
+        return refuse(outcome)
+    if isinstance(outcome, Duplicate):
+        body = row_json.body(outcome.row)
+    return succeed(body, status_of(outcome), {**headers_of(outcome), **preferred.applied})

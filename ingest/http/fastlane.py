@@ -28,6 +28,7 @@ from ingest.errors import Refusal
 from ingest.events import row_json
 from ingest.http import cors
 from ingest.http.budget import FREE_BYTES, Budget, Share
+from ingest.http.duplicates import headers_of
 from ingest.http.head import (
     END_OF_HEAD,
     HEAD_BYTES_MAX,
@@ -36,9 +37,11 @@ from ingest.http.head import (
     Head,
     parse,
 )
-from ingest.http.responses import CLOSING, NONE, head_raw, headers_of, refuse_raw, status_of
+from ingest.http.request_id import REQUEST_ID, headers_of_id
+from ingest.http.request_log import RequestLog
+from ingest.http.responses import CLOSING, NONE, head_raw, refuse_raw, status_of
 from ingest.http.unsent import unsent_bytes
-from ingest.observe.metrics import Metrics
+from ingest.observe.metrics import EVENT_ROUTE, Metrics
 from ingest.store.keyring import Keyring
 
 log = structlog.get_logger(__name__)
@@ -66,6 +69,8 @@ class FastLane:
         self.metrics = metrics
         self.make_successor = make_successor
         self.budget = budget
+        self.requests = RequestLog()
+        """What it logs of them; `log_to` gives it another one."""
         self.connections: set[FastConnection] = set()
         self.heads: dict[bytes, Head] = {}
         self.is_stopping = False
@@ -73,6 +78,8 @@ class FastLane:
         """A coarse clock, set by `sweep`, so that a request reads none."""
         self.success_head = b""
         """A 200's head up to its length; its Date is set by `sweep`."""
+        self.exposing_head = b""
+        """The same for an answer that repeats an id."""
         self._idle_timeout_s = limits.idle_timeout_s
         self._body_bytes_max = limits.body_bytes_max
         keyring.on_change(self.heads.clear)
@@ -82,7 +89,8 @@ class FastLane:
         """Once a second: set the clock, close what is idle, hand over what is slow."""
         last_s, self.now_s = self.now_s, time.monotonic()
         self.success_head = head_raw(200, cors.ANY_ORIGIN)
-        if self.keyring.has_expiring:
+        self.exposing_head = head_raw(200, cors.headers_for({REQUEST_ID: ""}))
+        if self.keyring.has_expiring or self.requests.is_on:
             self.heads.clear()
         for connection in list(self.connections):
             connection.sweep(last_s, self.now_s - self._idle_timeout_s)
@@ -96,10 +104,40 @@ class FastLane:
         for connection in list(self.connections):
             connection.hand_over_incomplete()
 
+    def log_to(self, requests: RequestLog) -> None:
+        """Log requests there."""
+        self.requests = requests
+
+    def success(self, answer: bytes, request_id: str) -> bytes:
+        """Return a 200 that repeats an id, if there is one."""
+        if not request_id:
+            return b"%b%d\r\n\r\n%b" % (self.success_head, len(answer), answer)
+        name, value = REQUEST_ID.encode(), request_id.encode()
+        parts = (self.exposing_head, len(answer), name, value, answer)
+        return b"%b%d\r\n%b: %b\r\n\r\n%b" % parts
+
+    def note(
+        self, head: Head | None, status: int, code: str | None = None, started_s: float = 0.0
+    ) -> None:
+        """Log a request if that is wanted; of one whose head was known, not all is known."""
+        self.requests.note(
+            "POST",
+            "/event",
+            status,
+            code=code,
+            app=head.app if head else None,
+            request_id=head.request_id if head else "",
+            started_s=started_s,
+        )
+
     def learn(self, head: bytes) -> Head | None:
-        """Parse a head that is not known; remember it if it is accepted."""
+        """Parse a head that is not known; remember it if it is accepted and may come again."""
         parsed = parse(head, self.keyring.app_of, self._body_bytes_max)
-        if parsed is not None:
+        if parsed is None:
+            return None
+        if self.requests.has_room:
+            parsed.is_attended = True
+        elif parsed.is_repeated:
             if len(self.heads) >= HEADS_MAX:
                 self.heads.clear()
             self.heads[head] = parsed
@@ -197,6 +235,23 @@ class FastConnection(asyncio.Protocol):
         if self._buffer or self._is_half_closed or self._is_reading_paused:
             self._go_on()
 
+    def settle_attended(self, outcome: Outcome, head: Head, started_s: float) -> None:
+        """Answer a request that has an id, or is logged."""
+        answer, self._answer = self._answer, None
+        transport = self._transport
+        if transport is None or answer is None:
+            return
+        lane = self._lane
+        self._since_s = lane.now_s
+        if outcome is COMMITTED and not lane.is_stopping and not self._is_half_closed:
+            transport.write(lane.success(answer, head.request_id))
+            lane.metrics.committed_answers += 1
+        else:
+            self._write_uncommon(transport, answer, outcome, head)
+        if not isinstance(outcome, Refusal):
+            lane.note(head, status_of(outcome), started_s=started_s)
+        self._go_on()
+
     def sweep(self, last_sweep_s: float, idle_since_s: float) -> None:
         """Hand over a request that has been incomplete since the last sweep; close when idle."""
         transport = self._transport
@@ -229,6 +284,11 @@ class FastConnection(asyncio.Protocol):
         if self._buffer and self._answer is None:
             self._hand_over(self._buffer)
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether an answer is due."""
+        return self._answer is not None
+
     def close(self) -> None:
         """Close once what was written is sent."""
         if self._transport is not None:
@@ -251,10 +311,11 @@ class FastConnection(asyncio.Protocol):
             self._wait(data, could_be=self._held.try_resize(len(data)))
             return
         try:
-            self._answer = lane.intake.accept(head.app, data[end:size], self)
+            waiter = _Attended(self, head) if head.is_attended else self
+            self._answer = lane.intake.accept(head.app, data[end:size], waiter)
         except Refusal as refusal:
             lane.metrics.refused(refusal.code, head.app.id)
-            self._refuse(refusal, data[size:])
+            self._refuse(refusal, data[size:], head)
             return
         except Exception:  # noqa: BLE001 - aiohttp's lane comes to the same end, and answers
             self._hand_over(data)
@@ -264,14 +325,14 @@ class FastConnection(asyncio.Protocol):
             self._pieces = 0
             self._hold(self._buffer)
 
-    def _refuse(self, refusal: Refusal, rest: bytes) -> None:
+    def _refuse(self, refusal: Refusal, rest: bytes, head: Head) -> None:
         """Answer an event that the intake refuses; the connection goes on."""
         self._since_s = self._lane.now_s
         self._pieces = 0
         self._buffer = rest
         self._held.count(len(rest))
         if self._transport is not None:
-            self._write_uncommon(self._transport, b"", refusal)
+            self._write_uncommon(self._transport, b"", refusal, head)
         if self._buffer:
             # Later, so that many of them in one piece do not nest, nor stop the loop.
             asyncio.get_running_loop().call_soon(self._go_on)
@@ -333,22 +394,28 @@ class FastConnection(asyncio.Protocol):
             self._transport.pause_reading()
 
     def _write_uncommon(
-        self, transport: asyncio.Transport, answer: bytes, outcome: Outcome
+        self,
+        transport: asyncio.Transport,
+        answer: bytes,
+        outcome: Outcome,
+        head: Head | None = None,
     ) -> None:
         """Answer what is not the common case; close behind the last answer."""
         lane = self._lane
         is_last = lane.is_stopping or (self._is_half_closed and not self._buffer)
+        told = headers_of_id(head.request_id) if head else NONE
         if isinstance(outcome, Refusal):
-            transport.write(refuse_raw(outcome, cors.headers_for(outcome.headers), is_last=is_last))
-            lane.metrics.answers[outcome.status] += 1
+            transport.write(refuse_raw(outcome, told, is_last=is_last))
+            lane.metrics.answers[EVENT_ROUTE, outcome.status] += 1
+            lane.note(head, outcome.status, outcome.code)
         else:
-            headers = {**(CLOSING if is_last else NONE), **headers_of(outcome)}
+            headers = {**(CLOSING if is_last else NONE), **headers_of(outcome), **told}
             if isinstance(outcome, Duplicate):
                 answer = row_json.body(outcome.row)
             status = status_of(outcome)
-            lane.metrics.answers[status] += 1
-            head = head_raw(status, {**cors.headers_for(headers), **headers})
-            transport.write(b"%b%d\r\n\r\n%b" % (head, len(answer), answer))
+            lane.metrics.answers[EVENT_ROUTE, status] += 1
+            start = head_raw(status, {**cors.headers_for(headers), **headers})
+            transport.write(b"%b%d\r\n\r\n%b" % (start, len(answer), answer))
         if is_last:
             self._buffer = b""
             transport.close()
@@ -377,3 +444,18 @@ class FastConnection(asyncio.Protocol):
             # Whoever called, a sweep or another's commit, must not pay for this connection.
             log.exception("a connection could not be handed over")
             transport.abort()
+
+
+class _Attended:
+    """Who waits for the outcome of a request that has an id, or is logged."""
+
+    __slots__ = ("_connection", "_head", "_started_s")
+
+    def __init__(self, connection: FastConnection, head: Head) -> None:
+        self._connection = connection
+        self._head = head
+        self._started_s = time.monotonic()
+
+    def settle(self, outcome: Outcome, _row: bytes = b"") -> None:
+        """Answer the request."""
+        self._connection.settle_attended(outcome, self._head, self._started_s)

@@ -12,13 +12,16 @@ read or answered (DEFERRED)::
     Host            1*( ALPHA / DIGIT / "." / "-" / "_" / ":" / "[" / "]" )
     Content-Length  1*9DIGIT, head and body together at most REQUEST_BYTES_MAX
     Content-Type    application/json, with or without charset=utf-8
-    X-API-Key       a key that is valid now
+    X-API-Key       a key that is valid now, or in its place
+    Authorization   "Bearer" SP such a key
     Connection      keep-alive, or absent
 """
 
 from collections.abc import Callable
 from typing import Final
 
+from ingest.http.authentication import with_bearers
+from ingest.http.request_id import REQUEST_ID, TRACEPARENT, request_id_of
 from ingest.store.apps import App
 
 REQUEST_LINE: Final = b"POST /event HTTP/1.1\r\n"
@@ -40,7 +43,26 @@ DEFERRED: Final = frozenset(
         b"sec-websocket-key1",
     }
 )
-REQUIRED: Final = frozenset({b"host", b"content-length", b"content-type", b"x-api-key"})
+REQUIRED: Final = frozenset({b"host", b"content-length", b"content-type"})
+UNIQUE: Final = frozenset(
+    {
+        REQUEST_ID.lower().encode(),
+        TRACEPARENT.encode(),
+        b"tracestate",
+        b"baggage",
+        b"sentry-trace",
+        b"b3",
+        b"x-b3-spanid",
+        b"x-amzn-trace-id",
+        b"x-cloud-trace-context",
+        b"x-datadog-parent-id",
+        b"x-correlation-id",
+        b"request-id",
+        b"uber-trace-id",
+        b"cf-ray",
+    }
+)
+"""Headers that differ in each request: a head with one of them is never met again."""
 CONTENT_TYPES: Final = frozenset(
     {
         b"application/json",
@@ -56,6 +78,10 @@ _NAME: Final = _LETTERS_DIGITS + b"!#$%&'*+-.^_`|~"
 _HOST: Final = _LETTERS_DIGITS + b".-_:[]"
 _VALUE: Final = bytes(range(0x20, 0x7F))
 _DIGITS: Final = b"0123456789"
+_REQUEST_ID: Final = REQUEST_ID.lower().encode()
+_TRACEPARENT: Final = TRACEPARENT.encode()
+_API_KEY: Final = b"x-api-key"
+_AUTHORIZATION: Final = b"authorization"
 
 
 AppOf = Callable[[str], App | None]
@@ -65,12 +91,20 @@ AppOf = Callable[[str], App | None]
 class Head:
     """An accepted head: whose event follows, and where it ends."""
 
-    __slots__ = ("app", "request_bytes")
+    __slots__ = ("app", "is_attended", "is_repeated", "request_bytes", "request_id")
 
-    def __init__(self, app: App, request_bytes: int) -> None:
+    def __init__(
+        self, app: App, request_bytes: int, request_id: str = "", *, is_repeated: bool = True
+    ) -> None:
         self.app = app
         self.request_bytes = request_bytes
         """The size of head and body together."""
+        self.request_id = request_id
+        """What the answer repeats; empty for none."""
+        self.is_repeated = is_repeated
+        """Whether its client is likely to send the same bytes again."""
+        self.is_attended = bool(request_id)
+        """Whether more is to be done for its request than to answer it."""
 
 
 def parse(head: bytes, app_of: AppOf, body_bytes_max: int = REQUEST_BYTES_MAX) -> Head | None:
@@ -109,8 +143,25 @@ def _understand(
     body_bytes = int(length)
     if body_bytes > body_bytes_max or head_bytes + body_bytes > REQUEST_BYTES_MAX:
         return None
-    app = app_of(headers[b"x-api-key"].decode())
-    return None if app is None else Head(app, head_bytes + body_bytes)
+    secrets = _secrets_of(headers)
+    app = app_of(secrets[0]) if len(secrets) == 1 else None
+    if app is None:
+        return None
+    is_repeated = UNIQUE.isdisjoint(headers)
+    request_id = "" if is_repeated else _request_id_of(headers)
+    return Head(app, head_bytes + body_bytes, request_id, is_repeated=is_repeated)
+
+
+def _request_id_of(headers: dict[bytes, bytes]) -> str:
+    return request_id_of(_values(headers, _REQUEST_ID), _values(headers, _TRACEPARENT))
+
+
+def _secrets_of(headers: dict[bytes, bytes]) -> list[str]:
+    return with_bearers(_values(headers, _API_KEY), _values(headers, _AUTHORIZATION))
+
+
+def _values(headers: dict[bytes, bytes], name: bytes) -> list[str]:
+    return [headers[name].decode()] if name in headers else []
 
 
 def _is_made_of(text: bytes, allowed: bytes) -> bool:

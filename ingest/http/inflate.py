@@ -7,7 +7,7 @@ counted in the budget, which may refuse it, and it ends if nobody waits any long
 
 What this never does: hold more memory for a body than `bytes_max`, an eighth of that, and zstd's
 window of 8 MiB (RFC 9659), or for more bodies than there are threads; let one wait for longer than
-WAIT_S; or take a body that is cut off, or has anything behind its end, for a whole one.
+WAIT_S; or take a body that is cut off, or has anything but zeros behind its end, for a whole one.
 """
 
 import asyncio
@@ -56,6 +56,7 @@ WAIT_S: Final = 1.0
 held up everybody's for 30 s, also when their clients were gone. Some wait for half as long, so that
 those who came together are not refused together, which takes 100 ms of 500."""
 
+_ZEROS: Final = bytes(STEP_BYTES)
 _FRAME_HEADER_BYTES_MAX: Final = 18
 _BLOCK_HEADER_BYTES: Final = 3
 _CHECKSUM_BYTES: Final = 4
@@ -169,9 +170,18 @@ def _gunzip(body: bytes) -> Iterator[bytes]:
     end = 0
     for _ in range(MEMBERS_MAX):
         end = yield from _gunzip_member(body, end)
-        if end == len(body):
+        if end == len(body) or body[end] == 0:
+            yield from _walk_padding(body, end)
             return
     raise _too_large(f"may have {MEMBERS_MAX} members at most")
+
+
+def _walk_padding(body: bytes, start: int) -> Iterator[bytes]:
+    """Ignore zeros behind the last member, as gzip(1) does: tapes and disks fill up with them."""
+    for at in range(start, len(body), STEP_BYTES):
+        if not _ZEROS.startswith(body[at : at + STEP_BYTES]):
+            raise _malformed("there is something behind its end")
+        yield b""
 
 
 def _gunzip_member(body: bytes, start: int) -> Generator[bytes, None, int]:

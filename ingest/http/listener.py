@@ -13,6 +13,7 @@ from ingest.http import handshakes
 from ingest.http.budget import Budget
 from ingest.http.connection import Connection
 from ingest.http.fastlane import FastConnection, FastLane
+from ingest.http.request_log import RequestLog
 from ingest.observe.metrics import Metrics
 
 _BACKLOG: Final = 2048
@@ -32,7 +33,12 @@ class Listener:
     """
 
     def __init__(
-        self, server: web.Server, limits: Limits, metrics: Metrics, budget: Budget
+        self,
+        server: web.Server,
+        limits: Limits,
+        metrics: Metrics,
+        budget: Budget,
+        requests: RequestLog | None = None,
     ) -> None:
         if http_parser.HttpRequestParser is http_parser.HttpRequestParserPy:
             raise RuntimeError("aiohttp's C parser is missing; its Python one is not safe enough")
@@ -43,6 +49,7 @@ class Listener:
             "loop": asyncio.get_running_loop(),
             "budget": budget,
             "keyless": budget.part(),
+            "requests": requests or RequestLog(),
             "keepalive_timeout": limits.idle_timeout_s,
             "access_log": None,
         }
@@ -50,6 +57,21 @@ class Listener:
         self._fast_lane: FastLane | None = None
         self._socket: socket.socket | None = None
         self._listening: asyncio.Server | None = None
+        self.refused_connections = 0
+        """Those past the limit."""
+
+    @property
+    def open_connections(self) -> int:
+        """How many connections there are."""
+        return len(self._open) + (len(self._fast_lane.connections) if self._fast_lane else 0)
+
+    @property
+    def requests_in_flight(self) -> int:
+        """How many requests are being handled."""
+        handled = sum(not connection.is_idle for connection in self._open)
+        if self._fast_lane is None:
+            return handled
+        return handled + sum(connection.is_waiting for connection in self._fast_lane.connections)
 
     def put_before(self, fast_lane: FastLane) -> None:
         """Have new connections served by the fast lane first."""
@@ -65,8 +87,8 @@ class Listener:
     def __call__(self) -> asyncio.Protocol:
         """Return the protocol for a new connection."""
         fast_lane = self._fast_lane
-        fast = len(fast_lane.connections) if fast_lane else 0
-        if fast + len(self._open) >= self._limits.connections_max:
+        if self.open_connections >= self._limits.connections_max:
+            self.refused_connections += 1
             return _Refused()
         return FastConnection(fast_lane) if fast_lane else self.make_connection()
 

@@ -27,6 +27,7 @@ HEAD_BYTES_MAX: Final = 8190
 HEADERS_MAX: Final = 64
 READ_BYTES: Final = 32_768
 """aiohttp stops reading a body of which twice as much waits for its handler."""
+_CHUNKED: Final = "chunked"
 
 
 class Pipeline(RequestHandler):
@@ -221,13 +222,18 @@ class Pipeline(RequestHandler):
             raise http_exceptions.BadHttpMessage("its end is not clear")
 
     def _require_known_length(self, head: RawRequestMessage) -> None:
-        """Raise for a request whose end nobody knows (RFC 9112, 6.3).
+        """Raise for a request whose end nobody knows, or whose body nobody unpacks (RFC 9112, 6).
 
-        aiohttp 3.14 takes an empty Transfer-Encoding for none, and the body for the next request.
+        aiohttp 3.14 takes an empty Transfer-Encoding for none, and the body for the next request;
+        of `gzip, chunked` it leaves the gzip.
         """
-        if hdrs.TRANSFER_ENCODING in head.headers and not head.chunked:
+        codings = ",".join(head.headers.getall(hdrs.TRANSFER_ENCODING, (_CHUNKED,)))
+        if codings.strip(" \t").lower() != _CHUNKED:
             self._messages.pop()
-            raise http_exceptions.BadHttpMessage("an empty Transfer-Encoding")
+            raise Refusal(
+                Code.BAD_REQUEST,
+                "Transfer-Encoding can only be chunked; what is compressed has Content-Encoding.",
+            )
 
     def _decline_http2(self) -> None:
         """Say so in frames; what its client sends meanwhile is read and dropped, not reset."""

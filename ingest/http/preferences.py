@@ -5,7 +5,7 @@ as are unknown ones, and the second of two with one name. Linear in the header's
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
 PREFER: Final = "Prefer"
@@ -14,6 +14,8 @@ RESPOND_ASYNC: Final = "respond-async"
 RETURN: Final = "return"
 MINIMAL: Final = "minimal"
 REPRESENTATION: Final = "representation"
+HANDLING: Final = "handling"
+STRICT: Final = "strict"
 CHARS_MAX: Final = 512
 """The longest value that is read, all headers of the name together."""
 
@@ -38,6 +40,21 @@ class Preferences(NamedTuple):
     content: str | None = None
     """`return=…`: MINIMAL, REPRESENTATION, or None for whatever is usual."""
 
+    is_strict: bool = False
+    """`handling=strict`: refuse an event whose id or key another one has."""
+
+    @property
+    def applied(self) -> Mapping[str, str]:
+        """The headers of an answer that say which of them were followed."""
+        wants = {
+            RESPOND_ASYNC: self.is_async,
+            f"{RETURN}={MINIMAL}": self.is_minimal,
+            # Before anybody has looked there is nothing to be strict about.
+            f"{HANDLING}={STRICT}": self.is_strict and not self.is_async,
+        }
+        names = [name for name, is_wanted in wants.items() if is_wanted]
+        return {APPLIED: ", ".join(names)} if names else {}
+
     @property
     def is_minimal(self) -> bool:
         """Whether a count is to be returned instead of rows."""
@@ -51,6 +68,7 @@ def parse(fields: Iterable[str]) -> Preferences:
     return Preferences(
         is_async=found.get(RESPOND_ASYNC) == "",  # it has no value
         content=content if content in (MINIMAL, REPRESENTATION) else None,
+        is_strict=found.get(HANDLING) == STRICT,
     )
 
 

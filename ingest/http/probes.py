@@ -9,8 +9,9 @@ from aiohttp import hdrs, web
 from ingest.delivery.fallback import Fallback
 from ingest.errors import Code, Refusal
 from ingest.http.responses import SERVER, succeed
-from ingest.http.router import Handler, Route, readable
-from ingest.observe.metrics import CONTENT_TYPE, Metrics
+from ingest.http.router import Handler, Route, operational
+from ingest.observe.exposition import Exposer
+from ingest.observe.metrics import Metrics
 from ingest.store.health import Health
 
 _OPTIONS: Final = {hdrs.ALLOW: "GET, HEAD, OPTIONS", hdrs.SERVER: SERVER}
@@ -19,19 +20,25 @@ _OPTIONS: Final = {hdrs.ALLOW: "GET, HEAD, OPTIONS", hdrs.SERVER: SERVER}
 class Probes:
     """Answers from what is known already; none of them touches the database."""
 
-    def __init__(self, health: Health, fallback: Fallback, metrics: Metrics) -> None:
+    def __init__(
+        self, health: Health, fallback: Fallback, metrics: Metrics, exposer: Exposer
+    ) -> None:
         self._health = health
         self._fallback = fallback
         self._metrics = metrics
+        self._exposer = exposer
         self._is_stopping = False
 
     def routes(self) -> Mapping[str, Route]:
-        """Return the routes by path."""
+        """Return by path the routes that load balancers ask."""
         return {
             "/healthz": _probe(self.get_healthz),
             "/readyz": _probe(self.get_readyz),
-            "/metrics": readable(self.get_metrics),
         }
+
+    def all_routes(self) -> Mapping[str, Route]:
+        """Return these and the metrics, for operators alone to read where they wish so."""
+        return {**self.routes(), "/metrics": operational(self.get_metrics)}
 
     def stop(self) -> None:
         """From now on say that the server is not ready."""
@@ -56,13 +63,14 @@ class Probes:
         reason = self._health.reason
         if not self._fallback.has_room:
             raise Refusal(
-                Code.NOT_READY, f"Postgres is away ({reason}), and the spool takes nothing."
+                Code.NOT_READY,
+                f"Postgres is {self._health.state} ({reason}), and the spool takes nothing.",
             )
         return succeed(
             orjson.dumps(
                 {
                     "status": "ready",
-                    "postgres": "away",
+                    "postgres": self._health.state,
                     "reason": reason,
                     "spool_events": in_spool,
                 }
@@ -74,14 +82,26 @@ class Probes:
         told = {"refusing_rows": refusing} if refusing else {}
         return {"status": "ready", "postgres": "up", **told, "spool_events": in_spool}
 
-    async def get_metrics(self, _: web.BaseRequest) -> web.Response:
-        """Expose the metrics to Prometheus."""
-        return web.Response(body=self._metrics.expose(), headers={hdrs.CONTENT_TYPE: CONTENT_TYPE})
+    async def get_metrics(self, request: web.BaseRequest) -> web.Response:
+        """Expose the metrics to Prometheus, in the format and encoding that it asks for."""
+        accept, encoding = (
+            ",".join(request.headers.getall(name, ()))
+            for name in (hdrs.ACCEPT, hdrs.ACCEPT_ENCODING)
+        )
+        exposed = self._exposer.expose(accept, encoding)
+        headers = {
+            hdrs.CONTENT_TYPE: exposed.content_type,
+            hdrs.VARY: f"{hdrs.ACCEPT}, {hdrs.ACCEPT_ENCODING}",
+        }
+        if exposed.is_gzipped:
+            headers[hdrs.CONTENT_ENCODING] = "gzip"
+        return web.Response(body=exposed.body, headers=headers)
 
 
 def _probe(handler: Handler) -> Route:
     """Return the route of a probe, which may be asked with OPTIONS, too."""
-    return Route({**readable(handler).methods, hdrs.METH_OPTIONS: _options(handler)})
+    route = operational(handler)
+    return route._replace(methods={**route.methods, hdrs.METH_OPTIONS: _options(handler)})
 
 
 def _options(handler: Handler) -> Handler:

@@ -11,15 +11,14 @@ from aiohttp.payload import Payload
 
 from ingest.delivery.outcome import Ack, Duplicate
 from ingest.errors import Refusal
+from ingest.http import cors
 
 JSON: Final = "application/json"
 SERVER: Final = "nonito"
+CODE: Final = "code"
+"""Where an answer keeps the code of a refusal, for the log of requests."""
 CLOSING: Final[Mapping[str, str]] = MappingProxyType({hdrs.CONNECTION: "close"})
 """Headers of a connection's last answer."""
-_DUPLICATE: Final[Mapping[str, str]] = MappingProxyType({"Nonito-Duplicate": "true"})
-"""Headers of a retry's answer, which has the first one's row."""
-_UNKNOWN: Final[Mapping[str, str]] = MappingProxyType({"Nonito-Duplicate": "unknown"})
-"""Headers of an answer with a row that stays only if nothing was stored under its id or key."""
 NONE: Final[Mapping[str, str]] = MappingProxyType({})
 """No further headers."""
 
@@ -32,24 +31,6 @@ def status_of(outcome: Ack | Duplicate) -> int:
     return 200 if ack is Ack.COMMITTED else 202
 
 
-def is_duplicate(outcome: Ack | Duplicate) -> bool | None:
-    """Return whether an event was stored before; None where only Postgres knows."""
-    if isinstance(outcome, Duplicate):
-        return True if outcome.ack is Ack.COMMITTED else None
-    return None if outcome is Ack.UNCHECKED else False
-
-
-def headers_of(outcome: Ack | Duplicate) -> Mapping[str, str]:
-    """Return what the headers of a success say of its row."""
-    match is_duplicate(outcome):
-        case True:
-            return _DUPLICATE
-        case None:
-            return _UNKNOWN
-        case _:
-            return NONE
-
-
 def succeed(
     body: bytes | Payload, status: int = 200, headers: Mapping[str, str] = NONE
 ) -> web.Response:
@@ -57,19 +38,29 @@ def succeed(
     return web.Response(status=status, body=body, headers={**_FIXED, **headers})
 
 
-def refuse(refusal: Refusal, headers: Mapping[str, str] = NONE) -> web.Response:
-    """Return a refusal in the one JSON shape."""
-    fixed = {**_FIXED, **refusal.headers, **headers}
-    return web.Response(status=refusal.status, body=refusal.body(), headers=fixed)
+def no_content(headers: Mapping[str, str]) -> web.Response:
+    """Return a success without a body."""
+    return web.Response(status=204, headers={hdrs.SERVER: SERVER, **headers})
 
 
-def refuse_raw(refusal: Refusal, headers: Mapping[str, str] = NONE, *, is_last: bool) -> bytes:
+def refuse(refusal: Refusal) -> web.Response:
+    """Return a refusal in the one JSON shape, which any page may read."""
+    fixed = {**_FIXED, **_headers_of_refusal(refusal)}
+    response = web.Response(status=refusal.status, body=refusal.body(), headers=fixed)
+    response[CODE] = refusal.code
+    return response
+
+
+def refuse_raw(refusal: Refusal, more: Mapping[str, str] = NONE, *, is_last: bool) -> bytes:
     """Return a whole refusal as bytes, for a request that aiohttp does not answer."""
     body = refusal.body()
-    head = head_raw(
-        refusal.status, {**refusal.headers, **headers, **(CLOSING if is_last else NONE)}
-    )
-    return head + b"%d\r\n\r\n%b" % (len(body), body)
+    headers = {**_headers_of_refusal(refusal, more), **(CLOSING if is_last else NONE)}
+    return head_raw(refusal.status, headers) + b"%d\r\n\r\n%b" % (len(body), body)
+
+
+def _headers_of_refusal(refusal: Refusal, more: Mapping[str, str] = NONE) -> Mapping[str, str]:
+    headers = {**refusal.headers, **more}
+    return {**cors.headers_for(headers), **headers}
 
 
 def head_raw(status: int, headers: Mapping[str, str] = NONE) -> bytes:

@@ -3,6 +3,7 @@
 This lane is the reference: whatever else takes events answers as it does.
 """
 
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, NamedTuple, cast
 
@@ -11,9 +12,12 @@ from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
 
 from ingest.errors import Code, Refusal
 from ingest.http import cors
+from ingest.http.authentication import APP
 from ingest.http.connection import Connection, body_bytes
-from ingest.http.responses import refuse
-from ingest.observe.metrics import Metrics
+from ingest.http.request_id import REQUEST_ID, TRACEPARENT, headers_of_id, request_id_of
+from ingest.http.request_log import OTHER, RequestLog
+from ingest.http.responses import CODE, no_content, refuse
+from ingest.observe.metrics import OTHER_ROUTE, PAGE_ROUTE, ROUTES, Metrics
 
 log = structlog.get_logger(__name__)
 
@@ -31,25 +35,36 @@ class Route(NamedTuple):
 
     methods: Methods
     is_open_to_browsers: bool = False
-    """Whether the scripts of any page may use it; every answer then says so."""
+    """Whether the scripts of any page may read its successes; every answer then says so."""
+    is_for_operators: bool = False
+    """Whether a proxy may keep it from the public: then only its plain spelling leads here, and
+    `/m%65trics` is no way around a proxy's rule for `/metrics`."""
 
 
-def readable(handler: Handler) -> Route:
-    """Return the route of what can only be read."""
-    return Route({hdrs.METH_GET: handler, hdrs.METH_HEAD: handler})
+def operational(handler: Handler) -> Route:
+    """Return the route of what operators, load balancers and Prometheus read."""
+    return Route({hdrs.METH_GET: handler, hdrs.METH_HEAD: handler}, is_for_operators=True)
 
 
 def ingestion(handler: Handler) -> Route:
     """Return the route of a handler that takes events, from browsers too."""
-    methods = {hdrs.METH_POST: handler, hdrs.METH_OPTIONS: cors.preflight}
+    methods = {hdrs.METH_POST: handler, hdrs.METH_OPTIONS: _preflight}
     return Route(methods, is_open_to_browsers=True)
+
+
+async def _preflight(_: web.BaseRequest) -> web.Response:
+    """Tell a browser what it may send."""
+    return no_content(cors.PREFLIGHT)
 
 
 class Router:
     """The table of routes."""
 
-    def __init__(self, routes: Mapping[str, Route], metrics: Metrics) -> None:
+    def __init__(
+        self, routes: Mapping[str, Route], metrics: Metrics, requests: RequestLog | None = None
+    ) -> None:
         self._routes = routes
+        self._requests = requests or RequestLog()
         self._metrics = metrics
         self._is_stopping = False
 
@@ -59,7 +74,8 @@ class Router:
 
     async def dispatch(self, request: web.BaseRequest) -> web.Response:
         """Answer a request; whatever happens, in our one shape."""
-        route = self._routes.get(request.path)
+        route = self._route_of(request)
+        started_s = time.monotonic() if self._requests.is_on else 0.0
         try:
             response = await _handler(request, route)(request)
             if request.method == hdrs.METH_GET:
@@ -72,18 +88,38 @@ class Router:
         except Exception:
             log.exception("a request failed", method=request.method)
             response = refuse(Refusal(Code.INTERNAL_ERROR, "The server failed; see its log."))
-        if route is not None and route.is_open_to_browsers:
+        request_id = _request_id_of(request)
+        response.headers.update(headers_of_id(request_id))
+        if _is_open(route, response):
             response.headers.update(cors.headers_for(response.headers))
         if self._is_stopping or _connection(request).is_last:
             response.force_close()
-        self._metrics.answers[response.status] += 1
+        self._metrics.answers[_name_of(route, request), response.status] += 1
+        if self._requests.is_on:
+            self._requests.note(
+                request.method,
+                OTHER if route is None else request.path,
+                response.status,
+                code=response.get(CODE),
+                app=request.get(APP),
+                request_id=request_id,
+                started_s=started_s,
+            )
         return response
+
+    def _route_of(self, request: web.BaseRequest) -> Route | None:
+        route = self._routes.get(request.path)
+        if route is not None and route.is_for_operators and not _is_plain(request):
+            return None
+        return route
 
 
 def _handler(request: web.BaseRequest, route: Route | None) -> Handler:
     if request._version not in VERSIONS:  # noqa: SLF001 - `version` would be cached
         request._version = HttpVersion11  # noqa: SLF001 - and the answer would repeat it
         raise Refusal(Code.BAD_REQUEST, "Speak HTTP/1.1 or HTTP/1.0.")
+    if cors.is_preflight(request):
+        return _preflight
     if route is None:
         raise Refusal(Code.NOT_FOUND, "There is nothing here; events go to POST /event or /events.")
     handler = route.methods.get(request.method)
@@ -91,6 +127,32 @@ def _handler(request: web.BaseRequest, route: Route | None) -> Handler:
         allow = ", ".join(route.methods)
         raise Refusal(Code.METHOD_NOT_ALLOWED, f"Use {allow} here.", allow=allow)
     return handler
+
+
+def _request_id_of(request: web.BaseRequest) -> str:
+    headers = request.headers
+    return request_id_of(headers.getall(REQUEST_ID, ()), headers.getall(TRACEPARENT, ()))
+
+
+def _is_open(route: Route | None, response: web.Response) -> bool:
+    """Whether the scripts of any page may read an answer; a refusal says so itself."""
+    is_open = route is not None and route.is_open_to_browsers
+    return is_open or hdrs.ACCESS_CONTROL_ALLOW_ORIGIN in response.headers
+
+
+def _name_of(route: Route | None, request: web.BaseRequest) -> str:
+    """Return what the metrics call a route."""
+    if route is None:
+        return OTHER_ROUTE
+    return request.path if request.path in ROUTES else PAGE_ROUTE
+
+
+def _is_plain(request: web.BaseRequest) -> bool:
+    """Whether a request's target spells its path as we do, with or without an authority."""
+    target = request.raw_path.partition("?")[0]
+    if not target.startswith("/"):
+        target = "/" + target.partition("://")[2].partition("/")[2]
+    return target == request.path
 
 
 def _connection(request: web.BaseRequest) -> Connection:

@@ -1,6 +1,7 @@
 """Logs on standard error: readable in a terminal, one JSON object a line elsewhere.
 
-No line holds a key or a payload, and no request writes one: a client can't fill a disk.
+No line holds a key or a payload. No request writes one, or so many a second at most where the
+operator asks for it: a client can't fill a disk.
 """
 
 import logging
@@ -37,7 +38,12 @@ def configure(level: str, form: Literal["auto", "text", "json"]) -> None:
     )
     root = logging.getLogger()
     root.handlers = [handler]
-    root.setLevel(level.upper())
+    set_level(level)
+
+
+def set_level(level: str) -> None:
+    """Have this process log from a level on."""
+    logging.getLogger().setLevel(level.upper())
 
 
 def _put_first(_: object, __: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:

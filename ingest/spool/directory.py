@@ -47,6 +47,8 @@ class Figures(NamedTuple):
 
     events: int = 0
     bytes: int = 0
+    free_bytes: int = 0
+    """On the disk."""
     oldest_ms: int | None = None
     damaged_events: int = 0
     recovered_events: int = 0
@@ -324,6 +326,10 @@ class SpoolDirectory:
         else:
             self._orphans.look(self._files, is_ours)
 
+    def look_again(self) -> None:
+        """Bring the figures up to date when nothing was done for a while."""
+        self._publish()
+
     def _may_adopt(self) -> bool:
         return bool(self._orphans) and len(self._files) < FILES_MAX
 
@@ -337,14 +343,15 @@ class SpoolDirectory:
     def _publish(self) -> None:
         files = self._files
         try:
-            used_bytes = self._room.used_bytes
+            used_bytes, free_bytes = self._room.used_bytes, self._room.free_bytes
         except OSError:
-            used_bytes = self.figures.bytes
+            used_bytes, free_bytes = self.figures.bytes, self.figures.free_bytes
         oldest_ms = [file.oldest_ms for file in files if file.oldest_ms is not None]
         damaged_events = files.lost_events + sum(file.damaged_events for file in files)
         self.figures = Figures(
             events=sum(file.events for file in files),
             bytes=used_bytes,
+            free_bytes=free_bytes,
             oldest_ms=min(oldest_ms, default=None),
             damaged_events=damaged_events,
             recovered_events=self._recovered_events + files.unforeseen_events,

@@ -38,6 +38,12 @@ class SpoolRoom:
         """What the files of the directory take."""
         return sum(self._sizes())
 
+    @property
+    def free_bytes(self) -> int:
+        """What is free on its disk, for a user without privileges."""
+        disk = os.statvfs(self._directory)
+        return disk.f_bavail * disk.f_frsize
+
     def is_in(self, file: SpoolFile) -> bool:
         """Whether a file is to be appended to further, or another one begun."""
         return file.disk_bytes < self._file_bytes_max
@@ -48,8 +54,7 @@ class SpoolRoom:
         needed = log_bytes + size + files * self._storage.empty_bytes
         if other_bytes + log_bytes + needed > self._bytes_max:
             raise SpoolFull("it has reached its size")
-        disk = os.statvfs(self._directory)
-        if disk.f_bavail * disk.f_frsize - needed < self._free_bytes_min:
+        if self.free_bytes - needed < self._free_bytes_min:
             raise SpoolFull("the disk has too little free space")
 
     def has(self, size: int) -> bool:

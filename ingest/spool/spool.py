@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -39,6 +40,7 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 Row = bytes  # a COPY tuple, as `copy_format.row` makes it
 
+_LOOK_INTERVAL_S: Final = 10.0
 OLDEST_BYTES_MAX: Final = 8 * 1024 * 1024
 NOWHERE: Final[Mapping[str, int]] = MappingProxyType({})
 
@@ -121,6 +123,18 @@ class Spool:
     def bytes(self) -> int:
         """What the whole directory takes on the disk, also what belongs to other processes."""
         return self._directory.figures.bytes
+
+    @property
+    def free_bytes(self) -> int:
+        """What is free on its disk, for us."""
+        return self._directory.figures.free_bytes
+
+    async def watch(self) -> None:
+        """Look for ever at what the directory takes and what is free: others write there too."""
+        while True:
+            with suppress(SpoolFailed):  # said elsewhere, to those who need the disk
+                await self._do(self._directory.look_again)
+            await asyncio.sleep(_LOOK_INTERVAL_S)
 
     async def open(self) -> None:
         """Try the directory out and adopt what was left there; raise StartupError if that fails."""

@@ -10,6 +10,7 @@ from ingest.store.postgres import Connection
 
 _ALPHABET = string.ascii_letters + string.digits
 _SECRET_CHARS = 43
+KEY_START = "nk_"
 PREFIX_CHARS = 11
 """`nk_` and 8 more: enough to tell keys apart, useless for guessing one."""
 
@@ -41,7 +42,7 @@ def digest(secret: str) -> bytes:
 
 def new_secret() -> str:
     """Return a new key: `nk_` and 43 letters and digits, which is 256 random bits."""
-    return "nk_" + "".join(secrets.choice(_ALPHABET) for _ in range(_SECRET_CHARS))
+    return KEY_START + "".join(secrets.choice(_ALPHABET) for _ in range(_SECRET_CHARS))
 
 
 async def create(connection: Connection, app: str, name: str, expires_in_days: int | None) -> str:

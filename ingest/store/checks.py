@@ -1,15 +1,13 @@
 """What `nonito check` looks at in the database, in words that a person understands."""
 
-import asyncio
-import io
-from datetime import UTC, datetime
-from typing import NamedTuple
+from collections.abc import Awaitable
+from datetime import UTC, datetime, timedelta
+from typing import Final, NamedTuple
 
 import asyncpg
 
 from ingest.errors import StartupError
-from ingest.store import merge, migrations
-from ingest.store.copier import NO_ROWS
+from ingest.store import migrations, trial
 from ingest.store.failures import Named, RowRefused
 from ingest.store.partition_map import existing_ranges
 from ingest.store.postgres import Connection, durability_off, is_pooled
@@ -17,7 +15,6 @@ from ingest.store.table import Table
 
 _VERSION_MIN = 150_000
 _WAL_KEPT_MB = 512
-_NOT_SUPPORTED = "0A000"
 _REJECTED_MAX = 100_000
 _LAST_REJECTED = """
 SELECT last.*, last.rejected_at > now() - interval '10 minutes' AS is_recent, total
@@ -27,6 +24,9 @@ LEFT JOIN LATERAL (
     ORDER BY rejected_at DESC LIMIT 1
 ) AS last ON true
 """
+_PARTITIONED_AHEAD: Final = timedelta(days=7)
+"""Less is too little where this role can't make more."""
+_NO_KEY: Final = "no API key: nonito keys create --app NAME"
 
 
 class Finding(NamedTuple):
@@ -47,14 +47,59 @@ async def examine(connection: Connection, table: Table) -> list[Finding]:
         await _encoding(connection),
         await _writable(connection),
         *await _durability(connection),
-        await _schema(connection),
     ]
     if all(finding.is_good for finding in findings):
-        findings += [await _partitions(connection), await _strays(connection)]
-        findings += [await _trial(connection, table), await _keys(connection)]
-        findings += [await _rejected(connection)]
+        findings += await _schema(connection, table)
         findings += await _advice(connection)
     return findings
+
+
+async def _schema(connection: Connection, table: Table) -> list[Finding]:
+    """Look at the tables; where there are none yet, whether they can be made."""
+    try:
+        due = await migrations.due(connection)
+        if due and due[0].version == 1:
+            return await _empty_database(connection, table)
+    except StartupError as error:
+        return [Finding(False, str(error))]
+    except asyncpg.InsufficientPrivilegeError as error:
+        return [Finding(False, f"this role can't read what was migrated: {error}; GRANT it SELECT")]
+    if due:
+        return [await _migrations_due(connection, len(due))]
+    return [
+        Finding(True, "the schema is up to date"),
+        *await _tried(partitions(connection), _strays(connection)),
+        await _trial(connection, table),
+        *await _tried(_keys(connection), _rejected(connection)),
+    ]
+
+
+async def _tried(*looks: Awaitable[Finding]) -> list[Finding]:
+    """Return what was found; for a look that the role may not have, that."""
+    findings = []
+    for look in looks:
+        try:
+            findings.append(await look)
+        except asyncpg.SyntaxOrAccessError as error:
+            findings.append(Finding(False, f"{error} (SQLSTATE {error.sqlstate})"))
+    return findings
+
+
+async def _empty_database(connection: Connection, table: Table) -> list[Finding]:
+    """Make everything, try it out, and undo it; raise StartupError if that can't be done."""
+    async with trial.undone(connection):
+        made = await migrations.apply_due(connection)
+        storing = await _trial(connection, table)
+    said = f"the database is empty: `nonito serve` makes the tables ({len(made)} migrations)"
+    return [Finding(True, said), storing, Finding(True, f"{_NO_KEY}, then start the server")]
+
+
+async def _migrations_due(connection: Connection, count: int) -> Finding:
+    """Say whether this role may apply them; to try it would hold up the servers that run."""
+    if hindrance := await trial.why_no_migrations(connection):
+        said = f"{hindrance}: run `nonito migrate` as the role that owns the tables"
+        return Finding(False, f"{count} migrations are due; {said}")
+    return Finding(True, f"{count} migrations are due: `nonito serve` applies them")
 
 
 async def _pooler(connection: Connection) -> list[Finding]:
@@ -139,23 +184,20 @@ async def _durability(connection: Connection) -> list[Finding]:
     ]
 
 
-async def _schema(connection: Connection) -> Finding:
-    try:
-        applied = await migrations.applied_versions(connection)
-        pending = migrations.pending(applied, await asyncio.to_thread(migrations.known))
-    except StartupError as error:
-        return Finding(False, str(error))
-    if pending:
-        return Finding(False, f"{len(pending)} migrations are due: `nonito serve` applies them")
-    return Finding(True, "the schema is up to date")
-
-
-async def _partitions(connection: Connection) -> Finding:
+async def partitions(connection: Connection) -> Finding:
+    """Say whether events have partitions, today and in a week, or will get them."""
     now = datetime.now(UTC)
     ranges = await existing_ranges(connection)
-    if not any(each.start <= now < each.end for each in ranges):
-        return Finding(False, "no partition of events holds today: `nonito serve` makes them")
-    return Finding(True, f"{len(ranges)} partitions of events, to {max(ranges).end:%Y-%m-%d}")
+    end = max((each.end for each in ranges), default=now)
+    holds_today = any(each.start <= now < each.end for each in ranges)
+    said = f"{len(ranges)} partitions of events, to {end:%Y-%m-%d}"
+    if not holds_today:
+        said = "no partition of events holds today"
+    if hindrance := await trial.why_no_partitions(connection):
+        is_enough = holds_today and end > now + _PARTITIONED_AHEAD
+        said += f"; another role has to make more, by `nonito migrate`: {hindrance}"
+        return Finding(is_enough, said)
+    return Finding(True, said if holds_today else f"{said} yet: `nonito serve` makes them")
 
 
 async def _strays(connection: Connection) -> Finding:
@@ -167,33 +209,9 @@ async def _strays(connection: Connection) -> Finding:
 
 
 async def _trial(connection: Connection, table: Table) -> Finding:
-    """Do with no rows all that is done with rows, and undo it."""
-    transaction = connection.transaction()
-    await transaction.start()
-    try:
-        await _try_out(connection, table)
-    except asyncpg.PostgresError as error:
-        said = f"{error} (SQLSTATE {error.sqlstate})"
-        return Finding(False, f"this role can't store events: {said}; {_mend(error)}")
-    finally:
-        await transaction.rollback()
+    if hindrance := await trial.why_no_events(connection, table):
+        return Finding(False, f"this role can't store events: {hindrance}")
     return Finding(True, "this role may do all that storing events takes")
-
-
-async def _try_out(connection: Connection, table: Table) -> None:
-    columns = [column.name for column in table.columns]
-    await connection.copy_to_table(
-        table.name, source=io.BytesIO(NO_ROWS), columns=columns, format="binary"
-    )
-    await connection.execute(merge.stage(table))
-    await connection.execute(merge.reserve_and_insert(table))
-    await connection.execute("INSERT INTO rejected_events SELECT * FROM rejected_events LIMIT 0")
-
-
-def _mend(error: asyncpg.PostgresError) -> str:
-    if error.sqlstate == _NOT_SUPPORTED:
-        return "no COPY works under row-level security: ALTER ROLE … BYPASSRLS"
-    return "GRANT what is missing, on the tables and TEMPORARY on the database"
 
 
 async def _rejected(connection: Connection) -> Finding:
@@ -231,5 +249,5 @@ async def _keys(connection: Connection) -> Finding:
         " AND (expires_at > now()) IS NOT FALSE"
     )
     if not count:
-        return Finding(False, "no API key: nonito keys create --app NAME")
+        return Finding(False, _NO_KEY)
     return Finding(True, f"{count} API keys")

@@ -29,10 +29,18 @@ log = structlog.get_logger(__name__)
 SUPERUSER = "postgres"
 START_TIMEOUT_S = 120
 """Crash recovery may have to replay a whole checkpoint's worth of WAL."""
+CONNECT_TIMEOUT_S = 10
+"""For psql: a Postgres that is stopped takes connections as well, and says nothing."""
+STOP_TIMEOUT_S = 60
+QUERY_TIMEOUT_S = 60
+"""For a statement of `execute`, to which belongs making a database on a slow disk."""
 
 _CRASH_TIMEOUT_S = 10.0
 _CRASH_RETRY_S = 0.1
+_GRACE_S = 10
+"""A program that has a time-out of its own is given so much longer, to say so itself."""
 _ACCOUNT_NAME = "nonito"
+_PID_FILE = "postmaster.pid"
 _SOCKET_NAME = ".s.PGSQL.5432"
 _SOCKET_PATH_BYTES_MAX = 100  # the kernel's limit is 107
 
@@ -55,6 +63,16 @@ class Cluster:
         self._socket_dir = _socket_dir(self.directory)
 
     @property
+    def is_made(self) -> bool:
+        """Return whether the cluster is there; one that is only half made is not."""
+        return self._data.exists()
+
+    @property
+    def is_running(self) -> bool:
+        """Return whether there is something to stop: a server that runs, starts, or was killed."""
+        return (self._data / _PID_FILE).exists()
+
+    @property
     def psql(self) -> Path:
         """Return the `psql` that comes with it."""
         return self._programs / "psql"
@@ -67,7 +85,7 @@ class Cluster:
     @property
     def postmaster_pid(self) -> int:
         """Return the server's process id; raise OSError when it does not run."""
-        return int((self._data / "postmaster.pid").read_text().split(maxsplit=1)[0])
+        return int((self._data / _PID_FILE).read_text().split(maxsplit=1)[0])
 
     def url(self, database: str) -> str:
         """Return where to connect."""
@@ -81,7 +99,7 @@ class Cluster:
         if self._account is not None:
             for place in (self._data, self._socket_dir, self.psql):
                 _let_through(place)
-        if not self._data.exists():
+        if not self.is_made:
             self._initialise()
 
     def start(self, *settings: str) -> None:
@@ -99,7 +117,7 @@ class Cluster:
 
     def stop(self, mode: Literal["fast", "immediate"] = "fast") -> None:
         """Stop the server and wait until it is gone."""
-        self._pg_ctl("stop", f"--mode={mode}")
+        self._pg_ctl(STOP_TIMEOUT_S, "stop", f"--mode={mode}")
 
     def accepts(self) -> bool:
         """Return whether somebody listens on the socket."""
@@ -110,7 +128,8 @@ class Cluster:
     def execute(self, sql: str) -> str:
         """Run SQL as the superuser and return what `psql` prints, unadorned."""
         options = ("--quiet", "--no-align", "--tuples-only", "--no-psqlrc", "--set=ON_ERROR_STOP=1")
-        return self._run("psql", *options, self.url(SUPERUSER), "--command", sql).strip()
+        url = f"{self.url(SUPERUSER)}&connect_timeout={CONNECT_TIMEOUT_S}"
+        return self._run(QUERY_TIMEOUT_S, "psql", *options, url, "--command", sql).strip()
 
     def create_database(self, name: str) -> None:
         """Make a database unless it exists; the name is ours, made of letters."""
@@ -140,7 +159,7 @@ class Cluster:
     def _choose_account(self) -> Account | None:
         if os.geteuid() != 0:
             return None
-        if self._data.exists():
+        if self.is_made:
             owner = self._data.stat()
             return Account(owner.st_uid, owner.st_gid)
         return _make_account()
@@ -155,10 +174,9 @@ class Cluster:
             with suppress(OSError, ValueError):
                 os.waitpid(self.postmaster_pid, os.WNOHANG)
             try:
-                self._pg_ctl("start", *options)
+                self._pg_ctl(START_TIMEOUT_S, "start", *options)
             except StartupError:
-                was_killed = (self._data / "postmaster.pid").exists()
-                if not was_killed or time.monotonic() >= end_s:
+                if not self.is_running or time.monotonic() >= end_s:
                     raise
                 time.sleep(_CRASH_RETRY_S)
             else:
@@ -173,37 +191,42 @@ class Cluster:
             os.chown(unfinished, *self._account)
         log.info("making a Postgres cluster", directory=str(self._data))
         options = (f"--username={SUPERUSER}", "--auth=trust", "--encoding=UTF8", "--locale=C")
-        self._run("initdb", *options, f"--pgdata={unfinished}")
+        self._run(START_TIMEOUT_S, "initdb", *options, f"--pgdata={unfinished}")
         unfinished.rename(self._data)
 
-    def _pg_ctl(self, action: str, *options: str) -> None:
-        wait = ("--wait", f"--timeout={START_TIMEOUT_S}")
-        self._run("pg_ctl", action, *wait, f"--pgdata={self._data}", *options)
+    def _pg_ctl(self, timeout_s: float, action: str, *options: str) -> None:
+        wait = ("--wait", f"--timeout={timeout_s}", f"--pgdata={self._data}")
+        self._run(timeout_s + _GRACE_S, "pg_ctl", action, *wait, *options)
 
-    def _run(self, program: str, *arguments: str) -> str:
+    def _run(self, timeout_s: float, program: str, *arguments: str) -> str:
+        """Run one of Postgres's programs and return what it prints; raise StartupError."""
         # Output goes to a file: the server inherits it, and a pipe would never end.
         with tempfile.TemporaryFile() as output:
             account = self._account
-            ended = subprocess.run(  # noqa: S603 - our own programs and arguments
-                [self._programs / program, *arguments],
-                cwd="/",
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                user=account.uid if account else None,
-                group=account.gid if account else None,
-                extra_groups=[] if account else None,
-                check=False,
-                timeout=START_TIMEOUT_S + 10,
-            )
+            try:
+                ended = subprocess.run(  # noqa: S603 - our own programs and arguments
+                    [self._programs / program, *arguments],
+                    cwd="/",
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    user=account.uid if account else None,
+                    group=account.gid if account else None,
+                    extra_groups=[] if account else None,
+                    check=False,
+                    timeout=timeout_s,
+                )
+            except subprocess.TimeoutExpired as error:
+                raise self._failed(f"{program} took longer than {timeout_s:g} s") from error
             output.seek(0)
             text = output.read().decode(errors="replace")
         if ended.returncode != 0:
-            last = (text.strip().splitlines() or ["no output"])[-1]
-            raise StartupError(
-                f"the Postgres in {self.directory} failed ({program}: {last}); see {self.log}"
-            )
+            last = (text.strip().splitlines() or ["no output"])[-1].strip()
+            raise self._failed(f"{program}: {last.removeprefix(f'{program}: ')}")
         return text
+
+    def _failed(self, why: str) -> StartupError:
+        return StartupError(f"the Postgres in {self.directory} failed ({why}); see {self.log}")
 
 
 def _socket_dir(directory: Path) -> Path:

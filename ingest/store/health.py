@@ -55,9 +55,16 @@ class Health:
         return self._failure is None
 
     @property
+    def state(self) -> str:
+        """`up`; `away`; or `failing`: it is there, and does not do what is asked."""
+        if self._failure is None:
+            return "up"
+        return "failing" if self._failure.outage is Outage.FAILING else "away"
+
+    @property
     def reason(self) -> str:
-        """Why it is down, in a few words; empty while it is up."""
-        return self._failure.reason if self._failure else ""
+        """Why it is down, in a few words and with the table's name; empty while it is up."""
+        return self._failure.named_reason if self._failure else ""
 
     def check(self) -> None:
         """Raise Unavailable at once while Postgres is known to be away."""
@@ -120,7 +127,8 @@ class Health:
         if is_news or now_s - self._alarmed_s >= _ALARM_INTERVAL_S:
             self._alarmed_s, self._alarmed_reason = now_s, failure.reason
             away_s = round(now_s - self._down_since_s, 3)
-            log.error("Postgres is away", reason=failure.reason, text=failure.text, away_s=away_s)
+            said = "Postgres is away" if self.state == "away" else "Postgres takes no events"
+            log.error(said, reason=failure.reason, text=failure.text, away_s=away_s)
 
     def _recover(self) -> None:
         failure, self._failure = self._failure, None

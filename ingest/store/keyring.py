@@ -20,6 +20,7 @@ from ingest.store.apps import App
 from ingest.store.failures import Unavailable
 from ingest.store.identity import AnotherDatabase
 from ingest.store.postgres import Connection, Postgres, close
+from ingest.store.reasons import reason_of
 
 log = structlog.get_logger(__name__)
 
@@ -56,6 +57,11 @@ class Keyring:
         if self._expiries_s.get(key, math.inf) <= time.time():
             return None
         return self._apps.get(key)
+
+    @property
+    def apps(self) -> dict[int, str]:
+        """The names of all apps that have a valid key, by their numbers."""
+        return {app.id: app.name for app in self._apps.values()}
 
     @property
     def has_expiring(self) -> bool:
@@ -105,7 +111,7 @@ class Keyring:
             try:
                 await self._follow(connection)
             except Exception as error:  # noqa: BLE001 - asyncpg has many, InternalClientError too
-                log.warning("listening for API keys was interrupted", reason=type(error).__name__)
+                log.warning("listening for API keys was interrupted", reason=reason_of(error))
             finally:
                 await close(connection, _TIMEOUT_S)
             if (

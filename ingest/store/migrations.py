@@ -14,6 +14,12 @@ log = structlog.get_logger(__name__)
 
 _LOCK = 0x6E6F_6E69_746F_0001  # "nonito", 1
 _TIMEOUT_S = 600.0  # a migration may rewrite a table
+_JOURNAL = (
+    "CREATE TABLE IF NOT EXISTS nonito_migrations ("
+    " version int PRIMARY KEY,"
+    " name text NOT NULL,"
+    " applied_at timestamptz NOT NULL DEFAULT now())"
+)
 
 
 class Migration(NamedTuple):
@@ -37,26 +43,46 @@ def known() -> list[Migration]:
 async def migrate(postgres: Postgres) -> None:
     """Bring the database to this version's schema; servers that start at once take turns.
 
-    All of it is one transaction: a migration that fails leaves the database as it was.
+    All of it is one transaction: a migration that fails leaves the database as it was. A role that
+    may not CREATE can do it where nothing is due. Raises Unavailable or StartupError.
     """
-    carried = await asyncio.to_thread(known)
-    async with postgres.session(_TIMEOUT_S) as connection, connection.transaction():
+    async with postgres.session(_TIMEOUT_S) as connection:
         await require_utf8(connection)
-        await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
-        await connection.execute(
-            "CREATE TABLE IF NOT EXISTS nonito_migrations ("
-            " version int PRIMARY KEY,"
-            " name text NOT NULL,"
-            " applied_at timestamptz NOT NULL DEFAULT now())"
-        )
-        applied = await applied_versions(connection)
-        for migration in pending(applied, carried):
+        if not await due(connection):
+            return
+        async with connection.transaction():
+            applied = await apply_due(connection)
+    for migration in applied:
+        log.info("migrated", version=migration.version, name=migration.name)
+
+
+async def due(connection: Connection) -> list[Migration]:
+    """Return what is still to be applied; raise StartupError if the database is newer than this."""
+    return pending(await applied_versions(connection), await asyncio.to_thread(known))
+
+
+async def apply_due(connection: Connection) -> list[Migration]:
+    """Apply what is due, within a transaction, and return it; raise StartupError."""
+    await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
+    migrations = await due(connection)  # nothing, if somebody else was faster
+    try:
+        if migrations and migrations[0].version == 1:
+            await connection.execute(_JOURNAL)
+        for migration in migrations:
             await _apply(connection, migration)
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise StartupError(
+            f"{len(migrations)} migrations are due, and this role may not apply them ({error}):"
+            " run `nonito migrate` as the role that owns the tables, or GRANT it CREATE"
+        ) from error
+    return migrations
 
 
 async def _apply(connection: Connection, migration: Migration) -> None:
     try:
         await connection.execute(migration.sql)
+    except asyncpg.InsufficientPrivilegeError:
+        raise
     except asyncpg.PostgresError as error:
         raise StartupError(
             f"migration {migration.version} ({migration.name}) failed, nothing was changed: {error}"
@@ -66,7 +92,6 @@ async def _apply(connection: Connection, migration: Migration) -> None:
         migration.version,
         migration.name,
     )
-    log.info("migrated", version=migration.version, name=migration.name)
 
 
 async def require_utf8(connection: Connection) -> None:
@@ -80,7 +105,14 @@ async def require_utf8(connection: Connection) -> None:
 
 
 async def applied_versions(connection: Connection) -> set[int]:
-    """Return the versions that the database has; none when it was never migrated."""
+    """Return the versions that the database has; none when it was never migrated.
+
+    Raises StartupError where the role sees no schema, in which that could be told.
+    """
+    if await connection.fetchval("SELECT current_schema()") is None:
+        raise StartupError(
+            "this role may use no schema of its search_path: GRANT USAGE ON SCHEMA public TO it"
+        )
     if await connection.fetchval("SELECT to_regclass('nonito_migrations')") is None:
         return set()
     rows = await connection.fetch("SELECT version FROM nonito_migrations")

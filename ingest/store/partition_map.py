@@ -59,6 +59,16 @@ class PartitionMap:
         at = bisect_right(self._starts_ms, unix_ms) - 1
         return at >= max(0, len(self._starts_ms) - HOMES_MAX) and unix_ms < self._ends_ms[at]
 
+    def ahead(self, unix_ms: int) -> int:
+        """Return how many partitions follow that of a time without a gap; -1 if it has none."""
+        at = bisect_right(self._starts_ms, unix_ms) - 1
+        if at < 0 or unix_ms >= self._ends_ms[at]:
+            return -1
+        last = at
+        while self._ends_ms[last : last + 1] == self._starts_ms[last + 1 : last + 2]:
+            last += 1
+        return last - at
+
     def cut(self, moments_ms: Sequence[int]) -> list[Sequence[int]]:
         """Return the indices of moments in parts of HOMES_MAX homes at most; in one if they fit."""
         homes: dict[int, list[int]] = defaultdict(list)

@@ -43,6 +43,7 @@ from ingest.store.periods import (
     uncovered,
 )
 from ingest.store.postgres import Connection, Postgres
+from ingest.store.reasons import reason_of
 
 log = structlog.get_logger(__name__)
 
@@ -208,14 +209,18 @@ class Partitions:
         except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError) as error:
             self._held_up_until_s = time.monotonic() + _BUSY_PAUSE_S
             log.warning(
-                "no partition is made for a while: somebody holds a lock", reason=_reason(error)
+                "no partition is made for a while: somebody holds a lock", reason=reason_of(error)
             )
         except asyncpg.QueryCanceledError as error:
-            self._leave(wanted, _SLOW_PAUSE_S, _reason(error))
+            self._leave(wanted, _SLOW_PAUSE_S, reason_of(error))
+        except asyncpg.InsufficientPrivilegeError as error:
+            # So it is with all others: the tables are another role's, who makes them in time.
+            self._left_until_s[wanted] = time.monotonic() + _LEFT_PAUSE_S
+            self._leave(None, _LEFT_PAUSE_S, reason_of(error))
         except asyncpg.PostgresError as error:
             if (error.sqlstate or "08").startswith(_OUTAGE_CLASSES):
                 raise
-            self._leave(wanted, _LEFT_PAUSE_S, _reason(error))
+            self._leave(wanted, _LEFT_PAUSE_S, reason_of(error))
 
     def _leave(self, wanted: Range | None, pause_s: float, reason: str) -> None:
         if len(self._left_until_s) >= _LEFT_MAX:
@@ -298,7 +303,3 @@ def _before_sending(failure: Unavailable) -> Unavailable:
         is_lasting=failure.is_lasting,
         sqlstate=failure.sqlstate,
     )
-
-
-def _reason(error: asyncpg.PostgresError) -> str:
-    return f"{type(error).__name__}, SQLSTATE {error.sqlstate}"

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TypeAlias
 from uuid import UUID
+from weakref import WeakSet
 
 import asyncpg
 import structlog
@@ -17,6 +18,7 @@ import structlog
 from ingest.errors import StartupError
 from ingest.store import identity
 from ingest.store.copier import CopyConnection
+from ingest.store.database_url import DatabaseUrl
 from ingest.store.failures import Outage, RowRefused, Unavailable, while_connecting, while_sending
 from ingest.store.identity import AnotherDatabase
 
@@ -24,26 +26,26 @@ log = structlog.get_logger(__name__)
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
-_NAME = {"application_name": "nonito"}
+_NAME = "application_name"
 _LOCK_TIMEOUT_SHARE = 0.8
 _STATEMENT_TIMEOUT_SHARE = 0.9
 _RETRY_S = 0.25
 # Python's own message would quote a part of the URL: of the password, if that is not encoded.
-_URL_UNREADABLE = (
-    "database.url can't be used: it must read postgresql://user:password@host:5432/name, "
-    "with special characters in the password percent-encoded"
-)
+_URL_UNREADABLE = "database.url can't be used: a host or a port in it is none"
 
 
 class Postgres:
     """One database, and how long to wait for it. Hands out connections; owns none."""
 
     def __init__(self, url: str, *, connect_timeout_s: float, commit_timeout_s: float) -> None:
-        self._url = url
+        self._url = DatabaseUrl(url)
+        if unused := self._url.without_effect:
+            log.warning("parameters of database.url have no effect", parameters=unused)
         self._connect_timeout_s = min(connect_timeout_s, commit_timeout_s)
         self.commit_timeout_s = commit_timeout_s
         self._durability_warned: set[str] = set()
         self._refuses_settings = False
+        self._connections: WeakSet[CopyConnection] = WeakSet()
         self._pooler_reported = False
         self.is_pooled = False
         """Whether the last connection was a pooler's, so that no session keeps anything."""
@@ -51,6 +53,11 @@ class Postgres:
         """The one database that is meant, wherever the URL leads; None while that is not known.
 
         Once it is known every connection to another one is refused."""
+
+    @property
+    def open_connections(self) -> int:
+        """How many connections there are now, of all that were handed out."""
+        return sum(not connection.is_closed() for connection in self._connections)
 
     @property
     def begin(self) -> str:
@@ -78,12 +85,13 @@ class Postgres:
             raise _misconfigured(f"database.url can't be used: {error}") from None
         except Exception as error:
             # A certificate that fails its check is a ValueError as well, but no fault of the URL.
-            if isinstance(error, ValueError) and not isinstance(error, OSError):
+            if isinstance(error, ValueError | LookupError) and not isinstance(error, OSError):
                 raise _misconfigured(_URL_UNREADABLE) from None
-            raise while_connecting(error) from error
+            raise while_connecting(error, self._url.address) from error
 
     async def _open(self, timeout_s: float) -> CopyConnection:
         connection = await self._dial(timeout_s)
+        self._connections.add(connection)
         try:
             await self._look_for_pooler(connection)
             await self._check_durability(connection)
@@ -100,18 +108,20 @@ class Postgres:
         PgBouncer refuses those that its ignore_startup_parameters doesn't list. It has the same
         SQLSTATE for nearly all its errors, so only a second try that works tells which it was.
         """
+        name = {_NAME: self._url.parameters.get(_NAME, "nonito")}
         if self._refuses_settings:
-            return await self._dial_with(timeout_s, _NAME)
+            return await self._dial_with(timeout_s, name)
         try:
-            return await self._dial_with(timeout_s, _NAME | _limits(timeout_s))
+            return await self._dial_with(timeout_s, name | _limits(timeout_s))
         except asyncpg.ProtocolViolationError:
-            connection = await self._dial_with(timeout_s, _NAME)
+            connection = await self._dial_with(timeout_s, name)
             self._refuses_settings = True
             return connection
 
     async def _dial_with(self, timeout_s: float, settings: dict[str, str]) -> CopyConnection:
         return await asyncpg.connect(
-            self._url,
+            self._url.for_asyncpg,
+            ssl=True if self._url.trusts_system else None,
             connection_class=CopyConnection,
             timeout=self._connect_timeout_s,
             command_timeout=timeout_s,
@@ -163,11 +173,10 @@ class Postgres:
                     raise StartupError(str(failure)) from None
                 if asyncio.get_running_loop().time() >= end_s:
                     raise StartupError(
-                        f"Postgres can't be reached ({failure.reason}: {failure.__cause__}); "
-                        "check database.url and that it runs."
+                        f"Postgres can't be used: {failure}; check database.url and that it runs"
                     ) from failure
                 if not warned:
-                    log.warning("waiting for Postgres", reason=failure.reason)
+                    log.warning("waiting for Postgres", reason=failure.reason, text=failure.text)
                     warned = True
                 await asyncio.sleep(_RETRY_S)
             else:

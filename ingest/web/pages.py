@@ -99,7 +99,7 @@ def _answer(
     """Return 200 with the body, or 304 if the client has this version."""
     tag = f'"{version}"'
     common = {**_SAFE, **headers, hdrs.ETAG: tag}
-    known = request.headers.get(hdrs.IF_NONE_MATCH, "").split(",")
+    known = ",".join(request.headers.getall(hdrs.IF_NONE_MATCH, ())).split(",")
     if tag in {one.strip().removeprefix("W/") for one in known}:
         del common[hdrs.CONTENT_TYPE]
         return web.Response(status=304, headers=common)

@@ -3,6 +3,7 @@
 from ingest.events.nesting import LEVELS_MAX
 from tests.http.cases import Case, post
 
+_MARK = b"\xef\xbb\xbf"
 _OPEN = b'{"event_name":"a","event_params":'
 
 
@@ -51,7 +52,11 @@ NO_JSON = [
     _json("bytes of gzip", bytes.fromhex("1f8b0800000000000003")),
     _json("only NULs", bytes(16)),
     _json("a NUL behind", b'{"event_name":"a"}\x00'),
-    _json("a byte order mark", b'\xef\xbb\xbf{"event_name":"a"}'),
+    _json("only a byte order mark", _MARK),
+    _json("two byte order marks", _MARK + _MARK + b'{"event_name":"a"}'),
+    _json("a byte order mark behind", b'{"event_name":"a"}' + _MARK),
+    _json("a byte order mark and an open brace", _MARK + b"{"),
+    _json("a stray byte behind a byte order mark", _MARK + _OPEN + b'{"a":"\xff"}}'),
     _json("UTF-16", '{"event_name":"a"}'.encode("utf-16")),
     _json("a second document", b'{"event_name":"a"}{"event_name":"b"}'),
     _json("two lines", b'{"event_name":"a"}\n{"event_name":"b"}'),
@@ -150,6 +155,10 @@ PARAMS = [
 ]
 
 STORED = [
+    Case("stored: a byte order mark", post(body=_MARK + b'{"event_name":"a"}'), 200),
+    Case("stored: a byte order mark and spaces", post(body=_MARK + b' {"event_name":"a"} '), 200),
+    Case("stored: a mark and a letter", post(body=_MARK + '{"event_name":"ä"}'.encode()), 200),
+    _stored("a byte order mark in a string", b'{"a":"%b"}' % _MARK),
     _stored("an escaped backslash before u0000", b'{"a":"\\\\u0000"}'),
     _stored("two escaped backslashes before u0000", b'{"a":"\\\\\\\\u0000"}'),
     _stored("400 digits", b'{"a":0.%b}' % (b"1" * 399)),

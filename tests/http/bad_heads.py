@@ -56,6 +56,12 @@ ENCODINGS = [
     _with_encoding("a vertical tab before chunked", b"Transfer-Encoding: \x0bchunked"),
     _with_encoding("chunked in quotes", b'Transfer-Encoding: "chunked"'),
     _with_encoding("chunked with a parameter", b"Transfer-Encoding: chunked;q=1"),
+    _with_encoding("gzip and chunked", b"Transfer-Encoding: gzip, chunked"),
+    _with_encoding("identity and chunked", b"Transfer-Encoding: identity, chunked"),
+    _with_encoding(
+        "gzip in a line before", b"Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked"
+    ),
+    _with_encoding("a comma and chunked", b"Transfer-Encoding: , chunked"),
     _with_encoding("only identity", b"Transfer-Encoding: identity"),
     _with_encoding("an empty encoding", b"Transfer-Encoding:"),
     _with_encoding("an encoding of white space", b"Transfer-Encoding: \t"),

@@ -1,6 +1,6 @@
 """What browsers and patient clients send: origins, preflights, preferences, keys in the query."""
 
-from tests.http.cases import AUTH, EVENT, HOST, JSON, KEY, Case, join, post
+from tests.http.cases import AUTH, BEARER, EVENT, HOST, JSON, KEY, Case, join, post
 
 ORIGIN = b"Origin: https://shop.example"
 OPTIONS = b"OPTIONS /event HTTP/1.1"
@@ -95,6 +95,9 @@ BEACONS = [
     _refused("a key twice", b"?key=" + KEY + b"&key=" + KEY, "invalid_api_key"),
     _refused("a key and an empty one", b"?key=" + KEY + b"&key=", "invalid_api_key"),
     _refused("a key in both places", b"?key=" + KEY, "invalid_api_key", AUTH),
+    _refused("a key and a bearer", b"?key=" + KEY, "invalid_api_key", BEARER),
+    _taken("a key and a gateway's bearer", b"?key=" + KEY, _TEXT, b"Authorization: Bearer a.b"),
+    _taken("a bearer and text", b"", BEARER, _TEXT),
     _refused("an empty key and a header", b"?key=", "invalid_api_key", AUTH),
     _refused("a key and an empty header", b"?key=" + KEY, "invalid_api_key", b"X-API-Key:"),
     _refused("a thousand keys", b"?" + b"key=a&" * 1000, "invalid_api_key"),

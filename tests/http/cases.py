@@ -10,6 +10,7 @@ CRLF = b"\r\n"
 POST = b"POST /event HTTP/1.1"
 JSON = b"Content-Type: application/json"
 AUTH = b"X-API-Key: " + KEY
+BEARER = b"Authorization: Bearer " + KEY
 HOST = b"Host: test"
 
 

@@ -10,7 +10,7 @@ import asyncpg
 from tests.support.postgres import fetch
 from tests.support.raw import Answer
 
-EXPOSED = "Nonito-Duplicate, Preference-Applied, Retry-After"
+EXPOSED = "Nonito-Duplicate, Preference-Applied, Retry-After, X-Request-Id"
 NEVER_SHOWN = (b"Traceback", b"<html", b"<!DOCTYPE", b"<h1", b'File "', b"Error(")
 
 
@@ -28,6 +28,7 @@ def assert_refusal(answer: Answer, status: int, code: str) -> str:
     assert len(message) > 10
     assert ("retry-after" in answer.headers) is (status == 503)
     assert ("allow" in answer.headers) is (status == 405)
+    assert answer.headers.get("www-authenticate") == ("Bearer" if status == 401 else None)
     return message
 
 

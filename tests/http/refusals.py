@@ -1,6 +1,6 @@
 """What the contract refuses in well-formed HTTP: keys, paths, methods, types, sizes."""
 
-from tests.http.cases import AUTH, EVENT, HOST, JSON, KEY, POST, Case, chunked, join, post
+from tests.http.cases import AUTH, BEARER, EVENT, HOST, JSON, KEY, POST, Case, chunked, join, post
 
 BODY_BYTES_MAX = 1 << 20
 _TOO_LARGE = b"Content-Length: %d" % (BODY_BYTES_MAX + 1)
@@ -27,7 +27,18 @@ KEYS = [
     _key("empty", "missing_api_key", b"X-API-Key:"),
     _key("spaces", "missing_api_key", b"X-API-Key:  \t "),
     _key("empty twice", "missing_api_key", b"X-API-Key:", b"X-API-Key:"),
-    _key("under another name", "missing_api_key", b"Authorization: Bearer " + KEY),
+    _key("under another name", "missing_api_key", b"X-Key: " + KEY),
+    _key("under another scheme", "missing_api_key", b"Authorization: Basic " + KEY),
+    _key("without a scheme", "missing_api_key", b"Authorization: " + KEY),
+    _key("a scheme without a key", "missing_api_key", b"Authorization: Bearer "),
+    _key("a wrong bearer", "invalid_api_key", b"Authorization: Bearer nk_" + b"x" * 43),
+    _key("a bearer of another kind", "invalid_api_key", b"Authorization: Bearer eyJhbGciOi.J9.a"),
+    _key("a bearer and a word", "invalid_api_key", BEARER + b" a"),
+    _key("two bearers", "invalid_api_key", BEARER, BEARER),
+    _key("a bearer beside an empty key", "invalid_api_key", BEARER, b"X-API-Key:"),
+    _key("in both headers", "invalid_api_key", AUTH, BEARER),
+    _key("another one as a bearer", "invalid_api_key", AUTH, b"Authorization: bearer nk_x"),
+    _key("arbitrary bytes as a bearer", "invalid_api_key", b"Authorization: Bearer \xff\xfe"),
     _key("wrong", "invalid_api_key", b"X-API-Key: nk_" + b"x" * 43),
     _key("short", "invalid_api_key", b"X-API-Key: " + KEY[:-1]),
     _key("long", "invalid_api_key", AUTH + b"K"),
@@ -72,7 +83,14 @@ TYPES = [
     _type("a form", b"Content-Type: application/x-www-form-urlencoded"),
     _type("a form with files", b"Content-Type: multipart/form-data; boundary=a"),
     _type("NDJSON", b"Content-Type: application/x-ndjson"),
-    _type("a kind of JSON", b"Content-Type: application/problem+json"),
+    _type("lines", b"Content-Type: application/jsonl"),
+    _type("a suffix of another type", b"Content-Type: text/a+json"),
+    _type("only a suffix", b"Content-Type: application/+json"),
+    _type("two words and a suffix", b"Content-Type: application/a b+json"),
+    _type("Latin-1", JSON + b"; charset=iso-8859-1"),
+    _type("UTF-16", JSON + b'; charset="utf-16"'),
+    _type("Latin-1 in capitals", JSON + b"; a=b; CHARSET=Latin1"),
+    _type("Latin-1 as an extended value", JSON + b"; charset*=utf-8''latin1"),
     _type("a longer word", b"Content-Type: application/jsonx"),
     _type("only JSON", b"Content-Type: json"),
     _type("a list", b"Content-Type: application/json, text/plain"),
@@ -85,6 +103,7 @@ TYPES = [
     _type("zstd", JSON, b"Content-Encoding: zstd"),
     _type("an unknown encoding", JSON, b"Content-Encoding: rot13"),
     _type("two encodings", JSON, b"Content-Encoding: identity, gzip"),
+    _type("two lines of encodings", JSON, b"Content-Encoding: identity", b"Content-Encoding: gzip"),
 ]
 
 SIZES = [

@@ -18,13 +18,17 @@ from tests.http.batches import (
     errors_of,
     events,
     post,
+    request,
     send,
     stored,
     told,
     unique,
 )
 from tests.http.checks import query
+from tests.support.raw import connected
 from tests.support.server import Server
+
+MARK = b"\xef\xbb\xbf"
 
 
 @pytest.fixture
@@ -82,20 +86,63 @@ def test_parameters_are_told_as_they_were_sent(server: Server) -> None:
     "headers",
     [
         {"Content-Type": "text/plain"},
-        {"Content-Type": "application/ndjson"},
-        {"Content-Type": "application/jsonl"},
+        {"Content-Type": "application/json-seq"},
+        {"Content-Type": "application/json; charset=utf-16"},
+        {"Content-Type": "application/x-ndjson; charset=latin1"},
         {"Content-Type": ""},
         {"Content-Encoding": "deflate"},
         {"Content-Encoding": "br"},
         {"Content-Encoding": "gzip, zstd"},
         {"Content-Encoding": "gzip, gzip"},
-        {"Content-Encoding": ""},
     ],
 )
 def test_other_types_and_encodings_are_refused(server: Server, headers: dict[str, str]) -> None:
     """With 415, before anything is read into them."""
     answer = send(server, b'[{"event_name":"a"}]', **headers)
     assert (answer.status_code, code_of(answer)) == (415, "unsupported_media_type")
+
+
+@pytest.mark.parametrize("marked", [b"", MARK], ids=["", "marked"])
+@pytest.mark.parametrize(
+    ("kind", "is_array"),
+    [
+        ("application/ndjson", False),
+        ("application/jsonl", False),
+        ("application/x-jsonl; charset=UTF-8", False),
+        ("application/jsonlines", False),
+        ("APPLICATION/X-NDJSON", False),
+        ("application/vnd.example.v1+json", True),
+        ("application/cloudevents-batch+json;charset=utf-8", True),
+        ("application/json", True),
+    ],
+)
+def test_types_are_known_by_all_their_names(
+    server: Server, url: str, kind: str, marked: bytes, *, is_array: bool
+) -> None:
+    """Those in use for lines, and any kind of JSON; a byte order mark in front is skipped."""
+    name = unique()
+    lines = [json.dumps(event).encode() for event in events(3, name)]
+    body = b"[%b]" % b",".join(lines) if is_array else b"\n".join(lines)
+    answer = send(server, marked + body, kind)
+    assert answer.status_code == 200, answer.text
+    assert told(answer) == stored(url, name)
+
+
+def test_lines_of_one_header_are_one_list(server: Server) -> None:
+    """Two lines of Content-Encoding are both heeded: the first one alone may say little."""
+    body = gzip.compress(b'[{"event_name":"a"}]')
+    for codings, status in [
+        (["identity", "gzip"], 200),
+        (["gzip", "identity"], 200),
+        (["", "gzip,"], 200),
+        (["gzip", "gzip"], 415),
+        (["gzip", "br"], 415),
+        (["identity", "br"], 415),
+    ]:
+        lines = [f"Content-Encoding: {each}" for each in codings]
+        with connected(server.port) as client:
+            answer = client.ask(request(server, body, *lines))
+        assert answer.status == status, codings
 
 
 GOOD = b'{"event_name":"broken"}'
@@ -113,7 +160,10 @@ DOCUMENTS = {
     "a comma at the end": (b"[%b,]" % GOOD, JSON, "invalid_json"),
     "text behind it": (b"[%b]x" % GOOD, JSON, "invalid_json"),
     "no comma": (b"[%b %b]" % (GOOD, GOOD), JSON, "invalid_json"),
-    "a byte order mark": (b"\xef\xbb\xbf[%b]" % GOOD, JSON, "invalid_json"),
+    "two byte order marks": (MARK * 2 + b"[%b]" % GOOD, JSON, "invalid_json"),
+    "a byte order mark behind it": (b"[%b]" % GOOD + MARK, JSON, "invalid_json"),
+    "a byte order mark alone": (MARK, JSON, "invalid_json"),
+    "no line behind a byte order mark": (MARK + b"\n", NDJSON, "empty_batch"),
     "a broken value behind 3000": (b"[%b,nul]" % MANY, JSON, "invalid_json"),
     "no end behind 3000": (b"[%b" % MANY, JSON, "invalid_json"),
     "two ends": (b"[%b]]" % MANY, JSON, "invalid_json"),

@@ -6,7 +6,7 @@ import pytest
 
 from ingest.store.cluster import Cluster
 from tests.conftest import StartServer, make_key
-from tests.http.browsers import OPTIONS, ORIGIN
+from tests.http.browsers import ORIGIN
 from tests.http.cases import EVENT, HOST, KEY, chunked, join, post
 from tests.http.checks import (
     assert_open_to_browsers,
@@ -38,24 +38,37 @@ ANSWERS = [
     (post().replace(b"application/json", b"text/plain"), 415),
     (post(b"Expect: magic"), 417),
 ]
+REFUSALS_ELSEWHERE = [
+    (join(b"OPTIONS /metrics HTTP/1.1", HOST, ORIGIN), 405),
+    (join(b"POST /readyz HTTP/1.1", HOST, ORIGIN), 405),
+    (join(b"POST / HTTP/1.1", HOST, ORIGIN), 405),
+    (join(b"GET /none HTTP/1.1", HOST, ORIGIN), 404),
+    (join(b"OPTIONS /none HTTP/1.1", HOST, ORIGIN), 404),
+    (post(ORIGIN, line=b"POST /evnts HTTP/1.1"), 404),
+    (post(ORIGIN, b"X-A : b"), 400),
+    (post(ORIGIN, b"X-A: " + b"b" * 9000), 431),
+    (post()[:-30].partition(b"Content-Length")[0], 408),
+]
 OTHERS = [
     (join(b"GET /healthz HTTP/1.1", HOST, ORIGIN), 200),
     (join(b"GET /readyz HTTP/1.1", HOST, ORIGIN), 200),
     (join(b"GET /metrics HTTP/1.1", HOST, ORIGIN), 200),
     (join(b"OPTIONS /healthz HTTP/1.1", HOST, ORIGIN), 204),
     (join(b"OPTIONS /readyz HTTP/1.1", HOST, ORIGIN), 204),
-    (join(b"OPTIONS /metrics HTTP/1.1", HOST, ORIGIN), 405),
-    (join(b"GET /none HTTP/1.1", HOST, ORIGIN), 404),
-    (join(b"OPTIONS /none HTTP/1.1", HOST, ORIGIN), 404),
-    (post(ORIGIN, b"X-A : b"), 400),
-    (post(ORIGIN, b"X-A: " + b"b" * 9000), 431),
+    (join(b"GET / HTTP/1.1", HOST, ORIGIN), 200),
 ]
+PREFLIGHT_PATHS = [b"/event", b"/events", b"/evnts", b"/", b"/healthz", b"/openapi.json"]
+TRACING = b"content-type,x-api-key,authorization,traceparent,tracestate,baggage,sentry-trace,x-a"
 
 
 @pytest.fixture(scope="module", params=LANES)
 def lane(request: pytest.FixtureRequest, cluster: Cluster) -> Iterator[Server]:
     """A server with the fast lane, and then one without."""
-    settings = {"limits.body_timeout_s": 0.5, "server.fast_lane": request.param}
+    settings = {
+        "limits.head_timeout_s": 0.5,
+        "limits.body_timeout_s": 0.5,
+        "server.fast_lane": request.param,
+    }
     with (
         new_database(cluster) as url,
         running_server(("--database-url", url), make_key(url), settings) as running,
@@ -79,23 +92,35 @@ def test_every_answer_of_the_route_is_open_to_any_page(
     assert_open_to_browsers(answer)
 
 
+@pytest.mark.parametrize(("request_bytes", "status"), REFUSALS_ELSEWHERE)
+def test_refusal_of_any_other_route_is_open_to_any_page(
+    lane: Server, request_bytes: bytes, status: int
+) -> None:
+    """A wrong path and a wrong method, and what is not even well-formed."""
+    with connected(lane.port) as client:
+        answer = client.ask(keyed(lane, request_bytes))
+    assert answer.status == status
+    assert_open_to_browsers(answer)
+
+
 @pytest.mark.parametrize(("request_bytes", "status"), OTHERS)
-def test_no_other_answer_is_open(lane: Server, request_bytes: bytes, status: int) -> None:
-    """Neither other routes nor what is not well-formed says a word about origins."""
+def test_no_other_success_is_open(lane: Server, request_bytes: bytes, status: int) -> None:
+    """What other routes tell is not for pages from elsewhere."""
     with connected(lane.port) as client:
         answer = client.ask(keyed(lane, request_bytes))
     assert answer.status == status
     assert [name for name in answer.headers if name.startswith("access-control")] == []
 
 
-def test_preflight_is_answered_without_a_key(lane: Server) -> None:
-    """To the header, and the connection goes on."""
+@pytest.mark.parametrize("path", PREFLIGHT_PATHS)
+def test_preflight_is_answered_without_a_key(lane: Server, path: bytes) -> None:
+    """For every path, or a page could not read its 404; and the connection goes on."""
     preflight = join(
-        OPTIONS,
+        b"OPTIONS %b HTTP/1.1" % path,
         HOST,
         ORIGIN,
         b"Access-Control-Request-Method: POST",
-        b"Access-Control-Request-Headers: content-type,x-api-key,prefer",
+        b"Access-Control-Request-Headers: " + TRACING,
     )
     with connected(lane.port) as client:
         answer = client.ask(preflight)
@@ -103,9 +128,9 @@ def test_preflight_is_answered_without_a_key(lane: Server) -> None:
     assert (answer.status, answer.body) == (204, b"")
     assert {name: value for name, value in answer.headers.items() if name != "date"} == {
         "access-control-allow-origin": "*",
-        "access-control-allow-methods": "POST",
+        "access-control-allow-methods": "*",
         "access-control-allow-headers": (
-            "Content-Type, Content-Encoding, X-API-Key, Idempotency-Key, Prefer"
+            "*, Authorization, Content-Type, Content-Encoding, X-API-Key, Idempotency-Key, Prefer"
         ),
         "access-control-max-age": "86400",
         "server": "nonito",

@@ -49,6 +49,10 @@ def test_plain_head_says_whose_event_follows_and_where_it_ends() -> None:
         (LINE, *(line.lower() if line != AUTH else AUTH for line in PLAIN[1:])),
         without(AUTH, b"x-api-KEY:" + KEY.encode()),
         without(AUTH, b"X-API-Key:   " + KEY.encode() + b"  "),
+        without(AUTH, b"Authorization: Bearer " + KEY.encode()),
+        without(AUTH, b"authorization: bearer  " + KEY.encode()),
+        (*PLAIN, b"Authorization: Basic YTpi"),
+        (*PLAIN, b"Authorization: Bearer eyJhbGciOi.J9.a"),
         without(JSON, b"Content-Type: application/json; charset=utf-8"),
         without(JSON, b"Content-Type: APPLICATION/JSON;charset=UTF-8"),
         (*PLAIN, b"Connection: keep-alive"),
@@ -175,6 +179,8 @@ def test_odd_host_is_deferred(host: bytes) -> None:
 def test_key_that_is_not_valid_is_deferred(key: bytes) -> None:
     """It is aiohttp's lane that says 401."""
     assert parsed(*without(AUTH, b"X-API-Key: " + key)) is None
+    assert parsed(*without(AUTH, b"Authorization: Bearer " + key)) is None
+    assert parsed(*PLAIN, b"Authorization: Bearer nk_" + key) is None
 
 
 def test_bounds_hold() -> None:

@@ -138,12 +138,28 @@ async def test_frame_to_be_skipped_that_is_cut_off_is_refused() -> None:
 
 
 @encoders
-@pytest.mark.parametrize("garbage", [b"x", b"\0", b"\0" * 50, b"trailing garbage" * 9000])
+@pytest.mark.parametrize(
+    "garbage",
+    [b"x", b"\0x", b"\0" * 50 + b"x", bytes(20_000) + b"x", b"trailing garbage" * 9000],
+)
 async def test_body_with_anything_behind_its_end_is_refused(
     encoding: str, encode: Encode, garbage: bytes
 ) -> None:
-    """Zeros, too."""
+    """Also behind zeros."""
     assert await refused(encode(EVENTS) + garbage, encoding) is Code.INVALID_ENCODING
+
+
+@pytest.mark.parametrize("zeros", [1, 7, 512, 65_536, 200_000])
+async def test_zeros_behind_the_last_member_of_gzip_are_ignored(zeros: int) -> None:
+    """As gzip(1) does; between two members, in their place, and behind zstd they are not."""
+    whole = gzip.compress(EVENTS)
+    padding = bytes(zeros)
+    assert await inflate(whole + padding, "gzip", bytes_max=MIB) == EVENTS
+    assert await inflate(whole * 2 + padding, "gzip", bytes_max=MIB) == EVENTS * 2
+    for body in (padding, padding + whole, whole + padding + whole, whole + padding + b"x"):
+        assert await refused(body, "gzip") is Code.INVALID_ENCODING
+    if zeros < module.BLOCKS_MAX:  # where each three are an empty block
+        assert await refused(zstd(EVENTS) + padding, "zstd") is Code.INVALID_ENCODING
 
 
 @pytest.mark.parametrize(("encoding", "encode"), ENCODERS[:2], ids=["gzip", "zstd"])

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.http.preferences import CHARS_MAX, MINIMAL, REPRESENTATION, Preferences, parse
+from ingest.http.preferences import APPLIED, CHARS_MAX, MINIMAL, REPRESENTATION, Preferences, parse
 
 NOTHING = Preferences()
 ASYNC = Preferences(is_async=True)
@@ -31,6 +31,9 @@ UNDERSTOOD = [
     (["return=representation"], Preferences(content=REPRESENTATION)),
     (["return=minimal, return=representation"], Preferences(content=MINIMAL)),
     (["return=minimal", "respond-async"], BOTH),
+    (["handling=strict"], Preferences(is_strict=True)),
+    (['Handling = "strict"; a, wait=1'], Preferences(is_strict=True)),
+    (["handling=strict, handling=lenient"], Preferences(is_strict=True)),
     (["respond-async; return=representation, return=minimal"], BOTH),
     (['a="b, c; \\" d", respond-async, return=minimal'], BOTH),
 ]
@@ -44,6 +47,10 @@ IGNORED = [
     ["respond-async=true"],
     ["return"],
     ["return=all"],
+    ["handling"],
+    ["handling=lenient"],
+    ["handling=lenient, handling=strict"],
+    ["strict"],
     ["return=Minimal"],
     ["a; respond-async"],
     ["a=respond-async"],
@@ -67,6 +74,21 @@ IGNORED = [
 def test_preferences_are_understood(fields: list[str], preferences: Preferences) -> None:
     """In one header or several, with parameters, quotes, spaces, whatever the name's case."""
     assert parse(fields) == preferences
+
+
+@pytest.mark.parametrize(
+    ("fields", "applied"),
+    [
+        ("", {}),
+        ("return=representation, handling=lenient", {}),
+        ("respond-async", {APPLIED: "respond-async"}),
+        ("handling=strict, return=minimal", {APPLIED: "return=minimal, handling=strict"}),
+        ("handling=strict, respond-async", {APPLIED: "respond-async"}),
+    ],
+)
+def test_answer_says_what_was_followed(fields: str, applied: dict[str, str]) -> None:
+    """No answer that comes before anybody has looked was strict."""
+    assert parse([fields]).applied == applied
 
 
 @pytest.mark.parametrize("fields", IGNORED)

@@ -14,7 +14,7 @@ from aiohttp.test_utils import make_mocked_request
 from ingest.http.router import Router, ingestion
 from ingest.observe.metrics import Metrics
 from tests.conftest import StartServer
-from tests.http.cases import HOST, KEY, join, post
+from tests.http.cases import EVENT, HOST, JSON, KEY, chunked, join, post
 from tests.http.checks import assert_refusal, assert_success, locked_events, query
 from tests.http.refusals import BODY_BYTES_MAX, TOO_LARGE_HEADS
 from tests.support.raw import Answer, RawClient, connected
@@ -43,12 +43,20 @@ MESSAGES = [
     (post(body=b'{"event_name":"a","event_params":{"a":1e999}}'), ["event_params", "string"]),
     (post(body=b'{"event_name":"a","event_params":{"a":"\\u0000"}}'), ["U+0000"]),
     (post(body=b'{"event_name":"a"'), ["JSON"]),
+    (post(body=b'{"event_name":"\\ud83d"}'), ["\\ud83d", "byte 15", "surrogate"]),
+    (post(body=b'{"event_name":"a","event_params":{"a":"\\ud83d"}}'), ["\\ud83d", "surrogate"]),
+    (post(body=b'{"event_name":"a","event_params":{"\\udca9 b":1}}\n'), ["\\udca9", "surrogate"]),
+    (post(body=b'{"event_name":"\\n\\\\\\ud83d\\ud83d\\udca9"}'), ["byte 19", "surrogate"]),
+    (post(body=b'{"event_name":"\\\\ud83d",}'), ["trailing comma"]),
+    (post(body=b'{"event_name":"a\\ud83d'), ["truncated"]),
     (post(body=b""), ["empty"]),
     (post(body=b'{"event_name":"\xff"}'), ["UTF-8"]),
-    (post().replace(b"X-API-Key", b"X-Key"), ["X-API-Key"]),
-    (post().replace(KEY, b"nk_wrong"), ["X-API-Key"]),
+    (post().replace(b"X-API-Key", b"X-Key"), ["X-API-Key", "Authorization", "Bearer"]),
+    (post().replace(KEY, b"nk_wrong"), ["X-API-Key", "Authorization", "Bearer"]),
     (post().replace(b"application/json", b"text/plain"), ["application/json"]),
+    (post().replace(JSON, JSON + b"; charset=latin1"), ["UTF-8", "charset"]),
     (post(b"Content-Encoding: gzip"), ["Content-Encoding"]),
+    (chunked(EVENT).replace(b": chunked", b": gzip, chunked"), ["Transfer-Encoding", "chunked"]),
     (TOO_LARGE_HEADS[0], [str(BODY_BYTES_MAX)]),
     (join(b"GET /event HTTP/1.1", HOST), ["POST"]),
     (join(b"GET /evnts HTTP/1.1", HOST), ["/event", "/events"]),
@@ -226,7 +234,7 @@ def test_failure_of_the_server_is_a_500_without_a_trace() -> None:
     assert_refusal(answer, 500, "internal_error")
     assert b"secret" not in response.body
     assert response.headers["Access-Control-Allow-Origin"] == "*"
-    assert metrics.answers == {500: 1}
+    assert metrics.answers == {("/event", 500): 1}
 
 
 async def _dispatch_to_a_failing_handler(metrics: Metrics) -> web.Response:

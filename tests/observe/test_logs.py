@@ -129,10 +129,10 @@ def test_no_log_line_holds_a_key_or_a_payload(database_url: str, start_server: S
         assert client.ask(post(body=event).replace(KEY, server.key.encode())).status == 202
         query(database_url, "ALTER TABLE events RENAME TO elsewhere")
         assert client.ask(post(body=event).replace(KEY, server.key.encode())).status == 202
-    wait_for(lambda: "Postgres is away" in server.logs())
+    wait_for(lambda: "Postgres takes no events" in server.logs())
     server.stop()
     lines = [json.loads(line) for line in server.logs().splitlines()]
-    assert {"Postgres is away", "stopped"} <= {line["message"] for line in lines}
+    assert {"Postgres takes no events", "stopped"} <= {line["message"] for line in lines}
     assert [word for word in (MARK, WRONG_KEY, server.key) if word in server.logs()] == []
     assert "nk_" not in server.logs()
 

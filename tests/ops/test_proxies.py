@@ -83,7 +83,7 @@ class Restartable:
 
     def _start(self) -> Server:
         arguments, settings = ("--database-url", self._url), {"server.drain_s": DRAIN_S}
-        running = running_server(arguments, self._key, settings, self.port)
+        running = running_server(arguments, self._key, settings, port=self.port)
         return self._stack.enter_context(running)
 
 

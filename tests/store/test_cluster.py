@@ -1,5 +1,6 @@
 """A cluster of our own: never a half-made one, and one that was killed starts again."""
 
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from ingest.errors import StartupError
+from ingest.store import cluster as cluster_module
 from ingest.store.cluster import Cluster
 from ingest.store.embedded import find_programs
-from tests.support.command import run, succeed
-from tests.support.postgres import kill, processes
+from tests.support.command import complaint, run, run_here, succeed
+from tests.support.postgres import kill, pause, processes
 
 # PR_SET_CHILD_SUBREAPER: orphans become children of this process, as of a container's first one.
 AS_FIRST_PROCESS = """
@@ -78,3 +80,42 @@ def test_half_made_cluster_is_made_anew_and_starts_once_its_settings_are_right(
     cluster.stop()
     assert not cluster.accepts()
     assert processes(cluster) == []
+
+
+def test_hung_postgres_of_ours_hangs_no_command(
+    spare_cluster: Cluster, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """It takes connections still, and answers nothing; one line says where to look."""
+    monkeypatch.setattr(cluster_module, "CONNECT_TIMEOUT_S", 2)  # psql's shortest
+    pause(spare_cluster)
+    nonito = run_here(monkeypatch, capfd)
+    told = complaint(nonito("--data-dir", str(spare_cluster.directory), "check"))
+    assert told.startswith(f"nonito: the Postgres in {spare_cluster.directory} failed (psql: ")
+    assert "timeout expired" in told
+    assert str(spare_cluster.log) in told
+
+
+@pytest.mark.parametrize("command", ["check", "keys list", "rejected list", "migrate", "psql"])
+def test_hung_postgres_of_others_hangs_no_command(spare_cluster: Cluster, command: str) -> None:
+    """No time-out is without words."""
+    settings = {"database.start_timeout_s": 0.1, "database.connect_timeout_s": 0.5}
+    at = ("--database-url", spare_cluster.url("x"))
+    variables = {"PGCONNECT_TIMEOUT": "2"}
+    pause(spare_cluster)
+    ended = run(*at, *command.split(), settings=settings, variables=variables)
+    assert ended.returncode != 0
+    words = "timeout expired" if command == "psql" else r"no answer in time: .*, database x"
+    assert re.search(words, ended.stderr.splitlines()[-1])
+
+
+def test_program_that_does_not_end_is_ended(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever it waits for."""
+    directory.mkdir()
+    program = directory / "psql"
+    program.write_text("#!/bin/sh\nexec sleep 600\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(cluster_module, "QUERY_TIMEOUT_S", 0.3)
+    with pytest.raises(StartupError, match=r"psql took longer than 0\.3 s"):
+        Cluster(directory, directory).execute("SELECT 1")

@@ -4,6 +4,9 @@ Each error is raised by a real Postgres.
 """
 
 import asyncio
+import re
+import socket
+import ssl
 import time
 from contextlib import suppress
 
@@ -22,6 +25,7 @@ from ingest.store.failures import (
 )
 from ingest.store.link import CopyLink
 from ingest.store.postgres import Postgres
+from ingest.store.reasons import reason_of
 from tests.store.events import (
     alter_database,
     assert_works,
@@ -63,7 +67,7 @@ async def test_missing_table_is_an_outage(own_url: str) -> None:
     with pytest.raises(Unavailable) as failed:
         await link.probe()
     failure = failed.value
-    assert (failure.stored, failure.outage) == (False, Outage.AWAY)
+    assert (failure.stored, failure.outage) == (False, Outage.FAILING)
     assert "42P01" in failure.reason
     await fetch(own_url, "ALTER TABLE moved RENAME TO events")
     await assert_works(link, own_url)
@@ -87,7 +91,7 @@ async def test_database_that_takes_no_writes_is_an_outage(
     with pytest.raises(Unavailable) as failed:
         await link.probe()
     failure = failed.value
-    assert (failure.stored, failure.outage) == (False, Outage.AWAY)
+    assert (failure.stored, failure.outage) == (False, Outage.FAILING)
     assert sqlstate in failure.reason
     await alter_database(own_url, "RESET ALL")
     await assert_works(link, own_url)
@@ -102,7 +106,7 @@ async def test_lock_is_given_up_before_the_client_gives_up(database_url: str) ->
         await other.execute("LOCK TABLE events IN ACCESS EXCLUSIVE MODE")
         failure = await fail(link)
     await other.close()
-    assert (failure.stored, failure.outage) == (False, Outage.AWAY)
+    assert (failure.stored, failure.outage) == (False, Outage.FAILING)
     assert "55P03" in failure.reason
     assert await stored_ids(database_url) == set()
     await assert_works(link, database_url)
@@ -272,6 +276,71 @@ def test_reasons_quote_nothing() -> None:
             assert isinstance(outcome, Unavailable)
             assert "SECRET" not in outcome.reason
             assert outcome.reason
+
+
+KINDS = [
+    kind
+    for kind in vars(asyncpg.exceptions).values()
+    if isinstance(kind, type) and issubclass(kind, Exception)
+]
+SYSTEM_KINDS = [
+    *(TimeoutError, ConnectionRefusedError, ConnectionResetError, BrokenPipeError),
+    *(FileNotFoundError, PermissionError, OSError, socket.gaierror),
+    *(ssl.SSLError, ssl.SSLCertVerificationError, RuntimeError),
+]
+
+
+def test_reasons_are_words_and_there_are_only_so_many() -> None:
+    """No name of a class, whatever went wrong; Postgres's own code is with them."""
+    reasons = {kind: reason_of(kind("SECRET")) for kind in [*KINDS, *SYSTEM_KINDS]}
+    for kind, reason in reasons.items():
+        assert "SECRET" not in reason
+        assert len(reason) < 100
+        if issubclass(kind, asyncpg.PostgresError | OSError | asyncpg.InterfaceError):
+            assert not re.search(r"[a-z]Error|[a-z][A-Z]", reason), kind
+        if issubclass(kind, asyncpg.PostgresError) and kind.sqlstate:
+            assert reason.endswith(f", SQLSTATE {kind.sqlstate}")
+    assert reasons[asyncpg.InsufficientPrivilegeError] == "a permission is missing, SQLSTATE 42501"
+    assert reasons[ConnectionRefusedError] == "the connection was refused"
+    assert reasons[TimeoutError] == "no answer in time"
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("postgresql://u@127.0.0.1:1/d", "the connection was refused: 127.0.0.1:1, database d"),
+        ("postgresql://u@/d?host=/nowhere", "no such socket: /nowhere/.s.PGSQL.5432, database d"),
+        ("postgresql://u@nobody.invalid/d", "name is not known: nobody.invalid, database d"),
+        ("postgresql://u@[::1]:1/d", r"the connection .*: \[::1\]:1, database d"),
+    ],
+)
+def test_what_is_not_reached_is_named(url: str, told: str) -> None:
+    """Which address or socket it was, in a line for people, and not in what clients see."""
+    with pytest.raises(StartupError, match=told) as refused:
+        asyncio.run(make_postgres(url).wait_until_up(0))
+    cause = refused.value.__cause__
+    assert isinstance(cause, Unavailable)
+    assert (cause.outage, cause.sqlstate) == (Outage.AWAY, "")
+    assert "database d" not in cause.reason
+    assert "database d" not in cause.named_reason
+
+
+async def test_what_postgres_says_while_connecting_is_told(cluster: Cluster) -> None:
+    """It is there, so there is nobody to look for; its own words are for the operator."""
+    with pytest.raises(Unavailable) as failed:
+        await make_postgres(cluster.url("nowhere")).connect()
+    failure = failed.value
+    assert failure.outage is Outage.FAILING
+    assert failure.reason == failure.named_reason == "there is no such database, SQLSTATE 3D000"
+    assert 'database "nowhere" does not exist' in str(failure)
+
+
+async def test_no_failure_is_without_words(spare_cluster: Cluster, spare_url: str) -> None:
+    """Neither for a time-out, whose own text is empty."""
+    await asyncio.to_thread(pause, spare_cluster)
+    with pytest.raises(Unavailable) as failed:
+        await Postgres(spare_url, connect_timeout_s=0.2, commit_timeout_s=1).connect()
+    assert str(failed.value).startswith("no answer in time: ")
 
 
 async def test_wait_until_up_waits_for_a_postgres_that_starts_late(

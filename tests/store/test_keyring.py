@@ -29,7 +29,7 @@ async def watched(postgres: Postgres, poll_interval_s: float = NEVER_S) -> Async
     await keyring.load()
     watching = asyncio.create_task(keyring.run())
     try:
-        await listening(postgres._url)
+        await listening(postgres._url.for_asyncpg)
         yield keyring
         assert not watching.done(), "watching ended"
     finally:

@@ -235,7 +235,7 @@ async def test_name_that_is_taken_leaves_a_period_to_the_default_partition(bare_
     assert [some.covers(ms(text)) for text in ("2024-01-01", "2024-02-01")] == [False, True]
     told = [entry for entry in logs if entry["event"] == "events stay in events_default"]
     assert [(entry["period"], entry["reason"]) for entry in told] == [
-        ("events_20240101_20240131", "DuplicateTableError, SQLSTATE 42P07")
+        ("events_20240101_20240131", "a table of that name is there already, SQLSTATE 42P07")
     ]
 
 

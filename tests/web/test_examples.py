@@ -146,18 +146,20 @@ def test_example_says_what_is_wrong(server: Server, name: str, tmp_path: Path) -
         SINGLE[name][0](code, tmp_path)
 
 
-def test_example_of_every_field_is_stored_with_its_id_and_time(
+def test_example_of_every_field_is_stored_at_its_time_each_time(
     server: Server, database_url: str
 ) -> None:
-    """As it stands on the page; its id carries its timestamp."""
+    """As it stands on the page: pasted twice it is two events, whose ids carry its timestamp."""
     event = json.loads(example(server, "event"))
-    answer = server.post(event)
-    assert answer.status_code == 200, answer.text
-    (row,) = query(database_url, 'SELECT id::text AS id, "timestamp" FROM events')
-    assert row["id"] == event["id"]
-    assert row["timestamp"] == datetime.fromisoformat(event["timestamp"])
-    milliseconds = int(event["id"].replace("-", "")[:12], 16)
-    assert milliseconds == round(row["timestamp"].timestamp() * 1000)
+    answers = [server.post(event) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [200, 200]
+    rows = query(database_url, 'SELECT id::text AS id, "timestamp" FROM events')
+    assert {row["id"] for row in rows} == {each.json()["data"][0]["id"] for each in answers}
+    assert len(rows) == 2
+    for row in rows:
+        assert row["timestamp"] == datetime.fromisoformat(event["timestamp"])
+        milliseconds = int(row["id"].replace("-", "")[:12], 16)
+        assert milliseconds == round(row["timestamp"].timestamp() * 1000)
 
 
 def test_second_try_with_an_idempotency_key_stores_nothing(

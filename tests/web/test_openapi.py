@@ -32,7 +32,7 @@ CHECKS = (
 OF_EVERY_ROUTE = {"400", "408", "431", "500"}
 OF_SENDING = {"200", "202", "400", "401", "408", "413", "415", "417", "431", "500", "503"}
 STATUSES = {
-    "POST /event": OF_SENDING,
+    "POST /event": OF_SENDING | {"409"},
     "OPTIONS /event": {"204"} | OF_EVERY_ROUTE,
     "POST /events": OF_SENDING | {"207"},
     "OPTIONS /events": {"204"} | OF_EVERY_ROUTE,

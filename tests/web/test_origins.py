@@ -104,6 +104,26 @@ async def test_page_elsewhere_reads_why_it_was_refused(send: Send, visit: Visit)
     assert seen["answer"]["error"]["code"] == "invalid_api_key"
 
 
+async def test_page_elsewhere_reads_that_it_has_the_wrong_path(send: Send, visit: Visit) -> None:
+    """The browser asks for that path first, too, and would show the page nothing."""
+    visit.statuses_expected = {404}
+    seen = await send({"event_name": "across"}, "/evnts")
+    assert (seen["status"], seen["answer"]["error"]["code"]) == (404, "not_found")
+
+
+async def test_page_elsewhere_sends_whatever_headers_its_libraries_add(send: Send) -> None:
+    """Tracing adds some to every request of a page; none of them may cost the event."""
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    seen = await send(
+        {"event_name": "traced"},
+        traceparent=f"00-{trace}-b7ad6b7169203331-01",
+        baggage="a=b",
+        sentry_trace=f"{trace}-b7ad6b7169203331",
+        X_Whatever="a",
+    )
+    assert seen["status"] == 200
+
+
 async def test_page_elsewhere_may_use_every_header_of_the_contract(send: Send) -> None:
     """And reads those of the answer."""
     seen = await send({"event_name": "soon"}, Prefer="respond-async")

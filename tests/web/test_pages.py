@@ -97,7 +97,9 @@ def test_page_names_every_status_and_code_that_a_client_can_get(shared_server: S
     """And none that this server does not have."""
     page = served_page(shared_server)
     table = ServedPage(page.html.partition('class="statuses"')[2].partition("</table>")[0])
-    named = {code for code in table.codes if re.fullmatch(r"[a-z]+(_[a-z]+)+|overloaded", code)}
+    named = {
+        code for code in table.codes if re.fullmatch(r"[a-z]+(_[a-z]+)+|overloaded|conflict", code)
+    }
     assert named == set(Code) - NOT_OF_SENDING
     statuses = set(re.findall(r'<b class="(?:ok|bad|fault)">(\d+)</b>', table.html))
     assert statuses == {"200", "202", "207", *(str(status) for status in STATUS.values())}

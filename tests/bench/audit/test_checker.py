@@ -414,7 +414,7 @@ def test_torn_last_line_is_passed_over(scenario: Scenario) -> None:
 
 
 def test_books_off_by_one_event_do_not_balance() -> None:
-    """In either equation, and only then."""
+    """In any of the equations, and only then."""
     text = (
         b"# HELP nonito_x y\nnonito_events_accepted_total 10.0\n"
         b"nonito_events_committed_total 5.0\n"
@@ -422,8 +422,12 @@ def test_books_off_by_one_event_do_not_balance() -> None:
         b"nonito_queue_events 1.0\n"
         b"nonito_events_recovered_total 2.0\nnonito_events_replayed_total 4.0\n"
         b'nonito_spool_events 1.0\nnonito_events_refused_total{code="invalid_json"} 7.0\n'
+        b'nonito_app_events_accepted_total{app="a"} 4.0\n'
+        b'nonito_app_events_accepted_total{app="other"} 6.0\n'
     )
     samples = parse(text)
     assert imbalance(samples) == ""
     assert "off by 1" in imbalance(samples | {"events_accepted_total": 11.0})
     assert "off by -1" in imbalance(samples | {"spool_events": 0.0})
+    of_one_app = 'app_events_accepted_total{app="a"}'
+    assert "off by 2" in imbalance(samples | {of_one_app: 2.0})

@@ -1,0 +1,41 @@
+"""The options that every command has: before its name, or behind it."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+_Given = dict[str, Any]
+
+
+def given(context: click.Context) -> _Given:
+    """Return the options given so far by their name; of one given twice the last."""
+    found: _Given = context.find_root().ensure_object(dict)
+    return found
+
+
+def _keep(context: click.Context, option: click.Parameter, value: object) -> None:
+    if value is not None and option.name is not None:
+        given(context)[option.name] = value
+
+
+def _option(*names: str, **attributes: Any) -> click.Option:  # noqa: ANN401 - click's own
+    return click.Option(names, expose_value=False, callback=_keep, **attributes)
+
+
+def add_to(command: click.Command) -> None:
+    """Give the options to a command, and to those below it."""
+    command.params += [
+        _option(
+            "--config", type=click.Path(path_type=Path), help="Default: ./config.toml, if any."
+        ),
+        _option(
+            "--database-url", help="Postgres to use. Default: database.url, or the embedded one."
+        ),
+        _option(
+            "--data-dir", help="Where the embedded Postgres lives. Default: database.data_dir."
+        ),
+    ]
+    if isinstance(command, click.Group):
+        for each in command.commands.values():
+            add_to(each)

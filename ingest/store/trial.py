@@ -1,0 +1,90 @@
+"""What this server's role may do in Postgres, found out by doing it, with no rows, and undoing it.
+
+Nothing here holds up a server that runs: no lock is taken that its events would wait for.
+"""
+
+import io
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+import asyncpg
+
+from ingest.store import merge
+from ingest.store.copier import NO_ROWS
+from ingest.store.postgres import Connection
+from ingest.store.table import Table
+
+_NOT_SUPPORTED: Final = "0A000"
+_FORGET: Final = "SELECT ctid FROM idempotency_keys LIMIT 0 FOR UPDATE"
+_ALSO_DONE: Final = (
+    "INSERT INTO rejected_events SELECT * FROM rejected_events LIMIT 0",
+    "SELECT FROM api_keys, apps, nonito_database LIMIT 0",
+    f"DELETE FROM idempotency_keys WHERE ctid = ANY (ARRAY({_FORGET}))",  # noqa: S608 - ours
+)
+"""What a server does beside storing events."""
+_IS_OWNER: Final = (
+    "SELECT bool_and(pg_has_role(relowner, 'USAGE')) FROM pg_class"
+    " WHERE oid = ANY ($1::text[]::regclass[])"
+)
+
+
+@asynccontextmanager
+async def undone(connection: Connection) -> AsyncIterator[None]:
+    """Undo what is done within."""
+    transaction = connection.transaction()
+    await transaction.start()
+    try:
+        yield
+    finally:
+        await transaction.rollback()
+
+
+async def why_no_events(connection: Connection, table: Table) -> str:
+    """Return why this role can't store events in `table`, and how to mend it; empty if it can."""
+    async with undone(connection):
+        try:
+            await _store_nothing(connection, table)
+        except asyncpg.PostgresError as error:
+            return f"{error} (SQLSTATE {error.sqlstate}); {_mend(error)}"
+    return ""
+
+
+async def why_no_partitions(connection: Connection) -> str:
+    """Return why this role can't make partitions; empty if it can."""
+    return await _why_no_tables(
+        connection, "(LIKE events INCLUDING ALL)", ["events", "events_default"]
+    )
+
+
+async def why_no_migrations(connection: Connection) -> str:
+    """Return why this role can't change tables that there are; empty if it can."""
+    return await _why_no_tables(connection, "()", ["apps", "events", "events_default"])
+
+
+async def _why_no_tables(connection: Connection, columns: str, owned: list[str]) -> str:
+    if not await connection.fetchval(_IS_OWNER, owned):
+        return "this role may not, as it doesn't own the tables"
+    async with undone(connection):
+        try:
+            await connection.execute(f"CREATE TABLE nonito_trial {columns}")
+        except asyncpg.PostgresError as error:
+            return f"this role may not ({error})"
+    return ""
+
+
+async def _store_nothing(connection: Connection, table: Table) -> None:
+    columns = [column.name for column in table.columns]
+    await connection.copy_to_table(
+        table.name, source=io.BytesIO(NO_ROWS), columns=columns, format="binary"
+    )
+    await connection.execute(merge.stage(table))
+    await connection.execute(merge.reserve_and_insert(table))
+    for statement in _ALSO_DONE:
+        await connection.execute(statement)
+
+
+def _mend(error: asyncpg.PostgresError) -> str:
+    if error.sqlstate == _NOT_SUPPORTED:
+        return "no COPY works under row-level security: ALTER ROLE … BYPASSRLS"
+    return "GRANT what is missing, on the tables and TEMPORARY on the database"

@@ -1,0 +1,117 @@
+"""`ops/nonito.service`: systemd understands it, and the server can live within its limits."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ingest.config import Config
+from ingest.store.cluster import Cluster
+from tests.conftest import OWN_DATABASE, StartServer
+from tests.ops.prometheus import OPS
+from tests.support import server as support
+from tests.support import trace
+from tests.support.server import wait_until_drained
+
+SERVICE = OPS / "nonito.service"
+EXPOSURE_MAX = 1.5
+"""Of 10; a service without any of it has 9.6."""
+CONFINED = (
+    "import ctypes; assert ctypes.CDLL(None).prctl(65, 1, 0, 0, 0) == 0;"  # PR_SET_MDWE
+    "from ingest.cli import main; main()"
+)
+"""Runs the server without memory that is writable and executable."""
+
+_AS_ROOT = {"fchown"}
+"""SQLite gives its files to the database's owner if it is root, which the unit's user is not."""
+
+needs_systemd = pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None, reason="no systemd-analyze"
+)
+
+
+def setting(name: str) -> str:
+    """Return what the unit says last of a setting."""
+    found: list[str] = re.findall(rf"(?m)^{name}=(.*)$", SERVICE.read_text())
+    return found[-1]
+
+
+def systemd_analyze(*arguments: object) -> str:
+    """Return what it says; it must be content."""
+    ended = subprocess.run(
+        ["systemd-analyze", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout
+
+
+def permitted() -> set[str]:
+    """Return the system calls that the unit permits."""
+    permitted: set[str] = set()
+    for line in re.findall(r"(?m)^SystemCallFilter=(.*)$", SERVICE.read_text()):
+        calls = {call for group in line.lstrip("~").split() for call in calls_of(group)}
+        permitted = permitted - calls if line.startswith("~") else permitted | calls
+    return permitted
+
+
+def calls_of(group: str) -> set[str]:
+    """Return the system calls of a group, and of the groups in it."""
+    names = re.findall(r"(?m)^    ([@a-z]\S*)", systemd_analyze("syscall-filter", group))
+    plain = {name for name in names if not name.startswith("@")}
+    return plain.union(*(calls_of(name) for name in names if name.startswith("@")))
+
+
+@needs_systemd
+def test_systemd_takes_every_line(tmp_path: Path) -> None:
+    """It knows all settings and their values, and finds the service as confined as it can be."""
+    unit = tmp_path / "nonito.service"
+    unit.write_text(SERVICE.read_text().replace("/opt/nonito/bin/nonito", sys.executable))
+    systemd_analyze("verify", unit)
+    said = systemd_analyze("security", "--offline=true", unit)
+    exposure = re.search(r"Overall exposure level for nonito.service: ([\d.]+)", said)
+    assert exposure
+    assert float(exposure[1]) <= EXPOSURE_MAX
+
+
+def test_it_waits_for_the_server_and_gives_it_files_enough() -> None:
+    """Longer than a stop may take; as many files as connections, and some."""
+    config = Config()
+    assert int(setting("TimeoutStopSec")) > config.server.shutdown_timeout_s + 10
+    assert int(setting("LimitNOFILE")) >= config.limits.connections_max + 128
+    assert setting("KillMode") == "mixed"
+    assert setting("WorkingDirectory") == f"%S/{setting('StateDirectory')}"
+    assert not Path(config.spool.path).is_absolute()
+
+
+@needs_systemd
+def test_server_does_all_its_work_within_what_the_unit_permits(
+    own_cluster: Cluster,
+    start_server: StartServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Events, an outage, the spool, a scrape and a stop, without one call that would be denied."""
+    if obstacle := trace.obstacle():
+        pytest.skip(obstacle)
+    output = tmp_path / "calls"
+    tracer = ("strace", "-D", "-f", "-qq", "-o", str(output))
+    monkeypatch.setattr(support, "COMMAND", (*tracer, sys.executable, "-c", CONFINED))
+    server = start_server(own_cluster.url(OWN_DATABASE))
+    assert server.post({"event_name": "a"}).status_code == 200
+    own_cluster.stop()
+    assert server.post({"event_name": "a"}).status_code == 202
+    own_cluster.start()
+    wait_until_drained(server)
+    assert server.stop() == 0
+    used = set(re.findall(r"(?m)^\d+ +([a-z]\w*)\(", output.read_text()))
+    assert {"execve", "accept4"} <= used
+    assert used & {"fsync", "fdatasync"}
+    assert used - permitted() - (_AS_ROOT if os.geteuid() == 0 else set()) == set()
