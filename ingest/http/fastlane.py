@@ -262,7 +262,7 @@ class FastConnection(asyncio.Protocol):
             self._note_reading(transport)
         if self._buffer and not is_stuck and self._since_s < last_sweep_s:
             self._hand_over(self._buffer)
-        elif self._since_s < idle_since_s:
+        elif self._since_s < idle_since_s and (is_stuck or not self._buffer):
             self._end_idle(transport, is_stuck=is_stuck)
 
     def _note_reading(self, transport: asyncio.Transport) -> None:
