@@ -141,7 +141,6 @@ NO_HTTP = [
     _bad("random bytes", bytes(range(255, 127, -1)) + b"\r\n\r\n"),
     _bad("only NULs", bytes(64)),
     _bad("a line of JSON", EVENT + b"\r\n\r\n"),
-    _bad("HTTP/2 with prior knowledge", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
     _bad("an SSH greeting", b"SSH-2.0-OpenSSH_9.6\r\n\r\n"),
     _bad("an answer instead of a request", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
 ]
