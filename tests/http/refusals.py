@@ -68,7 +68,6 @@ PATHS = [
     _path(b"PATCH", b"/event", 405, "method_not_allowed"),
     _path(b"DELETE", b"/event", 405, "method_not_allowed"),
     _path(b"OPTIONS", b"/none", 404, "not_found"),
-    _path(b"OPTIONS", b"/healthz", 405, "method_not_allowed"),
     _path(b"OPTIONS", b"/metrics", 405, "method_not_allowed"),
     _path(b"TRACE", b"/event", 405, "method_not_allowed"),
     _path(b"POST", b"/healthz", 405, "method_not_allowed"),
