@@ -11,11 +11,10 @@ import pytest
 
 from ingest.config import Config
 from ingest.store.cluster import Cluster
-from tests.conftest import OWN_DATABASE, StartServer
+from tests.conftest import OWN_DATABASE, make_key
 from tests.ops.prometheus import OPS
-from tests.support import server as support
 from tests.support import trace
-from tests.support.server import wait_until_drained
+from tests.support.server import running_server, wait_until_drained
 
 SERVICE = OPS / "nonito.service"
 EXPOSURE_MAX = 1.5
@@ -93,24 +92,22 @@ def test_it_waits_for_the_server_and_gives_it_files_enough() -> None:
 
 @needs_systemd
 def test_server_does_all_its_work_within_what_the_unit_permits(
-    own_cluster: Cluster,
-    start_server: StartServer,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    own_cluster: Cluster, tmp_path: Path
 ) -> None:
     """Events, an outage, the spool, a scrape and a stop, without one call that would be denied."""
     if obstacle := trace.obstacle():
         pytest.skip(obstacle)
     output = tmp_path / "calls"
     tracer = ("strace", "-D", "-f", "-qq", "-o", str(output))
-    monkeypatch.setattr(support, "COMMAND", (*tracer, sys.executable, "-c", CONFINED))
-    server = start_server(own_cluster.url(OWN_DATABASE))
-    assert server.post({"event_name": "a"}).status_code == 200
-    own_cluster.stop()
-    assert server.post({"event_name": "a"}).status_code == 202
-    own_cluster.start()
-    wait_until_drained(server)
-    assert server.stop() == 0
+    command = (*tracer, sys.executable, "-c", CONFINED)
+    url = own_cluster.url(OWN_DATABASE)
+    with running_server(("--database-url", url), make_key(url), command=command) as server:
+        assert server.post({"event_name": "a"}).status_code == 200
+        own_cluster.stop()
+        assert server.post({"event_name": "a"}).status_code == 202
+        own_cluster.start()
+        wait_until_drained(server)
+        assert server.stop() == 0
     used = set(re.findall(r"(?m)^\d+ +([a-z]\w*)\(", output.read_text()))
     assert {"execve", "accept4"} <= used
     assert used & {"fsync", "fdatasync"}
