@@ -304,7 +304,11 @@ class App:
             if failure.is_lasting:
                 raise StartupError(str(failure)) from None
             self._health.report(failure)
-            log.warning("starting without Postgres: events are spooled", reason=failure.reason)
+            log.warning(
+                "starting without Postgres: events are spooled",
+                reason=failure.reason,
+                text=failure.text,
+            )
 
     async def _migrate(self) -> None:
         """Bring the database to where the server can use it; raise Unavailable or StartupError."""
@@ -341,7 +345,7 @@ class App:
         try:
             await self._migrate()
         except StartupError as error:  # such as a newer schema: an operator's to mend, and spooled
-            raise Unavailable(str(error), stored=False, outage=Outage.AWAY) from error
+            raise Unavailable(str(error), stored=False, outage=Outage.FAILING) from error
 
     async def _connect(self) -> None:
         await self._keyring.load()

@@ -31,18 +31,23 @@ def place() -> Iterator[Path]:
 
 
 @pytest.mark.parametrize(
-    "login", [f"postgres:{SECRET}@", "postgres@"], ids=["with a password", "without"]
+    "form",
+    [
+        f"postgresql://postgres:{SECRET}@/{{name}}?host={{host}}",
+        "postgresql://postgres@/{name}?host={host}",
+        f"host={{host}} dbname={{name}} user=postgres password={SECRET}",
+    ],
+    ids=["with a password", "without", "no URL"],
 )
 def test_log_says_where_a_server_serves_from_when_to_when(
-    start_server: StartServer, database_url: str, login: str
+    start_server: StartServer, database_url: str, form: str
 ) -> None:
     """One line for each, as JSON where all of it is; the password is in neither."""
-    url = database_url.replace("postgres@", login)
-    server = start_server(url)
+    name, host = database_url.partition("@/")[2].split("?host=")
+    server = start_server(form.format(name=name, host=host))
     assert server.stop() == 0
     lines = [json.loads(line) for line in server.logs().splitlines()]
     (serving,) = [line for line in lines if line["message"] == "serving"]
-    name = url.partition("@/")[2].partition("?")[0]
     assert (serving["address"], serving["version"]) == (server.url, __version__)
     assert serving["workers"] == 1
     assert name in serving["database"]

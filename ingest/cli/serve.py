@@ -9,7 +9,6 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
 
 import click
 import structlog
@@ -110,7 +109,7 @@ async def _serve(
             with suppress(Unavailable):  # it will follow the database in any case
                 await server.read_keys()
         told = first_key.tell(secret, file, address) if server.keys else first_key.NONE
-        place = "embedded" if embedded is not None else _place(url)
+        place = "embedded" if embedded is not None else postgres.address
         log.info("serving", address=address, database=place, workers=1, version=__version__)
         click.echo(f"Listening on {address}\n{told}")
 
@@ -119,13 +118,6 @@ async def _serve(
         return await server.run(listener, greet)
     except Unavailable as failure:
         raise StartupError(f"the database failed: {failure}") from failure
-
-
-def _place(url: str) -> str:
-    """Return which database where, for people: without the user and the password."""
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2] or dict(parse_qsl(parts.query)).get("host", "")
-    return f"{host}{parts.path}"
 
 
 @contextmanager

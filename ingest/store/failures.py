@@ -161,6 +161,17 @@ class Unavailable(Exception):  # noqa: N818 - a state of the world, handled
         """The reason, and which table, column or permission it is about, without any address."""
         return str(self) if self.sqlstate.startswith(_NAMING) else self.reason
 
+    def unsent(self) -> "Unavailable":
+        """Return it as the failure of rows that were not even sent."""
+        return Unavailable(
+            self.reason,
+            stored=False,
+            outage=self.outage,
+            is_lasting=self.is_lasting,
+            sqlstate=self.sqlstate,
+            text=self.text,
+        )
+
     def as_refusal(self) -> RowRefused:
         """Return it as a refusal of one of the rows that were sent, should it be theirs."""
         return RowRefused(None, self.sqlstate, self.text, is_told=False, is_doubtful=True)

@@ -69,7 +69,7 @@ class Health:
     def check(self) -> None:
         """Raise Unavailable at once while Postgres is known to be away."""
         if self._failure is not None:
-            raise Unavailable(self._failure.reason, stored=False, outage=Outage.AWAY)
+            raise self._failure.unsent()
 
     def report(self, failure: Unavailable) -> None:
         """Take note of a failed write: until a probe succeeds nobody else needs to try."""

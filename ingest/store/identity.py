@@ -28,7 +28,7 @@ class AnotherDatabase(Unavailable):
         super().__init__(
             "this is another database than the one that the server's spool and keys belong to",
             stored=False,
-            outage=Outage.AWAY,
+            outage=Outage.FAILING,
             is_lasting=True,
             text=(
                 f"its id is {found or 'missing'}, theirs {expected}: set database.url to theirs, or"

@@ -20,6 +20,11 @@ _JOURNAL = (
     " name text NOT NULL,"
     " applied_at timestamptz NOT NULL DEFAULT now())"
 )
+# Not by to_regclass: that may not see what another server made while this one waited for its turn.
+_IS_THERE = (
+    "SELECT EXISTS (SELECT FROM pg_class"
+    " WHERE relname = 'nonito_migrations' AND pg_table_is_visible(oid))"
+)
 
 
 class Migration(NamedTuple):
@@ -113,7 +118,7 @@ async def applied_versions(connection: Connection) -> set[int]:
         raise StartupError(
             "this role may use no schema of its search_path: GRANT USAGE ON SCHEMA public TO it"
         )
-    if await connection.fetchval("SELECT to_regclass('nonito_migrations')") is None:
+    if not await connection.fetchval(_IS_THERE):
         return set()
     rows = await connection.fetch("SELECT version FROM nonito_migrations")
     return {int(row["version"]) for row in rows}

@@ -144,7 +144,7 @@ class Partitions:
                     if time.monotonic() < end_s:
                         await self._make_on_demand(connection, each)
         except Unavailable as failure:
-            raise _before_sending(failure) from failure
+            raise failure.unsent() from failure
 
     async def gather_strays(self) -> None:
         """Bring strays into partitions, one range after the other; raise Unavailable."""
@@ -292,14 +292,3 @@ async def _attach(connection: Connection, wanted: Range, existing: list[Range]) 
     for gap in gaps:
         await attachment.attach(connection, gap)
     return Attached(existing, gaps)
-
-
-def _before_sending(failure: Unavailable) -> Unavailable:
-    """Say of a failure that none of the caller's rows was sent."""
-    return Unavailable(
-        failure.reason,
-        stored=False,
-        outage=failure.outage,
-        is_lasting=failure.is_lasting,
-        sqlstate=failure.sqlstate,
-    )

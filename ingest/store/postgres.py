@@ -60,6 +60,11 @@ class Postgres:
         return sum(not connection.is_closed() for connection in self._connections)
 
     @property
+    def address(self) -> str:
+        """Which database where, for people: without the user's name and password."""
+        return self._url.address
+
+    @property
     def begin(self) -> str:
         """Return the SQL that begins a transaction with the time-outs that `connect` asks for.
 
@@ -87,7 +92,7 @@ class Postgres:
             # A certificate that fails its check is a ValueError as well, but no fault of the URL.
             if isinstance(error, ValueError | LookupError) and not isinstance(error, OSError):
                 raise _misconfigured(_URL_UNREADABLE) from None
-            raise while_connecting(error, self._url.address) from error
+            raise while_connecting(error, self.address) from error
 
     async def _open(self, timeout_s: float) -> CopyConnection:
         connection = await self._dial(timeout_s)

@@ -20,7 +20,8 @@ from ingest.errors import StartupError
 from ingest.store.cluster import Cluster
 from ingest.store.database_url import DatabaseUrl
 from tests.conftest import prepare
-from tests.support.command import Ended, complaint, run, succeed
+from tests.store.events import copy, make_event, make_link
+from tests.support.command import Ended, Nonito, complaint, run, run_here, succeed
 from tests.support.postgres import fetch, make_postgres, running_cluster
 
 # The wheel's Postgres has no TLS.
@@ -35,7 +36,8 @@ ENCODED = "p%40ss%2Bw%2Fo%3Frd%231%25%3A%26"
 SECRET = "hunter2"
 STRANGER = 54_321
 AS_STRANGER = f"""
-import encodings.idna, importlib.readers, os
+import encodings.idna, importlib.readers, os  # what a stranger may not read any more
+import ingest.cli.keys
 from ingest.cli import main
 os.setgroups([])
 os.setgid({STRANGER})
@@ -54,6 +56,12 @@ class Remote(NamedTuple):
         """Return where to connect; a query may name the certificate and the host."""
         named = query.format(certificate=self.certificate, host=self.host)
         return f"postgresql://{login}{self.host}/remote{named}"
+
+
+@pytest.fixture
+def nonito(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Nonito:
+    """The command without a process of its own."""
+    return run_here(monkeypatch, capfd)
 
 
 def make_certificate(cluster: Cluster, host: str) -> None:
@@ -119,7 +127,9 @@ TAKEN = [
 
 
 @pytest.mark.parametrize("query", TAKEN)
-def test_what_psql_takes_the_server_and_nonito_psql_take(remote: Remote, query: str) -> None:
+def test_what_psql_takes_the_server_and_nonito_psql_take(
+    remote: Remote, nonito: Nonito, query: str
+) -> None:
     """Strings of managed services are among them; with TLS, and the user's own name, if any."""
     url = remote.url(query)
     assert succeed(psql(url)) == "1\n"
@@ -127,10 +137,10 @@ def test_what_psql_takes_the_server_and_nonito_psql_take(remote: Remote, query: 
     assert has_tls
     assert name == ("shop" if "application_name=shop" in query else "nonito")
     at = ("--database-url", url, "psql", "-X", "-A", "-t", "-c")
-    assert succeed(run(*at, "SELECT 1")) == "1\n"
+    assert succeed(nonito(*at, "SELECT 1")) == "1\n"
 
 
-def test_what_has_no_effect_is_told(remote: Remote) -> None:
+def test_what_has_no_effect_is_told(remote: Remote, nonito: Nonito) -> None:
     """By the server's log, once, and by `nonito check`; with what to set instead."""
     url = remote.url("?connect_timeout=10&channel_binding=prefer&sslmode=require")
     with capture_logs() as logs:
@@ -140,7 +150,7 @@ def test_what_has_no_effect_is_told(remote: Remote) -> None:
         "connect_timeout",
         "channel_binding",
     ]
-    shown = run("--database-url", url, "check").stdout
+    shown = nonito("--database-url", url, "check").stdout
     assert "connect_timeout (set database.connect_timeout_s) has no effect" in shown
     assert "channel_binding" in shown
 
@@ -166,13 +176,20 @@ def test_encoding_of_a_session_is_always_utf8(remote: Remote) -> None:
         "postgresql:///?host={host}&database=remote&user=app&password={password}",
         "postgresql:///remote?hostaddr={host}&user=app&password={password}",
         "postgres://app@{host}/remote?password={password}",
+        "host={host} port=5432 dbname=remote user=app password='{plain}' sslmode=require",
+        " hostaddr = {host}  dbname = 'remote' user=app password={escaped}",
     ],
 )
-def test_every_way_to_write_where_leads_there(remote: Remote, url: str) -> None:
+def test_every_way_to_write_where_leads_there(remote: Remote, nonito: Nonito, url: str) -> None:
     """Also with a password full of characters that mean something elsewhere in a URL."""
     login = f"app:{ENCODED}@"
-    named = url.format(login=login, host=remote.host, password=ENCODED)
+    escaped = PASSWORD.replace("'", r"\'").replace(" ", r"\ ")
+    forms = {"password": ENCODED, "plain": PASSWORD, "escaped": escaped}
+    named = url.format(login=login, host=remote.host, **forms)
+    if "database=" not in url:  # which asyncpg's users write
+        assert succeed(psql(named)) == "1\n"
     assert asyncio.run(ask(named))[0]
+    assert succeed(nonito("--database-url", named, "psql", "-X", "-A", "-t", "-c", "SELECT 1"))
     assert PASSWORD not in DatabaseUrl(named).address
     assert ENCODED not in DatabaseUrl(named).address
     assert remote.host in DatabaseUrl(named).address
@@ -228,7 +245,10 @@ def test_mistake_is_told_before_anything_is_tried(query: str, told: str) -> None
         f"postgresql://app:1?{SECRET}@h/d",
         f"postgresql://app:1#{SECRET}@h/d",
         f"postgresql+driver://app:{SECRET}@h/d",
-        f"host=h password={SECRET}",
+        f"host=h password='{SECRET}",
+        f"host=h password=a {SECRET}",
+        f"host=h password=a {SECRET}=x",
+        f"host=h password=it's {SECRET}=x",
     ],
 )
 def test_password_that_is_not_encoded_is_hinted_at_and_not_shown(url: str) -> None:
@@ -281,6 +301,31 @@ def test_account_without_a_name_needs_a_user_in_the_url(remote: Remote) -> None:
     )
     assert "names no user" in told
     assert "getpwuid" not in told
+
+
+def test_schema_of_its_own_is_a_setting(remote: Remote, nonito: Nonito) -> None:
+    """All of it is made there, and nothing elsewhere."""
+    asyncio.run(fetch(remote.url(), "CREATE SCHEMA app"))
+    url = remote.url("?options=-c%20search_path%3Dapp")
+    assert "the database is empty" in nonito("--database-url", url, "check").stdout
+    succeed(nonito("--database-url", url, "migrate"))
+    succeed(nonito("--database-url", url, "keys", "create", "--app", "x"))
+    succeed(nonito("--database-url", url, "check"))
+
+    async def store() -> None:
+        link = make_link(make_postgres(url))
+        await copy(link, make_event())
+        await link.close()
+
+    asyncio.run(store())
+    (row,) = asyncio.run(fetch(remote.url(), "SELECT count(*) AS stored FROM app.events"))
+    assert row["stored"] == 1
+
+
+def test_other_form_has_its_mistakes_told_as_well() -> None:
+    """Where it is likely one, and no piece of a password."""
+    with pytest.raises(StartupError, match=r"'sslmod' .*did you mean sslmode"):
+        DatabaseUrl(f"host=h password={SECRET} sslmod=require")
 
 
 def test_parameters_that_an_old_psql_does_not_know_come_by_the_environment(remote: Remote) -> None:

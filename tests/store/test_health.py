@@ -150,3 +150,22 @@ async def test_trigger_of_a_whole_statement_is_an_outage_and_ends_nothing(own_ur
         await fetch(own_url, "DROP TRIGGER test_rule ON events")
         await until(lambda: found.is_up, 10.0)
     assert not found.row_alarm.reason  # it was an outage for all, and told as one
+
+
+async def test_what_waits_meanwhile_does_not_hide_what_failed() -> None:
+    """Batches that are not even sent report it as well, with all that is known."""
+    failing = Unavailable(
+        "a permission is missing, SQLSTATE 42501",
+        stored=False,
+        outage=Outage.FAILING,
+        sqlstate="42501",
+        text="permission denied for table events",
+    )
+    found = Health(make_link(make_postgres("postgresql://u@127.0.0.1:1/d")))
+    found.report(failing)
+    for _ in range(2):
+        with pytest.raises(Unavailable) as failed:
+            found.check()
+        found.report(failed.value)
+    assert found.state == "failing"
+    assert found.reason.endswith("SQLSTATE 42501: permission denied for table events")

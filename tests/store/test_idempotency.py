@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 
 from ingest.delivery.events_table import EVENTS
 from ingest.store import idempotency, migrations, rejected
+from ingest.store.database_url import DatabaseUrl
 from ingest.store.idempotency import KEPT
 from tests.store.events import changed, make_link, make_rejected, until, until_true
 from tests.store.merging import NOON, make, run, stored
@@ -148,7 +149,7 @@ async def test_outage_only_delays_the_watch(own_url: str, monkeypatch: pytest.Mo
     with capture_logs() as logs:
         watching = asyncio.create_task(idempotency.run(postgres))
         await until(lambda: len(logs) >= 2)
-        monkeypatch.setattr(postgres, "_url", own_url)
+        monkeypatch.setattr(postgres, "_url", DatabaseUrl(own_url))
         await until_true(own_url, "SELECT count(*) = 0 FROM idempotency_keys")
         watching.cancel()
     await asyncio.gather(watching, return_exceptions=True)

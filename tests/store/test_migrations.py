@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
 
+import asyncpg
 import pytest
 
 from ingest.errors import StartupError
@@ -12,7 +13,7 @@ from ingest.store import migrations
 from ingest.store.cluster import Cluster
 from ingest.store.migrations import Migration
 from tests.conftest import make_key
-from tests.store.events import assert_works, make_event, make_link
+from tests.store.events import assert_works, make_event, make_link, until_true
 from tests.support.postgres import fetch, make_postgres
 from tests.support.server import Server, running_server
 
@@ -71,6 +72,21 @@ def test_servers_started_at_once_on_an_empty_database_both_serve(empty_url: str)
         restarted = stack.enter_context(running_server(("--database-url", empty_url), key))
         assert restarted.post({"event_name": "after"}).status_code == 200
         assert {server.get("/readyz").status_code for server in servers} == {200}
+
+
+async def test_who_had_to_wait_finds_what_the_other_made(empty_url: str) -> None:
+    """Both have looked before it was made; only one of them makes it."""
+    waiting = (
+        "SELECT count(*) = 2 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    )
+    holder = await asyncpg.connect(empty_url, timeout=10)
+    await holder.execute("SELECT pg_advisory_lock($1)", migrations._LOCK)
+    both = [asyncio.create_task(migrations.migrate(make_postgres(empty_url))) for _ in range(2)]
+    await until_true(empty_url, waiting)
+    await holder.close()
+    await asyncio.gather(*both)
+    assert len(await journal(empty_url)) == len(KNOWN)
 
 
 async def test_database_newer_than_the_server_is_refused(
