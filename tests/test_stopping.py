@@ -3,12 +3,14 @@
 import signal
 from collections.abc import Callable
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
 from tests.conftest import StartServer
 from tests.http.cases import EVENT, HOST, KEY, chunked, join, post
 from tests.http.checks import assert_refusal, assert_success, query
+from tests.support.proxies import free_port
 from tests.support.raw import Answer, RawClient, connected
 from tests.support.server import Server, wait_for
 
@@ -91,6 +93,22 @@ def test_draining_server_says_so_and_serves_as_before(
         assert server.process.wait(30) == 0
     (stored,) = query(database_url, "SELECT count(*) FROM events")
     assert stored["count"] == len(SERVED) + 3 * 4
+
+
+def test_address_of_the_metrics_says_so_too(database_url: str, start_server: StartServer) -> None:
+    """An orchestrator that asks there sees the drain, and the last scrapes are answered."""
+    port = free_port()
+    metrics: dict[str, Any] = {"metrics__host": "127.0.0.1", "metrics__port": port}
+    server = start_server(database_url, server__drain_s=NEVER_S, **metrics)
+    with connected(port) as client:
+        assert client.ask(READY).status == 200
+    server.process.send_signal(signal.SIGTERM)
+    wait_for(lambda: is_said_to_stop(server))
+    with connected(port) as client:
+        assert_refusal(client.ask(READY), 503, "not_ready")
+    with connected(port) as client:
+        assert client.ask(join(b"GET /metrics HTTP/1.1", HOST)).status == 200
+    assert server.stop() == 0
 
 
 @LANES

@@ -104,6 +104,13 @@ class Connection(Pipeline):
         self.stuck_since_s = now_s
         self._unsent_bytes = 0
 
+    def _process_keepalive(self) -> None:
+        """Close an idle connection; a head that has begun has a time-out of its own, and a 408."""
+        if self.head_since_s:
+            self._keepalive_handle = None  # aiohttp sets another one behind the answer
+        else:
+            super()._process_keepalive()
+
     def close_behind_answer(self) -> None:
         """Close once the current request is answered, whatever is left of its body."""
         self._lingering_time = 0.0

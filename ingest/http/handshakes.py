@@ -5,11 +5,11 @@ sent its request by then can't tell whether it was served. So the kernel drops f
 those clients have sent nothing, try again by themselves, and are refused in good order then.
 """
 
-import ctypes
 import select
 import socket
 import struct
 import sys
+from array import array
 from contextlib import suppress
 from typing import Final
 
@@ -39,11 +39,11 @@ def drop_further(listening: socket.socket) -> None:
     """Have the kernel drop every SYN from now on, where it can; handshakes that began go on."""
     if not sys.platform.startswith("linux"):
         return
-    code = b"".join(struct.pack("HBBI", *instruction) for instruction in _PROGRAM)
-    held = ctypes.create_string_buffer(code, len(code))
+    code = array("B", b"".join(struct.pack("HBBI", *each) for each in _PROGRAM))
+    address, _ = code.buffer_info()
     with suppress(OSError):  # such as a sandbox's kernel: somebody may be reset then
         listening.setsockopt(
             socket.SOL_SOCKET,
             _SO_ATTACH_FILTER,
-            struct.pack("HP", len(_PROGRAM), ctypes.addressof(held)),
+            struct.pack("HP", len(_PROGRAM), address),
         )

@@ -123,7 +123,7 @@ class Listener:
                 break
             await asyncio.sleep(0)  # the loop accepts one at a time
         self._listening.close()
-        if self._open or (self._fast_lane and self._fast_lane.connections):
+        if self.open_connections:
             await asyncio.sleep(_ON_ITS_WAY_S)
 
     async def end_arrivals(self, timeout_s: float) -> None:

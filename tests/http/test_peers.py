@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
@@ -55,6 +56,19 @@ def test_client_that_stops_in_the_middle_is_told_and_closed(http_server: Server)
             assert answer.says_close
             assert client.is_closed_by_server()
     assert_serves(http_server)
+
+
+@pytest.mark.parametrize("lane", ["true", "false"])
+def test_half_a_head_gets_its_408_though_the_connection_may_idle_for_less(
+    database_url: str, start_server: StartServer, lane: str
+) -> None:
+    """It is not idle; a client that is closed without a word does not know why."""
+    limits: dict[str, Any] = {"limits__head_timeout_s": 2, "limits__idle_timeout_s": 0.5}
+    server = start_server(database_url, server__fast_lane=lane, **limits)
+    with connected(server.port) as client:
+        client.send(keyed(server, post()[:20]))
+        assert_refusal(client.read(), 408, "request_timeout")
+        assert client.is_closed_by_server()
 
 
 def test_request_that_drips_gets_408(http_server: Server) -> None:

@@ -1,6 +1,7 @@
 """Real proxies in front of two servers, which are restarted in turn: no client sees an error."""
 
 import asyncio
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -22,9 +23,9 @@ from tests.support.proxies import (
     running_nginx,
 )
 from tests.support.raw import connected
-from tests.support.server import Server, running_server
+from tests.support.server import ROOT, Server, running_server
 
-DRAIN_S = 5  # for which the configurations are made, and the container's
+(DRAIN_S,) = re.findall(r"NONITO_SERVER_DRAIN_S=(\d+)", (ROOT / "Dockerfile").read_text("utf-8"))
 REQUESTS = 10_000
 CONNECTIONS = 8
 HIDDEN = ["/metrics", "/m%65trics", "/metrics?a", "//metrics", "/./metrics", "/metrics/"]
@@ -99,6 +100,7 @@ def two_servers(url: str, key: str) -> Iterator[list[Restartable]]:
             server.close()
 
 
+@pytest.mark.timeout(300)  # two drains and 10,000 requests, on a busy machine
 @PROXIES
 async def test_restart_of_servers_in_turn_costs_no_client_an_answer(
     database_url: str, running: Running
