@@ -24,10 +24,14 @@ bench: $(VENV)/.installed-bench
 # Everything: what `check` looks at imports all the rest.
 setup: $(VENV)/.installed-check
 
-# An extra of pyproject.toml, whatever other ones are there already.
+# An extra of pyproject.toml, and with it those that it holds.
+HELD_BY_bench := embedded
+HELD_BY_test := bench embedded
+HELD_BY_check := test bench embedded
+
 $(VENV)/.installed-%: pyproject.toml | $(BIN)/pip
 	$(BIN)/pip install --editable '.[$*]'
-	touch $@
+	touch $(patsubst %,$(VENV)/.installed-%,$* $(HELD_BY_$*))
 
 $(BIN)/pip:
 	$(PYTHON) -m venv $(VENV)

@@ -119,6 +119,7 @@ def _make_figures(config: Config) -> Figures:
         timestamp_past_days_max=config.events.timestamp_past_days_max,
         timestamp_future_s_max=config.events.timestamp_future_s_max,
         key_in_query=config.server.key_in_query,
+        has_metrics=not config.metrics.port,
     )
 
 

@@ -116,6 +116,18 @@ def test_batch_tells_of_each_event_whether_another_one_is_stored(server: Server)
     assert books_balance(server.metrics()) == 0
 
 
+def test_each_of_many_retries_is_compared(server: Server) -> None:
+    """However many there are in a batch: only single events may be too long."""
+    known = [by_id(f"many {n}")[0] | {"event_params": {"n": n, "a": "b" * 50}} for n in range(2000)]
+    assert post_batch(server, known).status_code == 200
+    sent = [
+        event | ({"event_params": {"n": n, "a": "c" * 50}} if n % 3 else {})
+        for n, event in enumerate(known)
+    ]
+    told = [row["duplicate"] for row in post_batch(server, sent).json()["data"]]
+    assert told == ["different" if n % 3 else True for n in range(2000)]
+
+
 def test_conflict_is_counted_as_refused_and_as_a_duplicate(server: Server) -> None:
     """It was accepted, and its sender was told that it is not stored."""
     event, headers = by_key("counted")

@@ -7,6 +7,7 @@ import pty
 import re
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
@@ -22,7 +23,7 @@ import pytest
 from ingest.store.cluster import Cluster
 from ingest.store.embedded import DATABASE, find_programs
 from tests.support.command import Nonito, complaint, run, run_here, succeed
-from tests.support.postgres import fetch
+from tests.support.postgres import fetch, passable_directory
 from tests.support.server import (
     COMMAND,
     ROOT,
@@ -116,14 +117,12 @@ def count_with_psql(data_dir: Path) -> int:
 @pytest.fixture
 def place() -> Iterator[Path]:
     """A directory with a short path; what runs below it is ended with the test."""
-    directory = Path(tempfile.mkdtemp(prefix="nonito-test-"))
-    directory.chmod(0o755)
-    yield directory
-    for found in directory.rglob("postmaster.pid"):
-        if process := postmaster(found.parents[1]):
-            process.send_signal(signal.SIGQUIT)
-            wait_for(lambda ended=process: not is_alive(ended))
-    shutil.rmtree(directory, ignore_errors=True)
+    with passable_directory() as directory:
+        yield directory
+        for found in directory.rglob("postmaster.pid"):
+            if process := postmaster(found.parents[1]):
+                process.send_signal(signal.SIGQUIT)
+                wait_for(lambda ended=process: not is_alive(ended))
 
 
 class Used(NamedTuple):
@@ -134,15 +133,15 @@ class Used(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def used_once(tmp_path_factory: pytest.TempPathFactory) -> Used:
+def used_once() -> Iterator[Used]:
     """Serve a new data directory once, for all tests to copy."""
-    data_dir = tmp_path_factory.mktemp("used") / "data"
-    file = data_dir.with_name("key")
-    with serve(data_dir, first_key_file=file) as server:
-        server.key = secret_in(file.read_text())
-        assert server.post({"event_name": "before"}).status_code == 200
-        assert server.stop() == 0
-    return Used(data_dir, server.key)
+    with passable_directory() as directory:
+        file = directory / "key"
+        with serve(directory / "data", first_key_file=file) as server:
+            server.key = secret_in(file.read_text())
+            assert server.post({"event_name": "before"}).status_code == 200
+            assert server.stop() == 0
+        yield Used(directory / "data", server.key)
 
 
 @pytest.fixture
@@ -197,6 +196,7 @@ def test_restart_keeps_the_data_and_the_key_and_shows_no_key_again(used: Used) -
         assert server.post({"event_name": "after"}).status_code == 200
         assert count_events(used.data_dir) == 2
         assert ask(used.data_dir, "SHOW min_wal_size") == ["512MB"]  # no new ones in a rush
+        assert f'"database": "embedded, in {used.data_dir}"' in server.logs()
     assert "nonito keys create" in told
     assert "nk_" not in told
 
@@ -400,6 +400,36 @@ def test_any_account_may_run_it(place: Path) -> None:
     assert made[:11] in succeed(run(*at, "keys", "list", command=command))
     assert (place / "data" / "postgres").stat().st_uid == NOBODY
     assert postmaster(place / "data") is None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="Postgres runs under our own account")
+def test_nobody_s_directory_is_opened_to_the_account_of_root_s_postgres(place: Path) -> None:
+    """One line says which of them is closed, and what to do; no cluster is made."""
+    closed = place / "it's mine"
+    closed.mkdir(mode=0o700)
+    data_dir = closed / "a" / "data"
+    told = complaint(
+        run("--data-dir", str(data_dir), *SERVE, settings={"spool.path": data_dir / "spool"})
+    )
+    assert f"pass through {closed}:" in told
+    for advice in ("another user", "database.data_dir", "chmod o+x '"):
+        assert advice in told
+    assert stat.S_IMODE(closed.stat().st_mode) == 0o700
+    assert not (data_dir / "postgres").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="Postgres runs under our own account")
+def test_directories_that_it_makes_are_open_to_the_account_and_to_no_other_use(
+    place: Path,
+) -> None:
+    """Whatever root's umask takes away; they can be passed, not read."""
+    command = ("sh", "-c", f'umask 077; exec {sys.executable} -m ingest "$@"', "sh")
+    data_dir = place / "a" / "data"
+    with running_server(("--data-dir", str(data_dir)), key="", command=command) as server:
+        assert server.stop() == 0
+    modes = [stat.S_IMODE(each.stat().st_mode) for each in (data_dir.parent, data_dir)]
+    assert modes == [0o701, 0o701]
+    assert stat.S_IMODE((data_dir / "postgres").stat().st_mode) == 0o700
 
 
 LONG = "/".join(["long" * 10] * 3)

@@ -15,6 +15,7 @@ import pytest
 from tests.support.server import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+EXTRAS = ("embedded", "bench", "test", "check")
 OURS = {"bench", "ingest", "tests"}
 
 
@@ -75,9 +76,12 @@ def test_target_installs_its_extra_once_and_says_so(
         plan = ["make", "--dry-run", f"VENV={venv}", target]
         return subprocess.run(plan, cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
-    (install,) = re.findall(r"^.*/pip install .*$", commands(), re.MULTILINE)
+    planned = commands()
+    (install,) = re.findall(r"^.*/pip install .*$", planned, re.MULTILINE)
     assert install.endswith(f"--editable '.[{extra}]'")
     assert "quiet" not in install
+    done = re.findall(r"\.installed-(\w+)", planned.partition("touch")[2])
+    assert {each for each in EXTRAS if required(each) <= required(extra)} == set(done)
     (venv / "bin").mkdir(parents=True)
     (venv / "bin" / "pip").touch()
     (venv / f".installed-{extra}").touch()

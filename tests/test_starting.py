@@ -1,10 +1,8 @@
 """A start and its end, as the log has them, and as somebody sees them who changes their mind."""
 
 import json
-import shutil
 import signal
 import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,7 +12,7 @@ from ingest import __version__
 from ingest.store.cluster import Cluster
 from ingest.store.embedded import find_programs
 from tests.conftest import StartServer
-from tests.support.postgres import kill
+from tests.support.postgres import kill, passable_directory
 from tests.support.server import COMMAND, ROOT, environment, wait_for
 
 SECRET = "hunter2"
@@ -24,10 +22,9 @@ AWAY = f"postgresql://somebody:{SECRET}@127.0.0.1:1/events"
 @pytest.fixture
 def place() -> Iterator[Path]:
     """A directory with a short path; a Postgres that is left in it is killed."""
-    directory = Path(tempfile.mkdtemp(prefix="nonito-test-"))
-    yield directory
-    kill(Cluster(directory / "data", find_programs()))
-    shutil.rmtree(directory, ignore_errors=True)  # what initdb was killed with ends a moment later
+    with passable_directory() as directory:
+        yield directory
+        kill(Cluster(directory / "data", find_programs()))
 
 
 @pytest.mark.parametrize(

@@ -249,7 +249,7 @@ def writer_dies() -> None:
                 await self._retries.take_out(batch)
             commit = Commit(batch.rows)
             await self._committer.run(commit)
-            self._settle(batch, commit, 0.0)
+            await self._settle(batch, commit, 0.0)
             self._queue.done(batch)
 
     replace(Writer, "run", run)

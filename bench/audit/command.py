@@ -70,6 +70,7 @@ def audit(  # noqa: PLR0913 - one for each option
 def perform(plan: AuditPlan, screen: Console, *, is_kept: bool) -> AuditResult:
     """Run with a progress bar; keep the history where something was broken; raise BenchError."""
     directory = Path(tempfile.mkdtemp(prefix="nonito-audit-"))
+    directory.chmod(0o711)  # as root, Postgres runs under another account
     is_good = False
     try:
         with _bar(screen, plan) as on_progress:

@@ -27,6 +27,8 @@ _EXIT_TIMEOUT_S: Final = 30.0
 _COMMAND_TIMEOUT_S: Final = 120.0
 _NONITO: Final = (sys.executable, "-m", "bench.audit.server")
 _LOG_SHOWN_CHARS: Final = 3_000
+_DISARMING_S: Final = 5.0
+"""So long a busy process may take to hear that its failpoints are disarmed, and die of one yet."""
 
 
 class ServerProcess:
@@ -45,6 +47,7 @@ class ServerProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self.is_death_expected = False
         """Whether a failpoint may kill it now."""
+        self._disarmed_s = -_DISARMING_S
         self.starts = 0
         self.unexpected_ends: list[str] = []
         """Of lives that ended though nobody had ended them."""
@@ -138,6 +141,12 @@ class ServerProcess:
         if self.pid is not None:
             os.kill(self.pid, signal.SIGUSR1)
 
+    def disarm(self) -> None:
+        """Disarm the living process's failpoints, behind which it is expected to live again."""
+        self.arm("")
+        self.is_death_expected = False
+        self._disarmed_s = time.monotonic()
+
     async def watch(self) -> None:
         """For ever: start it again when it ended by itself, and remember that it did."""
         while True:
@@ -146,7 +155,8 @@ class ServerProcess:
             code = process.poll() if process is not None else None
             if code is None:
                 continue
-            if not self.is_death_expected or code != -signal.SIGKILL:
+            is_late = time.monotonic() - self._disarmed_s < _DISARMING_S
+            if not (self.is_death_expected or is_late) or code != -signal.SIGKILL:
                 self.unexpected_ends.append(f"exit code {code}")
             self._failpoints.write_text("")
             self.is_death_expected = False

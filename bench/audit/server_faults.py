@@ -106,8 +106,7 @@ class Failpoint(Fault):
         if system.server.starts == life:
             system.recorder.note(f"{self.name}: nothing came along")
         await system.server.wait_until_listening(LISTEN_TIMEOUT_S)
-        system.server.arm("")
-        system.server.is_death_expected = False
+        system.server.disarm()
 
 
 class OutageKill(Fault):

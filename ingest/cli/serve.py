@@ -109,7 +109,7 @@ async def _serve(
             with suppress(Unavailable):  # it will follow the database in any case
                 await server.read_keys()
         told = first_key.tell(secret, file, address) if server.keys else first_key.NONE
-        place = "embedded" if embedded is not None else postgres.address
+        place = embedded.address if embedded is not None else postgres.address
         log.info("serving", address=address, database=place, workers=1, version=__version__)
         click.echo(f"Listening on {address}\n{told}")
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from ingest import config
 from ingest.delivery import replay
-from ingest.delivery.committer import MERGES, Committer
+from ingest.delivery.committer import MERGES, PART_ROWS_MAX, Committer
 from ingest.delivery.events_table import EVENTS
 from ingest.delivery.fallback import Fallback
 from ingest.delivery.quarantine import Quarantine
@@ -15,7 +15,7 @@ from ingest.delivery.replay import Replayer
 from ingest.delivery.retries import Retries
 from ingest.delivery.shared import Shared
 from ingest.delivery.spill import Spill
-from ingest.delivery.writer import Writer
+from ingest.delivery.writer import GATHER_S, Writer
 from ingest.observe.metrics import Metrics
 from ingest.spool import Spool
 from ingest.store.health import Health
@@ -56,7 +56,8 @@ class Pipeline:
         self._links = [make_link(postgres, partitions.map) for _ in range(writer.connections)]
         self._dedup_link = make_link(postgres, partitions.map)
         self._apart_link = make_link(postgres, partitions.map)
-        """Connects when an app is first kept apart."""
+        """Connects when an app is first kept apart; so does the next one."""
+        self._hung_link = make_link(postgres, partitions.map)
         self._replay_link = make_link(postgres, partitions.map)
 
     async def open(self) -> None:
@@ -66,27 +67,44 @@ class Pipeline:
 
     def tasks(self) -> Iterator[Task]:
         """Yield everything that has to run."""
-        plain, dedup, apart = self.queues.plain, self.queues.dedup, self.queues.apart
+        queues = self.queues
+        plain, dedup, apart, hung = queues.plain, queues.dedup, queues.apart, queues.hung
         for link in self._links:
             yield "writer", Writer(plain, Committer(link), self._shared).run()
         yield "dedup writer", self._dedup_writer(dedup, self._dedup_link).run()
         yield "quarantine's writer", self._dedup_writer(apart, self._apart_link).run()
+        yield "hung apps' writer", self._dedup_writer(hung, self._hung_link).run()
         yield "quarantine", self._quarantine.run()
         if self._spool is not None:
             yield "spill", Spill(plain, self.fallback).run()
             yield "dedup spill", Spill(dedup, self.fallback, self._retries).run()
             yield "quarantine's spill", Spill(apart, self.fallback, self._retries).run()
+            yield "hung apps' spill", Spill(hung, self.fallback, self._retries).run()
             yield "replayer", self._replayer(self._spool).run()
 
     async def close(self) -> None:
         """Let go of the connections."""
-        for link in (*self._links, self._dedup_link, self._apart_link, self._replay_link):
+        apart = (self._apart_link, self._hung_link)
+        for link in (*self._links, self._dedup_link, *apart, self._replay_link):
             await link.close()
 
     def _dedup_writer(self, queue: EventQueue, link: CopyLink) -> Writer:
-        committer = Committer(link, partitions=self._partitions, merges=MERGES, wants_earlier=True)
-        is_apart = queue is self.queues.apart
-        return Writer(queue, committer, self._shared, self._retries, is_apart=is_apart)
+        is_apart = queue is self.queues.apart  # nearly each of its batches has a refused row
+        committer = Committer(
+            link,
+            partitions=self._partitions,
+            merges=MERGES,
+            wants_earlier=True,
+            part_rows_max=replay.PART_ROWS_MAX if is_apart else PART_ROWS_MAX,
+        )
+        return Writer(
+            queue,
+            committer,
+            self._shared,
+            self._retries,
+            gather_s=GATHER_S if is_apart else 0.0,
+            is_hung=queue is self.queues.hung,
+        )
 
     def _replayer(self, spool: Spool) -> Replayer:
         committer = Committer(

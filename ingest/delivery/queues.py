@@ -26,34 +26,41 @@ class Ways(NamedTuple):
 
 
 class Queues:
-    """Three queues, each as bounded as `make` makes it."""
+    """Four queues, each as bounded as `make` makes it."""
 
     def __init__(self, make: Callable[[], EventQueue]) -> None:
         self.plain = make()
         self.dedup = make()
         self.apart = make()
         """For all events of apps that are kept apart; it is written as the dedup queue is."""
-        self._all = (self.plain, self.dedup, self.apart)
-        self._usual, self._apart = Ways(self.plain, self.dedup), Ways(self.apart, self.apart)
-        self._apps_apart: set[int] = set()
+        self.hung = make()
+        """The same for apps whose rows take time-outs."""
+        self._all = (self.plain, self.dedup, self.apart, self.hung)
+        self._usual = Ways(self.plain, self.dedup)
+        self._ways: dict[int, Ways] = {}
+        """Of apps that are kept apart."""
         self._on_change: list[Callable[[], None]] = []
 
     def of(self, app_id: int) -> Ways:
         """Return the queues of an app, until `on_change` is called."""
-        return self._apart if app_id in self._apps_apart else self._usual
+        return self._ways.get(app_id, self._usual)
 
     def on_change(self, call: Callable[[], None]) -> None:
         """Have something called whenever an app's queues are others than before."""
         self._on_change.append(call)
 
-    def keep_apart(self, app_id: int) -> None:
-        """Have an app's events share no batch with any others from now on."""
-        self._apps_apart.add(app_id)
+    def keep_apart(self, app_id: int, *, is_hung: bool = False) -> None:
+        """Have an app's events share no batch with most others from now on.
+
+        Those of one whose rows take time-outs share none with other apps that are kept apart.
+        """
+        queue = self.hung if is_hung else self.apart
+        self._ways[app_id] = Ways(queue, queue)
         self._changed()
 
     def let_out(self, app_id: int) -> None:
         """Have an app's events go with all others again."""
-        self._apps_apart.discard(app_id)
+        self._ways.pop(app_id, None)
         self._changed()
 
     def _changed(self) -> None:
@@ -73,7 +80,7 @@ class Queues:
     @property
     def waiting(self) -> dict[str, Waiting]:
         """What no writer has taken yet, by queue."""
-        named = {"plain": self.plain, "dedup": self.dedup, "apart": self.apart}
+        named = {"plain": self.plain, "dedup": self.dedup, "apart": self.apart, "hung": self.hung}
         return {
             name: Waiting(queue.waiting_events, queue.waiting_bytes)
             for name, queue in named.items()

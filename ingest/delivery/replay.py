@@ -170,7 +170,8 @@ class Replayer:
 
         All at once. If Postgres goes away in the middle, what is done by then stays done.
         """
-        commit = Commit([row for batch in batches for row in batch.rows])
+        rows = [row for batch in batches for row in batch.rows]
+        commit = Commit(rows, self._quarantine.note_hung)
         try:
             await self._committer.require_database()  # that the spool belongs to
             await self._committer.run(commit, _FAILURES_MAX)

@@ -4,11 +4,13 @@ What Postgres has stored it finds itself, by key. What it can't see is found her
 twice in one batch, and a first try that still waits in the spool.
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 import structlog
 
-from ingest.delivery.outcome import Ack, Duplicate, Outcome, Waiter, settle
+from ingest.delivery.outcome import Ack, Duplicate, Outcome, Unchecked, Waiter, settle
 from ingest.delivery.queue import Batch
 from ingest.events import copy_reader, row_json
 from ingest.events.likeness import Comparer
@@ -18,6 +20,11 @@ from ingest.spool.search import is_same_event
 from ingest.store.merge import Earlier
 
 log = structlog.get_logger(__name__)
+
+_TURN_BYTES: Final = 65_536
+_COMPARED_BYTES: Final = 512
+"""Events are compared with stored ones in turns of so many bytes, 1 ms, where 5,000 take 20. Each
+takes as long as so many bytes, whatever its size."""
 
 
 class Retries:
@@ -33,6 +40,11 @@ class Retries:
         In order, because two COPYs that insert the same keys in opposite orders deadlock.
         """
         self._join(batch)
+        if not any(isinstance(waiter, Unchecked | _Followed) for waiter in batch.waiters):
+            # Nobody looks for ids that the server has made. Were they noted in the spool, all
+            # batches with others' retries would wait for its disk, to be searched there.
+            batch.dedup_keys = []
+            return
         if self._spool is None or not self._spool.has_dedup_keys:
             return
         try:
@@ -53,22 +65,32 @@ class Retries:
             )
         )
 
+    async def compare(self, batch: Batch, earlier: Sequence[Earlier]) -> list[Earlier]:
+        """Return what is stored, and of each whether its retry in the batch says something else."""
+        rows = dict(zip(batch.dedup_keys, batch.rows, strict=True)) if earlier else {}
+        compared: list[Earlier] = []
+        compared_bytes = 0
+        for each in earlier:
+            row = rows.get(each.key, b"")
+            is_different = bool(row) and Comparer().is_different(row, each.stored)
+            compared.append(each._replace(is_different=is_different))
+            compared_bytes += len(row) + _COMPARED_BYTES
+            if compared_bytes > _TURN_BYTES:
+                compared_bytes = 0
+                await asyncio.sleep(0)
+        return compared
+
     def duplicates(self, batch: Batch, earlier: Sequence[Earlier]) -> Mapping[int, Duplicate]:
         """Return what the senders of retries are to be told, by index: what is stored.
 
         Without parameters that are too long to be read back: the retry's own may be others.
         """
-        found = {each.key: each.stored for each in earlier}
-        comparer = Comparer()
+        found = {each.key: each for each in earlier}
         return self._counted(
             {
-                at: Duplicate(
-                    Ack.COMMITTED,
-                    row_json.of_stored(found[key]),
-                    is_different=comparer.is_different(row, found[key]),
-                )
-                for at, (key, row) in enumerate(zip(batch.dedup_keys, batch.rows, strict=True))
-                if key in found
+                at: Duplicate(Ack.COMMITTED, row_json.of_stored(first.stored), first.is_different)
+                for at, key in enumerate(batch.dedup_keys)
+                if (first := found.get(key)) is not None
             }
         )
 

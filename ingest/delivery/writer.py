@@ -28,7 +28,7 @@ log = structlog.get_logger(__name__)
 _FAILURES_MAX: Final = 64
 """Behind so many refusals by rules of the operator's the rest of a batch is spooled, since the
 replay has more time."""
-_GATHER_S: Final = 0.02
+GATHER_S: Final = 0.02
 """So long events of apps in quarantine are gathered: a hundred refused rows a second take 7 % of a
 core so, and 18 % one by one."""
 
@@ -37,7 +37,7 @@ class Writer:
     """Takes batches from one queue and commits them, with one task and one connection.
 
     The server runs `writer.connections` of them for the plain queue, and one for the dedup queue,
-    which keeps retries in order; one for the apps that are kept apart, for the same reason.
+    which keeps retries in order; and one for each queue of apps that are kept apart, likewise.
     """
 
     def __init__(
@@ -47,23 +47,27 @@ class Writer:
         shared: Shared,
         retries: Retries | None = None,
         *,
-        is_apart: bool = False,
+        gather_s: float = 0.0,
+        is_hung: bool = False,
     ) -> None:
         self._queue = queue
         self._committer = committer
         self._health, self._quarantine, self._fallback, self._metrics = shared
         self._retries = retries
         """For the dedup queue."""
-        self._is_apart = is_apart
-        """Whether it writes for apps in quarantine."""
+        self._gather_s = gather_s
+        """So long it waits before each batch."""
+        self._is_hung = is_hung
+        """Whether it writes for apps whose rows take time-outs: then those are to blame for them,
+        and Postgres is not."""
         self._spooling: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Write until cancelled. Nothing that a batch does ends this loop."""
         try:
             while True:
-                if self._is_apart:
-                    await asyncio.sleep(_GATHER_S)
+                if self._gather_s:
+                    await asyncio.sleep(self._gather_s)
                 batch = await self._queue.take()
                 with self._answering(batch):
                     await self._write(batch)
@@ -93,8 +97,7 @@ class Writer:
             self._health.check()
             await self._committer.run(commit, _FAILURES_MAX)
         except Unavailable as failure:
-            if not (self._is_apart and failure.sqlstate):  # these rows may be to blame, for a wait
-                self._health.report(failure)
+            self._blame(batch, failure)
             reason, stored = failure.reason, failure.stored
         else:
             reason, stored = "Postgres refused it", False
@@ -103,13 +106,20 @@ class Writer:
             self._quarantine.note(
                 (copy_reader.app_id(commit.rows[at]), bad) for at, bad in commit.refused.items()
             )
-        self._settle(batch, commit, started_s)
+        await self._settle(batch, commit, started_s)
         if not batch.rows:
             return
         if self._retries is None:
             await self._spool_meanwhile(self._queue.split_off(batch), reason, stored=stored)
         else:  # before the next batch, in which a retry may look for it there
             await self._fallback.take(batch, reason, stored=stored)
+
+    def _blame(self, batch: Batch, failure: Unavailable) -> None:
+        """Tell of a failure that is no row's as far as is known."""
+        if not self._is_hung:
+            self._health.report(failure)
+        elif self._health.is_up and len(set(map(copy_reader.app_id, batch.rows))) == 1:
+            self._quarantine.note_hung(copy_reader.app_id(batch.rows[0]))
 
     async def _spool_meanwhile(self, rest: Batch, reason: str, *, stored: bool | None) -> None:
         """Spool what is left of a batch while the next one is written, one at a time."""
@@ -122,8 +132,10 @@ class Writer:
             await asyncio.wait([self._spooling])
         self._spooling = asyncio.create_task(spool())
 
-    def _settle(self, batch: Batch, commit: Commit, started_s: float) -> None:
+    async def _settle(self, batch: Batch, commit: Commit, started_s: float) -> None:
         """Tell all senders of whose events something is known; leave the others in the batch."""
+        if self._retries is not None:
+            commit.earlier = await self._retries.compare(batch, commit.earlier)
         if not batch.rows:  # refused meanwhile, at the end of the process
             return
         if commit.is_clean and not commit.earlier:

@@ -14,7 +14,7 @@ from typing import Final
 from uuid import UUID
 
 from ingest.events.copy_format import COLUMNS, NULL, PLAIN, TABLE
-from ingest.events.fields import FIELDS, LAYOUTS, OPTIONAL, Field, Stored
+from ingest.events.fields import FIELDS, LAYOUTS, OPTIONAL, Field, Kind, Stored
 
 _JSONB_VERSION: Final = 1
 _COUNT: Final = len(COLUMNS)
@@ -97,6 +97,18 @@ def decode(row: bytes) -> Stored:
         field.name: None if value is None else field.kind.value.read(value)
         for field, value in zip(FIELDS, values, strict=True)
     }
+
+
+def said(row: bytes) -> tuple[str, bytes, str | None]:
+    """Return what a client said in a row but for its id: name, parameters, and `timestamp`.
+
+    As `decode` has them, for a quarter of its time.
+    """
+    params_at, tail_at, _ = _measure(row, 0)
+    _, timestamp, _ = _values(row, tail_at)
+    name = row[_NAME_AT : params_at - _JSONB_HEAD_SIZE].decode()
+    time = None if timestamp is None else Kind.TIME.value.read(timestamp)
+    return name, row[params_at:tail_at], time
 
 
 def app_id(row: bytes) -> int:

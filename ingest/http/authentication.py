@@ -15,7 +15,7 @@ from ingest.store.apps import App
 from ingest.store.keyring import Keyring
 
 API_KEY: Final = "X-API-Key"
-APP: Final = "app"
+APP: Final = web.RequestKey("app", App)
 """Where a request keeps whose it is, for the log of requests."""
 _BEARER: Final = "bearer"
 _PARAMETER: Final = "&key="

@@ -52,6 +52,17 @@ HEADS_MAX: Final = 4096
 """How many heads are remembered; with HEAD_BYTES_MAX a bound of 16 MiB."""
 
 
+class _Heads(dict[bytes, Head | None]):
+    """The heads that are remembered; one that is not is learnt, in one look-up."""
+
+    def __init__(self, learn: Callable[[bytes], Head | None]) -> None:
+        super().__init__()
+        self._learn = learn
+
+    def __missing__(self, head: bytes) -> Head | None:
+        return self._learn(head)
+
+
 class FastLane:
     """What the fast connections of one process share."""
 
@@ -72,7 +83,7 @@ class FastLane:
         self.requests = RequestLog()
         """What it logs of them; `log_to` gives it another one."""
         self.connections: set[FastConnection] = set()
-        self.heads: dict[bytes, Head] = {}
+        self.heads = _Heads(self.learn)
         self.is_stopping = False
         self.now_s = 0.0
         """A coarse clock, set by `sweep`, so that a request reads none."""
@@ -260,9 +271,11 @@ class FastConnection(asyncio.Protocol):
         is_stuck = self._is_writing_paused or transport.is_closing()
         if is_stuck:
             self._note_reading(transport)
-        if self._buffer and not is_stuck and self._since_s < last_sweep_s:
-            self._hand_over(self._buffer)
-        elif self._since_s < idle_since_s and (is_stuck or not self._buffer):
+        if self._buffer and not is_stuck:
+            # However late this sweep is: closed as idle it would have no 408.
+            if self._since_s < last_sweep_s:
+                self._hand_over(self._buffer)
+        elif self._since_s < idle_since_s:
             self._end_idle(transport, is_stuck=is_stuck)
 
     def _note_reading(self, transport: asyncio.Transport) -> None:
@@ -302,7 +315,7 @@ class FastConnection(asyncio.Protocol):
             return
         head_bytes = data[:end]
         lane = self._lane
-        head = lane.heads.get(head_bytes) or lane.learn(head_bytes)
+        head = lane.heads[head_bytes]
         if head is None:
             self._hand_over(data)
             return

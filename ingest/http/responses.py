@@ -10,12 +10,12 @@ from aiohttp import hdrs, web
 from aiohttp.payload import Payload
 
 from ingest.delivery.outcome import Ack, Duplicate
-from ingest.errors import Refusal
+from ingest.errors import Code, Refusal
 from ingest.http import cors
 
 JSON: Final = "application/json"
 SERVER: Final = "nonito"
-CODE: Final = "code"
+CODE: Final = web.ResponseKey("code", Code)
 """Where an answer keeps the code of a refusal, for the log of requests."""
 CLOSING: Final[Mapping[str, str]] = MappingProxyType({hdrs.CONNECTION: "close"})
 """Headers of a connection's last answer."""

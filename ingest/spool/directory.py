@@ -327,7 +327,12 @@ class SpoolDirectory:
             self._orphans.look(self._files, is_ours)
 
     def look_again(self) -> None:
-        """Bring the figures up to date when nothing was done for a while."""
+        """Bring the figures up to date when nothing was done for a while.
+
+        Who hears that there is no room sends nothing more, so no append would find out otherwise.
+        """
+        if self._trouble is not None:
+            self._try_out()
         self._publish()
 
     def _may_adopt(self) -> bool:

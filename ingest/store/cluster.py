@@ -1,13 +1,11 @@
 """A Postgres cluster of our own: one data directory, and the server in it.
 
 The server listens on a Unix socket only, which nobody but its owner (and root) may use, and runs
-apart from the process that starts it. As root it runs under an account of its own, since Postgres
-refuses to run as root.
+apart from the process that starts it. As root it runs under an account of its own.
 """
 
 import hashlib
 import os
-import pwd
 import shlex
 import shutil
 import socket
@@ -17,12 +15,14 @@ import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 from urllib.parse import quote
 
 import structlog
 
 from ingest.errors import StartupError
+from ingest.store import account
+from ingest.store.account import Account
 
 log = structlog.get_logger(__name__)
 
@@ -39,17 +39,9 @@ _CRASH_TIMEOUT_S = 10.0
 _CRASH_RETRY_S = 0.1
 _GRACE_S = 10
 """A program that has a time-out of its own is given so much longer, to say so itself."""
-_ACCOUNT_NAME = "nonito"
 _PID_FILE = "postmaster.pid"
 _SOCKET_NAME = ".s.PGSQL.5432"
 _SOCKET_PATH_BYTES_MAX = 100  # the kernel's limit is 107
-
-
-class Account(NamedTuple):
-    """The system account that Postgres runs as."""
-
-    uid: int
-    gid: int
 
 
 class Cluster:
@@ -93,14 +85,23 @@ class Cluster:
 
     def create(self) -> None:
         """Make the cluster if it is new; raise StartupError or OSError."""
-        self.directory.mkdir(parents=True, exist_ok=True)
+        self.make_directory()
         self._account = self._choose_account()
         self._secure_socket_dir()
         if self._account is not None:
-            for place in (self._data, self._socket_dir, self.psql):
-                _let_through(place)
+            account.let_through(self.directory)
+            account.require_passage(self._account, (self._data, self._socket_dir, self.psql))
         if not self.is_made:
             self._initialise()
+
+    def make_directory(self) -> None:
+        """Make the directory, and those above it, so that its account may pass; raise OSError."""
+        places = (self.directory, *self.directory.parents)
+        for missing in reversed([place for place in places if not place.exists()]):
+            with suppress(FileExistsError):  # another process was first
+                missing.mkdir()
+                if os.geteuid() == 0:
+                    account.let_through(missing)
 
     def start(self, *settings: str) -> None:
         """Start the server unless it runs, and wait until it takes connections."""
@@ -162,7 +163,7 @@ class Cluster:
         if self.is_made:
             owner = self._data.stat()
             return Account(owner.st_uid, owner.st_gid)
-        return _make_account()
+        return account.make()
 
     def _start_until(self, end_s: float, *options: str) -> None:
         """Start; after a crash again and again, since what was killed lives on for a moment.
@@ -202,7 +203,7 @@ class Cluster:
         """Run one of Postgres's programs and return what it prints; raise StartupError."""
         # Output goes to a file: the server inherits it, and a pipe would never end.
         with tempfile.TemporaryFile() as output:
-            account = self._account
+            user = self._account
             try:
                 ended = subprocess.run(  # noqa: S603 - our own programs and arguments
                     [self._programs / program, *arguments],
@@ -210,9 +211,9 @@ class Cluster:
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
-                    user=account.uid if account else None,
-                    group=account.gid if account else None,
-                    extra_groups=[] if account else None,
+                    user=user.uid if user else None,
+                    group=user.gid if user else None,
+                    extra_groups=[] if user else None,
                     check=False,
                     timeout=timeout_s,
                 )
@@ -242,28 +243,3 @@ def _is_open_to_all(place: Path) -> bool:
     """Whether anybody may put another directory in this one's place."""
     mode = place.parent.stat().st_mode
     return bool(mode & stat.S_IWOTH and not mode & stat.S_ISVTX)
-
-
-def _make_account() -> Account:
-    try:
-        entry = pwd.getpwnam(_ACCOUNT_NAME)
-    except KeyError:
-        options = ("--system", "--no-create-home", "--shell=/usr/sbin/nologin")
-        try:
-            subprocess.run(["useradd", *options, _ACCOUNT_NAME], check=True, timeout=30)  # noqa: S603, S607
-        except (OSError, subprocess.SubprocessError) as error:
-            raise StartupError(
-                "Postgres can't run as root, and an account for it can't be made: "
-                "run nonito as another user, or set database.url"
-            ) from error
-        entry = pwd.getpwnam(_ACCOUNT_NAME)
-    return Account(entry.pw_uid, entry.pw_gid)
-
-
-def _let_through(place: Path) -> None:
-    """As root: let the account pass through the directories above a place, and see no more."""
-    for directory in place.parents:
-        mode = directory.stat().st_mode
-        if not mode & stat.S_IXOTH:
-            log.warning("letting Postgres's account pass through", directory=str(directory))
-            directory.chmod(mode | stat.S_IXOTH)

@@ -44,6 +44,11 @@ class EmbeddedPostgres:
         return self._cluster.url(DATABASE)
 
     @property
+    def address(self) -> str:
+        """Return where it is, for people."""
+        return f"embedded, in {self._cluster.directory}"
+
+    @property
     def psql(self) -> Path:
         """Return the `psql` that comes with it."""
         return self._cluster.psql
@@ -51,7 +56,7 @@ class EmbeddedPostgres:
     def start(self) -> None:
         """Make the cluster if it is new and start it unless it runs; raise StartupError."""
         try:
-            self._cluster.directory.mkdir(parents=True, exist_ok=True)
+            self._cluster.make_directory()
             self._use(self._cluster.create)
         except OSError as error:
             raise self._failed(error) from error

@@ -112,6 +112,8 @@ class Earlier(NamedTuple):
     stored: dict[str, str | None]
     """Its columns as texts, times in RFC 3339; `event_params` is None past
     EARLIER_PARAMS_BYTES_MAX."""
+    is_different: bool = False
+    """Whether who sent it again is known to have sent something else."""
 
 
 class Merged(NamedTuple):

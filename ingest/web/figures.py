@@ -7,6 +7,7 @@ from ingest.events.nesting import LEVELS_MAX
 _SECONDS_A_DAY = 86_400
 _DAYS_A_YEAR = 365
 _YEARS_FROM_DAYS = 2 * _DAYS_A_YEAR
+_METRICS_LINK = ', <a href="/metrics">/metrics</a>'
 _UNITS = (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10))
 
 
@@ -20,6 +21,8 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     timestamp_past_days_max: int
     timestamp_future_s_max: float
     key_in_query: bool
+    has_metrics: bool
+    """Whether they are at the address where the documentation is."""
 
     def words(self) -> dict[str, str]:
         """Return the figures as people read them, by the name of their placeholder."""
@@ -31,6 +34,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
             "levels_max": str(LEVELS_MAX),
             "timestamp_past": span(self.timestamp_past_days_max * _SECONDS_A_DAY),
             "timestamp_future": span(self.timestamp_future_s_max),
+            "metrics_link": _METRICS_LINK if self.has_metrics else "",
         }
 
 

@@ -20,6 +20,8 @@ def document(figures: Figures) -> bytes:
     batch["schema"]["maxItems"] = figures.batch_events_max
     if not figures.key_in_query:
         _leave_out_beacons(tree)
+    if not figures.has_metrics:
+        del tree["paths"]["/metrics"]
     return orjson.dumps(tree, option=orjson.OPT_INDENT_2)
 
 

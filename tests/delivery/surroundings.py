@@ -11,7 +11,7 @@ import orjson
 from ingest.delivery.committer import MERGES, Committer
 from ingest.delivery.events_table import EVENTS
 from ingest.delivery.fallback import Fallback
-from ingest.delivery.outcome import Duplicate, Outcome
+from ingest.delivery.outcome import Duplicate, Outcome, Unchecked
 from ingest.delivery.quarantine import Quarantine
 from ingest.delivery.queue import EventQueue
 from ingest.delivery.queues import Queues
@@ -49,6 +49,13 @@ class Sender:
     def settle(self, outcome: Outcome, _row: bytes = b"") -> None:
         """Take the answer; a second one would raise InvalidStateError."""
         self.outcome.set_result(outcome)
+
+
+class RetryingSender(Sender, Unchecked):
+    """One who may have sent it before; it is told what it is told."""
+
+    def __init__(self) -> None:
+        Sender.__init__(self)
 
 
 class CountingLink(CopyLink):
@@ -150,9 +157,17 @@ class Surroundings:
         """Return what the writer shares with others."""
         return Shared(self.health, self.quarantine, fallback, self.metrics)
 
-    def put_row(self, event_id: bytes, name: bytes, params: bytes, times: bytes) -> Sender:
+    def put_row(
+        self,
+        event_id: bytes,
+        name: bytes,
+        params: bytes,
+        times: bytes,
+        *,
+        is_retryable: bool = False,
+    ) -> Sender:
         """Queue an event; return who waits for it."""
-        sender = Sender()
+        sender = RetryingSender() if is_retryable else Sender()
         self.queue.put(
             copy_format.row(copy_format.row_head(1), event_id, name, params, times), sender
         )
@@ -212,7 +227,8 @@ class DedupSurroundings(Surroundings):
         """Queue an event; return who waits for it."""
         moment = created_at or datetime.now(UTC)
         times = tail((moment - EPOCH) // timedelta(microseconds=1), None, key)
-        return self.put_row(event_id or ids.next()[0], name, params, times)
+        made_id, is_retryable = event_id or ids.next()[0], bool(event_id or key)
+        return self.put_row(made_id, name, params, times, is_retryable=is_retryable)
 
     @property
     def balance(self) -> int:
@@ -220,6 +236,30 @@ class DedupSurroundings(Surroundings):
         metrics = self.metrics
         gone = metrics.committed_events + metrics.failed_events + metrics.duplicate_events
         return self.queue.accepted_events - gone - metrics.spooled_events
+
+
+class NotingQuarantine(Quarantine):
+    """Notes of which apps it is told that their rows took time-outs."""
+
+    def __init__(self, queues: Queues) -> None:
+        super().__init__(queues)
+        self.noted: list[int] = []
+
+    def note_hung(self, app_id: int) -> None:
+        """Note it."""
+        self.noted.append(app_id)
+        super().note_hung(app_id)
+
+
+class HungSurroundings(DedupSurroundings):
+    """With the writer of apps whose rows take time-outs."""
+
+    def __init__(self, postgres: Postgres, spool: Spool) -> None:
+        super().__init__(postgres, spool)
+        self.quarantine = self.noting = NotingQuarantine(self.queues)
+        shared = self.shared(Fallback(spool, self.metrics))
+        retries = Retries(spool, self.metrics)
+        self.writer = Writer(self.queue, Committer(self.link), shared, retries, is_hung=True)
 
 
 async def outcome_of(sender: Sender) -> Outcome:

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from ingest.delivery.committer import MERGES, PART_ROWS_MAX, Commit, Committer
+from ingest.delivery.committer import _WAIT_TRIES, MERGES, PART_ROWS_MAX, Commit, Committer
 from ingest.delivery.events_table import EVENTS
 from ingest.events import copy_reader
 from ingest.events.ids import moved
@@ -14,6 +14,7 @@ from ingest.store import failures
 from ingest.store.failures import RowRefused, Unavailable
 from ingest.store.partitions import Partitions
 from ingest.store.postgres import Postgres
+from tests.delivery.rules import script, trigger
 from tests.delivery.surroundings import (
     BAD,
     CHECK,
@@ -212,6 +213,21 @@ async def test_many_refused_rows_are_sifted(
     )
 
 
+async def test_few_refused_rows_among_many_are_taken_out_by_their_lines(
+    own_link: BreakingLink, own_url: str
+) -> None:
+    """To sift all others for them takes ten times as long as to store them."""
+    await fetch(own_url, CHECK)
+    rows, bad = make_rows(3000), {7, 600, 1500, 2100, 2999}
+    for index in bad:
+        rows[index] = make_row(name=b"wrong")
+    commit = Commit(rows)
+    await full(own_link, own_url, part_rows_max=500).run(commit)
+    assert commit.refused.keys() == bad
+    assert own_link.sifts == 0
+    assert await count(own_url) == len(rows) - len(bad)
+
+
 @pytest.mark.parametrize("goes_at", range(1, 9))
 async def test_what_is_known_stays_known_when_postgres_goes_away(
     link: BreakingLink, database_url: str, goes_at: int
@@ -299,6 +315,21 @@ async def test_row_of_the_past_has_its_partition_made(
     assert commit.is_clean
     names = {row["name"] for row in await fetch(database_url, PARTITIONS)}
     assert "events_20200901_20200930" in names
+
+
+async def test_app_of_rows_that_take_a_time_out_is_told_before_each_of_them_is_found(
+    own_url: str,
+) -> None:
+    """One more for each row may be a minute; and it is told of nobody else's."""
+    await script(own_url, trigger("PERFORM pg_sleep(30);"))
+    link, told = CountingLink(make_postgres(own_url, 0.5), EVENTS), list[int]()
+    rows = [make_row(name=b"wrong", app_id=7) for _ in range(3)]
+    commit = Commit([*rows, make_row(app_id=8)], told.append)
+    await Committer(link, is_patient=True).run(commit, failures_max=2 * _WAIT_TRIES)
+    await link.close()
+    assert told == [7]
+    assert commit.refused == {}
+    assert commit.pending == {0, 1, 2}
 
 
 async def test_refused_row_keeps_no_document(link: BreakingLink) -> None:

@@ -11,18 +11,21 @@ import pytest
 import requests
 
 from ingest.delivery.intake import Intake
-from ingest.delivery.quarantine import LASTS_S, REFUSALS, Quarantine
+from ingest.delivery.outcome import Ack
+from ingest.delivery.quarantine import HUNG_LASTS_S, LASTS_S, REFUSALS, Quarantine
 from ingest.delivery.queue import EventQueue
 from ingest.delivery.queues import Queues
 from ingest.errors import Code, Refusal
 from ingest.events.client_fields import Span
 from ingest.events.drafts import Drafts
 from ingest.http.waiters import BatchAnswer
+from ingest.spool import Spool
 from ingest.store.apps import App
 from ingest.store.failures import RowRefused
 from tests.conftest import StartServer, make_key
 from tests.delivery.rules import RULES, script, trigger
-from tests.support.postgres import fetch
+from tests.delivery.surroundings import HungSurroundings, outcome_of
+from tests.support.postgres import fetch, make_postgres
 from tests.support.server import books_balance, wait_for, wait_until_drained
 
 APP, OTHER = 7, 8
@@ -75,11 +78,38 @@ def test_app_of_many_refused_rows_is_kept_apart_until_they_end() -> None:
     assert changes == [True, False]
 
 
-def test_one_row_that_took_a_time_out_is_enough() -> None:
-    """The next one would hold up a whole batch as long again."""
+def test_app_of_one_row_that_took_a_time_out_shares_no_queue_with_refused_ones() -> None:
+    """For longer than others: the next one would hold up a whole batch as long again."""
+    now_s = [100.0]
     queues = make_queues()
-    Quarantine(queues).note([(APP, WAITED)])
+    quarantine = Quarantine(queues, lambda: now_s[0])
+    quarantine.note([(APP, JUDGED), *[(OTHER, JUDGED)] * REFUSALS])
+    quarantine.note([(OTHER, WAITED), (APP, WAITED)])
+    now_s[0] += HUNG_LASTS_S - 1
+    quarantine.note([(APP, JUDGED)] * REFUSALS)
+    quarantine.begin_second()
+    assert queues.of(APP) == queues.of(OTHER) == (queues.hung, queues.hung)
+    quarantine.note_hung(OTHER)
+    now_s[0] += LASTS_S + 1
+    quarantine.begin_second()
+    assert queues.of(APP) == (queues.plain, queues.dedup)
+    assert queues.of(OTHER) == (queues.hung, queues.hung)
+    quarantine.note([(APP, JUDGED)] * REFUSALS)
     assert is_apart(queues, APP)
+
+
+async def test_app_in_quarantine_stays_while_its_rows_take_time_outs(
+    own_url: str, spool: Spool
+) -> None:
+    """Also before the replay comes to them; and Postgres is not held to be away for that."""
+    await script(own_url, trigger("PERFORM pg_sleep(30);"))
+    hung = HungSurroundings(make_postgres(own_url, 0.5), spool)
+    async with hung.running():
+        assert await outcome_of(hung.put(name=b"good")) is Ack.COMMITTED
+        assert hung.noting.noted == []
+        assert await outcome_of(hung.put(name=b"wrong")) is Ack.SPOOLED
+        assert hung.noting.noted == [1]
+    assert hung.health.is_up
 
 
 def draft(intake: Intake) -> Drafts:
@@ -197,12 +227,13 @@ def _assert_served(two: Two) -> None:
     assert retried.headers["Nonito-Duplicate"] == "true"
 
 
+@pytest.mark.parametrize("rule", ["pg_sleep(30)", "pg_terminate_backend(pg_backend_pid())"])
 def test_rows_that_take_a_time_out_hold_up_no_neighbour(
-    database_url: str, start_server: StartServer
+    database_url: str, start_server: StartServer, rule: str
 ) -> None:
-    """Once the replay has found whose they are."""
+    """Once the replay has found whose they are; nor do those that end the session."""
     two = Two(start_server, database_url, commit_timeout_s=1.0)
-    asyncio.run(script(database_url, trigger("PERFORM pg_sleep(30);")))
+    asyncio.run(script(database_url, trigger(f"PERFORM {rule};")))
     assert two.post("bad", WRONG).status_code == 202
     wait_for(lambda: two.is_apart, 60.0)
     wait_for(lambda: two.server.get("/readyz").status_code == 200)
@@ -213,3 +244,23 @@ def test_rows_that_take_a_time_out_hold_up_no_neighbour(
             neighbours[two.post("good", GOOD).status_code] += 1
     assert slow.result() == {202: 4}
     assert set(neighbours) == {200}
+
+
+def test_rows_that_take_a_time_out_hold_up_no_other_app_in_quarantine(
+    database_url: str, start_server: StartServer
+) -> None:
+    """Its good events get their 200 meanwhile, though Postgres refuses its bad ones."""
+    two = Two(start_server, database_url, commit_timeout_s=1.0)
+    hangs = trigger("IF NEW.app_id = 1 THEN PERFORM pg_sleep(30); ELSE RAISE 'no'; END IF;")
+    asyncio.run(script(database_url, hangs))
+    assert two.post("bad", WRONG).status_code == 202
+    wait_for(lambda: two.is_apart, 60.0)
+    assert two.statuses("good", WRONG, 5 * REFUSALS) == {202: 5 * REFUSALS}
+    wait_for(lambda: two.server.logs().count("it has a queue alone") == 2)
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(two.statuses, "bad", WRONG, 4)
+        others: Counter[int] = Counter()
+        while not slow.done():
+            others[two.post("good", GOOD).status_code] += 1
+    assert slow.result() == {202: 4}
+    assert set(others) == {200}

@@ -52,6 +52,19 @@ async def test_retry_of_a_spooled_event_is_told_its_first_row(
     assert (spool.events, lane.balance) == (2, 0)
 
 
+async def test_events_that_nobody_sends_again_are_not_searched_for(
+    postgres: Postgres, spool: Spool
+) -> None:
+    """Or all others' retries would wait for the disk that they are spooled on."""
+    lane = DedupSurroundings(postgres, spool)
+    lose(lane)
+    async with lane.running():
+        assert await outcomes_of([lane.put() for _ in range(9)]) == [Ack.SPOOLED] * 9
+        assert (spool.events, spool.has_dedup_keys) == (9, False)
+        assert await outcomes_of([lane.put(), lane.put(key=b"z" * 16)]) == [Ack.SPOOLED] * 2
+        assert (spool.events, spool.has_dedup_keys) == (11, True)
+
+
 async def test_retry_of_an_event_that_was_spooled_out_of_its_batch_is_told_its_first_row(
     own_url: str, spool: Spool
 ) -> None:

@@ -52,7 +52,7 @@ async def test_bad_rows_among_1000_cost_only_their_senders(
     refused = {place for place, code in enumerate(codes) if code is Code.REJECTED_BY_DATABASE}
     assert refused == places
     assert codes.count(None) == 1000 - bad == await count(database_url)
-    assert pipeline.link.copies == min(1 + bad, 3)
+    assert pipeline.link.copies == min(1 + bad, 5)
 
 
 async def test_batch_of_nothing_but_bad_rows_stores_nothing(

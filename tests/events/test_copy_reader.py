@@ -216,3 +216,11 @@ def test_what_is_no_single_tuple_is_not_decoded(row: bytes) -> None:
     """Too long, too short, a time that no calendar has, a name that is no UTF-8."""
     with pytest.raises(ValueError, match=r"."):
         copy_reader.decode(row)
+
+
+def test_rows_are_counted_by_app() -> None:
+    """Whatever else they hold."""
+    heads = {app: copy_format.row_head(app) for app in (1, 2, 70_000, 2**31 - 1)}
+    rows = [head + bytes(40) for app, head in heads.items() for _ in range(app % 5)]
+    assert copy_reader.count_apps(rows) == {app: app % 5 for app in heads if app % 5}
+    assert copy_reader.count_apps([]) == {}

@@ -241,7 +241,8 @@ def make_route() -> BatchRoute:
         lambda: EventQueue(events_max=100, bytes_max=MIB, batch_events_max=10, batch_bytes_max=MIB)
     )
     intake = Intake(queues, event_name_chars_max=255, span=Span(0, 0), has_partition=lambda _: True)
-    keyring = Keyring(Postgres("", connect_timeout_s=1, commit_timeout_s=1), poll_interval_s=1)
+    postgres = Postgres("postgresql://nowhere", connect_timeout_s=1, commit_timeout_s=1)
+    keyring = Keyring(postgres, poll_interval_s=1)
     authenticator = Authenticator(keyring)
     return BatchRoute(
         intake,

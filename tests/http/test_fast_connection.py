@@ -1,5 +1,7 @@
 """The fast lane's connections, where they differ from aiohttp's: cached heads, and hand-overs."""
 
+import signal
+import time
 from contextlib import suppress
 
 import pytest
@@ -99,6 +101,19 @@ def test_idle_connection_is_closed(http_server: Server) -> None:
         assert_success(used.ask(request_of(http_server)))
         assert used.is_closed_by_server()
         assert unused.is_closed_by_server()
+
+
+def test_half_a_request_is_told_its_time_out_though_the_server_was_held_up(
+    http_server: Server,
+) -> None:
+    """For longer than `idle_timeout_s`: it is no idle connection, which would just be closed."""
+    with connected(http_server.port) as client:
+        client.send(request_of(http_server)[:-1])
+        assert client.is_silent(0.1)
+        http_server.process.send_signal(signal.SIGSTOP)
+        time.sleep(HOLD_S)
+        http_server.process.send_signal(signal.SIGCONT)
+        assert_refusal(client.read(), 408, "request_timeout")
 
 
 def test_hand_over_to_nobody_is_harmless(server: Server) -> None:

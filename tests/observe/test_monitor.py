@@ -45,6 +45,8 @@ def test_metrics_are_on_their_own_address_and_nowhere_else(
         assert_refusal(get(server.port, path), 404, "not_found")
     for port in (server.port, monitor_port):
         assert get(port, "/readyz").status == get(port, "/healthz").status == 200
+    assert "/metrics" not in server.get("/").text
+    assert "/metrics" not in server.get("/openapi.json").json()["paths"]
     with connected(monitor_port) as client:
         request = post().replace(KEY, server.key.encode())
         assert_refusal(client.ask(request), 404, "not_found")

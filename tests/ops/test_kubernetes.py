@@ -101,5 +101,7 @@ def test_pod_has_time_to_stop_and_no_links_of_services() -> None:
     assert spec["enableServiceLinks"] is False
     wait_s = int(CONTAINER["lifecycle"]["preStop"]["exec"]["command"][1])
     grace_s = spec["terminationGracePeriodSeconds"]
-    assert grace_s > wait_s + Config().server.shutdown_timeout_s + 10
+    server = settings().server
+    assert server.drain_s > 0
+    assert grace_s >= wait_s + server.drain_s + server.shutdown_timeout_s + 10
     assert spec["securityContext"]["runAsNonRoot"] is True

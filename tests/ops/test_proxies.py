@@ -160,4 +160,4 @@ def test_usual_check_of_haproxy_finds_a_server_that_is_up(database_url: str) -> 
         client = stack.enter_context(haproxy(usual, port, key))
         time.sleep(1)  # ten checks; at first it takes a server to be up
         assert requests.get(f"{client.url}/up", timeout=10).status_code == 200
-        assert server.metrics()["nonito_requests_total{204}"] > 1
+        assert server.metrics()["nonito_requests_total{page,204}"] > 1

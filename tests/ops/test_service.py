@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from ingest import config as config_module
 from ingest.config import Config
 from ingest.store.cluster import Cluster
 from tests.conftest import OWN_DATABASE, make_key
@@ -83,7 +84,10 @@ def test_systemd_takes_every_line(tmp_path: Path) -> None:
 def test_it_waits_for_the_server_and_gives_it_files_enough() -> None:
     """Longer than a stop may take; as many files as connections, and some."""
     config = Config()
-    assert int(setting("TimeoutStopSec")) > config.server.shutdown_timeout_s + 10
+    name, _, drain_s = setting("Environment").partition("=")
+    assert config_module.ENVIRONMENT[name] == "server.drain_s"
+    stop_s = int(drain_s) + config.server.shutdown_timeout_s
+    assert int(setting("TimeoutStopSec")) >= stop_s + 10
     assert int(setting("LimitNOFILE")) >= config.limits.connections_max + 128
     assert setting("KillMode") == "mixed"
     assert setting("WorkingDirectory") == f"%S/{setting('StateDirectory')}"

@@ -12,7 +12,7 @@ from ingest.store import cluster as cluster_module
 from ingest.store.cluster import Cluster
 from ingest.store.embedded import find_programs
 from tests.support.command import complaint, run, run_here, succeed
-from tests.support.postgres import kill, pause, processes
+from tests.support.postgres import kill, passable_directory, pause, processes
 
 # PR_SET_CHILD_SUBREAPER: orphans become children of this process, as of a container's first one.
 AS_FIRST_PROCESS = """
@@ -38,10 +38,11 @@ print("started again")
 
 
 @pytest.fixture
-def directory(tmp_path: Path) -> Iterator[Path]:
+def directory() -> Iterator[Path]:
     """A place for a cluster, which is killed with the test."""
-    yield tmp_path / "c"
-    kill(Cluster(tmp_path / "c", find_programs()))
+    with passable_directory() as place:
+        yield place / "c"
+        kill(Cluster(place / "c", find_programs()))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has subreapers")

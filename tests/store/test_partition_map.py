@@ -79,3 +79,14 @@ def test_lately_is_what_the_newest_partitions_cover() -> None:
     assert [at for at in range(-1, 102) if many.covers_lately((FIRST_DAY + at) * DAY_MS)] == list(
         range(100 - HOMES_MAX, 100)
     )
+
+
+def test_partitions_ahead_are_those_up_to_the_first_gap() -> None:
+    """What is behind a gap is no help to the time before it."""
+    made = PartitionMap()
+    assert made.ahead(FIRST_DAY * DAY_MS) == -1
+    days = [0, 1, 2, 4, 5]
+    starts = [FIRST + timedelta(days=number) for number in days]
+    made.learn([Range(start, start + timedelta(days=1)) for start in starts])
+    found = [made.ahead((FIRST_DAY + at) * DAY_MS + 1) for at in range(-1, 7)]
+    assert found == [-1, 2, 1, 0, -1, 1, 0, -1]

@@ -24,6 +24,17 @@ TEMPLATE = "nonito_template"
 
 
 @contextmanager
+def passable_directory() -> Iterator[Path]:
+    """Make a directory with a short path, which the account of a Postgres of root's may pass."""
+    directory = Path(tempfile.mkdtemp(prefix="nonito-test-"))
+    directory.chmod(0o755)
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextmanager
 def running_cluster(programs: Path | None = None) -> Iterator[Cluster]:
     """Run a new cluster in a short path below /tmp, by default with the wheel's PostgreSQL 18."""
     directory = Path(tempfile.mkdtemp(prefix="nonito-test-"))

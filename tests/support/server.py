@@ -94,13 +94,13 @@ def running_server(
     arguments: tuple[str, ...],
     key: str,
     settings: Mapping[str, object] | None = None,
-    command: tuple[str, ...] = COMMAND,
+    command: tuple[str, ...] = (),
     port: int = 0,
 ) -> Iterator[Server]:
     """Run `nonito ARGUMENTS serve`; killed at the end if it still runs. Port 0 is any free one."""
     with TemporaryFile() as logs, TemporaryDirectory() as spool:
         process = subprocess.Popen(
-            [*command, *arguments, "serve", "--port", str(port)],
+            [*(command or COMMAND), *arguments, "serve", "--port", str(port)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=logs,
