@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from bench import machine
 from bench.errors import BenchError
 from ingest import config
-from ingest.app import make_postgres, prepare
+from ingest.app.database import make_postgres, prepare
 from ingest.config import Config
 from ingest.errors import StartupError
 from ingest.store import api_keys

@@ -8,7 +8,7 @@ from typing import Protocol
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 
-from ingest.app import make_partitions
+from ingest.app.database import make_partitions
 from ingest.config import Config
 from ingest.store import api_keys, migrations
 from ingest.store.cluster import Cluster

@@ -21,7 +21,7 @@ from ingest.delivery.queue import Batch
 from ingest.delivery.writer import Writer
 from ingest.errors import Code, Refusal
 from ingest.events import copy_format, event
-from ingest.http.fastlane import FastConnection
+from ingest.http.fast_connection import FastConnection
 from ingest.http.waiters import BatchAnswer
 from ingest.observe.metrics import Metrics
 from ingest.store import failures, link

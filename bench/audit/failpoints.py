@@ -45,7 +45,7 @@ class Step(NamedTuple):
 STEPS: Final = (
     Step("before-copy", "ingest.store.link", "CopyLink.copy", False),
     Step("after-copy-before-ack", "ingest.store.link", "CopyLink.copy", True),
-    Step("mid-acks", "ingest.http.fastlane", "FastConnection.settle", True),
+    Step("mid-acks", "ingest.http.fast_connection", "FastConnection.settle", True),
     Step("before-spool-append", "ingest.spool", "Spool.append", False, "outage"),
     Step("after-spool-append-before-ack", "ingest.spool", "Spool.append", True, "outage"),
     Step("spool-write", "ingest.spool.file", "SpoolFile.append", False, "disk"),

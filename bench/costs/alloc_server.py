@@ -15,7 +15,9 @@ import msgspec
 import uvloop
 
 from bench.costs.alloc import AllocationCounts
-from ingest import app, config
+from ingest import config
+from ingest.app.database import make_postgres
+from ingest.app.server import App
 from ingest.observe import logs
 
 
@@ -59,7 +61,7 @@ async def serve(database_url: str, listener: socket.socket) -> None:
     """Serve as `nonito serve` does, with this process's settings."""
     settings = config.from_process(None, {"database.url": database_url})
     logs.configure("warning", "text")
-    server = app.App(settings, app.make_postgres(settings, database_url), None)
+    server = App(settings, make_postgres(settings, database_url), None)
 
     async def greet() -> None:
         AllocationCounter().listen()

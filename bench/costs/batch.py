@@ -15,7 +15,7 @@ import uvloop
 from bench import console, machine, servers
 from bench.console import Console
 from bench.costs import rows
-from ingest.app import make_postgres
+from ingest.app.database import make_postgres
 from ingest.config import Config
 from ingest.events import copy_format
 from ingest.store.copier import query

@@ -26,7 +26,7 @@ from bench.load.histogram import Histogram
 from bench.load.payloads import Payload
 from bench.load.pool import Job
 from bench.targets import Bound
-from ingest.app import make_postgres
+from ingest.app.database import make_postgres
 from ingest.config import Config
 from ingest.events import copy_format
 from ingest.store.postgres import Connection

@@ -21,7 +21,7 @@ from bench.errors import BenchError
 from bench.load.client import clock
 from bench.load.histogram import Histogram, Sparse
 from bench.load.ticker import Ticker
-from ingest.app import make_postgres
+from ingest.app.database import make_postgres
 from ingest.config import Config
 from ingest.delivery.pipeline import make_link
 from ingest.store.failures import RowRefused, Unavailable

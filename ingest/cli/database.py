@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import click
 
-from ingest import app
+from ingest.app.database import make_postgres
 from ingest.cli.settings import load_quietly
 from ingest.config import Config
 from ingest.errors import StartupError
@@ -48,7 +48,7 @@ def with_database(context: click.Context, work: Work[T]) -> T:
 def in_session(settings: Config, work: Work[T], *, migrate: bool) -> T:
     """Do a piece of work on a connection of its own; raise StartupError."""
     with database(settings) as (url, _):
-        return asyncio.run(_work(app.make_postgres(settings, url), work, migrate=migrate))
+        return asyncio.run(_work(make_postgres(settings, url), work, migrate=migrate))
 
 
 async def _work(postgres: Postgres, work: Work[T], *, migrate: bool) -> T:

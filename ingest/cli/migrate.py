@@ -5,7 +5,7 @@ import sys
 
 import click
 
-from ingest import app
+from ingest.app.database import make_postgres, prepare
 from ingest.cli.database import database
 from ingest.cli.settings import load
 from ingest.config import Config
@@ -28,7 +28,7 @@ def migrate(context: click.Context) -> None:
 
 
 async def _migrate(settings: Config, url: str) -> Finding:
-    postgres = app.make_postgres(settings, url)
-    await app.prepare(postgres, settings)
+    postgres = make_postgres(settings, url)
+    await prepare(postgres, settings)
     async with postgres.session() as connection:
         return await checks.partitions(connection)

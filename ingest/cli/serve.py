@@ -14,7 +14,9 @@ import click
 import structlog
 import uvloop
 
-from ingest import __version__, app
+from ingest import __version__
+from ingest.app.database import make_postgres
+from ingest.app.server import App
 from ingest.cli import first_key
 from ingest.cli.database import database
 from ingest.cli.process import return_large_blocks
@@ -93,12 +95,12 @@ async def _serve(
     listener: socket.socket,
     read: Callable[[], Config],
 ) -> bool:
-    postgres = app.make_postgres(settings, url)
+    postgres = make_postgres(settings, url)
     host, port = listener.getsockname()[:2]
     address = f"http://{_bracketed(host)}:{port}"
     # A terminal that is closed sends SIGHUP too, and means the end.
     reread = None if sys.stdin.isatty() else read
-    server = app.App(settings, postgres, embedded, reread)
+    server = App(settings, postgres, embedded, reread)
     # Nobody asked for an app in a database of their own, and a log is no place for a key.
     may_show = embedded is not None and sys.stdout.isatty()
 

@@ -12,7 +12,8 @@ from ingest.config import Limits
 from ingest.http import handshakes
 from ingest.http.budget import Budget
 from ingest.http.connection import Connection
-from ingest.http.fastlane import FastConnection, FastLane
+from ingest.http.fast_connection import FastConnection
+from ingest.http.fastlane import FastLane
 from ingest.http.request_log import RequestLog
 from ingest.observe.metrics import Metrics
 

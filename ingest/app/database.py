@@ -1,0 +1,46 @@
+"""The database of a configuration, brought to where a server can use it."""
+
+from ingest.config import Config
+from ingest.errors import StartupError
+from ingest.store import migrations
+from ingest.store.database_url import forget_unsearchable_home
+from ingest.store.failures import Unavailable
+from ingest.store.partitions import Partitions
+from ingest.store.postgres import Postgres
+
+
+def make_postgres(config: Config, url: str) -> Postgres:
+    """Return the database that a configuration names; raise StartupError for no proper URL."""
+    forget_unsearchable_home()
+    return Postgres(
+        url,
+        connect_timeout_s=config.database.connect_timeout_s,
+        commit_timeout_s=config.writer.commit_timeout_s,
+    )
+
+
+def make_partitions(config: Config, postgres: Postgres) -> Partitions:
+    """Return the partitions that a configuration asks for."""
+    events = config.events
+    return Partitions(
+        postgres,
+        events.partition_by,
+        events.partitions_ahead,
+        per_hour_max=events.past_partitions_per_hour_max,
+    )
+
+
+async def prepare(postgres: Postgres, config: Config) -> None:
+    """Bring the database to where the server can use it; raise StartupError."""
+    partitions = make_partitions(config, postgres)
+    await prepare_partitions(postgres, partitions, config.database.start_timeout_s)
+
+
+async def prepare_partitions(postgres: Postgres, partitions: Partitions, timeout_s: float) -> None:
+    """Do the same with the server's own partitions, once Postgres is there; raise StartupError."""
+    await postgres.wait_until_up(timeout_s)
+    try:
+        await migrations.migrate(postgres)
+        await partitions.ensure()
+    except Unavailable as failure:
+        raise StartupError(f"the database can't be prepared: {failure}") from failure

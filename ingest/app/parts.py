@@ -1,0 +1,184 @@
+"""The parts of a server, put together: from the database up to what listens."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from aiohttp import hdrs, web
+
+from ingest import config as settings
+from ingest.app.database import make_partitions
+from ingest.app.preparation import Preparation
+from ingest.config import Config
+from ingest.delivery.intake import Intake
+from ingest.delivery.pipeline import Pipeline, make_link
+from ingest.events.client_fields import Span
+from ingest.http.authentication import Authenticator
+from ingest.http.batch_route import BatchRoute
+from ingest.http.bodies import BodyReader
+from ingest.http.budget import Budget
+from ingest.http.event_route import EventRoute
+from ingest.http.fastlane import FastLane
+from ingest.http.listener import Listener
+from ingest.http.monitor import Monitor
+from ingest.http.probes import Probes
+from ingest.http.request_log import RequestLog
+from ingest.http.router import Route, Router, ingestion
+from ingest.http.waiters import EarlyAcks
+from ingest.observe import collector
+from ingest.observe.collector import Collector
+from ingest.observe.exposition import Exposer
+from ingest.observe.metrics import Metrics
+from ingest.spool import Spool
+from ingest.store.api_key_snapshot import ApiKeySnapshot
+from ingest.store.health import Health
+from ingest.store.keyring import Keyring
+from ingest.store.postgres import Postgres
+from ingest.store.rejected import RejectedCount
+from ingest.web import pages
+from ingest.web.figures import Figures
+
+
+class Parts:
+    """What one serving process is made of; nothing of it has begun."""
+
+    def __init__(self, config: Config, postgres: Postgres) -> None:
+        self._config = config
+        self.postgres = postgres
+        self._make_store()
+        self.pipeline = Pipeline(
+            postgres,
+            self.health,
+            self.partitions,
+            self.spool,
+            self.metrics,
+            queue=config.queue,
+            writer=config.writer,
+        )
+        self.early_acks = EarlyAcks(self.metrics)
+        self._make_http()
+
+    def _make_store(self) -> None:
+        config, postgres = self._config, self.postgres
+        self.spool = _make_spool(config.spool)
+        self.metrics = Metrics(self.spool)
+        self.partitions = make_partitions(config, postgres)
+        self.preparation = Preparation(postgres, self.partitions, self.spool)
+        self.keyring = Keyring(
+            postgres,
+            poll_interval_s=config.keys.poll_interval_s,
+            snapshot=ApiKeySnapshot(Path(config.spool.path)) if self.spool else None,
+        )
+        self.probe_link = make_link(postgres)
+        self.health = Health(self.probe_link, self.preparation.prepare_late)
+        self.rejected = RejectedCount(postgres)
+
+    def _make_http(self) -> None:
+        config, limits = self._config, self._config.limits
+        intake = Intake(
+            self.pipeline.queues,
+            event_name_chars_max=limits.event_name_chars_max,
+            span=_make_span(config.events),
+            has_partition=self.partitions.map.covers_lately,
+        )
+        self._make_probes()
+        self.requests = RequestLog(config.log.requests)
+        self.router = Router(self._make_routes(intake), self.metrics, self.requests)
+        budget = Budget(limits.bodies_bytes_max)
+        self.listener = Listener(
+            web.Server(self.router.dispatch), limits, self.metrics, budget, self.requests
+        )
+        self.fast_lane: FastLane | None = None
+        if config.server.fast_lane:
+            self.fast_lane = FastLane(
+                intake,
+                self.keyring,
+                self.metrics,
+                self.listener.make_connection,
+                budget,
+                limits=limits,
+            )
+            self.fast_lane.log_to(self.requests)
+            self.listener.put_before(self.fast_lane)
+
+    def _make_probes(self) -> None:
+        config, queues = self._config, self.pipeline.queues
+        metrics = Collector(self.metrics, queues, self.spool, _limits(config), self._state)
+        self.probes = Probes(self.health, self.pipeline.fallback, self.metrics, Exposer(metrics))
+        self.monitor: Monitor | None = None
+        if config.metrics.port:
+            routes = self.probes.all_routes()
+            self.monitor = Monitor(config.metrics, routes, self.metrics, config.limits)
+
+    def _make_routes(self, intake: Intake) -> Mapping[str, Route]:
+        """Return what is served, by path."""
+        limits, server = self._config.limits, self._config.server
+        bodies = BodyReader(limits.body_timeout_s)
+        parts = (bodies, self.early_acks, self.metrics)
+        in_header = Authenticator(self.keyring)
+        anywhere = Authenticator(self.keyring, key_in_query=server.key_in_query)
+        event = EventRoute(intake, anywhere, *parts, body_bytes_max=limits.body_bytes_max)
+        batch = BatchRoute(intake, in_header, *parts, limits)
+        documents = pages.routes(_make_figures(self._config))
+        return {
+            **{path: Route(methods) for path, methods in documents.items()},
+            "/": Route({**documents["/"], hdrs.METH_OPTIONS: self.probes.options_root}),
+            "/event": ingestion(event.post),
+            "/events": ingestion(batch.post),
+            **(self.probes.routes() if self.monitor else self.probes.all_routes()),
+        }
+
+    def _state(self) -> collector.State:
+        """Return what a scrape is told of all parts, as it is now."""
+        return collector.State(
+            is_postgres_up=self.health.is_up,
+            is_refusing_rows=bool(self.health.row_alarm.reason),
+            postgres_connections=self.postgres.open_connections,
+            rejected_events=self.rejected.events,
+            partitions_ahead=self.partitions.map.ahead(time.time_ns() // 1_000_000),
+            apps=self.keyring.apps,
+            keys=len(self.keyring),
+            connections=self.listener.open_connections,
+            connections_refused=self.listener.refused_connections,
+            requests=self.listener.requests_in_flight,
+        )
+
+
+def _make_spool(spool: settings.Spool) -> Spool | None:
+    if not spool.enabled:
+        return None
+    return Spool(
+        Path(spool.path),
+        bytes_max=spool.bytes_max,
+        free_bytes_min=spool.free_bytes_min,
+        timeout_s=spool.timeout_s,
+    )
+
+
+def _make_span(events: settings.Events) -> Span:
+    past_ms = events.timestamp_past_days_max * 86_400_000
+    return Span(past_ms, int(events.timestamp_future_s_max * 1000))
+
+
+def _make_figures(config: Config) -> Figures:
+    return Figures(
+        event_name_chars_max=config.limits.event_name_chars_max,
+        body_bytes_max=config.limits.body_bytes_max,
+        batch_events_max=config.limits.batch_events_max,
+        batch_bytes_max=config.limits.batch_bytes_max,
+        timestamp_past_days_max=config.events.timestamp_past_days_max,
+        timestamp_future_s_max=config.events.timestamp_future_s_max,
+        key_in_query=config.server.key_in_query,
+        has_metrics=not config.metrics.port,
+    )
+
+
+def _limits(config: Config) -> collector.Limits:
+    return collector.Limits(
+        connections=config.limits.connections_max,
+        queue_events=config.queue.events_max,
+        queue_bytes=config.queue.bytes_max,
+        spool_bytes=config.spool.bytes_max,
+        spool_free_bytes=config.spool.free_bytes_min,
+        partitions_ahead=config.events.partitions_ahead,
+    )

@@ -1,0 +1,218 @@
+"""The life of a serving process: it begins, serves until it is told to stop, and ends."""
+
+import asyncio
+import gc
+import signal
+import socket
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Final
+
+import msgspec
+import structlog
+
+from ingest.app.background import Background
+from ingest.app.parts import Parts
+from ingest.config import Config
+from ingest.errors import Code, Refusal, StartupError
+from ingest.observe import hangups, logs, loop_lag
+from ingest.store import idempotency
+from ingest.store.embedded import EmbeddedPostgres
+from ingest.store.failures import Unavailable
+from ingest.store.postgres import Postgres
+
+log = structlog.get_logger(__name__)
+
+_ARRIVAL_TIMEOUT_S: Final = 2.0
+"""So long a stopping server waits for the rest of a request that has begun."""
+_GC_THRESHOLDS: Final = (20_000, 10, 10)
+_REVIVE_INTERVAL_S: Final = 1.0
+_UNCONFIRMED: Final = (
+    "The server stopped before the database confirmed the event; it may or may not be stored."
+)
+
+
+class App:
+    """One serving process."""
+
+    def __init__(
+        self,
+        config: Config,
+        postgres: Postgres,
+        embedded: EmbeddedPostgres | None,
+        reread: Callable[[], Config] | None = None,
+    ) -> None:
+        self._config = config
+        self._embedded = embedded
+        self._reread = reread
+        """Reads the configuration anew at SIGHUP; without it that signal is left as it is."""
+        self._parts = Parts(config, postgres)
+        self._background = Background(self._fail)
+        self._stop = asyncio.Event()
+        self._skip_drain = asyncio.Event()
+        self._failed = False
+
+    @property
+    def keys(self) -> int:
+        """Return how many API keys are known."""
+        return len(self._parts.keyring)
+
+    async def read_keys(self) -> None:
+        """Know the keys of this moment without waiting to be told; raise Unavailable."""
+        await self._parts.keyring.load()
+
+    async def open(self) -> None:
+        """Take what is there once: the metrics' address, and the spool; raise StartupError.
+
+        To be done before anything else, so that nothing of another database is touched.
+        """
+        if self._parts.monitor is not None:
+            self._parts.monitor.bind()
+        await self._parts.preparation.open_spool()
+
+    async def run(self, bound: socket.socket, when_ready: Callable[[], Awaitable[None]]) -> bool:
+        """Serve on a bound socket until SIGTERM or SIGINT; return whether it ended in good order.
+
+        `open` comes first. Raises StartupError.
+        """
+        await self._begin()
+        self._start_tasks()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self._on_signal)
+        await self._listen(bound)
+        await when_ready()
+        if not self.keys:
+            log.warning("no API keys yet", mend="nonito keys create --app NAME")
+        # Collected once and set aside; then rarely: a request leaves no cycles behind.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*_GC_THRESHOLDS)
+        await self._stop.wait()
+        await self._drain()
+        await self._finish()
+        await self._let_go()
+        return not self._failed
+
+    async def _begin(self) -> None:
+        """Get Postgres ready; without it, begin with the keys known last and spool."""
+        parts = self._parts
+        if not await parts.keyring.recall():
+            # Never seen: more likely a mistake in the configuration than an outage.
+            await parts.preparation.wait_and_prepare(self._config.database.start_timeout_s)
+            await self._connect()
+            return
+        await parts.preparation.reclaim()
+        try:
+            await parts.preparation.prepare()
+            await self._connect()
+        except Unavailable as failure:
+            if failure.is_lasting:
+                raise StartupError(str(failure)) from None
+            parts.health.report(failure)
+            log.warning(
+                "starting without Postgres: events are spooled",
+                reason=failure.reason,
+                text=failure.text,
+            )
+
+    async def _connect(self) -> None:
+        await self._parts.keyring.load()
+        await self._parts.probe_link.open()
+        await self._parts.pipeline.open()
+
+    async def _listen(self, bound: socket.socket) -> None:
+        """Take connections; raise StartupError where another server has taken the port by now."""
+        try:
+            await self._parts.listener.listen(bound)
+        except OSError as error:
+            host, port = bound.getsockname()[:2]
+            raise StartupError(f"can't listen on {host}:{port}: {error.strerror}") from error
+        if self._parts.monitor is not None:
+            await self._parts.monitor.open()
+
+    def _start_tasks(self) -> None:
+        parts, own = self._parts, self._background.own
+        for name, work in parts.pipeline.tasks():
+            own(name, work)
+        own("health", parts.health.run())
+        own("keyring", parts.keyring.run())
+        own("sweep", parts.listener.run())
+        own("partitions", parts.partitions.run())
+        own("rejected events", parts.rejected.run())
+        own("loop lag", loop_lag.watch(parts.metrics.loop_lag_s))
+        own("idempotency keys", idempotency.run(parts.postgres))
+        if parts.spool is not None:
+            own("spool figures", parts.spool.watch())
+        if parts.monitor is not None:
+            own("sweep of the monitor", parts.monitor.run())
+        if self._reread is not None:
+            own("hangups", hangups.run(self._reread, self._follow))
+        if self._embedded is not None:
+            own("embedded", self._keep_embedded(self._embedded))
+
+    def _follow(self, config: Config) -> None:
+        """Do as a configuration says that was read anew, as far as that is possible."""
+        logs.set_level(config.log.level)
+        self._parts.requests.lines_per_s_max = config.log.requests
+        log.info("settings of the log read anew", **msgspec.structs.asdict(config.log))
+
+    async def _keep_embedded(self, embedded: EmbeddedPostgres) -> None:
+        while True:
+            await asyncio.sleep(_REVIVE_INTERVAL_S)
+            if not self._parts.health.is_up:
+                try:
+                    await asyncio.to_thread(embedded.revive)
+                except StartupError as error:
+                    log.error("the embedded Postgres does not start", reason=str(error))  # noqa: TRY400
+
+    def _on_signal(self) -> None:
+        """Stop; whoever says so twice does not want to wait for the drain."""
+        (self._skip_drain if self._stop.is_set() else self._stop).set()
+
+    def _fail(self) -> None:
+        """Stop at once: a part of the server has failed."""
+        self._failed = True
+        self._stop.set()
+        self._skip_drain.set()
+
+    async def _drain(self) -> None:
+        """Serve on for a while and say so: a proxy that has seen it comes here no more."""
+        drain_s = self._config.server.drain_s
+        if drain_s > 0:
+            log.info("draining", drain_s=drain_s)
+        for part in (self._parts.probes, self._parts.router, self._parts.fast_lane):
+            if part is not None:
+                part.stop()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(drain_s):
+                await self._skip_drain.wait()
+
+    async def _finish(self) -> None:
+        """Listen no more, settle what is queued, and answer everybody."""
+        listener, queues = self._parts.listener, self._parts.pipeline.queues
+        await listener.stop_listening()
+        timeout_s = self._config.server.shutdown_timeout_s
+        arrival_s = min(_ARRIVAL_TIMEOUT_S, timeout_s / 2)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await listener.end_arrivals(arrival_s)
+                log.info("stopping", events=queues.unsettled_events)
+                self._parts.early_acks.stop()
+                queues.close()
+                await queues.drain()
+                await listener.end_arrivals(arrival_s)
+                await listener.finish()
+        queues.refuse_all(Refusal(Code.DATABASE_ERROR, _UNCONFIRMED))
+        await asyncio.sleep(0)  # the requests just refused write their answers
+
+    async def _let_go(self) -> None:
+        """End every task, close every connection, to clients and to Postgres, and the spool."""
+        parts = self._parts
+        await self._background.end()
+        await parts.listener.close()
+        await asyncio.gather(parts.probe_link.close(), parts.pipeline.close())
+        if parts.spool is not None:
+            await parts.spool.close()
+        if parts.monitor is not None:
+            await parts.monitor.close()
+        log.info("stopped", committed=parts.metrics.committed_events)
