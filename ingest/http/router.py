@@ -76,18 +76,7 @@ class Router:
         """Answer a request; whatever happens, in our one shape."""
         route = self._route_of(request)
         started_s = time.monotonic() if self._requests.is_on else 0.0
-        try:
-            response = await _handler(request, route)(request)
-            if request.method == hdrs.METH_GET:
-                _connection(request).page.resize(body_bytes(response))
-        except Refusal as refusal:
-            response = refuse(refusal)
-            if refusal.code in _CLOSING:
-                response.force_close()
-                _connection(request).close_behind_answer()
-        except Exception:
-            log.exception("a request failed", method=request.method)
-            response = refuse(Refusal(Code.INTERNAL_ERROR, "The server failed; see its log."))
+        response = await _answer(request, route)
         request_id = _request_id_of(request)
         response.headers.update(headers_of_id(request_id))
         if _is_open(route, response):
@@ -112,6 +101,22 @@ class Router:
         if route is not None and route.is_for_operators and not _is_plain(request):
             return None
         return route
+
+
+async def _answer(request: web.BaseRequest, route: Route | None) -> web.Response:
+    try:
+        response = await _handler(request, route)(request)
+        if request.method == hdrs.METH_GET:
+            _connection(request).page.resize(body_bytes(response))
+    except Refusal as refusal:
+        response = refuse(refusal)
+        if refusal.code in _CLOSING:
+            response.force_close()
+            _connection(request).close_behind_answer()
+    except Exception:
+        log.exception("a request failed", method=request.method)
+        response = refuse(Refusal(Code.INTERNAL_ERROR, "The server failed; see its log."))
+    return response
 
 
 def _handler(request: web.BaseRequest, route: Route | None) -> Handler:
