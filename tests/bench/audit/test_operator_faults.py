@@ -4,7 +4,9 @@ import asyncio
 import time
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from random import Random
+from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 import asyncpg
@@ -41,9 +43,15 @@ SELECT jsonb_build_object(
 
 
 @pytest.fixture(scope="module")
-def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+def system() -> Iterator[System]:
     """Postgres with the server's schema, and nobody else."""
-    directory = tmp_path_factory.mktemp("audit")
+    # Not in pytest's own directory, where the account that runs Postgres may not pass.
+    with TemporaryDirectory(prefix="nonito-test-") as name:
+        Path(name).chmod(0o711)
+        yield from _system(Path(name))
+
+
+def _system(directory: Path) -> Iterator[System]:
     database = Database(directory / "cluster", frozenset({0}))
     tablespace = SmallDisk(directory / "tablespace", 1 << 20)
     try:
