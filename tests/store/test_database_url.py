@@ -36,7 +36,8 @@ ENCODED = "p%40ss%2Bw%2Fo%3Frd%231%25%3A%26"
 SECRET = "hunter2"
 STRANGER = 54_321
 AS_STRANGER = f"""
-import encodings.idna, importlib.readers, os  # what a stranger may not read any more
+# What a stranger may not read any more:
+import concurrent.futures.thread, encodings.idna, importlib.readers, os
 import ingest.cli.keys
 from ingest.cli import main
 os.setgroups([])

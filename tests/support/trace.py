@@ -21,6 +21,7 @@ _RESULT: Final = re.compile(r"\) += (-?\d+|\?)")
 _EVENT: Final = re.compile(r"\d+ +(\+\+\+|---)")
 """A thread's end, or a signal."""
 _UNFINISHED: Final = "<unfinished ...>"
+_DETACHED: Final = "<detached ...>"
 NEVER: Final = 1 << 62
 
 
@@ -100,6 +101,8 @@ def parse(lines: Iterable[str]) -> list[Call]:
 
 
 def _ended(call: Call, rest: str, number: int) -> Call:
+    if rest.endswith(_DETACHED):  # the tracer ended first
+        return call
     result = _RESULT.search(rest)
     assert result is not None, rest[-200:]
     return call._replace(ended=number, result=-1 if result[1] == "?" else int(result[1]))
