@@ -112,7 +112,8 @@ class Client(asyncio.Protocol):
         """Wait until the connection has ended; give up what stays unanswered."""
         while not self._ended.is_set():
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._ended.wait(), _SWEEP_S)
+                async with asyncio.timeout(_SWEEP_S):
+                    await self._ended.wait()
             if self._waiting and time.monotonic() - self._waiting_since_s > ANSWER_TIMEOUT_S:
                 self._leave(UNANSWERED)
             elif self._traffic.is_stopping and not self._waiting:

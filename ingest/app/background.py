@@ -2,11 +2,14 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
 log = structlog.get_logger(__name__)
+
+END_TIMEOUT_S: Final = 5.0
+"""So long a cancelled task may take to end."""
 
 
 class Background:
@@ -23,10 +26,15 @@ class Background:
         self._tasks.append(task)
 
     async def end(self) -> None:
-        """Cancel all of them, and wait until they have ended."""
+        """Cancel all of them, and wait until they have ended, though for none of them for ever."""
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if not self._tasks:
+            return
+        _, stuck = await asyncio.wait(self._tasks, timeout=END_TIMEOUT_S)
+        if stuck:
+            names = sorted(task.get_name() for task in stuck)
+            log.error("background tasks do not end; stopping without them", tasks=names)
 
     def _on_ended(self, task: asyncio.Task[None]) -> None:
         if task.cancelled():

@@ -93,7 +93,8 @@ class Health:
     async def _wait(self, timeout_s: float) -> None:
         self._reported.clear()
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._reported.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await self._reported.wait()
 
     async def _probe(self) -> None:
         try:

@@ -129,8 +129,10 @@ class Keyring:
             # Cleared before reading: a change while it is read is not missed.
             self._changed.clear()
             await self._read(connection)
+            # No `wait_for`: it swallows a cancellation that comes with the event it waits for.
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), self._wait_s())
+                async with asyncio.timeout(self._wait_s()):
+                    await self._changed.wait()
 
     def _wait_s(self) -> float:
         until_expiry_s = min(self._expiries_s.values(), default=math.inf) - time.time()

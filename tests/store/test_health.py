@@ -50,6 +50,26 @@ def test_report_of_an_outage_is_known_at_once(postgres: Postgres) -> None:
     assert (failed.value.stored, failed.value.outage) == (False, Outage.AWAY)
 
 
+@pytest.mark.parametrize("turns", range(6))
+async def test_stop_that_comes_with_a_report_ends_it(
+    postgres: Postgres, monkeypatch: pytest.MonkeyPatch, turns: int
+) -> None:
+    """However many turns of the loop lie between the two: Postgres often goes away with us."""
+    monkeypatch.setattr(health, "_INTERVAL_S", 60.0)
+    link = make_link(postgres)
+    found = Health(link)
+    watching = asyncio.create_task(found.run())
+    await asyncio.sleep(0.01)
+    found.report(HUNG)
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    watching.cancel()
+    done, _ = await asyncio.wait([watching], timeout=2)
+    await link.close()
+    assert done
+    assert watching.cancelled()
+
+
 async def test_lost_connection_is_put_right_by_the_probe_that_follows_at_once(
     postgres: Postgres,
 ) -> None:

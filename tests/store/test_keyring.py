@@ -52,6 +52,22 @@ async def create(postgres: Postgres, app: str = "shop") -> str:
         return await api_keys.create(connection, app, "", None)
 
 
+@pytest.mark.parametrize("turns", range(6))
+async def test_stop_that_comes_with_a_change_ends_it(postgres: Postgres, turns: int) -> None:
+    """However many turns of the loop lie between the two; a lost connection is a change as well."""
+    keyring = Keyring(postgres, poll_interval_s=NEVER_S)
+    following = asyncio.create_task(keyring.run())
+    await listening(postgres._url.for_asyncpg)
+    await asyncio.sleep(0.05)  # what it asked for has come
+    keyring._changed.set()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    following.cancel()
+    done, _ = await asyncio.wait([following], timeout=5)
+    assert done
+    assert following.cancelled()
+
+
 async def test_created_key_is_known_within_a_second(postgres: Postgres, database_url: str) -> None:
     """And belongs to its app; no other secret belongs to anybody."""
     async with watched(postgres) as keyring:
