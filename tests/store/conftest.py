@@ -14,7 +14,7 @@ from ingest.store.postgres import Postgres
 from tests.conftest import prepare
 from tests.store.events import empty
 from tests.support.pgbouncer import PgBouncer
-from tests.support.postgres import make_postgres, resume, running_cluster
+from tests.support.postgres import kill, make_postgres, running_cluster
 
 _DATABASE = "spare"
 
@@ -38,7 +38,8 @@ def _spare_for_all() -> Iterator[Cluster]:
 def spare_cluster(_spare_for_all: Cluster) -> Iterator[Cluster]:
     """A Postgres to do harm to; it is up again for the next test."""
     yield _spare_for_all
-    resume(_spare_for_all)
+    # Resumed it might first do what it was told while it hung, such as to stop, and be gone later.
+    kill(_spare_for_all)
     _spare_for_all.start()
 
 

@@ -1,6 +1,7 @@
 """The audit as a whole: an honest server keeps every promise, each seeded bug breaks one."""
 
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from bench.audit import runner, spool_faults
 from bench.audit.bugs import BUGS
 from bench.audit.plan import AuditPlan, AuditResult
 from bench.audit.report import as_json
+from tests.support.postgres import passable_directory
 
 pytestmark = [pytest.mark.audit, pytest.mark.timeout(400)]
 
@@ -18,10 +20,18 @@ SECONDS = 40.0
 HONEST_SECONDS = 150.0
 
 
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    """A place of the test's own for a cluster, a spool and a history."""
+    # Not in pytest's own directory, where the account that runs Postgres may not pass.
+    with passable_directory() as made:
+        yield made
+
+
 def audit(
     directory: Path, faults: int, only: tuple[str, ...], bug: str = "", seed: int = 4
 ) -> AuditResult:
-    """Run a short audit; its history stays in the test's directory."""
+    """Run a short audit; its history lies in the directory."""
     plan = AuditPlan(
         seed=seed,
         faults=faults,
@@ -35,10 +45,10 @@ def audit(
     return uvloop.run(runner.run(plan, directory, lambda _: None))
 
 
-def test_honest_server_keeps_every_promise(tmp_path: Path) -> None:
+def test_honest_server_keeps_every_promise(directory: Path) -> None:
     """The first faults of a run with all kinds."""
     handler = signal.getsignal(signal.SIGINT)  # ignored where this runs in the background
-    result = audit(tmp_path, faults=25, only=())
+    result = audit(directory, faults=25, only=())
     broken = [verdict for verdict in result.verdicts if not verdict.is_kept]
     assert not broken
     assert result.faults.total() >= 25
@@ -49,30 +59,30 @@ def test_honest_server_keeps_every_promise(tmp_path: Path) -> None:
     assert signal.getsignal(signal.SIGINT) is handler
 
 
-def test_spoilt_spool_loses_nothing_in_silence(tmp_path: Path) -> None:
+def test_spoilt_spool_loses_nothing_in_silence(directory: Path) -> None:
     """Bits turn, and ends of files are gone, each time that the server is killed."""
     names = ("spool-damage", *(fault.name for fault in spool_faults.FAULTS))
-    result = audit(tmp_path, faults=15, only=names)
+    result = audit(directory, faults=15, only=names)
     assert not [verdict for verdict in result.verdicts if not verdict.is_kept]
     assert set(result.faults) == set(names)
 
 
-def test_good_events_go_on_while_a_rule_refuses_others(tmp_path: Path) -> None:
+def test_good_events_go_on_while_a_rule_refuses_others(directory: Path) -> None:
     """Looked at while it lasts; what the rule refused is in the table in the end."""
-    result = audit(tmp_path, faults=1, only=("trigger-drops-long",))
+    result = audit(directory, faults=1, only=("trigger-drops-long",))
     assert not [verdict for verdict in result.verdicts if not verdict.is_kept]
     assert result.counts.retried
-    assert "good events, 0 are not stored" in (tmp_path / "history").read_text()
+    assert "good events, 0 are not stored" in (directory / "history").read_text()
 
 
 @pytest.mark.parametrize("name", BUGS)
-def test_seeded_bug_is_caught(tmp_path: Path, name: str) -> None:
+def test_seeded_bug_is_caught(directory: Path, name: str) -> None:
     """By an invariant that it breaks, in one of three short runs: some need luck with the time."""
     bug = BUGS[name]
     for seed in (4, 5, 6):
-        directory = tmp_path / str(seed)
-        directory.mkdir()
-        result = audit(directory, bug.times if bug.faults else 0, bug.faults, name, seed)
+        place = directory / str(seed)
+        place.mkdir()
+        result = audit(place, bug.times if bug.faults else 0, bug.faults, name, seed)
         if {each.invariant for each in result.verdicts if each.found} & set(bug.breaks):
             assert not result.is_good
             return

@@ -6,7 +6,6 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
-from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 import asyncpg
@@ -22,6 +21,7 @@ from bench.audit.recorder import Recorder
 from bench.audit.spool_disk import SpoolDisk
 from bench.audit.system import System
 from bench.load.database import Session
+from tests.support.postgres import passable_directory
 
 RULES = [fault for fault in FAULTS if isinstance(fault, _Rule)]
 COPIED = [rule for rule in RULES if not isinstance(rule, TablespaceFull)]
@@ -46,9 +46,8 @@ SELECT jsonb_build_object(
 def system() -> Iterator[System]:
     """Postgres with the server's schema, and nobody else."""
     # Not in pytest's own directory, where the account that runs Postgres may not pass.
-    with TemporaryDirectory(prefix="nonito-test-") as name:
-        Path(name).chmod(0o711)
-        yield from _system(Path(name))
+    with passable_directory() as directory:
+        yield from _system(directory)
 
 
 def _system(directory: Path) -> Iterator[System]:
