@@ -12,11 +12,10 @@ from tests.conftest import OWN_DATABASE, StartServer, make_key
 from tests.http.batches import post as post_batch
 from tests.http.checks import query
 from tests.support.postgres import kill, new_database
-from tests.support.server import Server, books_balance, running_server
+from tests.support.server import LANES, Server, books_balance, running_server
 from tests.test_retries import DUPLICATE, Identify, both_ways, by_id, by_key, post, row_of
 
 STRICT = "handling=strict"
-LANES = ["true", "false"]
 VARIANTS = [
     {"event_name": "other"},
     {"event_params": {"n": 2}},

@@ -73,7 +73,7 @@ async def _run(order: Order) -> Deeds:
 async def _until_connected(peers: int, deeds: Deeds) -> None:
     """Wait for the first of them: thousands that begin at once take a while on a busy core."""
     end_s = time.monotonic() + _CONNECT_S_MAX
-    while peers and not deeds.connections and time.monotonic() < end_s:  # noqa: ASYNC110 - at most
+    while peers and not deeds.connections and time.monotonic() < end_s:  # noqa: ASYNC110 - a count
         await asyncio.sleep(_RECONNECT_S)
 
 

@@ -37,7 +37,7 @@ async def prepare(postgres: Postgres, config: Config) -> None:
 
 
 async def prepare_partitions(postgres: Postgres, partitions: Partitions, timeout_s: float) -> None:
-    """Do the same with the server's own partitions, once Postgres is there; raise StartupError."""
+    """Wait for Postgres, and make schema and partitions; raise StartupError."""
     await postgres.wait_until_up(timeout_s)
     try:
         await migrations.migrate(postgres)

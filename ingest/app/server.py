@@ -163,7 +163,8 @@ class App:
                 try:
                     await asyncio.to_thread(embedded.revive)
                 except StartupError as error:
-                    log.error("the embedded Postgres does not start", reason=str(error))  # noqa: TRY400
+                    why = str(error)  # in words for an operator, who has no use for a traceback
+                    log.error("the embedded Postgres does not start", reason=why)  # noqa: TRY400
 
     def _on_signal(self) -> None:
         """Stop; whoever says so twice does not want to wait for the drain."""

@@ -12,7 +12,7 @@ from ingest.errors import StartupError
 
 _TIMEOUT_S: Final = 1.5
 _OK: Final = 200
-_LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104
+_LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - asked, not bound
 """Whoever listens on every interface listens on this one."""
 
 

@@ -28,7 +28,7 @@ def psql(context: click.Context, arguments: tuple[str, ...]) -> None:
         shown, variables = DatabaseUrl(url).for_psql()
         try:
             command = [program, shown, *arguments]
-            ended = subprocess.run(command, check=False, env=os.environ | variables)  # noqa: S603
+            ended = subprocess.run(command, check=False, env=os.environ | variables)  # noqa: S603 - psql
         except FileNotFoundError:
             raise StartupError("psql is not installed (Debian: postgresql-client)") from None
     sys.exit(ended.returncode)

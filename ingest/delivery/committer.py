@@ -15,7 +15,7 @@ rows' at all, or that of a Postgres that would take none, an empty COPY tells.
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from ingest.events import copy_format, copy_reader
@@ -83,6 +83,11 @@ class Commit:
     def unstored(self) -> set[int]:
         """The indices of the rows that are not known to be stored."""
         return self.pending | self.refused.keys()
+
+    def refused_by_app(self) -> Iterator[tuple[int, RowRefused]]:
+        """Yield why each refused row was, with its app."""
+        for index, bad in self.refused.items():
+            yield copy_reader.app_id(self.rows[index]), bad
 
     def tell_hung(self, part: Part) -> None:
         """Tell whose rows have taken a time-out, if that is clear."""

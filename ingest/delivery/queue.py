@@ -128,7 +128,7 @@ class EventQueue:
         self._look: asyncio.TimerHandle | None = None
         """When a writer looks next whether a COPY in flight has become slow."""
         self.apps: set[int] = set()
-        """Whose events may come, if it is known: those of a single one need not be told apart."""
+        """Whose events may come, if it is known: those of one app need not be told apart."""
         self._taken_events: Counter[int] = Counter()
         self.waits_s = Histogram(SECONDS)
         """How long events were here and in a COPY; of a batch, how long its first one was."""
@@ -140,7 +140,7 @@ class EventQueue:
 
     @property
     def accepted_by_app(self) -> Counter[int]:
-        """The same by app."""
+        """Events taken in since the start, by app; they only ever grow."""
         counted = self._taken_events.copy()
         for batch in self._batches:
             self._count(counted, batch.rows)

@@ -34,8 +34,19 @@ class Queues:
         self.apart = make()
         """For all events of apps that are kept apart; it is written as the dedup queue is."""
         self.hung = make()
-        """The same for apps whose rows take time-outs."""
-        self._all = (self.plain, self.dedup, self.apart, self.hung)
+        """For all events of apps whose rows take time-outs; it is written as that one is."""
+        self._named = {
+            "plain": self.plain,
+            "dedup": self.dedup,
+            "apart": self.apart,
+            "hung": self.hung,
+        }
+        self._all = tuple(self._named.values())
+        self._apps: set[int] = set()
+        self.waits_s = Histogram(histogram.SECONDS)
+        """How long events were under way."""
+        for queue in self._all:
+            queue.apps, queue.waits_s = self._apps, self.waits_s
         self._usual = Ways(self.plain, self.dedup)
         self._ways: dict[int, Ways] = {}
         """Of apps that are kept apart."""
@@ -69,8 +80,7 @@ class Queues:
 
     def meet(self, app_id: int) -> None:
         """Take note of an app before the first of its events that this process has."""
-        for queue in self._all:
-            queue.apps.add(app_id)
+        self._apps.add(app_id)
 
     @property
     def accepted_by_app(self) -> Counter[int]:
@@ -80,16 +90,10 @@ class Queues:
     @property
     def waiting(self) -> dict[str, Waiting]:
         """What no writer has taken yet, by queue."""
-        named = {"plain": self.plain, "dedup": self.dedup, "apart": self.apart, "hung": self.hung}
         return {
             name: Waiting(queue.waiting_events, queue.waiting_bytes)
-            for name, queue in named.items()
+            for name, queue in self._named.items()
         }
-
-    @property
-    def waits_s(self) -> Histogram:
-        """How long events were under way."""
-        return histogram.total((queue.waits_s for queue in self._all), histogram.SECONDS)
 
     @property
     def waiting_events(self) -> int:

@@ -211,11 +211,9 @@ class Replayer:
     def _note(self, commit: Commit) -> None:
         """Raise the alarm; where rows took a time-out, live ones of their apps are kept apart."""
         self._health.row_alarm.note(commit.refused.values())
-        self._quarantine.note(
-            (copy_reader.app_id(commit.rows[at]), bad)
-            for at, bad in commit.refused.items()
-            if bad.is_waiting  # all others a writer has noted before
-        )
+        for app_id, bad in commit.refused_by_app():
+            if bad.is_waiting:  # all others a writer has noted before
+                self._quarantine.note_hung(app_id)
 
     async def _forget(self, settled: Sequence[Placed], commit: Commit) -> None:
         """Take batches out of the spool."""

@@ -103,9 +103,7 @@ class Writer:
             reason, stored = "Postgres refused it", False
         if commit.refused:
             self._health.row_alarm.note(commit.refused.values())
-            self._quarantine.note(
-                (copy_reader.app_id(commit.rows[at]), bad) for at, bad in commit.refused.items()
-            )
+            self._quarantine.note(commit.refused_by_app())
         await self._settle(batch, commit, started_s)
         if not batch.rows:
             return

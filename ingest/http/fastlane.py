@@ -75,7 +75,7 @@ class FastLane:
         self.success_head = b""
         """A 200's head up to its length; its Date is set by `sweep`."""
         self.exposing_head = b""
-        """The same for an answer that repeats an id."""
+        """The head of a 200 that repeats an id, up to its length; its Date is set by `sweep`."""
         self._idle_timeout_s = limits.idle_timeout_s
         self._body_bytes_max = limits.body_bytes_max
         keyring.on_change(self.heads.clear)

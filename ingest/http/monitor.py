@@ -4,7 +4,6 @@ It has connections and memory of its own, so it answers when clients have taken 
 goes on until everything else has stopped.
 """
 
-import asyncio
 import os
 import socket
 from collections.abc import Mapping
@@ -38,7 +37,6 @@ class Monitor:
         few = msgspec.structs.replace(limits, connections_max=_CONNECTIONS_MAX)
         self._listener = Listener(web.Server(router.dispatch), few, metrics, Budget(_BYTES_MAX))
         self._bound: socket.socket | None = None
-        self._server: asyncio.Server | None = None
 
     def bind(self) -> None:
         """Take the address, before anything is started; raise StartupError."""
@@ -57,9 +55,7 @@ class Monitor:
 
     async def open(self) -> None:
         """Serve from now on; who came before this has waited."""
-        loop = asyncio.get_running_loop()
-        bound = self._bound or self._bind()
-        self._server = await loop.create_server(self._listener, sock=bound)
+        await self._listener.listen(self._bound or self._bind())
         log.info("metrics are served", host=self._address.host, port=self._address.port)
 
     async def run(self) -> None:
@@ -68,6 +64,5 @@ class Monitor:
 
     async def close(self) -> None:
         """Close the address and every connection to it."""
-        if self._server is not None:
-            self._server.close()
+        await self._listener.stop_listening()
         await self._listener.close()

@@ -24,6 +24,7 @@ async def run(read: Callable[[], Settings], follow: Callable[[Settings], None]) 
         try:
             settings = await asyncio.to_thread(read)
         except StartupError as error:
-            log.error("the configuration can't be read anew", reason=str(error))  # noqa: TRY400 - not ours
+            why = str(error)  # in words for an operator, who has no use for a traceback
+            log.error("the configuration can't be read anew", reason=why)  # noqa: TRY400
         else:
             follow(settings)

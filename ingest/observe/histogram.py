@@ -1,7 +1,7 @@
 """A histogram that takes many equal values at once, so that events can be counted once a batch."""
 
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import accumulate
 from typing import Final
 
@@ -35,12 +35,3 @@ class Histogram:
         bounds = (*map(floatToGoString, self._bounds), "+Inf")
         buckets = list(zip(bounds, accumulate(self._counts), strict=True))
         return HistogramMetricFamily(name, text, buckets=buckets, sum_value=self._sum)
-
-
-def total(histograms: Iterable[Histogram], bounds: Sequence[float]) -> Histogram:
-    """Return the sum of histograms with the same bounds."""
-    whole = Histogram(bounds)
-    for each in histograms:
-        whole._counts = [a + b for a, b in zip(whole._counts, each._counts, strict=True)]  # noqa: SLF001
-        whole._sum += each._sum  # noqa: SLF001
-    return whole

@@ -41,7 +41,7 @@ def make() -> Account:
     except KeyError:
         options = ("--system", "--no-create-home", "--shell=/usr/sbin/nologin")
         try:
-            subprocess.run(["useradd", *options, _NAME], check=True, timeout=_TIMEOUT_S)  # noqa: S603, S607
+            subprocess.run(["useradd", *options, _NAME], check=True, timeout=_TIMEOUT_S)  # noqa: S603, S607 - ours
         except (OSError, subprocess.SubprocessError) as error:
             raise StartupError(
                 "Postgres can't run as root, and an account for it can't be made: "

@@ -123,7 +123,7 @@ class Outage(Enum):
     AWAY = "away"
     """Every session would fail alike, as nobody answers."""
     FAILING = "failing"
-    """The same, though Postgres is there: it is read-only, or a table or permission is missing."""
+    """Every session would fail alike, with Postgres there: it is read-only, or a table is gone."""
 
 
 class Unavailable(Exception):  # noqa: N818 - a state of the world, handled

@@ -21,9 +21,15 @@ from tests.http.checks import (
 from tests.http.test_refusals import REFUSE_MARKED
 from tests.support.postgres import pause, resume
 from tests.support.raw import Answer, connected
-from tests.support.server import Server, books_balance, wait_for, wait_until_drained
+from tests.support.server import (
+    LANES,
+    ONE_EVENT,
+    Server,
+    books_balance,
+    wait_for,
+    wait_until_drained,
+)
 
-LANES = ["true", "false"]
 PREFER = b"Prefer: respond-async"
 MANY = 60
 WORKERS = 12
@@ -212,10 +218,7 @@ def test_full_queue_refuses_early_answers_too(database_url: str, start_server: S
     """Nothing is answered with 202 that is not in the queue."""
     server = start_server(
         database_url,
-        spool__enabled="false",
-        queue__events_max=1,
-        writer__batch_events_max=1,
-        writer__connections=1,
+        **ONE_EVENT,
     )
     with connected(server.port) as client, locked_events(database_url):
         for number in (1, 2):

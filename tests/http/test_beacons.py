@@ -17,11 +17,10 @@ from tests.http.checks import (
 )
 from tests.support.postgres import new_database
 from tests.support.raw import RawClient, connected
-from tests.support.server import Server, running_server, wait_for
+from tests.support.server import LANES, Server, running_server, wait_for
 
 MARK = "nk_in-a-query-that-nobody-may-show"
 QUERY = b"?key=" + KEY
-LANES = ["true", "false"]
 
 
 @pytest.fixture(scope="module")

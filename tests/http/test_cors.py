@@ -1,11 +1,8 @@
 """Any page may send events: what a browser is told, and on which answers."""
 
-from collections.abc import Iterator
-
 import pytest
 
-from ingest.store.cluster import Cluster
-from tests.conftest import StartServer, make_key
+from tests.conftest import StartServer
 from tests.http.browsers import ORIGIN
 from tests.http.cases import EVENT, HOST, KEY, chunked, join, post
 from tests.http.checks import (
@@ -16,11 +13,9 @@ from tests.http.checks import (
     query,
 )
 from tests.http.refusals import TOO_LARGE_HEADS
-from tests.support.postgres import new_database
 from tests.support.raw import connected
-from tests.support.server import Server, running_server, wait_for
+from tests.support.server import LANES, ONE_EVENT, Server, wait_for
 
-LANES = ["true", "false"]
 ANSWERS = [
     (post(), 200),
     (post(ORIGIN), 200),
@@ -61,19 +56,10 @@ PREFLIGHT_PATHS = [b"/event", b"/events", b"/evnts", b"/", b"/healthz", b"/opena
 TRACING = b"content-type,x-api-key,authorization,traceparent,tracestate,baggage,sentry-trace,x-a"
 
 
-@pytest.fixture(scope="module", params=LANES)
-def lane(request: pytest.FixtureRequest, cluster: Cluster) -> Iterator[Server]:
-    """A server with the fast lane, and then one without."""
-    settings = {
-        "limits.head_timeout_s": 0.5,
-        "limits.body_timeout_s": 0.5,
-        "server.fast_lane": request.param,
-    }
-    with (
-        new_database(cluster) as url,
-        running_server(("--database-url", url), make_key(url), settings) as running,
-    ):
-        yield running
+@pytest.fixture(scope="module")
+def lane_settings() -> dict[str, float]:
+    """Time-outs that a test can wait for."""
+    return {"limits.head_timeout_s": 0.5, "limits.body_timeout_s": 0.5}
 
 
 def keyed(server: Server, request: bytes = post()) -> bytes:
@@ -145,10 +131,7 @@ def test_503_shows_a_page_when_to_come_back(
     server = start_server(
         database_url,
         server__fast_lane=fast_lane,
-        spool__enabled="false",
-        queue__events_max=1,
-        writer__batch_events_max=1,
-        writer__connections=1,
+        **ONE_EVENT,
     )
     with (
         connected(server.port) as first,

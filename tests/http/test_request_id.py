@@ -1,21 +1,16 @@
 """`X-Request-Id`: what a request brings comes back with its answer, in both lanes."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from ingest.http.head import Head, parse
 from ingest.http.request_id import CHARS_MAX, request_id_of
 from ingest.store.apps import App
-from ingest.store.cluster import Cluster
-from tests.conftest import StartServer, make_key
+from tests.conftest import StartServer
 from tests.http.cases import EVENT, HOST, KEY, chunked, join, post
 from tests.http.checks import assert_open_to_browsers, assert_success, locked_events
-from tests.support.postgres import new_database
 from tests.support.raw import connected
-from tests.support.server import Server, running_server, wait_for
+from tests.support.server import LANES, ONE_EVENT, Server, wait_for
 
-LANES = ["true", "false"]
 ID = b"X-Request-Id: 6f1c2e.a~b:c/d+e=f@g-H_9"
 TOLD = ID.partition(b": ")[2].decode()
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -58,17 +53,6 @@ BAD_PARENTS = [
     PARENT + "\n",
     PARENT[:-1],
 ]
-
-
-@pytest.fixture(scope="module", params=LANES)
-def lane(request: pytest.FixtureRequest, cluster: Cluster) -> Iterator[Server]:
-    """A server with the fast lane, and then one without."""
-    settings = {"server.fast_lane": request.param}
-    with (
-        new_database(cluster) as url,
-        running_server(("--database-url", url), make_key(url), settings) as running,
-    ):
-        yield running
 
 
 @pytest.mark.parametrize(("ids", "traceparents", "expected"), GOOD)
@@ -143,10 +127,7 @@ def test_id_comes_back_with_a_503_and_a_last_answer(
     server = start_server(
         database_url,
         server__fast_lane=fast_lane,
-        spool__enabled="false",
-        queue__events_max=1,
-        writer__batch_events_max=1,
-        writer__connections=1,
+        **ONE_EVENT,
     )
     request = post(ID).replace(KEY, server.key.encode())
     with (

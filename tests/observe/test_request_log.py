@@ -14,11 +14,10 @@ from tests.conftest import StartServer, make_key
 from tests.http.cases import EVENT, HOST, KEY, chunked, join, post
 from tests.http.corpus import CASES, SLOW
 from tests.support.raw import connected
-from tests.support.server import Server, running_server, wait_for
+from tests.support.server import LANES, Server, running_server, wait_for
 
 MARK = "payload-that-no-log-may-hold"
 ID = b"X-Request-Id: r-1"
-LANES = ["true", "false"]
 FAST = {"method": "POST", "route": "/event"}
 
 

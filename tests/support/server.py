@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
-from typing import IO, Any
+from typing import IO, Any, Final
 
 import psutil
 import requests
@@ -18,6 +18,16 @@ from prometheus_client.parser import text_string_to_metric_families
 ROOT = Path(__file__).parents[2]
 START_TIMEOUT_S = 60.0
 COMMAND = (sys.executable, "-m", "ingest")
+
+LANES: Final = ["true", "false"]
+"""With the fast lane, and without."""
+ONE_EVENT: Final[dict[str, Any]] = {
+    "spool__enabled": "false",
+    "queue__events_max": 1,
+    "writer__batch_events_max": 1,
+    "writer__connections": 1,
+}
+"""Settings, as `StartServer` has them, of a server with room for one event beside one in a COPY."""
 
 
 def environment(settings: Mapping[str, object] | None = None) -> dict[str, str]:
