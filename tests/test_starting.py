@@ -114,7 +114,9 @@ def test_early_end_is_no_traceback_and_leaves_nothing_running(
 def test_interrupted_before_it_has_read_the_command(place: Path) -> None:
     """Most of a start is Python reading our code."""
     code = (
-        "import _thread, builtins, sys\n"
+        "import _thread, builtins, signal, sys\n"
+        # A shell has its background commands ignore it, and so would we.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "read = builtins.__import__\n"
         "def interrupt(name, *rest):\n"
         "    if name == 'click':\n"
