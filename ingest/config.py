@@ -33,6 +33,7 @@ class Server(msgspec.Struct, frozen=True):
 
     host: str = "127.0.0.1"
     port: Port = 8080
+    workers: Annotated[int, msgspec.Meta(ge=0, le=256)] | None = None
     fast_lane: bool = True
     key_in_query: bool = False
     drain_s: Annotated[float, msgspec.Meta(ge=0, le=3_600)] = 0.0

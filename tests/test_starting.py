@@ -13,7 +13,7 @@ from ingest.store.cluster import Cluster
 from ingest.store.embedded import find_programs
 from tests.conftest import StartServer
 from tests.support.postgres import kill, passable_directory
-from tests.support.server import COMMAND, ROOT, environment, wait_for
+from tests.support.server import COMMAND, ROOT, environment, kill_server, wait_for
 
 SECRET = "hunter2"
 AWAY = f"postgresql://somebody:{SECRET}@127.0.0.1:1/events"
@@ -105,7 +105,7 @@ def test_early_end_is_no_traceback_and_leaves_nothing_running(
                 process.send_signal(number)
                 assert process.wait(60) in {128 + number, 0}
             finally:
-                process.kill()
+                kill_server(process)
     assert "Traceback" not in logged.read_text()
     assert "exc_info" not in logged.read_text()
     assert not (place / "data" / "postgres" / "postmaster.pid").exists()

@@ -42,7 +42,8 @@ from ingest.web.figures import Figures
 class Parts:
     """What one serving process is made of; nothing of it has begun."""
 
-    def __init__(self, config: Config, postgres: Postgres) -> None:
+    def __init__(self, config: Config, postgres: Postgres, member=None) -> None:
+        self.member = member
         self._config = config
         self.postgres = postgres
         self._make_store()
