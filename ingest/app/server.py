@@ -123,7 +123,7 @@ class App:
     async def _listen(self, bound: socket.socket) -> None:
         """Take connections; raise StartupError where another server has taken the port by now."""
         try:
-            await self._parts.listener.listen(bound)
+            await self._parts.listener.listen([bound])
         except OSError as error:
             host, port = bound.getsockname()[:2]
             raise StartupError(f"can't listen on {host}:{port}: {error.strerror}") from error

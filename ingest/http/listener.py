@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -28,7 +29,7 @@ _ON_ITS_WAY_S: Final = 0.1
 
 
 class Listener:
-    """Every open connection: makes them for the listening socket, sweeps them once a second.
+    """Every open connection: makes them for the listening sockets, sweeps them once a second.
 
     With a fast lane put before it, aiohttp gets the connections that the fast lane hands over.
     """
@@ -56,8 +57,7 @@ class Listener:
         }
         self._open: set[Connection] = set()
         self._fast_lane: FastLane | None = None
-        self._socket: socket.socket | None = None
-        self._listening: asyncio.Server | None = None
+        self._listening: list[tuple[socket.socket, asyncio.Server]] = []
         self.refused_connections = 0
         """Those past the limit."""
 
@@ -78,12 +78,20 @@ class Listener:
         """Have new connections served by the fast lane first."""
         self._fast_lane = fast_lane
 
-    async def listen(self, bound: socket.socket) -> None:
-        """Take connections on a bound socket from now on; raise OSError."""
+    async def listen(self, bound: Sequence[socket.socket]) -> None:
+        """Take connections on bound sockets, TCP or unix, from now on; raise OSError.
+
+        They are this object's to close. Another process may have each of them as well.
+        """
+        for each in bound:
+            each.listen(_BACKLOG)  # uvloop does it as well, and tells nobody if it can't
+            self._listening.append((each, await self._serve(each)))
+
+    async def _serve(self, bound: socket.socket) -> asyncio.Server:
         loop = asyncio.get_running_loop()
-        bound.listen(_BACKLOG)  # uvloop does it as well, and tells nobody if it can't
-        self._socket = bound
-        self._listening = await loop.create_server(self, sock=bound, backlog=_BACKLOG)
+        if bound.family == socket.AF_UNIX:
+            return await loop.create_unix_server(self, sock=bound, backlog=_BACKLOG)
+        return await loop.create_server(self, sock=bound, backlog=_BACKLOG)
 
     def __call__(self) -> asyncio.Protocol:
         """Return the protocol for a new connection."""
@@ -114,17 +122,31 @@ class Listener:
             connection.refuse_slow_head()
 
     async def stop_listening(self) -> None:
-        """Take nobody in any more; who has connected is served, and nobody is reset."""
-        if self._socket is None or self._listening is None:
-            return
-        handshakes.drop_further(self._socket)
-        await asyncio.sleep(_HANDSHAKE_S)
-        for _ in range(_BACKLOG):
-            if not handshakes.has_waiting(self._socket):
+        """Take nobody in any more; who has connected is served, and nobody is reset.
+
+        For a server that ends: it changes the sockets themselves, in whatever process they are.
+        """
+        listening = [each for each, _ in self._listening]
+        for each in listening:
+            handshakes.drop_further(each)
+        if listening:
+            await asyncio.sleep(_HANDSHAKE_S)
+        for _ in range(_BACKLOG * len(listening)):
+            if not any(handshakes.has_waiting(each) for each in listening):
                 break
             await asyncio.sleep(0)  # the loop accepts one at a time
-        self._listening.close()
-        if self.open_connections:
+        await self.pass_on()
+
+    async def pass_on(self) -> None:
+        """Take nobody in any more, and leave who waits to whoever has the same sockets.
+
+        For a process that is replaced, or whose sockets are kept elsewhere: nobody is reset, and
+        who has connected is served here.
+        """
+        listening, self._listening = self._listening, []
+        for _, server in listening:
+            server.close()
+        if listening and self.open_connections:
             await asyncio.sleep(_ON_ITS_WAY_S)
 
     async def end_arrivals(self, timeout_s: float) -> None:

@@ -37,10 +37,16 @@ class Monitor:
         few = msgspec.structs.replace(limits, connections_max=_CONNECTIONS_MAX)
         self._listener = Listener(web.Server(router.dispatch), few, metrics, Budget(_BYTES_MAX))
         self._bound: socket.socket | None = None
+        self._is_shared = False
+        """Whether other processes have the socket as well."""
 
-    def bind(self) -> None:
-        """Take the address, before anything is started; raise StartupError."""
-        self._bound = self._bind()
+    def bind(self, bound: socket.socket | None = None) -> None:
+        """Take the address, before anything is started, or a socket that has it already.
+
+        Raises StartupError.
+        """
+        self._is_shared = bound is not None
+        self._bound = bound or self._bind()
 
     def _bind(self) -> socket.socket:
         host, port = self._address.host, self._address.port
@@ -55,7 +61,7 @@ class Monitor:
 
     async def open(self) -> None:
         """Serve from now on; who came before this has waited."""
-        await self._listener.listen(self._bound or self._bind())
+        await self._listener.listen([self._bound or self._bind()])
         log.info("metrics are served", host=self._address.host, port=self._address.port)
 
     async def run(self) -> None:
@@ -63,6 +69,9 @@ class Monitor:
         await self._listener.run()
 
     async def close(self) -> None:
-        """Close the address and every connection to it."""
-        await self._listener.stop_listening()
+        """Close the address and every connection to it; a socket that was handed in goes on."""
+        if self._is_shared:
+            await self._listener.pass_on()
+        else:
+            await self._listener.stop_listening()
         await self._listener.close()
