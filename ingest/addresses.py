@@ -123,3 +123,12 @@ def overlap(one: Tcp, other: Tcp) -> bool:
     if one.host == other.host or any(host in _BOTH_FAMILIES for host in hosts):
         return True
     return "0.0.0.0" in hosts and not any(":" in host for host in hosts)  # noqa: S104 - compared
+
+
+def identity(path: str) -> tuple[int, int, int]:
+    """Return what tells the file at a path from one that lies there later; raise OSError.
+
+    An inode's number is soon another file's.
+    """
+    found = os.lstat(path)
+    return found.st_dev, found.st_ino, found.st_ctime_ns

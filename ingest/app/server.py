@@ -4,7 +4,7 @@ import asyncio
 import gc
 import signal
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -62,16 +62,19 @@ class App:
         await self._parts.keyring.load()
 
     async def open(self) -> None:
-        """Take what is there once: the metrics' address, and the spool; raise StartupError.
+        """Open the spool; raise StartupError.
 
         To be done before anything else, so that nothing of another database is touched.
         """
-        if self._parts.monitor is not None:
-            self._parts.monitor.bind()
         await self._parts.preparation.open_spool()
 
-    async def run(self, bound: socket.socket, when_ready: Callable[[], Awaitable[None]]) -> bool:
-        """Serve on a bound socket until SIGTERM or SIGINT; return whether it ended in good order.
+    async def run(
+        self,
+        bound: Sequence[socket.socket],
+        monitor: socket.socket | None,
+        when_ready: Callable[[], Awaitable[None]],
+    ) -> bool:
+        """Serve on bound sockets until SIGTERM or SIGINT; return whether it ended in good order.
 
         `open` comes first. Raises StartupError.
         """
@@ -79,7 +82,7 @@ class App:
         self._start_tasks()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self._on_signal)
-        await self._listen(bound)
+        await self._listen(bound, monitor)
         await when_ready()
         if not self.keys:
             log.warning("no API keys yet", mend="nonito keys create --app NAME")
@@ -120,15 +123,11 @@ class App:
         await self._parts.probe_link.open()
         await self._parts.pipeline.open()
 
-    async def _listen(self, bound: socket.socket) -> None:
-        """Take connections; raise StartupError where another server has taken the port by now."""
-        try:
-            await self._parts.listener.listen([bound])
-        except OSError as error:
-            host, port = bound.getsockname()[:2]
-            raise StartupError(f"can't listen on {host}:{port}: {error.strerror}") from error
-        if self._parts.monitor is not None:
-            await self._parts.monitor.open()
+    async def _listen(self, bound: Sequence[socket.socket], monitor: socket.socket | None) -> None:
+        """Take connections; raise StartupError where another server has taken a port by now."""
+        await self._parts.listener.listen(bound)
+        if self._parts.monitor is not None and monitor is not None:
+            await self._parts.monitor.open(monitor)
 
     def _start_tasks(self) -> None:
         parts, own = self._parts, self._background.own

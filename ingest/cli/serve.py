@@ -1,12 +1,13 @@
 """`nonito serve`: the address, the database, the server, and what it greets with."""
 
 import asyncio
+import os
 import resource
 import signal
 import socket
 import sys
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -26,6 +27,7 @@ from ingest.errors import StartupError
 from ingest.observe import logs
 from ingest.store.embedded import EmbeddedPostgres
 from ingest.store.failures import Unavailable
+from ingest.supervisor.sockets import Sockets, bind
 
 log = structlog.get_logger(__name__)
 
@@ -47,8 +49,8 @@ def serve(context: click.Context, host: str | None, port: int | None) -> None:
     return_large_blocks()
     logs.configure(settings.log.level, settings.log.format)
     made = database(settings, EmbeddedPostgres.start)
-    with _bind(settings) as listener, made as (url, embedded):
-        if not _run(_serve(settings, url, embedded, listener, read)):
+    with bind(settings, 1) as sockets, made as (url, embedded):
+        if not _run(_serve(settings, url, embedded, sockets, read)):
             raise StartupError("a part of the server failed; the log says which")
 
 
@@ -92,12 +94,14 @@ async def _serve(
     settings: Config,
     url: str,
     embedded: EmbeddedPostgres | None,
-    listener: socket.socket,
+    sockets: Sockets,
     read: Callable[[], Config],
 ) -> bool:
     postgres = make_postgres(settings, url)
-    host, port = listener.getsockname()[:2]
-    address = f"http://{_bracketed(host)}:{port}"
+    address = sockets.addresses[0]
+    bound = [socket.socket(fileno=os.dup(each)) for each in sockets.of(0)]
+    monitor = socket.socket(fileno=os.dup(sockets.monitor)) if sockets.monitor else None
+    sockets.release()
     # A terminal that is closed sends SIGHUP too, and means the end.
     reread = None if sys.stdin.isatty() else read
     server = App(settings, postgres, embedded, reread)
@@ -113,43 +117,10 @@ async def _serve(
         told = first_key.tell(secret, file, address) if server.keys else first_key.NONE
         place = embedded.address if embedded is not None else postgres.address
         log.info("serving", address=address, database=place, workers=1, version=__version__)
-        click.echo(f"Listening on {address}\n{told}")
+        click.echo("\n".join(f"Listening on {each}" for each in sockets.addresses) + f"\n{told}")
 
     try:
         await server.open()
-        return await server.run(listener, greet)
+        return await server.run(bound, monitor, greet)
     except Unavailable as failure:
         raise StartupError(f"the database failed: {failure}") from failure
-
-
-@contextmanager
-def _bind(settings: Config) -> Iterator[socket.socket]:
-    """Bind first: a port that is taken is found out before anything else is started."""
-    server = settings.server
-    try:
-        listener = _bound_socket(server.host, server.port)
-    except OSError as error:
-        raise StartupError(
-            f"can't listen on {server.host}:{server.port}: {error.strerror}; "
-            "set server.host and server.port"
-        ) from error
-    with listener:
-        yield listener
-
-
-def _bound_socket(host: str, port: int) -> socket.socket:
-    family, kind, protocol, _, address = socket.getaddrinfo(
-        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )[0]
-    listener = socket.socket(family, kind, protocol)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-    except OSError:
-        listener.close()
-        raise
-    return listener
-
-
-def _bracketed(host: Any) -> str:  # noqa: ANN401 - what getsockname returns
-    return f"[{host}]" if ":" in str(host) else str(host)

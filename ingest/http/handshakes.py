@@ -3,20 +3,17 @@
 A socket that closes resets whoever has connected and was not accepted yet, and a proxy that has
 sent its request by then can't tell whether it was served. So the kernel drops further SYNs first:
 those clients have sent nothing, try again by themselves, and are refused in good order then.
-Of a unix socket the file is removed: nobody finds it any more.
 
-Both change the socket itself, which other processes may have as well: for a whole server's end,
+This changes the socket itself, which other processes may have as well: for a whole server's end,
 never for one process of it that another one replaces.
 """
 
-import os
 import select
 import socket
 import struct
 import sys
 from array import array
 from contextlib import suppress
-from pathlib import Path
 from typing import Final
 
 _SO_ATTACH_FILTER: Final = 26
@@ -43,10 +40,6 @@ def has_waiting(listening: socket.socket) -> bool:
 
 def drop_further(listening: socket.socket) -> None:
     """Have the kernel drop every SYN from now on, where it can; handshakes that began go on."""
-    if listening.family == socket.AF_UNIX:
-        with suppress(OSError):  # gone already: all processes of a server do this
-            Path(os.fsdecode(listening.getsockname())).unlink()
-        return
     if not sys.platform.startswith("linux"):
         return
     code = array("B", b"".join(struct.pack("HBBI", *each) for each in _PROGRAM))

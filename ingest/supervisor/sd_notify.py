@@ -4,6 +4,7 @@ Nothing is said where nobody asked to be told, and nothing here waits or fails: 
 serves does not depend on who watches it.
 """
 
+import asyncio
 import os
 import socket
 import time
@@ -13,6 +14,7 @@ from typing import Final
 
 _US_PER_S: Final = 1_000_000
 _STATUS_CHARS_MAX: Final = 200
+_UNWATCHED_S: Final = 3600.0
 
 
 class Notifier:
@@ -45,8 +47,15 @@ class Notifier:
         self._tell(*_status(text))
 
     def watchdog(self) -> None:
-        """Say that the supervisor is alive."""
-        self._tell("WATCHDOG=1")
+        """Say that the supervisor is alive, if anybody waits for that."""
+        if self.watchdog_interval_s:
+            self._tell("WATCHDOG=1")
+
+    async def run_watchdog(self) -> None:
+        """Say so for ever, as often as it is wanted, for as long as the loop comes round."""
+        while True:
+            self.watchdog()
+            await asyncio.sleep(self.watchdog_interval_s or _UNWATCHED_S)
 
     def close(self) -> None:
         """Say nothing any more."""

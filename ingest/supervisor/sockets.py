@@ -92,19 +92,18 @@ class Sockets:
 
         From then on each address is free as soon as the last worker stops listening.
         """
-        for each in self._tcp:
-            each.close()
+        for tcp_sockets in self._tcp:
+            tcp_sockets.close()
         for sockets in self._by_worker:
-            for one in sockets:
-                one.close()
-        self._by_worker = [[] for _ in self._by_worker]
+            for each in sockets:
+                each.close()
+        if self._monitor is not None:
+            self._monitor.close()
+            self._monitor = None
 
     def close(self) -> None:
         """Close everything, and remove the files of unix sockets."""
         self.release()
-        if self._monitor is not None:
-            self._monitor.close()
-            self._monitor = None
         for each in self._unix:
             each.remove()
 
@@ -115,12 +114,13 @@ class Sockets:
         self.close()
 
 
-def make(
+def bind(
     settings: Config, workers: int, environment: MutableMapping[str, str] = os.environ
 ) -> Sockets:
     """Return the sockets of a server: systemd's where it has passed some, else its own.
 
-    Raises StartupError; then nothing is left behind.
+    Of its own none listens yet but the metrics', where whoever comes early waits. Raises
+    StartupError with one line that says which address can't be had and why; then nothing is left.
     """
     inherited = systemd.take(environment)
     with ExitStack() as undo:
@@ -128,7 +128,7 @@ def make(
             made = undo.enter_context(Sockets(workers))
             made.add_lent(inherited.events)
         else:
-            made = undo.enter_context(bind(settings.server, workers))
+            made = undo.enter_context(_bound(settings.server, workers))
         if inherited.monitor:
             made.add_monitor(inherited.monitor[0])
         elif settings.metrics.port:
@@ -137,11 +137,7 @@ def make(
     return made
 
 
-def bind(server: Server, workers: int) -> Sockets:
-    """Return sockets for `workers` at every configured address; none of them listens yet.
-
-    Raises StartupError with one line that says which address can't be had and why.
-    """
+def _bound(server: Server, workers: int) -> Sockets:
     mode, owner = int(server.unix_mode.replace("o", ""), 8), unix.owner_of(server.unix_owner)
     with ExitStack() as undo:
         made = undo.enter_context(Sockets(workers))

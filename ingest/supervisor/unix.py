@@ -15,7 +15,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from ingest.addresses import Unix
+from ingest.addresses import Unix, identity
 from ingest.errors import StartupError
 from ingest.supervisor import guard
 
@@ -48,15 +48,15 @@ class UnixSocket:
                 self.socket.bind(address.path)
             finally:
                 os.umask(mask)
-            self._file = _identity(address.path)
-            undo.callback(self.remove)
+            undo.callback(Path(address.path).unlink)
             _give(address, owner)
+            self._file = identity(address.path)
             undo.pop_all()
 
     def remove(self) -> None:
         """Remove the file, if it is still this socket's, and let others have the path."""
         with suppress(OSError):
-            if _identity(self.place.path) == self._file:
+            if identity(self.place.path) == self._file:
                 Path(self.place.path).unlink()
         if self._guard is not None:
             self._guard.close()
@@ -113,8 +113,3 @@ def _clear(path: str) -> None:
         except OSError:  # somebody's, though it does not let us in, or has no room
             pass
     raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
-
-
-def _identity(path: str) -> tuple[int, int]:
-    found = os.lstat(path)
-    return found.st_dev, found.st_ino
