@@ -388,10 +388,11 @@ main()
 
 def is_alike(python: Path) -> bool:
     """Whether it can import what is installed for this one."""
-    asked = (python, "-c", "import sys; print(sys.version_info[:2])")
-    return python.exists() and succeed(
-        subprocess.run(asked, capture_output=True, text=True)
-    ).strip() == str(sys.version_info[:2])
+    if not python.exists():
+        return False
+    asked = (python, "-c", "import sys; print(*sys.version_info[:2])")
+    told = subprocess.run(asked, capture_output=True, check=True, timeout=30).stdout
+    return told.split() == [b"%d" % each for each in sys.version_info[:2]]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="not root: the tests above ran without its rights")

@@ -14,7 +14,7 @@ from ingest.app.parts import Parts
 from ingest.config import Config
 from ingest.errors import Code, Refusal, StartupError
 from ingest.observe import loop_lag
-from ingest.share.segment import Member
+from ingest.share.member import Member
 from ingest.store import idempotency
 from ingest.store.failures import Unavailable
 from ingest.store.postgres import Postgres
@@ -40,8 +40,12 @@ class App:
         config: Config,
         postgres: Postgres,
         member: Member | None = None,
+        *,
+        are_sockets_lent: bool = False,
     ) -> None:
         self._config = config
+        self._are_sockets_lent = are_sockets_lent
+        """Whether they outlive the server: then they are left as they are."""
         self._parts = Parts(config, postgres, member)
         self._background = Background(self._fail)
         self._stop = asyncio.Event()
@@ -130,11 +134,7 @@ class App:
 
     async def _listen(self, bound: Sequence[socket.socket], monitor: socket.socket | None) -> None:
         """Take connections; raise StartupError where another server has taken a port by now."""
-        try:
-            await self._parts.listener.listen(bound)
-        except OSError as error:
-            names = ", ".join(map(_name, bound))
-            raise StartupError(f"can't listen on {names}: {error.strerror}") from error
+        await self._parts.listener.listen(bound)
         if self._parts.monitor is not None and monitor is not None:
             await self._parts.monitor.open(monitor)
 
@@ -180,7 +180,9 @@ class App:
             await parts.monitor.pass_on()
         with suppress(TimeoutError):
             async with asyncio.timeout(max(_RETIRE_S, self._config.server.drain_s)):
-                while parts.listener.open_connections and not self._skip_drain.is_set():
+                while (  # noqa: ASYNC110 - a count
+                    parts.listener.open_connections and not self._skip_drain.is_set()
+                ):
                     await asyncio.sleep(_LOOK_INTERVAL_S)
 
     async def _serve_on(self) -> None:
@@ -198,7 +200,7 @@ class App:
     async def _finish(self) -> None:
         """Listen no more, settle what is queued, and answer everybody."""
         listener, queues = self._parts.listener, self._parts.pipeline.queues
-        await listener.stop_listening()
+        await (listener.pass_on() if self._are_sockets_lent else listener.stop_listening())
         timeout_s = self._config.server.shutdown_timeout_s
         arrival_s = min(_ARRIVAL_TIMEOUT_S, timeout_s / 2)
         with suppress(TimeoutError):
@@ -224,9 +226,3 @@ class App:
         if parts.monitor is not None:
             await parts.monitor.close()
         log.info("stopped", committed=parts.metrics.committed_events)
-
-
-def _name(bound: socket.socket) -> str:
-    """Return the address of a socket, for people."""
-    address = bound.getsockname()
-    return f"{address[0]}:{address[1]}" if isinstance(address, tuple) else str(address)

@@ -19,6 +19,7 @@ from ingest.share.segment import Segment
 from ingest.store.embedded import EmbeddedPostgres
 from ingest.supervisor import cores
 from ingest.supervisor.order import Ready
+from ingest.supervisor.sd_notify import Notifier
 from ingest.supervisor.sockets import Sockets, bind
 from ingest.supervisor.supervisor import Means, Supervisor
 
@@ -31,13 +32,30 @@ _FILES_SPARE = 128  # what is open besides clients' connections
 @click.command()
 @click.option("--host", help="Address to listen on.")
 @click.option("--port", type=int, help="Port to listen on; 0 takes any free one.")
+@click.option(
+    "--listen",
+    multiple=True,
+    metavar="ADDRESS",
+    help="HOST:PORT or unix:/PATH, instead of --host and --port; may be given several times.",
+)
 @click.option("--workers", type=int, help="Processes that serve; 0 starts one a core.")
 @click.pass_context
-def serve(context: click.Context, host: str | None, port: int | None, workers: int | None) -> None:
+def serve(
+    context: click.Context,
+    host: str | None,
+    port: int | None,
+    listen: tuple[str, ...],
+    workers: int | None,
+) -> None:
     """Take events at POST /event until SIGTERM or Ctrl-C."""
     for number in _STOPPING:
         signal.signal(number, lambda number, _: sys.exit(128 + number))
-    flags = {"server.host": host, "server.port": port, "server.workers": workers}
+    flags: dict[str, object] = {
+        "server.host": host,
+        "server.port": port,
+        "server.listen": list(listen) or None,
+        "server.workers": workers,
+    }
     read = partial(load, context, flags)
     settings = read()
     _allow_files(settings.limits.connections_max + _FILES_SPARE)
@@ -47,6 +65,7 @@ def serve(context: click.Context, host: str | None, port: int | None, workers: i
     with bind(settings, count) as sockets, made as (url, embedded):
         means = Means(
             sockets=sockets,
+            notifier=Notifier(),
             segment=Segment.create(count),
             database_url=url,
             reread=read,

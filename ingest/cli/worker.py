@@ -18,6 +18,7 @@ from ingest.cli import first_key
 from ingest.cli.process import return_large_blocks
 from ingest.errors import StartupError
 from ingest.observe import logs
+from ingest.share.member import Member
 from ingest.share.segment import Segment
 from ingest.store.failures import Unavailable
 from ingest.store.postgres import Postgres
@@ -58,7 +59,8 @@ def _receive() -> tuple[socket.socket, Order]:
 async def _serve(channel: socket.socket, order: Order) -> bool:
     postgres = make_postgres(order.config, order.database_url)
     segment = Segment.attach(order.segment)
-    server = App(order.config, postgres, segment.member(order.slot, order.worker))
+    member = Member(segment, order.slot)
+    server = App(order.config, postgres, member, are_sockets_lent=order.are_lent)
     reader, writer = await asyncio.open_connection(sock=channel)
     heeding = asyncio.create_task(_heed(reader, server), name="supervisor")
     for number in (signal.SIGTERM, signal.SIGINT):  # from somebody who means this worker alone

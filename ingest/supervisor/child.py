@@ -43,10 +43,8 @@ class Child:
                 raise
         ours.setblocking(False)
         child = cls(order, process, ours)
-        try:
+        with suppress(OSError):  # it is gone already: `wait` says how
             await asyncio.get_running_loop().sock_sendall(ours, encode(order))
-        except OSError:  # it is gone already: `wait` says how
-            pass
         return child
 
     @property

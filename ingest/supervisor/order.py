@@ -22,6 +22,8 @@ class Order(msgspec.Struct, frozen=True):
     workers: int
     listeners: list[int]
     """Descriptors of bound sockets."""
+    are_lent: bool
+    """Whether the sockets outlive the server, so that no worker may change them."""
     monitor: int | None
     """That of the socket for the metrics, if they have an address of their own."""
     segment: int

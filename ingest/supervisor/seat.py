@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, Protocol
 
@@ -35,17 +34,21 @@ class Hire(Protocol):
         """Start number `worker`; raise OSError."""
 
 
+class Dismiss(Protocol):
+    """Told of each that is gone."""
+
+    def __call__(self, child: Child, *, is_planned: bool) -> None:
+        """Take note of it, and of whether anybody wanted it to end."""
+
+
 class Seat:
     """Has one worker serve, until the server stops."""
 
-    def __init__(
-        self, worker: int, config: Config, hire: Hire, dismiss: Callable[[Child, bool], None]
-    ) -> None:
+    def __init__(self, worker: int, config: Config, hire: Hire, dismiss: Dismiss) -> None:
         self.worker = worker
         self._config = config
         self._hire = hire
         self._dismiss = dismiss
-        """Told of each that is gone, and whether that was planned."""
         self.child: Child | None = None
         """Who serves; None while nobody does."""
         self._changing = asyncio.Lock()
@@ -173,7 +176,7 @@ class Seat:
 
     def _let_go(self, child: Child, *, is_planned: bool) -> None:
         child.close()
-        self._dismiss(child, is_planned)
+        self._dismiss(child, is_planned=is_planned)
 
 
 def _how(code: int) -> str:

@@ -4,7 +4,7 @@ import asyncio
 import signal
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import structlog
 
@@ -12,9 +12,10 @@ from ingest.config import Config
 from ingest.errors import StartupError
 from ingest.observe import logs
 from ingest.share.segment import Segment
-from ingest.supervisor import changes, sd_notify, shares
+from ingest.supervisor import changes, shares
 from ingest.supervisor.child import Child
 from ingest.supervisor.order import Order, Ready
+from ingest.supervisor.sd_notify import Notifier
 from ingest.supervisor.seat import Seat
 from ingest.supervisor.sockets import Sockets
 
@@ -30,6 +31,7 @@ class Means(NamedTuple):
     """What the supervisor works with."""
 
     sockets: Sockets
+    notifier: Notifier
     segment: Segment
     database_url: str
     reread: Callable[[], Config]
@@ -67,7 +69,7 @@ class Supervisor:
             ready = await self._start()
             if ready is not None:
                 greet(ready)
-                sd_notify.ready()
+                self._means.notifier.ready()
                 self._own_tasks()
                 await self._stop.wait()
         finally:
@@ -102,7 +104,7 @@ class Supervisor:
         filling.result()
         return child.ready
 
-    async def _unless_stopped(self, work: "asyncio.Future[object]") -> bool:
+    async def _unless_stopped(self, work: "asyncio.Future[Any]") -> bool:
         """Wait for work; return whether it is done, and give it up where the server is to stop."""
         stopped = asyncio.create_task(self._stop.wait())
         await asyncio.wait((work, stopped), return_when=asyncio.FIRST_COMPLETED)
@@ -119,7 +121,7 @@ class Supervisor:
             *((f"seat {seat.worker}", seat.keep()) for seat in self._seats),
             ("watch", self._watch()),
             ("hangups", self._follow_hangups()),
-            ("systemd", sd_notify.run_watchdog()),
+            ("systemd", self._means.notifier.run_watchdog()),
         ]
         if self._means.revive is not None:
             works.append(("embedded", self._keep_embedded(self._means.revive)))
@@ -143,6 +145,7 @@ class Supervisor:
             worker=worker,
             workers=self._workers,
             listeners=means.sockets.of(worker),
+            are_lent=means.sockets.are_lent,
             monitor=means.sockets.monitor,
             segment=means.segment.descriptor,
             slot=slot,
@@ -155,7 +158,7 @@ class Supervisor:
             means.segment.retire(slot, is_planned=False)
             raise
 
-    def _dismiss(self, child: Child, is_planned: bool) -> None:
+    def _dismiss(self, child: Child, *, is_planned: bool) -> None:
         self._means.segment.retire(child.order.slot, is_planned=is_planned)
 
     async def _watch(self) -> None:
@@ -195,9 +198,9 @@ class Supervisor:
         while True:
             await self._hangup.wait()
             self._hangup.clear()
-            sd_notify.reloading()
+            self._means.notifier.reloading()
             await self._follow()
-            sd_notify.ready()
+            self._means.notifier.ready()
 
     async def _follow(self) -> None:
         try:
@@ -222,12 +225,12 @@ class Supervisor:
 
     async def _end(self) -> bool:
         """End everything; return whether each worker ended in good order."""
-        sd_notify.stopping()
+        self._means.notifier.stopping()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         # From now on each socket is its worker's alone, which serves who is queued, and closes it.
-        self._means.sockets.close()
+        self._means.sockets.release()
         for seat in self._seats:
             seat.tell_stop()
         skipping = asyncio.create_task(self._pass_on_skip())

@@ -129,7 +129,7 @@ def workers_of(pid: int) -> list[psutil.Process]:
     return []
 
 
-def kill_server(process: subprocess.Popen[bytes]) -> None:
+def kill_server(process: subprocess.Popen[Any]) -> None:
     """End a supervisor and its workers at once."""
     workers = workers_of(process.pid)
     process.kill()  # first: it has nobody replaced any more
