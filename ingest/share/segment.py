@@ -154,7 +154,7 @@ class Segment:
         freed, ledger = self.slots[index], self._read_ledger()
         figures, worker = freed.figures, ledger.workers.pop(index)
         ledger.ended = Figures(
-            add([ledger.ended.counts, figures.counts]), ledger.ended.left + figures.left
+            add([ledger.ended.counts, figures.counts]), add([ledger.ended.left, figures.left])
         )
         ledger.restarts[worker] += not is_planned
         if freed.has_spooled_keys:

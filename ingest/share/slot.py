@@ -38,8 +38,8 @@ class Figures(msgspec.Struct, array_like=True, frozen=True):
     counts: Sequence[int] = ()
     """What only ever grows. Whole numbers, since sums of fractions depend on their order: a counter
     would go down by the last bit when a process's are put to those of processes that are gone."""
-    left: int = 0
-    """What the counts lack if the process ends now: see `Segment.retire`."""
+    left: Sequence[int] = ()
+    """What is counted as left if the process ends now: see `Segment.retire`."""
     gauges: Sequence[float] = ()
 
 

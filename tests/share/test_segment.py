@@ -31,7 +31,7 @@ count = 0
 while True:
     count += 1
     slot.beat()
-    slot.publish(Figures([count] * 300, count % 7, [count] * 30))
+    slot.publish(Figures([count] * 300, [count % 7], [count] * 30))
 """
 READING = """
 import sys
@@ -103,12 +103,12 @@ def test_every_process_reads_what_one_publishes() -> None:
     made = Segment.create(workers=2)
     other = Segment.attach(os.dup(made.descriptor))
     index = made.take_slot(1)
-    other.slots[index].publish(Figures([1, 2], 3, [0.5]))
+    other.slots[index].publish(Figures([1, 2], [3], [0.5]))
     other.slots[index].connections = 7
     other.slots[index].is_postgres_up = True
     other.slots[index].beat()
     (live,) = made.read().live
-    assert (live.worker, live.figures) == (1, Figures([1, 2], 3, [0.5]))
+    assert (live.worker, live.figures) == (1, Figures([1, 2], [3], [0.5]))
     assert (other.workers, made.connections, made.heartbeat(index)) == (2, 7, 1)
     assert made.is_postgres_up
     assert (other.maker, other.made_s) == (made.maker, made.made_s)
@@ -141,10 +141,10 @@ def test_what_killed_processes_counted_stays() -> None:
             index = killed(segment)
             figures = segment.slots[index].figures
             assert set(figures.counts) == {figures.counts[0]} == set(map(int, figures.gauges))
-            expected, left = expected + figures.counts[0], left + figures.left
+            expected, left = expected + figures.counts[0], left + figures.left[0]
             segment.retire(index)
     assert segment.read().counts == [expected] * COUNTS
-    assert (segment.read().ended.left, segment.read().live) == (left, [])
+    assert (segment.read().ended.left, segment.read().live) == ([left], [])
     assert list(segment.read().restarts) == [KILLS]
 
 
@@ -154,12 +154,12 @@ def test_slots_are_free_again_and_planned_ends_are_no_restarts() -> None:
     taken = [segment.take_slot(worker % 2) for worker in range(6)]
     with pytest.raises(RuntimeError, match="every slot"):
         segment.take_slot(0)
-    segment.slots[taken[3]].publish(Figures([1], 2))
+    segment.slots[taken[3]].publish(Figures([1], [2, 3]))
     segment.retire(taken[3], is_planned=True)
     segment.retire(taken[0])
     assert segment.take_slot(1) in (taken[0], taken[3])
     assert segment.read().counts == [1]
-    assert segment.read().ended.left == 2
+    assert segment.read().ended.left == [2, 3]
     assert list(segment.read().restarts) == [1, 0]
 
 
