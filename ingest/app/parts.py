@@ -28,7 +28,10 @@ from ingest.http.waiters import EarlyAcks
 from ingest.observe import collector
 from ingest.observe.collector import Collector
 from ingest.observe.exposition import Exposer
+from ingest.observe.gauges import State, Waiting
 from ingest.observe.metrics import Metrics
+from ingest.observe.publisher import Publisher
+from ingest.share.member import Member
 from ingest.spool import Spool
 from ingest.store.api_key_snapshot import ApiKeySnapshot
 from ingest.store.health import Health
@@ -42,10 +45,11 @@ from ingest.web.figures import Figures
 class Parts:
     """What one serving process is made of; nothing of it has begun."""
 
-    def __init__(self, config: Config, postgres: Postgres, member=None) -> None:
-        self.member = member
+    def __init__(self, config: Config, postgres: Postgres, member: Member | None = None) -> None:
+        """Put them together; without a `member` this process is all of the server."""
         self._config = config
         self.postgres = postgres
+        self.member = member or Member.alone()
         self._make_store()
         self.pipeline = Pipeline(
             postgres,
@@ -104,7 +108,16 @@ class Parts:
 
     def _make_probes(self) -> None:
         config, queues = self._config, self.pipeline.queues
-        metrics = Collector(self.metrics, queues, self.spool, _limits(config), self._state)
+        limits = Waiting(config.queue.events_max, config.queue.bytes_max)
+        self.publisher = Publisher(self.member, self.metrics, queues, self.spool, self, limits)
+        queues.on_settled(self.publisher.note_batch)
+        self.keyring.on_change(self.publisher.forget_apps)
+        metrics = Collector(
+            self.member.segment,
+            _limits(config),
+            self.publisher.look,
+            has_spool=self.spool is not None,
+        )
         self.probes = Probes(self.health, self.pipeline.fallback, self.metrics, Exposer(metrics))
         self.monitor: Monitor | None = None
         if config.metrics.port:
@@ -129,20 +142,28 @@ class Parts:
             **(self.probes.routes() if self.monitor else self.probes.all_routes()),
         }
 
-    def _state(self) -> collector.State:
-        """Return what a scrape is told of all parts, as it is now."""
-        return collector.State(
+    def state(self) -> State:
+        """Return what is published of all parts, as it is now."""
+        return State(
             is_postgres_up=self.health.is_up,
             is_refusing_rows=bool(self.health.row_alarm.reason),
             postgres_connections=self.postgres.open_connections,
             rejected_events=self.rejected.events,
             partitions_ahead=self.partitions.map.ahead(time.time_ns() // 1_000_000),
-            apps=self.keyring.apps,
             keys=len(self.keyring),
             connections=self.listener.open_connections,
-            connections_refused=self.listener.refused_connections,
             requests=self.listener.requests_in_flight,
         )
+
+    @property
+    def apps(self) -> Mapping[int, str]:
+        """The names of apps that have valid keys."""
+        return self.keyring.apps
+
+    @property
+    def refused_connections(self) -> int:
+        """Connections of clients past the limit."""
+        return self.listener.refused_connections
 
 
 def _make_spool(spool: settings.Spool) -> Spool | None:
@@ -177,8 +198,6 @@ def _make_figures(config: Config) -> Figures:
 def _limits(config: Config) -> collector.Limits:
     return collector.Limits(
         connections=config.limits.connections_max,
-        queue_events=config.queue.events_max,
-        queue_bytes=config.queue.bytes_max,
         spool_bytes=config.spool.bytes_max,
         spool_free_bytes=config.spool.free_bytes_min,
         partitions_ahead=config.events.partitions_ahead,

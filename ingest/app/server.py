@@ -147,7 +147,7 @@ class App:
         own("sweep", parts.listener.run())
         own("partitions", parts.partitions.run())
         own("rejected events", parts.rejected.run())
-        own("loop lag", loop_lag.watch(parts.metrics.loop_lag_s))
+        own("loop lag", loop_lag.watch(parts.publisher.tick))
         own("idempotency keys", idempotency.run(parts.postgres))
         if parts.spool is not None:
             own("spool figures", parts.spool.watch())
@@ -225,4 +225,5 @@ class App:
             await parts.spool.close()
         if parts.monitor is not None:
             await parts.monitor.close()
+        parts.publisher.look()
         log.info("stopped", committed=parts.metrics.committed_events)

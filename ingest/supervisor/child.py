@@ -134,7 +134,7 @@ async def _spawn(
         sys.executable,
         "-P",  # not from the working directory, where anything may lie
         *("-m", "ingest", "worker", str(order.worker)),
-        stdin=channel,
+        stdin=channel.fileno(),
         pass_fds=descriptors,
         # Ctrl-C at a terminal is the supervisor's to hear, who tells the others.
         process_group=0,

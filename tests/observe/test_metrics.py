@@ -1,7 +1,6 @@
 """The metrics: all of them are there, they count what happened, and the metrics always balance."""
 
 import asyncio
-import os
 import platform
 import re
 import signal

@@ -197,4 +197,5 @@ def books_balance(metrics: Mapping[str, float]) -> float:
     came = metrics["nonito_events_accepted_total"] + metrics["nonito_events_recovered_total"]
     ended = ("committed", "replayed", "dead_lettered", "damaged", "failed", "duplicate")
     gone = sum(metrics[f"nonito_events_{name}_total"] for name in ended)
+    gone += sum(metrics[f"nonito_events_left_total{{{place}}}"] for place in ("queue", "spool"))
     return came - gone - metrics["nonito_queue_events"] - metrics["nonito_spool_events"]
