@@ -7,15 +7,20 @@ from ingest.store.database_url import forget_unsearchable_home
 from ingest.store.failures import Unavailable
 from ingest.store.partitions import Partitions
 from ingest.store.postgres import Postgres
+from ingest.store.turns import Turns
 
 
-def make_postgres(config: Config, url: str) -> Postgres:
-    """Return the database that a configuration names; raise StartupError for no proper URL."""
+def make_postgres(config: Config, url: str, shared: int | None = None) -> Postgres:
+    """Return the database that a configuration names; raise StartupError for no proper URL.
+
+    `shared` is the descriptor that all processes of a server have, by which they take turns.
+    """
     forget_unsearchable_home()
     return Postgres(
         url,
         connect_timeout_s=config.database.connect_timeout_s,
         commit_timeout_s=config.writer.commit_timeout_s,
+        turns=Turns(shared),
     )
 
 

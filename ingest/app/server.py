@@ -16,7 +16,7 @@ from ingest.app.parts import Parts
 from ingest.config import Config
 from ingest.errors import Code, Refusal, StartupError
 from ingest.observe import hangups, logs, loop_lag
-from ingest.store import idempotency
+from ingest.share.generation import Generation
 from ingest.store.embedded import EmbeddedPostgres
 from ingest.store.failures import Unavailable
 from ingest.store.postgres import Postgres
@@ -41,12 +41,13 @@ class App:
         postgres: Postgres,
         embedded: EmbeddedPostgres | None,
         reread: Callable[[], Config] | None = None,
+        keys_generation: Generation | None = None,
     ) -> None:
         self._config = config
         self._embedded = embedded
         self._reread = reread
         """Reads the configuration anew at SIGHUP; without it that signal is left as it is."""
-        self._parts = Parts(config, postgres)
+        self._parts = Parts(config, postgres, keys_generation)
         self._background = Background(self._fail)
         self._stop = asyncio.Event()
         self._skip_drain = asyncio.Event()
@@ -117,7 +118,6 @@ class App:
 
     async def _connect(self) -> None:
         await self._parts.keyring.load()
-        await self._parts.probe_link.open()
         await self._parts.pipeline.open()
 
     async def _listen(self, bound: socket.socket) -> None:
@@ -135,12 +135,11 @@ class App:
         for name, work in parts.pipeline.tasks():
             own(name, work)
         own("health", parts.health.run())
-        own("keyring", parts.keyring.run())
         own("sweep", parts.listener.run())
-        own("partitions", parts.partitions.run())
-        own("rejected events", parts.rejected.run())
+        own("duties", parts.duties.run())
+        for name, work in parts.followers():
+            own(name, work)
         own("loop lag", loop_lag.watch(parts.metrics.loop_lag_s))
-        own("idempotency keys", idempotency.run(parts.postgres))
         if parts.spool is not None:
             own("spool figures", parts.spool.watch())
         if parts.monitor is not None:
@@ -211,7 +210,7 @@ class App:
         parts = self._parts
         await self._background.end()
         await parts.listener.close()
-        await asyncio.gather(parts.probe_link.close(), parts.pipeline.close())
+        await parts.pipeline.close()
         if parts.spool is not None:
             await parts.spool.close()
         if parts.monitor is not None:
