@@ -1,8 +1,11 @@
 """The database of a configuration, brought to where a server can use it."""
 
+from contextlib import suppress
+
 from ingest.config import Config
 from ingest.errors import StartupError
-from ingest.store import migrations
+from ingest.store import connection_budget, migrations
+from ingest.store.connection_budget import ConnectionBudget
 from ingest.store.database_url import forget_unsearchable_home
 from ingest.store.failures import Unavailable
 from ingest.store.partitions import Partitions
@@ -22,6 +25,20 @@ def make_postgres(config: Config, url: str, shared: int | None = None) -> Postgr
         commit_timeout_s=config.writer.commit_timeout_s,
         turns=Turns(shared),
     )
+
+
+def connections_needed(config: Config) -> int:
+    """Return how many connections to Postgres a server has at once at most."""
+    return connection_budget.needed(workers=1, writers=config.writer.connections)
+
+
+async def budget_of(postgres: Postgres, config: Config) -> ConnectionBudget | None:
+    """Return how that compares with what Postgres allows; None if it can't be asked."""
+    with suppress(Unavailable):
+        async with postgres.session() as connection:
+            if not postgres.is_pooled:
+                return await connection_budget.read(connection, connections_needed(config))
+    return None
 
 
 def make_partitions(config: Config, postgres: Postgres) -> Partitions:

@@ -58,6 +58,11 @@ class App:
         """Return how many API keys are known."""
         return len(self._parts.keyring)
 
+    @property
+    def is_postgres_up(self) -> bool:
+        """Whether the last that was heard of Postgres is good."""
+        return self._parts.health.is_up
+
     async def read_keys(self) -> None:
         """Know the keys of this moment without waiting to be told; raise Unavailable."""
         await self._parts.keyring.load()

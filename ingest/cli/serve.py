@@ -15,7 +15,7 @@ import structlog
 import uvloop
 
 from ingest import __version__
-from ingest.app.database import make_postgres
+from ingest.app.database import budget_of, make_postgres
 from ingest.app.server import App
 from ingest.cli import first_key
 from ingest.cli.database import database
@@ -112,7 +112,17 @@ async def _serve(
                 await server.read_keys()
         told = first_key.tell(secret, file, address) if server.keys else first_key.NONE
         place = embedded.address if embedded is not None else postgres.address
-        log.info("serving", address=address, database=place, workers=1, version=__version__)
+        budget = await budget_of(postgres, settings) if server.is_postgres_up else None
+        log.info(
+            "serving",
+            address=address,
+            database=place,
+            workers=1,
+            postgres_connections=str(budget or "unknown"),
+            version=__version__,
+        )
+        if budget is not None and not budget.is_enough:
+            log.warning("Postgres may refuse connections", reason=str(budget))
         click.echo(f"Listening on {address}\n{told}")
 
     try:
