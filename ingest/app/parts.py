@@ -1,17 +1,20 @@
 """The parts of a server, put together: from the database up to what listens."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 from aiohttp import hdrs, web
 
 from ingest import config as settings
 from ingest.app.database import make_partitions
+from ingest.app.duties import Duties, Duty
 from ingest.app.preparation import Preparation
 from ingest.config import Config
 from ingest.delivery.intake import Intake
-from ingest.delivery.pipeline import Pipeline, make_link
+from ingest.delivery.links import Links
+from ingest.delivery.pipeline import Pipeline, Task
 from ingest.events.client_fields import Span
 from ingest.http.authentication import Authenticator
 from ingest.http.batch_route import BatchRoute
@@ -33,6 +36,7 @@ from ingest.observe.metrics import Metrics
 from ingest.observe.publisher import Publisher
 from ingest.share.member import Member
 from ingest.spool import Spool
+from ingest.store import idempotency
 from ingest.store.api_key_snapshot import ApiKeySnapshot
 from ingest.store.health import Health
 from ingest.store.keyring import Keyring
@@ -53,6 +57,7 @@ class Parts:
         self._make_store()
         self.pipeline = Pipeline(
             postgres,
+            self.links,
             self.health,
             self.partitions,
             self.spool,
@@ -73,10 +78,27 @@ class Parts:
             postgres,
             poll_interval_s=config.keys.poll_interval_s,
             snapshot=ApiKeySnapshot(Path(config.spool.path)) if self.spool else None,
+            generation=self.member.keys_generation,
         )
-        self.probe_link = make_link(postgres)
-        self.health = Health(self.probe_link, self.preparation.prepare_late)
+        self.links = Links(postgres, self.partitions.map, writers=config.writer.connections)
+        self.health = Health(self.links.idle, self.preparation.prepare_late)
         self.rejected = RejectedCount(postgres)
+        self.duties = Duties(postgres.turns.duties, self._duties())
+
+    def _duties(self) -> Mapping[str, Duty]:
+        """Return what one process of a server does, by name."""
+        return {
+            "keyring": self.keyring.run,
+            "partitions": self.partitions.run,
+            "rejected events": self.rejected.run,
+            "idempotency keys": partial(idempotency.run, self.postgres),
+        }
+
+    def followers(self) -> Iterator[Task]:
+        """Yield what a process does to know what the one knows that does the duties."""
+        if self.postgres.turns.is_shared:
+            yield "keys of others", self.keyring.follow()
+            yield "partitions of others", self.partitions.follow()
 
     def _make_http(self) -> None:
         config, limits = self._config, self._config.limits
@@ -142,6 +164,12 @@ class Parts:
             **(self.probes.routes() if self.monitor else self.probes.all_routes()),
         }
 
+    def _partitions_ahead(self) -> int:
+        """Return what the process knows that makes them; of the others -1, so the most is right."""
+        if not self.duties.are_ours:
+            return -1
+        return self.partitions.map.ahead(time.time_ns() // 1_000_000)
+
     def state(self) -> State:
         """Return what is published of all parts, as it is now."""
         return State(
@@ -149,7 +177,7 @@ class Parts:
             is_refusing_rows=bool(self.health.row_alarm.reason),
             postgres_connections=self.postgres.open_connections,
             rejected_events=self.rejected.events,
-            partitions_ahead=self.partitions.map.ahead(time.time_ns() // 1_000_000),
+            partitions_ahead=self._partitions_ahead(),
             keys=len(self.keyring),
             connections=self.listener.open_connections,
             requests=self.listener.requests_in_flight,

@@ -15,7 +15,6 @@ from ingest.config import Config
 from ingest.errors import Code, Refusal, StartupError
 from ingest.observe import loop_lag
 from ingest.share.member import Member
-from ingest.store import idempotency
 from ingest.store.failures import Unavailable
 from ingest.store.postgres import Postgres
 
@@ -58,6 +57,11 @@ class App:
     def keys(self) -> int:
         """Return how many API keys are known."""
         return len(self._parts.keyring)
+
+    @property
+    def is_postgres_up(self) -> bool:
+        """Whether the last that was heard of Postgres is good."""
+        return self._parts.health.is_up
 
     async def read_keys(self) -> None:
         """Know the keys of this moment without waiting to be told; raise Unavailable."""
@@ -129,7 +133,6 @@ class App:
 
     async def _connect(self) -> None:
         await self._parts.keyring.load()
-        await self._parts.probe_link.open()
         await self._parts.pipeline.open()
 
     async def _listen(self, bound: Sequence[socket.socket], monitor: socket.socket | None) -> None:
@@ -143,12 +146,11 @@ class App:
         for name, work in parts.pipeline.tasks():
             own(name, work)
         own("health", parts.health.run())
-        own("keyring", parts.keyring.run())
         own("sweep", parts.listener.run())
-        own("partitions", parts.partitions.run())
-        own("rejected events", parts.rejected.run())
+        own("duties", parts.duties.run())
+        for name, work in parts.followers():
+            own(name, work)
         own("loop lag", loop_lag.watch(parts.publisher.tick))
-        own("idempotency keys", idempotency.run(parts.postgres))
         if parts.spool is not None:
             own("spool figures", parts.spool.watch())
         if parts.monitor is not None:
@@ -220,7 +222,7 @@ class App:
         parts = self._parts
         await self._background.end()
         await parts.listener.close()
-        await asyncio.gather(parts.probe_link.close(), parts.pipeline.close())
+        await parts.pipeline.close()
         if parts.spool is not None:
             await parts.spool.close()
         if parts.monitor is not None:

@@ -12,7 +12,6 @@ import structlog
 from ingest import __version__
 from ingest.cli.database_url import database
 from ingest.cli.settings import load
-from ingest.config import Config
 from ingest.errors import StartupError
 from ingest.observe import logs
 from ingest.share.segment import Segment
@@ -60,7 +59,7 @@ def serve(
     settings = read()
     _allow_files(settings.limits.connections_max + _FILES_SPARE)
     logs.configure(settings.log.level, settings.log.format)
-    count = _workers(settings)
+    count = cores.workers(settings)
     made = database(settings, EmbeddedPostgres.start)
     with bind(settings, count) as sockets, made as (url, embedded):
         means = Means(
@@ -83,18 +82,19 @@ def serve(
         raise StartupError("a part of the server failed; the log says which")
 
 
-def _workers(settings: Config) -> int:
-    """Return how many there are to be: by themselves one a core, beside Postgres one."""
-    wanted = settings.server.workers
-    if wanted is None:
-        wanted = 0 if settings.database.url else 1
-    return wanted or cores.count()
-
-
 def _greet(sockets: Sockets, workers: int, embedded: EmbeddedPostgres | None, ready: Ready) -> None:
     place = embedded.address if embedded is not None else ready.database
     address, *others = sockets.addresses
-    log.info("serving", address=address, database=place, workers=workers, version=__version__)
+    log.info(
+        "serving",
+        address=address,
+        database=place,
+        workers=workers,
+        postgres_connections=ready.connections or "unknown",
+        version=__version__,
+    )
+    if ready.lacks_connections:
+        log.warning("Postgres may refuse connections", reason=ready.connections)
     click.echo("\n".join(f"Listening on {each}" for each in (address, *others)))
     click.echo(ready.greeting)
 

@@ -12,7 +12,7 @@ import click
 import msgspec
 import uvloop
 
-from ingest.app.database import make_postgres
+from ingest.app.database import budget_of, make_postgres
 from ingest.app.server import App
 from ingest.cli import first_key
 from ingest.cli.process import return_large_blocks
@@ -57,7 +57,7 @@ def _receive() -> tuple[socket.socket, Order]:
 
 
 async def _serve(channel: socket.socket, order: Order) -> bool:
-    postgres = make_postgres(order.config, order.database_url)
+    postgres = make_postgres(order.config, order.database_url, order.segment)
     segment = Segment.attach(order.segment)
     member = Member(segment, order.slot)
     server = App(order.config, postgres, member, are_sockets_lent=order.are_lent)
@@ -110,4 +110,11 @@ async def _ready(server: App, postgres: Postgres, order: Order) -> Ready:
         with suppress(Unavailable):  # it will follow the database in any case
             await server.read_keys()
     told = first_key.tell(secret, file, order.address) if server.keys else first_key.NONE
-    return Ready(told, postgres.address)
+    config, workers = order.config, order.workers
+    budget = await budget_of(postgres, config, workers) if server.is_postgres_up else None
+    return Ready(
+        greeting=told,
+        database=postgres.address,
+        connections=str(budget or ""),
+        lacks_connections=budget is not None and not budget.is_enough,
+    )

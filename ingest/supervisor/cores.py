@@ -1,4 +1,4 @@
-"""How many cores this process may use: by its affinity, and by its control group."""
+"""How many cores this process may use, by its affinity and its control group; and so, workers."""
 
 import math
 import os
@@ -6,8 +6,18 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from ingest.config import Config
+
 _GROUPS: Final = Path("/sys/fs/cgroup")
 _OWN: Final = Path("/proc/self/cgroup")
+
+
+def workers(config: Config) -> int:
+    """Return how many a server has: by themselves one a core, beside its own Postgres one."""
+    wanted = config.server.workers
+    if wanted is None:
+        wanted = 0 if config.database.url else 1
+    return wanted or count()
 
 
 def count() -> int:

@@ -43,6 +43,9 @@ class Ready(msgspec.Struct, frozen=True, tag="ready"):
     """What people are told of API keys."""
     database: str
     """Which one where, without name and password."""
+    connections: str
+    """How many to Postgres the server may need, and how many it may have; empty if not known."""
+    lacks_connections: bool
 
 
 class Failed(msgspec.Struct, frozen=True, tag="failed"):
