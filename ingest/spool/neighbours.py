@@ -5,7 +5,6 @@ look. None is open between two pieces of a search: one of them may be adopted by
 """
 
 from collections.abc import Callable, Container, Iterator, Sequence
-from os import listdir
 from pathlib import Path
 from typing import TypeVar
 
@@ -68,13 +67,13 @@ class Neighbours:
         self._storage = storage
         self._complaints: set[str] = set()
 
-    def list(
+    def files(
         self, owned: Container[str], look: Callable[[], Callable[[str], bool]]
     ) -> list[Neighbour]:
         """Return the files that are not among the `owned`, of those that `look` says are ours."""
         try:
             is_ours = look()
-            names = [name for name in listdir(self._directory) if self._is_file(name)]
+            names = [each.name for each in self._directory.iterdir() if self._is_file(each.name)]
         except FAILURES as error:
             self._log(self._directory.name, error)
             return []

@@ -20,7 +20,7 @@ from ingest.store.idempotency import KEPT
 
 
 class Searchable(Protocol):
-    """A file of the spool, ours or another's. Any method but `pause` may raise what FAILURES lists."""
+    """A file of the spool, ours or not. Any method but `pause` may raise what FAILURES lists."""
 
     @property
     def name(self) -> str:
@@ -36,7 +36,7 @@ class Searchable(Protocol):
         """Have on the disk all that was read."""
 
     def pause(self) -> None:
-        """Hear that the search goes on later, and that anything may happen to the file till then."""
+        """Hear that the search goes on later; anything may happen to the file until then."""
 
 
 class Search:
@@ -102,8 +102,8 @@ class Search:
         wanted = (place for place in places if not self._is_done(place.dedup_key))
         for id_, in_batch in groupby(wanted, attrgetter("batch")):
             if blob := file.blob(id_):
-                for place in in_batch:
-                    rows.append((place.dedup_key, _row_of(place, blob)))
+                # One by one: those before a damaged one stay.
+                rows.extend((place.dedup_key, _row_of(place, blob)) for place in in_batch)
             yield
 
     def _is_done(self, dedup_key: DedupKey) -> bool:

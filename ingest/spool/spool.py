@@ -120,7 +120,7 @@ class Spool:
 
     @property
     def has_dedup_keys(self) -> bool:
-        """Whether `find` may find anything: here, or where others have noted keys. Costs nothing."""
+        """Whether `find` may find anything, here or where others noted keys; costs nothing."""
         return self._directory.figures.has_dedup_keys or self._notes.others_have_keys
 
     @property
@@ -201,8 +201,9 @@ class Spool:
         `beyond` tells by files which batches are passed over: those up to an id. So what is on its
         way, or can't be brought anywhere now, is read past.
 
-        Every few seconds it also looks for what dead processes left, like `watch`. None returned does not mean that the spool is empty: what is left may be
-        unreadable for the moment. Raises SpoolFailed.
+        Every few seconds it also looks for what dead processes left, as `watch` does. None returned
+        does not mean that the spool is empty: what is left may be unreadable for the moment. Raises
+        SpoolFailed.
         """
         return await self._do(lambda: self._directory.oldest(events_max, bytes_max, beyond))
 
