@@ -22,6 +22,7 @@ from tests.spool.spooling import (
     rows_by_key,
 )
 from tests.spool.worker import MappedNotes, Workers
+from tests.support import trace
 
 ODD = 100_000
 """As many bytes as the batches of `churn` have."""
@@ -254,6 +255,41 @@ async def test_adopted_file_is_one_s_own_after_a_look_into_it(tmp_path: Path) ->
         assert await drain(spool) == [*range(10), 11]
         await spool.close()
         assert names_in(workers.directory) == []
+
+
+def test_what_a_dead_process_wrote_is_synced_before_it_is_told_of(workers: Workers) -> None:
+    """It may have been killed between writing and syncing; the machine may stop next."""
+    if obstacle := trace.obstacle():
+        pytest.skip(obstacle)
+    first = workers.start()
+    first.ask("append", 1)
+    first.kill()
+    (path,) = databases(workers.directory)
+    second = workers.start(files_max=0)
+    output = workers.directory.parent / "trace"
+    with trace.tracing(second.pid, output):
+        assert second.ask("find", 1) == [1]
+    assert _log_of(path) in _synced(output)
+
+
+def test_what_is_taken_over_is_synced_first(workers: Workers) -> None:
+    """Or a retry would be answered by what a power cut takes."""
+    if obstacle := trace.obstacle():
+        pytest.skip(obstacle)
+    first, second = workers.start(), workers.start()
+    first.ask("append", 1)
+    (path,) = databases(workers.directory)
+    output = workers.directory.parent / "trace"
+    with trace.tracing(second.pid, output):
+        first.kill()
+        until(lambda: bool(second.ask("state")["recovered"]))
+    assert _log_of(path) in _synced(output)
+
+
+def _synced(output: Path) -> set[Path]:
+    with output.open() as lines:
+        calls = trace.parse(lines)
+    return {Path(call.path) for call in calls if "sync" in call.name and call.result == 0}
 
 
 def test_search_of_a_neighbour_opens_one_file_at_a_time(workers: Workers) -> None:

@@ -91,7 +91,12 @@ def test_more_files_than_one_may_hold_are_taken_over_as_they_are_drained(workers
     for each in living:
         assert each.ask("find", *range(6)) == [*range(6)]
     drained: set[int] = set()
-    until(lambda: len(drained.update(*(each.ask("drain") for each in living)) or drained) == 6)
+
+    def are_all_drained() -> bool:
+        drained.update(*(each.ask("drain") for each in living))
+        return len(drained) == 6
+
+    until(are_all_drained)
     assert total("recovered", living) == 18
     assert names_in(workers.directory) == []
 

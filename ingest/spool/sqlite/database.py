@@ -87,12 +87,13 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
 
 
 def open_beside(path: Path) -> sqlite3.Connection:
-    """Open a database that others use, for a short look that leaves no trace.
+    """Open another process's database for a short look that leaves no trace.
 
-    Beside a WAL its shared index is only read, or, if nobody has it open, made anew in memory: a
-    new one on the disk might be of a WAL that its next owner has just mended. Without a WAL all
-    lies in the database, which is read as if nobody wrote to it: what is torn by somebody who does,
-    the sums of the batches show.
+    Beside a WAL its shared index is only read, or, if nobody has it open, made anew in memory: one
+    made on the disk might be of a WAL that somebody mends just then. As long as this is open, this
+    process can't open the database for writing. Without a WAL all lies in the database itself,
+    which is read as if nobody wrote to it: what somebody who does has torn, the sums of the batches
+    show.
     """
     return _attach(path, "ro&readonly_shm=1" if wal_size(path) else "ro&immutable=1")
 
