@@ -34,7 +34,7 @@ from ingest.observe.exposition import Exposer
 from ingest.observe.gauges import State, Waiting
 from ingest.observe.metrics import Metrics
 from ingest.observe.publisher import Publisher
-from ingest.share.member import Member
+from ingest.share.member import KeyNotes, Member
 from ingest.spool import Spool
 from ingest.store import idempotency
 from ingest.store.api_key_snapshot import ApiKeySnapshot
@@ -70,7 +70,7 @@ class Parts:
 
     def _make_store(self) -> None:
         config, postgres = self._config, self.postgres
-        self.spool = _make_spool(config.spool)
+        self.spool = _make_spool(config.spool, self.member.key_notes)
         self.metrics = Metrics(self.spool)
         self.partitions = make_partitions(config, postgres)
         self.preparation = Preparation(postgres, self.partitions, self.spool)
@@ -194,11 +194,12 @@ class Parts:
         return self.listener.refused_connections
 
 
-def _make_spool(spool: settings.Spool) -> Spool | None:
+def _make_spool(spool: settings.Spool, notes: KeyNotes) -> Spool | None:
     if not spool.enabled:
         return None
     return Spool(
         Path(spool.path),
+        notes=notes,
         bytes_max=spool.bytes_max,
         free_bytes_min=spool.free_bytes_min,
         timeout_s=spool.timeout_s,

@@ -216,7 +216,7 @@ def _left(reading: Reading) -> Metric:
         labels=["place"],
     )
     for place, events in zip_longest(PLACES, reading.ended.left, fillvalue=0):
-        family.add_metric([place], events)
+        family.add_metric([str(place)], events)
     return family
 
 

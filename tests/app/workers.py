@@ -27,9 +27,8 @@ def running_workers(count: int, url: str, key: str, directory: Path) -> Iterator
     logs = [(directory / f"log{number}").open("w+b") for number in range(count)]
     try:
         for number, log in enumerate(logs):
-            processes.append(
-                _start(f"{url}&application_name={NAME}{number}", segment, directory, log)
-            )
+            named = f"{url}&application_name={NAME}{number}"
+            processes.append(_start(named, segment, directory, log))
         pairs = zip(processes, logs, strict=True)
         workers = [Server(process, log, key) for process, log in pairs]
         for worker in workers:
