@@ -16,7 +16,7 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
-from ingest import values
+from ingest import addresses, values
 from ingest.errors import StartupError
 
 KIB = 1024
@@ -33,6 +33,10 @@ class Server(msgspec.Struct, frozen=True):
 
     host: str = "127.0.0.1"
     port: Port = 8080
+    workers: Annotated[int, msgspec.Meta(ge=0, le=256)] | None = None
+    listen: list[str] = []
+    unix_mode: str = "0660"
+    unix_owner: str = ""
     fast_lane: bool = True
     key_in_query: bool = False
     drain_s: Annotated[float, msgspec.Meta(ge=0, le=3_600)] = 0.0
@@ -149,6 +153,9 @@ FIELDS: dict[str, Any] = {
 ENVIRONMENT: dict[str, str] = {f"NONITO_{key.replace('.', '_').upper()}": key for key in FIELDS} | {
     "DATABASE_URL": "database.url"
 }
+_MODE: Final = re.compile(r"(0o?)?[0-7]{3}")
+_HOSTS_BESIDE_LISTEN: Final = (Server().host, "0.0.0.0", "::")  # noqa: S104 - compared
+"""What may stand beside `server.listen`, as nobody has chosen it: containers' images say so."""
 _LIKENESS_MIN = 0.8  # names of one section are rather alike as it is
 RESERVED_ENVIRONMENT = {"NONITO_CONFIG"}
 # What Kubernetes tells every container of a Service named `nonito`, or `nonito-` and anything.
@@ -267,6 +274,30 @@ def _check_relations(config: Config) -> None:
         raise StartupError("writer.batch_events_max must not be larger than queue.events_max")
     if config.writer.commit_timeout_s >= config.server.shutdown_timeout_s:
         raise StartupError("writer.commit_timeout_s must be below server.shutdown_timeout_s")
+    _check_listen(config.server)
+
+
+def _check_listen(server: Server) -> None:
+    """Refuse addresses that are mistakes as they stand; whether they can be had the start sees."""
+    try:
+        addresses.parse_all(server.listen)
+    except ValueError as error:
+        raise StartupError(f"server.listen: {error}") from None
+    if not _MODE.fullmatch(server.unix_mode):
+        raise StartupError(
+            f"server.unix_mode = {server.unix_mode!r}: write permissions as chmod has them, as 0660"
+        )
+    if not server.listen:
+        return
+    for name, value, silent in (
+        ("host", server.host, _HOSTS_BESIDE_LISTEN),
+        ("port", server.port, (Server().port,)),
+    ):
+        if value not in silent:
+            raise StartupError(
+                f"server.listen says where to listen, and so does server.{name} = {value!r}: "
+                f"leave out one of them, or add the other address to server.listen"
+            )
 
 
 def from_process(path: Path | None, flags: Overrides) -> Config:

@@ -40,6 +40,8 @@ def read(text: str, key: str, kind: Any) -> object:  # noqa: ANN401 - a type, as
         return _SWITCHES.get(text.lower(), text)
     if get_origin(kind) is Literal:
         return text.lower()
+    if get_origin(kind) is list:
+        return text.replace(",", " ").split()
     return _quantity(text, _units(key))
 
 
@@ -49,6 +51,8 @@ def allowed(key: str, kind: Any) -> str:  # noqa: ANN401 - as above
         return "yes or no"
     if get_origin(kind) is Literal:
         return f"one of {', '.join(get_args(kind))}"
+    if get_origin(kind) is list:
+        return "a list, or a text with commas"
     return next((told for unit, (_, told) in _UNITS.items() if unit in _words(key)), "")
 
 

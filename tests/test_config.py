@@ -27,6 +27,11 @@ def flat(sections: Mapping[str, Mapping[str, object]]) -> dict[str, object]:
     }
 
 
+def written(value: object) -> str:
+    """Return a value as a text that means it."""
+    return ", ".join(value) if isinstance(value, list) else str(value)
+
+
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     """A configuration file of the test's own."""
@@ -83,6 +88,8 @@ def test_every_setting_can_be_set_by_its_environment_variable(key: str) -> None:
         "log.level": "debug",
         "log.format": "json",
         "server.fast_lane": "False",
+        "server.listen": ":1, unix:/run/x",
+        "server.unix_mode": "0600",
         "server.key_in_query": "True",
         "spool.enabled": "False",
     }.get(key, "7" if isinstance(default, int | float) else "text")
@@ -93,8 +100,8 @@ def test_every_setting_can_be_set_by_its_environment_variable(key: str) -> None:
     if key == "writer.commit_timeout_s":
         roomy["NONITO_SERVER_SHUTDOWN_TIMEOUT_S"] = "8"
     loaded = config.load(NO_FILE, roomy | {name: value}, {})
-    assert str(flat(msgspec.to_builtins(loaded))[key]) in (value, f"{value}.0")
-    assert value != str(default)
+    assert written(flat(msgspec.to_builtins(loaded))[key]) in (value, f"{value}.0")
+    assert value != written(default)
 
 
 def test_database_url_is_taken_from_either_variable() -> None:
@@ -137,7 +144,7 @@ def test_white_space_around_a_value_is_not_part_of_it(key: str) -> None:
     """As a file that is mounted, or a pipe through `echo`, leaves behind."""
     value = flat(msgspec.to_builtins(Config()))[key]
     name = f"NONITO_{key.replace('.', '_').upper()}"
-    text = str(value) or "text"
+    text = written(value) or ":1"
     plain = config.load(NO_FILE, {name: text}, {})
     assert config.load(NO_FILE, {name: f" \t{text}\r\n"}, {}) == plain
 
@@ -167,6 +174,12 @@ def test_white_space_around_a_value_is_not_part_of_it(key: str) -> None:
         ("spool.timeout_s", "100ms", 0.1),
         ("events.timestamp_future_s_max", "7d", 604_800.0),
         ("events.timestamp_past_days_max", "30d", 30),
+        (
+            "server.listen",
+            "[::1]:80 :81,unix:/run/x , h:0",
+            ["[::1]:80", ":81", "unix:/run/x", "h:0"],
+        ),
+        ("server.unix_mode", "0o600", "0o600"),
     ],
 )
 def test_value_may_be_written_as_people_write_it(
@@ -378,3 +391,71 @@ def test_file_that_can_not_be_read_is_one_line_that_names_it(tmp_path: Path, fil
 def test_password_of_the_database_is_in_no_message(file: Path, text: str) -> None:
     """Whatever is wrong with the URL, or beside it."""
     assert SECRET not in refusal(file, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("8080", "a port is missing"),
+        ("[::1]", "a port is missing"),
+        ("::1:8080", "an IPv6 address stands in brackets"),
+        ("[host]:80", "is no host"),
+        ("a b:80", "a port is missing"),
+        ("h@x:80", "is no host"),
+        ("h:", "is no port"),
+        ("h:65536", "is no port"),
+        ("h:-1", "is no port"),
+        ("http://h:80", "write host:port"),
+        ("unix:run/x.sock", "is absolute"),
+        ("unix:", "is absolute"),
+        ("unix:/run/", "no path of a file"),
+        ("unix:/" + "ä" * 54, "109 bytes"),
+        ("h:80, h:80", "twice"),
+        ("unix:/x, unix:///x", "twice"),
+        (":80, 127.0.0.1:80", "overlap"),
+        ("[::]:80, 0.0.0.0:80", "overlap"),
+        ("0.0.0.0:80, h:80", "overlap"),
+    ],
+)
+def test_mistake_in_an_address_is_one_line_that_says_what_is_wrong(
+    text: str, told: str, file: Path
+) -> None:
+    """Before anything is bound; from the file and from the environment."""
+    line = refusal(file, f"[server]\nlisten = '{text}'\n")
+    assert line.startswith("server.listen: ")
+    assert told in line
+    assert refusal(file, "", {"NONITO_SERVER_LISTEN": text}) == line
+
+
+@pytest.mark.parametrize(
+    "listen",
+    [
+        [],
+        [":0", "127.0.0.1:0"],
+        ["127.0.0.1:80", "127.0.0.2:80", "[::1]:80", "unix:/" + "x" * 106],
+        ["0.0.0.0:80", "[::1]:80", ":81", "*:82", "[fe80::1%eth0]:80", "a-b.example:83"],
+    ],
+)
+def test_addresses_that_stand_beside_each_other_are_taken(listen: list[str]) -> None:
+    """Of one port, on one host, and of both families."""
+    assert config.load(NO_FILE, {}, {"server.listen": listen}).server.listen == listen
+
+
+@pytest.mark.parametrize(("name", "value"), [("host", "10.0.0.1"), ("port", 80), ("port", 0)])
+def test_two_ways_to_say_where_to_listen_are_one_too_many(
+    name: str, value: object, file: Path
+) -> None:
+    """Rather than one of them ignored; what images of containers set is nobody's choice."""
+    line = refusal(file, f"[server]\nlisten = [':1']\n{name} = {value!r}\n")
+    assert "server.listen" in line
+    assert f"server.{name} = {value!r}" in line
+    usual = {"NONITO_SERVER_HOST": "0.0.0.0", "NONITO_SERVER_PORT": "8080"}
+    listening = usual | {"NONITO_SERVER_LISTEN": ":1"}
+    assert config.load(NO_FILE, listening, {}).server.listen == [":1"]
+
+
+@pytest.mark.parametrize("mode", ["rw", "88", "0888", "77777", "660 x", "-660"])
+def test_mode_is_written_as_chmod_has_it(mode: str, file: Path) -> None:
+    """And a number, which TOML would read as a decimal, is none."""
+    assert "as 0660" in refusal(file, f"[server]\nunix_mode = '{mode}'\n")
+    assert "unix_mode" in refusal(file, "[server]\nunix_mode = 660\n")

@@ -27,17 +27,17 @@ def make_postgres(config: Config, url: str, shared: int | None = None) -> Postgr
     )
 
 
-def connections_needed(config: Config) -> int:
-    """Return how many connections to Postgres a server has at once at most."""
-    return connection_budget.needed(workers=1, writers=config.writer.connections)
+def connections_needed(config: Config, workers: int) -> int:
+    """Return how many connections to Postgres a server of so many workers has at once at most."""
+    return connection_budget.needed(workers=workers, writers=config.writer.connections)
 
 
-async def budget_of(postgres: Postgres, config: Config) -> ConnectionBudget | None:
+async def budget_of(postgres: Postgres, config: Config, workers: int) -> ConnectionBudget | None:
     """Return how that compares with what Postgres allows; None if it can't be asked."""
     with suppress(Unavailable):
         async with postgres.session() as connection:
             if not postgres.is_pooled:
-                return await connection_budget.read(connection, connections_needed(config))
+                return await connection_budget.read(connection, connections_needed(config, workers))
     return None
 
 

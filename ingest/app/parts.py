@@ -31,8 +31,10 @@ from ingest.http.waiters import EarlyAcks
 from ingest.observe import collector
 from ingest.observe.collector import Collector
 from ingest.observe.exposition import Exposer
+from ingest.observe.gauges import State, Waiting
 from ingest.observe.metrics import Metrics
-from ingest.share.generation import Generation
+from ingest.observe.publisher import Publisher
+from ingest.share.member import KeyNotes, Member
 from ingest.spool import Spool
 from ingest.store import idempotency
 from ingest.store.api_key_snapshot import ApiKeySnapshot
@@ -45,17 +47,13 @@ from ingest.web.figures import Figures
 
 
 class Parts:
-    """What one serving process is made of; nothing of it has begun.
+    """What one serving process is made of; nothing of it has begun."""
 
-    Of several processes of one server each is told the generation of the API keys that all see.
-    """
-
-    def __init__(
-        self, config: Config, postgres: Postgres, keys_generation: Generation | None = None
-    ) -> None:
+    def __init__(self, config: Config, postgres: Postgres, member: Member | None = None) -> None:
+        """Put them together; without a `member` this process is all of the server."""
         self._config = config
-        self._keys_generation = keys_generation
         self.postgres = postgres
+        self.member = member or Member.alone()
         self._make_store()
         self.pipeline = Pipeline(
             postgres,
@@ -72,7 +70,7 @@ class Parts:
 
     def _make_store(self) -> None:
         config, postgres = self._config, self.postgres
-        self.spool = _make_spool(config.spool)
+        self.spool = _make_spool(config.spool, self.member.key_notes)
         self.metrics = Metrics(self.spool)
         self.partitions = make_partitions(config, postgres)
         self.preparation = Preparation(postgres, self.partitions, self.spool)
@@ -80,7 +78,7 @@ class Parts:
             postgres,
             poll_interval_s=config.keys.poll_interval_s,
             snapshot=ApiKeySnapshot(Path(config.spool.path)) if self.spool else None,
-            generation=self._keys_generation,
+            generation=self.member.keys_generation,
         )
         self.links = Links(postgres, self.partitions.map, writers=config.writer.connections)
         self.health = Health(self.links.idle, self.preparation.prepare_late)
@@ -132,7 +130,16 @@ class Parts:
 
     def _make_probes(self) -> None:
         config, queues = self._config, self.pipeline.queues
-        metrics = Collector(self.metrics, queues, self.spool, _limits(config), self._state)
+        limits = Waiting(config.queue.events_max, config.queue.bytes_max)
+        self.publisher = Publisher(self.member, self.metrics, queues, self.spool, self, limits)
+        queues.on_settled(self.publisher.note_batch)
+        self.keyring.on_change(self.publisher.forget_apps)
+        metrics = Collector(
+            self.member.segment,
+            _limits(config),
+            self.publisher.look,
+            has_spool=self.spool is not None,
+        )
         self.probes = Probes(self.health, self.pipeline.fallback, self.metrics, Exposer(metrics))
         self.monitor: Monitor | None = None
         if config.metrics.port:
@@ -163,27 +170,36 @@ class Parts:
             return -1
         return self.partitions.map.ahead(time.time_ns() // 1_000_000)
 
-    def _state(self) -> collector.State:
-        """Return what a scrape is told of all parts, as it is now."""
-        return collector.State(
+    def state(self) -> State:
+        """Return what is published of all parts, as it is now."""
+        return State(
             is_postgres_up=self.health.is_up,
             is_refusing_rows=bool(self.health.row_alarm.reason),
             postgres_connections=self.postgres.open_connections,
             rejected_events=self.rejected.events,
             partitions_ahead=self._partitions_ahead(),
-            apps=self.keyring.apps,
             keys=len(self.keyring),
             connections=self.listener.open_connections,
-            connections_refused=self.listener.refused_connections,
             requests=self.listener.requests_in_flight,
         )
 
+    @property
+    def apps(self) -> Mapping[int, str]:
+        """The names of apps that have valid keys."""
+        return self.keyring.apps
 
-def _make_spool(spool: settings.Spool) -> Spool | None:
+    @property
+    def refused_connections(self) -> int:
+        """Connections of clients past the limit."""
+        return self.listener.refused_connections
+
+
+def _make_spool(spool: settings.Spool, notes: KeyNotes) -> Spool | None:
     if not spool.enabled:
         return None
     return Spool(
         Path(spool.path),
+        notes=notes,
         bytes_max=spool.bytes_max,
         free_bytes_min=spool.free_bytes_min,
         timeout_s=spool.timeout_s,
@@ -211,8 +227,6 @@ def _make_figures(config: Config) -> Figures:
 def _limits(config: Config) -> collector.Limits:
     return collector.Limits(
         connections=config.limits.connections_max,
-        queue_events=config.queue.events_max,
-        queue_bytes=config.queue.bytes_max,
         spool_bytes=config.spool.bytes_max,
         spool_free_bytes=config.spool.free_bytes_min,
         partitions_ahead=config.events.partitions_ahead,

@@ -17,6 +17,7 @@ from ingest.store import checks
 from ingest.store.checks import Finding
 from ingest.store.database_url import DatabaseUrl
 from ingest.store.postgres import Connection
+from ingest.supervisor import cores
 
 _WAITING_S_MAX = 60
 
@@ -42,7 +43,9 @@ def _unused(url: str) -> list[Finding]:
 
 
 async def _examine(settings: Config, connection: Connection) -> list[Finding]:
-    return await checks.examine(connection, EVENTS, connections_needed(settings))
+    return await checks.examine(
+        connection, EVENTS, connections_needed(settings, cores.workers(settings))
+    )
 
 
 def _waiting(directory: Path) -> list[Finding]:

@@ -155,8 +155,7 @@ class Writer:
             for at, bad in commit.refused.items()
             if bad.is_told
         }
-        for at in outcomes:
-            self._metrics.failed(Code.REJECTED_BY_DATABASE, copy_reader.app_id(batch.rows[at]))
+        self._metrics.failed(Code.REJECTED_BY_DATABASE, len(outcomes))
         if self._retries is not None:
             outcomes |= self._retries.duplicates(batch, commit.earlier)
         return outcomes

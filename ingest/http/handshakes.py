@@ -1,8 +1,11 @@
-"""New connections at a listening socket, kept out for the moment before it closes.
+"""New connections at a listening socket, kept out for the moment before a server ends.
 
 A socket that closes resets whoever has connected and was not accepted yet, and a proxy that has
 sent its request by then can't tell whether it was served. So the kernel drops further SYNs first:
 those clients have sent nothing, try again by themselves, and are refused in good order then.
+
+This changes the socket itself, which other processes may have as well: for a whole server's end,
+never for one process of it that another one replaces.
 """
 
 import select

@@ -1,14 +1,19 @@
 """What listens: makes a connection for each client, and looks after all that are open."""
 
 import asyncio
+import os
 import socket
 import time
+from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final
 
 from aiohttp import http_parser, web
 
+from ingest.addresses import bracketed, identity
 from ingest.config import Limits
+from ingest.errors import StartupError
 from ingest.http import handshakes
 from ingest.http.budget import Budget
 from ingest.http.connection import Connection
@@ -28,7 +33,7 @@ _ON_ITS_WAY_S: Final = 0.1
 
 
 class Listener:
-    """Every open connection: makes them for the listening socket, sweeps them once a second.
+    """Every open connection: makes them for the listening sockets, sweeps them once a second.
 
     With a fast lane put before it, aiohttp gets the connections that the fast lane hands over.
     """
@@ -56,8 +61,7 @@ class Listener:
         }
         self._open: set[Connection] = set()
         self._fast_lane: FastLane | None = None
-        self._socket: socket.socket | None = None
-        self._listening: asyncio.Server | None = None
+        self._listening: list[_Listening] = []
         self.refused_connections = 0
         """Those past the limit."""
 
@@ -78,12 +82,21 @@ class Listener:
         """Have new connections served by the fast lane first."""
         self._fast_lane = fast_lane
 
-    async def listen(self, bound: socket.socket) -> None:
-        """Take connections on a bound socket from now on; raise OSError."""
+    async def listen(self, bound: Sequence[socket.socket]) -> None:
+        """Take connections on bound sockets, TCP or unix, from now on.
+
+        They are this object's to close. Other processes may have each of them as well. Raises
+        StartupError where another server has taken an address by now.
+        """
+        for each in bound:
+            _listen(each)
+            self._listening.append(_Listening(each, await self._serve(each)))
+
+    async def _serve(self, bound: socket.socket) -> asyncio.Server:
         loop = asyncio.get_running_loop()
-        bound.listen(_BACKLOG)  # uvloop does it as well, and tells nobody if it can't
-        self._socket = bound
-        self._listening = await loop.create_server(self, sock=bound, backlog=_BACKLOG)
+        if bound.family == socket.AF_UNIX:
+            return await loop.create_unix_server(self, sock=bound, backlog=_BACKLOG)
+        return await loop.create_server(self, sock=bound, backlog=_BACKLOG)
 
     def __call__(self) -> asyncio.Protocol:
         """Return the protocol for a new connection."""
@@ -114,17 +127,30 @@ class Listener:
             connection.refuse_slow_head()
 
     async def stop_listening(self) -> None:
-        """Take nobody in any more; who has connected is served, and nobody is reset."""
-        if self._socket is None or self._listening is None:
-            return
-        handshakes.drop_further(self._socket)
-        await asyncio.sleep(_HANDSHAKE_S)
-        for _ in range(_BACKLOG):
-            if not handshakes.has_waiting(self._socket):
+        """Take nobody in any more; who has connected is served, and nobody is reset.
+
+        For a server that ends: it changes the sockets themselves, in whatever process they are.
+        """
+        for each in self._listening:
+            each.keep_out()
+        if self._listening:
+            await asyncio.sleep(_HANDSHAKE_S)
+        for _ in range(_BACKLOG * len(self._listening)):
+            if not any(handshakes.has_waiting(each.bound) for each in self._listening):
                 break
             await asyncio.sleep(0)  # the loop accepts one at a time
-        self._listening.close()
-        if self.open_connections:
+        await self.pass_on()
+
+    async def pass_on(self) -> None:
+        """Take nobody in any more, and leave who waits to whoever has the same sockets.
+
+        For a process that is replaced, or whose sockets are kept elsewhere: nobody is reset, and
+        who has connected is served here.
+        """
+        listening, self._listening = self._listening, []
+        for each in listening:
+            each.server.close()
+        if listening and self.open_connections:
             await asyncio.sleep(_ON_ITS_WAY_S)
 
     async def end_arrivals(self, timeout_s: float) -> None:
@@ -153,6 +179,39 @@ class Listener:
         for connection in list(self._fast_lane.connections) if self._fast_lane else ():
             connection.close()
         await self._server.shutdown(timeout=0.1)
+
+
+def _listen(bound: socket.socket) -> None:
+    try:
+        bound.listen(_BACKLOG)  # uvloop does it as well, and tells nobody if it can't
+    except OSError as error:
+        host, port = bound.getsockname()[:2]  # nobody can take a path
+        raise StartupError(f"can't listen on {bracketed(host)}:{port}: {error.strerror}") from error
+
+
+class _Listening:
+    """A socket that connections are taken from."""
+
+    def __init__(self, bound: socket.socket, server: asyncio.Server) -> None:
+        self.bound = bound
+        self.server = server
+        self._path = os.fsdecode(bound.getsockname()) if bound.family == socket.AF_UNIX else ""
+        self._file = _identity(self._path)
+
+    def keep_out(self) -> None:
+        """Have whoever comes from now on be refused, or wait to be; in every process."""
+        if not self._path:
+            handshakes.drop_further(self.bound)
+        elif self._file is not None and _identity(self._path) == self._file:
+            # All processes of a server do this, and soon another server may have the path.
+            Path(self._path).unlink(missing_ok=True)
+
+
+def _identity(path: str) -> tuple[int, int, int] | None:
+    try:
+        return identity(path) if path else None
+    except OSError:  # removed by somebody
+        return None
 
 
 class _Refused(asyncio.Protocol):

@@ -4,7 +4,6 @@ It has connections and memory of its own, so it answers when clients have taken 
 goes on until everything else has stopped.
 """
 
-import os
 import socket
 from collections.abc import Mapping
 from typing import Final
@@ -14,7 +13,6 @@ import structlog
 from aiohttp import web
 
 from ingest.config import Limits, Monitoring
-from ingest.errors import StartupError
 from ingest.http.budget import Budget
 from ingest.http.listener import Listener
 from ingest.http.router import Route, Router
@@ -37,32 +35,23 @@ class Monitor:
         few = msgspec.structs.replace(limits, connections_max=_CONNECTIONS_MAX)
         self._listener = Listener(web.Server(router.dispatch), few, metrics, Budget(_BYTES_MAX))
         self._bound: socket.socket | None = None
+        self._is_shared = False
+        """Whether other processes have the socket as well."""
 
-    def bind(self) -> None:
-        """Take the address, before anything is started; raise StartupError."""
-        self._bound = self._bind()
-
-    def _bind(self) -> socket.socket:
-        host, port = self._address.host, self._address.port
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        try:
-            return socket.create_server((host, port), family=family)
-        except OSError as error:
-            raise StartupError(
-                f"can't listen on {host}:{port}: {os.strerror(error.errno or 0)}; "
-                "set metrics.host and metrics.port"
-            ) from error
-
-    async def open(self) -> None:
-        """Serve from now on; who came before this has waited."""
-        await self._listener.listen(self._bound or self._bind())
+    async def open(self, bound: socket.socket) -> None:
+        """Serve from now on at a socket that all processes of the server share; raise OSError."""
+        await self._listener.listen([bound])
         log.info("metrics are served", host=self._address.host, port=self._address.port)
+
+    async def pass_on(self) -> None:
+        """Take nobody in any more: the other processes do, or the server ends."""
+        await self._listener.pass_on()
 
     async def run(self) -> None:
         """Enforce the time-outs of connections for ever."""
         await self._listener.run()
 
     async def close(self) -> None:
-        """Close the address and every connection to it."""
-        await self._listener.stop_listening()
+        """Close every connection."""
+        await self.pass_on()
         await self._listener.close()

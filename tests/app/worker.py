@@ -1,11 +1,6 @@
-"""One of several processes of one server: `python -m tests.app.worker URL FILE SPOOL`.
-
-FILE is what they share; it begins with the generation of the API keys.
-"""
+"""One of several processes of one server: `python -m tests.app.worker URL SEGMENT SLOT SPOOL`."""
 
 import asyncio
-import mmap
-import os
 import socket
 import sys
 
@@ -16,32 +11,17 @@ from ingest.app.database import make_postgres
 from ingest.app.server import App
 from ingest.config import Config, Spool, Writer
 from ingest.observe import logs
-
-PAGE_BYTES = 4096
-
-
-class SharedGeneration:
-    """The generation in the first bytes of a file."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._map = mmap.mmap(descriptor, PAGE_BYTES)
-
-    def read(self) -> int:
-        """Return it."""
-        return int.from_bytes(self._map[:8], "little")
-
-    def advance(self) -> None:
-        """Make it the next one."""
-        self._map[:8] = (self.read() + 1).to_bytes(8, "little")
+from ingest.share.member import Member
+from ingest.share.segment import Segment
 
 
-async def main(url: str, file: str, spool: str) -> None:
+async def main(url: str, descriptor: str, slot: str, spool: str) -> None:
     """Serve until told to stop."""
     logs.configure("info", "text")
-    descriptor = os.open(file, os.O_RDWR)
+    segment = Segment.attach(int(descriptor))
     config = Config(spool=Spool(path=spool, free_bytes_min=0), writer=Writer(commit_timeout_s=1.0))
-    postgres = make_postgres(config, url, descriptor)
-    app = App(config, postgres, None, keys_generation=SharedGeneration(descriptor))
+    postgres = make_postgres(config, url, segment.descriptor)
+    app = App(config, postgres, Member(segment, int(slot)))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
 
@@ -50,7 +30,7 @@ async def main(url: str, file: str, spool: str) -> None:
             click.echo(f"Listening on http://127.0.0.1:{port}")
 
         await app.open()
-        await app.run(listener, greet)
+        await app.run([listener], None, greet)
 
 
 if __name__ == "__main__":

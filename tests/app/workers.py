@@ -11,7 +11,7 @@ from typing import IO
 
 import asyncpg
 
-from tests.app.worker import PAGE_BYTES
+from ingest.share.segment import Segment
 from tests.support.server import ROOT, Server, environment
 
 NAME = "worker"
@@ -21,13 +21,14 @@ LISTENS = "LISTEN"
 
 @contextmanager
 def running_workers(count: int, url: str, key: str, directory: Path) -> Iterator[list[Server]]:
-    """Run so many processes of one server; their spool and what they share are in `directory`."""
-    (directory / "shared").write_bytes(bytes(PAGE_BYTES))
+    """Run so many processes of one server, with their spool in `directory`."""
+    segment = Segment.create(count)
     processes: list[subprocess.Popen[bytes]] = []
     logs = [(directory / f"log{number}").open("w+b") for number in range(count)]
     try:
         for number, log in enumerate(logs):
-            processes.append(_start(f"{url}&application_name={NAME}{number}", directory, log))
+            named = f"{url}&application_name={NAME}{number}"
+            processes.append(_start(named, segment, directory, log))
         pairs = zip(processes, logs, strict=True)
         workers = [Server(process, log, key) for process, log in pairs]
         for worker in workers:
@@ -41,10 +42,11 @@ def running_workers(count: int, url: str, key: str, directory: Path) -> Iterator
             log.close()
 
 
-def _start(url: str, directory: Path, log: IO[bytes]) -> subprocess.Popen[bytes]:
-    shared, spool = directory / "shared", directory / "spool"
+def _start(url: str, segment: Segment, directory: Path, log: IO[bytes]) -> subprocess.Popen[bytes]:
+    shared, slot = str(segment.descriptor), str(segment.take_slot(0))
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.app.worker", url, str(shared), str(spool)],
+        [sys.executable, "-m", "tests.app.worker", url, shared, slot, str(directory / "spool")],
+        pass_fds=[segment.descriptor],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=log,
