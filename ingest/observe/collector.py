@@ -7,7 +7,6 @@ one begins at 1, Prometheus sees no step, and `increase()` misses it.
 import platform
 from collections import Counter
 from collections.abc import Callable, Iterable
-from itertools import zip_longest
 from typing import Final, NamedTuple
 
 from prometheus_client.core import (
@@ -20,8 +19,8 @@ from prometheus_client.core import (
 from ingest import __version__
 from ingest.observe.counts import Counts
 from ingest.observe.gauges import QUEUES, Gauges, merge
-from ingest.observe.publisher import PLACES
 from ingest.observe.processes import Processes
+from ingest.observe.publisher import PLACES
 from ingest.share.segment import Reading, Segment
 
 OTHER_APP: Final = "other"
@@ -215,7 +214,7 @@ def _left(reading: Reading) -> Metric:
         "Events of workers that ended: in a spool, where others recover them; in a queue, in doubt",
         labels=["place"],
     )
-    for place, events in zip_longest(PLACES, reading.ended.left, fillvalue=0):
+    for place, events in zip(PLACES, reading.ended.left or (0, 0), strict=True):
         family.add_metric([place], events)
     return family
 
