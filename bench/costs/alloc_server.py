@@ -68,7 +68,7 @@ async def serve(database_url: str, listener: socket.socket) -> None:
         click.echo(f"Listening on http://127.0.0.1:{listener.getsockname()[1]}")
 
     await server.open()
-    await server.run(listener, greet)
+    await server.run([listener], None, greet)
 
 
 @click.command()
