@@ -54,7 +54,8 @@ async def _serve(descriptors: list[int]) -> None:
                 for each in descriptors:
                     os.close(each)
                 await listener.stop_listening()
-        print("done", flush=True)
+        sys.stdout.write("done\n")
+        sys.stdout.flush()
     await asyncio.sleep(0.1)  # who was accepted last is answered
 
 
