@@ -151,3 +151,13 @@ def test_one_server_a_path_by_whatever_name_its_directory_is_known(path: Path) -
         assert "Address already in use" in refused(other / path.name)
     with made(other / path.name):
         assert path.exists()
+
+
+def test_file_stays_where_it_is_while_workers_come_and_go(path: Path) -> None:
+    """Whoever passes its socket on takes nothing away, and who stops with the server does."""
+    with made(path) as sockets, accepting(sockets.of(0), sockets.of(0)) as [first, second]:
+        first.tell("pass on")
+        assert path.exists()
+        assert ask(str(path)) == second.process.pid
+        second.tell("stop")
+        assert not path.exists()
