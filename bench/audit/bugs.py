@@ -1,6 +1,6 @@
 """Seeded bugs: each breaks one promise of the server, so that the audit can show that it notices.
 
-They are patched in by `bench.audit.server` when NONITO_AUDIT_BUG names one; the product knows
+They are patched in by `bench.audit.server` when AUDIT_BUG names one; the product knows
 nothing of them. `BUGS` says which faults bring a bug to light and which invariant must fail.
 """
 

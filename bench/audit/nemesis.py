@@ -14,6 +14,7 @@ from bench.audit import (
     postgres_faults,
     server_faults,
     spool_faults,
+    worker_faults,
 )
 from bench.audit.clients import Traffic
 from bench.audit.faults import Fault, draw
@@ -29,6 +30,7 @@ FAULTS: Final = (
     *link_faults.FAULTS,
     *spool_faults.FAULTS,
     *operator_faults.FAULTS,
+    *worker_faults.FAULTS,
 )
 _PAUSE_S: Final = 0.15
 _TICK_S: Final = 0.1

@@ -34,6 +34,7 @@ class System:
     async def terminate_server(self) -> None:
         """Stop it in good order and note when it isn't."""
         await self.server.wait_until_listening(LISTEN_TIMEOUT_S)
+        await self.server.wait_until_staffed(LISTEN_TIMEOUT_S)  # nobody's kill is its end's
         code = await self.server.terminate()
         if code:
             self.bad_exits.append(f"exit code {code} behind SIGTERM")
