@@ -17,6 +17,7 @@ from random import Random
 from typing import Final, cast
 
 from bench.audit.answers import Answer, file_answer
+from bench.audit.faults import DOWN
 from bench.audit.habits import habits
 from bench.audit.history import DISMISSED, LOST, QUIT, UNANSWERED
 from bench.audit.memory import Memory
@@ -108,7 +109,8 @@ class Client(asyncio.Protocol):
                 async with asyncio.timeout(_CONNECT_TIMEOUT_S):
                     await loop.create_connection(lambda: self, "127.0.0.1", self._traffic.port)
             except OSError:
-                self._traffic.recorder.outside(self._number, since_ns)
+                if DOWN not in self._traffic.recorder.lasting:
+                    self._traffic.recorder.outside(self._number, since_ns)
                 await asyncio.sleep(_RECONNECT_S)
             else:
                 await self._watch()

@@ -21,7 +21,7 @@ from bench.audit.faults import Fault, draw
 from bench.audit.plan import AuditPlan, AuditProgress, AuditResult, OnAuditProgress
 from bench.audit.scrape import Scraper
 from bench.audit.spool_disk import SPOOL_BYTES_MAX
-from bench.audit.system import System
+from bench.audit.system import LISTEN_TIMEOUT_S, System
 from bench.errors import BenchError
 
 FAULTS: Final = (
@@ -81,6 +81,8 @@ class Nemesis:
         await self._system.lift()
         if self._system.server.pid is None:
             self._system.server.spawn()
+        await self._system.server.wait_until_listening(LISTEN_TIMEOUT_S)
+        await self._system.see_staffed("the last fault")
         self._traffic.is_ahead = False
         self._result.timings_s["faults"] = time.monotonic() - begin_s
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
-from bench import machine, servers
+from bench import machine, metrics, servers
 from bench.audit import session
 from bench.audit.failpoints import BUG_VARIABLE, FILE_VARIABLE, deaths
 from bench.errors import BenchError
@@ -27,6 +27,8 @@ _ROOT: Final = Path(__file__).parents[2]
 _PORTS: Final = (20_000, 30_000)  # below those that the kernel gives to clients
 _PORT_TRIES: Final = 100
 _POLL_S: Final = 0.01
+_STAFF_POLL_S: Final = 0.05
+_UP: Final = "worker_up"
 _EXIT_TIMEOUT_S: Final = 30.0
 _COMMAND_TIMEOUT_S: Final = 120.0
 _NONITO: Final = (sys.executable, "-m", "bench.audit.server")
@@ -86,10 +88,14 @@ class ServerProcess:
         """Its living workers, the oldest first; also those that are replaced, or start yet."""
         return session.workers(self._process.pid) if self._process is not None else []
 
-    @property
     def is_staffed(self) -> bool:
-        """Whether there are as many workers as there have to be."""
-        return self.pid is not None and len(self.workers) == self._workers
+        """Whether there are as many workers as there have to be, and all of them serve."""
+        if self.pid is None or len(self.workers) != self._workers:
+            return False
+        with suppress(OSError, ValueError):
+            samples = metrics.scrape("127.0.0.1", self.port)
+            return all(samples.get(f'{_UP}{{worker="{each}"}}') for each in range(self._workers))
+        return False
 
     def rss_bytes(self) -> int:
         """Return the resident memory of its largest process; 0 while it is away."""
@@ -147,37 +153,36 @@ class ServerProcess:
             await asyncio.sleep(_POLL_S)
 
     async def wait_until_staffed(self, timeout_s: float) -> bool:
-        """Wait for as many workers as there have to be; return whether it has them in time."""
+        """Wait until as many workers serve as have to; return whether they do in time."""
         end_s = time.monotonic() + timeout_s
-        while not self.is_staffed:
+        while not await asyncio.to_thread(self.is_staffed):
             if time.monotonic() > end_s:
                 return False
-            await asyncio.sleep(_POLL_S)
+            await asyncio.sleep(_STAFF_POLL_S)
         return True
 
     def kill(self) -> None:
         """Kill -9 all of its processes at once, as a machine's crash does; none is left."""
-        process, left = self._process, self._orphans
+        process, self._process = self._process, None  # `watch` is not to start it again
+        left, self._orphans = self._orphans, []
         self._set_up(is_up=False)
         if process is not None:
             process.kill()  # first: it replaces nobody any more
             session.send(session.workers(process.pid), signal.SIGKILL)
             process.wait(_EXIT_TIMEOUT_S)
             left = [*left, *session.workers(process.pid)]
-        self._process, self._orphans = None, []
         session.send(left, signal.SIGKILL)
         session.wait_until_gone(left, _EXIT_TIMEOUT_S)
 
     def kill_supervisor(self) -> None:
         """Kill -9 the supervisor alone; `orphans` are left to end by themselves."""
-        process = self._process
+        process, self._process = self._process, None
         if process is None:
             return
         self._set_up(is_up=False)
         process.kill()
         process.wait(_EXIT_TIMEOUT_S)
         self._orphans = session.workers(process.pid)
-        self._process = None
 
     def outliving(self, timeout_s: float) -> list[int]:
         """Return the workers that are there, a time behind their supervisor's end."""
@@ -201,11 +206,10 @@ class ServerProcess:
 
     async def terminate(self) -> int:
         """Send SIGTERM and return the exit code; kill it and return -9 when it takes too long."""
-        process = self._process
+        process, self._process = self._process, None
         if process is None:
             return 0
         self._set_up(is_up=False)
-        self._process = None  # nobody is to start it again
         process.send_signal(signal.SIGTERM)
         try:
             return await asyncio.to_thread(process.wait, _EXIT_TIMEOUT_S)

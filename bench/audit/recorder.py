@@ -53,6 +53,8 @@ class Recorder:
         self.watched: list[tuple[str, int]] | None = None
         """While it is a list: ids of good events that are acknowledged, for a fault to look at; and
         with which status, or 0 in a batch, which is spooled for any of its events."""
+        self.lasting: set[str] = set()
+        """Faults that have begun and are not lifted."""
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self._is_dirty = False
 
@@ -114,6 +116,7 @@ class Recorder:
 
     def fault(self, name: str, what: str) -> None:
         """Note that a fault begins or has been lifted."""
+        (self.lasting.add if what == "begun" else self.lasting.discard)(name)
         self._write("fault", name, what)
 
     def damaged(self, token: str) -> None:

@@ -99,7 +99,7 @@ class Scraper:
             return await self._scrape()
 
     async def _scrape(self) -> Samples | None:
-        life, pid = self._server.starts, self._server.pid
+        life, pid, is_up = self._server.starts, self._server.pid, self._server.is_up
         try:
             async with asyncio.timeout(_TIMEOUT_S):
                 samples = metrics.parse(await _get(self._server.port, "/metrics"))
@@ -108,7 +108,8 @@ class Scraper:
         if not samples or life != self._server.starts or pid != self._server.pid:
             return None
         self._take(samples)
-        self._compare(samples, life)
+        if is_up:  # or it was one of the server before that answered
+            self._compare(samples, life)
         return samples
 
     def _compare(self, samples: Samples, life: int) -> None:

@@ -112,6 +112,8 @@ class Failpoint(Fault):
             await _see_restarted(system, life)
         system.server.disarm()
         await system.server.wait_until_listening(LISTEN_TIMEOUT_S)
+        if random.random() > _HASTE:
+            await system.see_staffed(self.name)
 
 
 class OutageKill(Fault):

@@ -15,10 +15,8 @@ from bench.audit import session
 from bench.audit.faults import SERVER_GONE, STOPPING, Fault
 from bench.audit.history import EARLY, UNANSWERED
 from bench.audit.server_faults import start
-from bench.audit.system import LISTEN_TIMEOUT_S, System
+from bench.audit.system import LISTEN_TIMEOUT_S, STAFFED_S_MAX, System
 
-STAFFED_S_MAX: Final = 30.0
-"""So long it may take until there is another worker in the place of one, on a busy machine."""
 _ORPHANED_S_MAX: Final = 15.0
 """So long a worker may take to end behind its supervisor."""
 _REPLACED_S_MAX: Final = 60.0
@@ -30,7 +28,6 @@ _OUTAGE_S: Final = 0.4
 _STARTING_S: Final = 1.0
 _REPLACING_S: Final = 2.0
 _LIVES_S: Final = 1.5
-_QUIET_S: Final = 0.3
 _POLL_S: Final = 0.01
 _HASTE: Final = 0.2
 """The share of kills behind which nobody waits for the successor."""
@@ -67,7 +64,7 @@ class WorkerKilled(_OfWorkers):
             if random.random() < 0.5:  # noqa: PLR2004 - either order
                 system.proxy.allow()
             if random.random() > _HASTE:
-                await _see_staffed(system, self.name)
+                await system.see_staffed(self.name)
         finally:
             system.proxy.allow()
 
@@ -87,7 +84,7 @@ class WorkerKilledStarting(_OfWorkers):
         await asyncio.sleep(random.uniform(0, _STARTING_S))
         for pid in come:
             await _kill(system, pid)
-        await _see_staffed(system, self.name)
+        await system.see_staffed(self.name)
 
 
 class WorkerStopped(_OfWorkers):
@@ -141,7 +138,7 @@ class WorkerStuck(_OfWorkers):
         if left:
             system.recorder.unstaffed(f"a worker did nothing for {_STUCK_S_MAX} s and was left so")
             server.kill_worker(pid)
-        await _see_staffed(system, self.name)
+        await system.see_staffed(self.name)
 
 
 class SupervisorKilled(_OfWorkers):
@@ -152,14 +149,20 @@ class SupervisorKilled(_OfWorkers):
     excuses = STOPPING
 
     async def befall(self, system: System, random: Random) -> None:
-        """Kill -9 of it, and a start soon behind it."""
-        await asyncio.to_thread(system.server.kill_supervisor)
-        await asyncio.sleep(random.uniform(0, _DOWN_S))
-        await start(system, random)
-        left = await asyncio.to_thread(system.server.outliving, _ORPHANED_S_MAX)
-        if left:
+        """Kill -9 of it, and a start soon behind it, or behind the end of its workers."""
+        server = system.server
+        is_ready = random.random() > _HASTE and await server.wait_until_staffed(STAFFED_S_MAX)
+        await asyncio.to_thread(server.kill_supervisor)
+        if is_ready:  # who only starts may have the address for longer
+            await asyncio.sleep(random.uniform(0, _DOWN_S))
+            server.spawn()
+        if left := await asyncio.to_thread(server.outliving, _ORPHANED_S_MAX):
             text = f"{len(left)} workers outlive their supervisor by {_ORPHANED_S_MAX} s"
             system.recorder.unstaffed(text)
+            session.send(left, signal.SIGKILL)
+        if not is_ready:
+            server.spawn()
+        await server.wait_until_listening(LISTEN_TIMEOUT_S)
 
 
 class Hangup(_OfWorkers):
@@ -206,7 +209,7 @@ class HangupKilled(_OfWorkers):
         system.server.hang_up()
         await asyncio.sleep(random.uniform(0, _REPLACING_S))
         await _kill_one(system, random)
-        await _see_staffed(system, self.name)
+        await system.see_staffed(self.name)
 
 
 class WorkersChanged(Fault):
@@ -272,17 +275,7 @@ async def _see_replaced(system: System, pids: Iterable[int], name: str) -> None:
     left = await asyncio.to_thread(session.wait_until_gone, pids, _REPLACED_S_MAX)
     if left:
         system.recorder.unstaffed(f"{name}: {len(left)} workers are there {_REPLACED_S_MAX} s on")
-    await _see_staffed(system, name)
-
-
-async def _see_staffed(system: System, name: str) -> None:
-    """Wait for as many workers as there have to be; note it if that takes too long."""
-    for _ in range(2):  # a second round of replacements begins behind the first
-        if not await system.server.wait_until_staffed(STAFFED_S_MAX):
-            count = len(system.server.workers)
-            system.recorder.unstaffed(f"{name}: {count} workers are there {STAFFED_S_MAX} s on")
-            return
-        await asyncio.sleep(_QUIET_S)
+    await system.see_staffed(name)
 
 
 FAULTS: Final = (
