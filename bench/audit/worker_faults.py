@@ -61,12 +61,11 @@ class WorkerKilled(_OfWorkers):
             await asyncio.sleep(random.uniform(_OUTAGE_S / 4, _OUTAGE_S))
         try:
             await _kill_one(system, random)
-            if random.random() < 0.5:  # noqa: PLR2004 - either order
-                system.proxy.allow()
-            if random.random() > _HASTE:
-                await system.see_staffed(self.name)
+            await asyncio.sleep(random.uniform(0, _DOWN_S))
         finally:
             system.proxy.allow()
+        if random.random() > _HASTE:
+            await system.see_staffed(self.name)
 
 
 class WorkerKilledStarting(_OfWorkers):
