@@ -73,16 +73,20 @@ class App:
         bound: Sequence[socket.socket],
         monitor: socket.socket | None,
         when_ready: Callable[[], Awaitable[None]],
+        *,
+        are_lent: bool = False,
     ) -> bool:
         """Serve on bound sockets until SIGTERM or SIGINT; return whether it ended in good order.
 
-        `open` comes first. Raises StartupError.
+        `open` comes first. Lent sockets outlive the server. Raises StartupError.
         """
         await self._begin()
         self._start_tasks()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self._on_signal)
-        await self._listen(bound, monitor)
+        await self._parts.listener.listen(bound, are_lent=are_lent)
+        if self._parts.monitor is not None and monitor is not None:
+            await self._parts.monitor.open(monitor)
         await when_ready()
         if not self.keys:
             log.warning("no API keys yet", mend="nonito keys create --app NAME")
@@ -122,12 +126,6 @@ class App:
         await self._parts.keyring.load()
         await self._parts.probe_link.open()
         await self._parts.pipeline.open()
-
-    async def _listen(self, bound: Sequence[socket.socket], monitor: socket.socket | None) -> None:
-        """Take connections; raise StartupError where another server has taken a port by now."""
-        await self._parts.listener.listen(bound)
-        if self._parts.monitor is not None and monitor is not None:
-            await self._parts.monitor.open(monitor)
 
     def _start_tasks(self) -> None:
         parts, own = self._parts, self._background.own

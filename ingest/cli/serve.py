@@ -121,6 +121,6 @@ async def _serve(
 
     try:
         await server.open()
-        return await server.run(bound, monitor, greet)
+        return await server.run(bound, monitor, greet, are_lent=sockets.are_lent)
     except Unavailable as failure:
         raise StartupError(f"the database failed: {failure}") from failure

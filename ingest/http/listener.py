@@ -23,6 +23,8 @@ from ingest.http.request_log import RequestLog
 from ingest.observe.metrics import Metrics
 
 _BACKLOG: Final = 2048
+_KEEPING_THE_FILE: Final[dict[str, Any]] = {"cleanup_socket": False}
+"""From Python 3.13 on a process that stops accepting would take the path from all others."""
 _SWEEP_INTERVAL_S: Final = 1.0
 _LOOK_INTERVAL_S: Final = 0.01
 _HANDSHAKE_S: Final = 0.002
@@ -62,6 +64,7 @@ class Listener:
         self._open: set[Connection] = set()
         self._fast_lane: FastLane | None = None
         self._listening: list[_Listening] = []
+        self._are_lent = False
         self.refused_connections = 0
         """Those past the limit."""
 
@@ -82,12 +85,14 @@ class Listener:
         """Have new connections served by the fast lane first."""
         self._fast_lane = fast_lane
 
-    async def listen(self, bound: Sequence[socket.socket]) -> None:
+    async def listen(self, bound: Sequence[socket.socket], *, are_lent: bool = False) -> None:
         """Take connections on bound sockets, TCP or unix, from now on.
 
-        They are this object's to close. Other processes may have each of them as well. Raises
-        StartupError where another server has taken an address by now.
+        They are this object's to close. Other processes may have each of them as well; lent ones
+        outlive the server, for its next start. Raises StartupError where another server has taken
+        an address by now.
         """
+        self._are_lent = are_lent
         for each in bound:
             _listen(each)
             self._listening.append(_Listening(each, await self._serve(each)))
@@ -95,7 +100,9 @@ class Listener:
     async def _serve(self, bound: socket.socket) -> asyncio.Server:
         loop = asyncio.get_running_loop()
         if bound.family == socket.AF_UNIX:
-            return await loop.create_unix_server(self, sock=bound, backlog=_BACKLOG)
+            return await loop.create_unix_server(
+                self, sock=bound, backlog=_BACKLOG, **_KEEPING_THE_FILE
+            )
         return await loop.create_server(self, sock=bound, backlog=_BACKLOG)
 
     def __call__(self) -> asyncio.Protocol:
@@ -129,8 +136,15 @@ class Listener:
     async def stop_listening(self) -> None:
         """Take nobody in any more; who has connected is served, and nobody is reset.
 
-        For a server that ends: it changes the sockets themselves, in whatever process they are.
+        For a server that ends: it changes the sockets themselves, in whatever process they are,
+        unless they are lent.
         """
+        if not self._are_lent:
+            await self._take_the_last()
+        await self.pass_on()
+
+    async def _take_the_last(self) -> None:
+        """Keep further ones out, and accept all that have connected."""
         for each in self._listening:
             each.keep_out()
         if self._listening:
@@ -139,7 +153,6 @@ class Listener:
             if not any(handshakes.has_waiting(each.bound) for each in self._listening):
                 break
             await asyncio.sleep(0)  # the loop accepts one at a time
-        await self.pass_on()
 
     async def pass_on(self) -> None:
         """Take nobody in any more, and leave who waits to whoever has the same sockets.
