@@ -180,7 +180,7 @@ def post(server: Server, events: int) -> set[str]:
 
 def trace_posts(server: Server, events: int, output: Path) -> Order:
     """Post so many events on each connection; return what the server did meanwhile."""
-    with trace.tracing(server.process.pid, output):
+    with trace.tracing(server.worker_pid, output):
         acknowledged = post(server, events)
     with output.open(encoding="ascii") as lines:
         order = Order(trace.parse(lines))

@@ -15,7 +15,7 @@ from tests.http.checks import assert_success
 from tests.support.postgres import pause, resume
 from tests.support.proxies import free_port
 from tests.support.raw import HOST, RawClient
-from tests.support.server import COMMAND, ROOT, environment, wait_for
+from tests.support.server import COMMAND, ROOT, environment, kill_server, wait_for
 
 
 def bound(port: int) -> socket.socket:
@@ -53,7 +53,7 @@ def starting(url: str, port: int, spool: Path) -> Iterator[subprocess.Popen[str]
             wait_for(lambda: is_bound(port))
             yield process
         finally:
-            process.kill()
+            kill_server(process)
 
 
 def test_who_comes_while_the_server_starts_is_refused_and_the_first_one_taken_in_is_served(

@@ -107,7 +107,7 @@ def test_sigterm_during_an_outage_leaves_the_events_to_the_next_start(
     server = start_server(url, spool__path=tmp_path)
     own_cluster.stop()
     assert [post(server, "one"), post(server, "two")] == [202, 202]
-    server.process.kill()
+    server.kill()
     server.process.wait(10)
     own_cluster.start()
     wait_until_drained(start_server(url, spool__path=tmp_path))

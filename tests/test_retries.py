@@ -1,6 +1,7 @@
 """Retries that are safe: an id or Idempotency-Key again is stored once, and answered alike."""
 
 import asyncio
+import signal
 import time
 import uuid
 from collections.abc import Mapping
@@ -247,11 +248,11 @@ def test_one_that_was_stored_elsewhere_meanwhile_is_not_stored_again_by_the_repl
     kill(own_cluster)
     event, headers = identify("twice")
     assert post(cut_off, event, **headers).status_code == 202
-    cut_off.process.send_signal(19)  # SIGSTOP: it sees nothing of what happens next
+    cut_off.signal_all(signal.SIGSTOP)  # it sees nothing of what happens next
     own_cluster.start()
     other = start_server(url, key=key)
     assert post(other, event, **headers).status_code == 200
-    cut_off.process.send_signal(18)
+    cut_off.signal_all(signal.SIGCONT)
     wait_until_drained(cut_off)
     rows = asyncio.run(fetch(url, "SELECT event_name FROM events"))
     assert [row["event_name"] for row in rows].count("twice") == 1

@@ -13,7 +13,7 @@ from ingest.store.cluster import Cluster
 from ingest.store.embedded import find_programs
 from tests.conftest import StartServer
 from tests.support.postgres import kill, passable_directory
-from tests.support.server import COMMAND, ROOT, environment, wait_for
+from tests.support.server import COMMAND, ROOT, environment, kill_server, wait_for
 
 SECRET = "hunter2"
 AWAY = f"postgresql://somebody:{SECRET}@127.0.0.1:1/events"
@@ -105,7 +105,7 @@ def test_early_end_is_no_traceback_and_leaves_nothing_running(
                 process.send_signal(number)
                 assert process.wait(60) in {128 + number, 0}
             finally:
-                process.kill()
+                kill_server(process)
     assert "Traceback" not in logged.read_text()
     assert "exc_info" not in logged.read_text()
     assert not (place / "data" / "postgres" / "postmaster.pid").exists()
@@ -114,7 +114,9 @@ def test_early_end_is_no_traceback_and_leaves_nothing_running(
 def test_interrupted_before_it_has_read_the_command(place: Path) -> None:
     """Most of a start is Python reading our code."""
     code = (
-        "import _thread, builtins, sys\n"
+        "import _thread, builtins, signal, sys\n"
+        # A shell has its background commands ignore it, and so would we.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "read = builtins.__import__\n"
         "def interrupt(name, *rest):\n"
         "    if name == 'click':\n"

@@ -196,13 +196,13 @@ def test_who_has_connected_before_the_stop_is_served(
     """Though nobody has accepted the connection yet: closing the socket would reset it."""
     server = start_server(database_url, server__fast_lane=fast_lane)
     request = keyed(server, post())
-    server.process.send_signal(signal.SIGSTOP)
+    server.signal_all(signal.SIGSTOP)
     with ExitStack() as stack:
         clients = [stack.enter_context(connected(server.port)) for _ in range(CONNECTIONS)]
         for client in clients[: CONNECTIONS // 2]:
             client.send(request)
         server.process.send_signal(signal.SIGTERM)
-        server.process.send_signal(signal.SIGCONT)
+        server.signal_all(signal.SIGCONT)
         for client in clients[CONNECTIONS // 2 :]:
             client.send(request)
         for client in clients:

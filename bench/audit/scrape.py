@@ -1,12 +1,12 @@
 """Scrapes of `/metrics` while the faults go on: whether the books balance, and the memory.
 
-Counters start anew with each process. At every scrape::
+Counters start anew with each server. At every scrape::
 
-    accepted = committed + spooled + failed + in the queue = accepted, by app
-    in the spool = spooled + recovered - replayed - set aside
+    accepted = committed + spooled + failed + in the queue + left there = accepted, by app
+    in the spool = spooled + recovered - replayed - set aside - left there
 
-where `failed` are events that were refused after they had been accepted, and `recovered` what
-another process had left in the spool.
+where `failed` are events that were refused after they had been accepted, `recovered` what another
+process had left in the spool, and `left` what a worker had that ended.
 """
 
 import asyncio
@@ -31,6 +31,7 @@ _EQUATIONS: Final = (
             "events_failed_total": 1,
             "events_duplicate_total": 1,
             "queue_events": 1,
+            'events_left_total{place="queue"}': 1,
         },
     ),
     ("events_accepted_total", {"app_events_accepted_total": 1}),
@@ -42,6 +43,7 @@ _EQUATIONS: Final = (
             "events_replayed_total": -1,
             "events_dead_lettered_total": -1,
             "events_damaged_total": -1,
+            'events_left_total{place="spool"}': -1,
         },
     ),
 )

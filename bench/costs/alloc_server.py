@@ -61,7 +61,7 @@ async def serve(database_url: str, listener: socket.socket) -> None:
     """Serve as `nonito serve` does, with this process's settings."""
     settings = config.from_process(None, {"database.url": database_url})
     logs.configure("warning", "text")
-    server = App(settings, make_postgres(settings, database_url), None)
+    server = App(settings, make_postgres(settings, database_url))
 
     async def greet() -> None:
         AllocationCounter().listen()

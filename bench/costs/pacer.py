@@ -23,7 +23,7 @@ from bench.load.histogram import Histogram, Sparse
 from bench.load.ticker import Ticker
 from ingest.app.database import make_postgres
 from ingest.config import Config
-from ingest.delivery.pipeline import make_link
+from ingest.delivery.events_table import EVENTS
 from ingest.store.failures import RowRefused, Unavailable
 from ingest.store.link import CopyLink
 
@@ -81,7 +81,7 @@ def _work(database_url: str, cores: frozenset[int], pace: Pace) -> Copied:
 
 async def _copy(database_url: str, pace: Pace) -> Copied:
     postgres = make_postgres(Config(), database_url)
-    links = [make_link(postgres) for _ in range(pace.connections)]
+    links = [CopyLink(postgres, EVENTS) for _ in range(pace.connections)]
     async with AsyncExitStack() as stack:
         for link in links:
             stack.push_async_callback(link.close)

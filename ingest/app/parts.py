@@ -1,17 +1,20 @@
 """The parts of a server, put together: from the database up to what listens."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 from aiohttp import hdrs, web
 
 from ingest import config as settings
 from ingest.app.database import make_partitions
+from ingest.app.duties import Duties, Duty
 from ingest.app.preparation import Preparation
 from ingest.config import Config
 from ingest.delivery.intake import Intake
-from ingest.delivery.pipeline import Pipeline, make_link
+from ingest.delivery.links import Links
+from ingest.delivery.pipeline import Pipeline, Task
 from ingest.events.client_fields import Span
 from ingest.http.authentication import Authenticator
 from ingest.http.batch_route import BatchRoute
@@ -28,8 +31,12 @@ from ingest.http.waiters import EarlyAcks
 from ingest.observe import collector
 from ingest.observe.collector import Collector
 from ingest.observe.exposition import Exposer
+from ingest.observe.gauges import State, Waiting
 from ingest.observe.metrics import Metrics
+from ingest.observe.publisher import Publisher
+from ingest.share.member import KeyNotes, Member
 from ingest.spool import Spool
+from ingest.store import idempotency
 from ingest.store.api_key_snapshot import ApiKeySnapshot
 from ingest.store.health import Health
 from ingest.store.keyring import Keyring
@@ -42,12 +49,15 @@ from ingest.web.figures import Figures
 class Parts:
     """What one serving process is made of; nothing of it has begun."""
 
-    def __init__(self, config: Config, postgres: Postgres) -> None:
+    def __init__(self, config: Config, postgres: Postgres, member: Member | None = None) -> None:
+        """Put them together; without a `member` this process is all of the server."""
         self._config = config
         self.postgres = postgres
+        self.member = member or Member.alone()
         self._make_store()
         self.pipeline = Pipeline(
             postgres,
+            self.links,
             self.health,
             self.partitions,
             self.spool,
@@ -60,7 +70,7 @@ class Parts:
 
     def _make_store(self) -> None:
         config, postgres = self._config, self.postgres
-        self.spool = _make_spool(config.spool)
+        self.spool = _make_spool(config.spool, self.member.key_notes)
         self.metrics = Metrics(self.spool)
         self.partitions = make_partitions(config, postgres)
         self.preparation = Preparation(postgres, self.partitions, self.spool)
@@ -68,10 +78,27 @@ class Parts:
             postgres,
             poll_interval_s=config.keys.poll_interval_s,
             snapshot=ApiKeySnapshot(Path(config.spool.path)) if self.spool else None,
+            generation=self.member.keys_generation,
         )
-        self.probe_link = make_link(postgres)
-        self.health = Health(self.probe_link, self.preparation.prepare_late)
+        self.links = Links(postgres, self.partitions.map, writers=config.writer.connections)
+        self.health = Health(self.links.idle, self.preparation.prepare_late)
         self.rejected = RejectedCount(postgres)
+        self.duties = Duties(postgres.turns.duties, self._duties())
+
+    def _duties(self) -> Mapping[str, Duty]:
+        """Return what one process of a server does, by name."""
+        return {
+            "keyring": self.keyring.run,
+            "partitions": self.partitions.run,
+            "rejected events": self.rejected.run,
+            "idempotency keys": partial(idempotency.run, self.postgres),
+        }
+
+    def followers(self) -> Iterator[Task]:
+        """Yield what a process does to know what the one knows that does the duties."""
+        if self.postgres.turns.is_shared:
+            yield "keys of others", self.keyring.follow()
+            yield "partitions of others", self.partitions.follow()
 
     def _make_http(self) -> None:
         config, limits = self._config, self._config.limits
@@ -88,6 +115,7 @@ class Parts:
         self.listener = Listener(
             web.Server(self.router.dispatch), limits, self.metrics, budget, self.requests
         )
+        self.listener.share_limit(self.member.crowd)
         self.fast_lane: FastLane | None = None
         if config.server.fast_lane:
             self.fast_lane = FastLane(
@@ -103,7 +131,16 @@ class Parts:
 
     def _make_probes(self) -> None:
         config, queues = self._config, self.pipeline.queues
-        metrics = Collector(self.metrics, queues, self.spool, _limits(config), self._state)
+        limits = Waiting(config.queue.events_max, config.queue.bytes_max)
+        self.publisher = Publisher(self.member, self.metrics, queues, self.spool, self, limits)
+        queues.on_settled(self.publisher.note_batch)
+        self.keyring.on_change(self.publisher.forget_apps)
+        metrics = Collector(
+            self.member.segment,
+            _limits(config),
+            self.publisher.look,
+            has_spool=self.spool is not None,
+        )
         self.probes = Probes(self.health, self.pipeline.fallback, self.metrics, Exposer(metrics))
         self.monitor: Monitor | None = None
         if config.metrics.port:
@@ -128,27 +165,42 @@ class Parts:
             **(self.probes.routes() if self.monitor else self.probes.all_routes()),
         }
 
-    def _state(self) -> collector.State:
-        """Return what a scrape is told of all parts, as it is now."""
-        return collector.State(
+    def _partitions_ahead(self) -> int:
+        """Return what the process knows that makes them; of the others -1, so the most is right."""
+        if not self.duties.are_ours:
+            return -1
+        return self.partitions.map.ahead(time.time_ns() // 1_000_000)
+
+    def state(self) -> State:
+        """Return what is published of all parts, as it is now."""
+        return State(
             is_postgres_up=self.health.is_up,
             is_refusing_rows=bool(self.health.row_alarm.reason),
             postgres_connections=self.postgres.open_connections,
             rejected_events=self.rejected.events,
-            partitions_ahead=self.partitions.map.ahead(time.time_ns() // 1_000_000),
-            apps=self.keyring.apps,
+            partitions_ahead=self._partitions_ahead(),
             keys=len(self.keyring),
             connections=self.listener.open_connections,
-            connections_refused=self.listener.refused_connections,
             requests=self.listener.requests_in_flight,
         )
 
+    @property
+    def apps(self) -> Mapping[int, str]:
+        """The names of apps that have valid keys."""
+        return self.keyring.apps
 
-def _make_spool(spool: settings.Spool) -> Spool | None:
+    @property
+    def refused_connections(self) -> int:
+        """Connections of clients past the limit."""
+        return self.listener.refused_connections
+
+
+def _make_spool(spool: settings.Spool, notes: KeyNotes) -> Spool | None:
     if not spool.enabled:
         return None
     return Spool(
         Path(spool.path),
+        notes=notes,
         bytes_max=spool.bytes_max,
         free_bytes_min=spool.free_bytes_min,
         timeout_s=spool.timeout_s,
@@ -176,8 +228,6 @@ def _make_figures(config: Config) -> Figures:
 def _limits(config: Config) -> collector.Limits:
     return collector.Limits(
         connections=config.limits.connections_max,
-        queue_events=config.queue.events_max,
-        queue_bytes=config.queue.bytes_max,
         spool_bytes=config.spool.bytes_max,
         spool_free_bytes=config.spool.free_bytes_min,
         partitions_ahead=config.events.partitions_ahead,

@@ -2,22 +2,19 @@
 
 import asyncio
 import gc
-import signal
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
-import msgspec
 import structlog
 
 from ingest.app.background import Background
 from ingest.app.parts import Parts
 from ingest.config import Config
 from ingest.errors import Code, Refusal, StartupError
-from ingest.observe import hangups, logs, loop_lag
-from ingest.store import idempotency
-from ingest.store.embedded import EmbeddedPostgres
+from ingest.observe import loop_lag
+from ingest.share.member import Member
 from ingest.store.failures import Unavailable
 from ingest.store.postgres import Postgres
 
@@ -26,7 +23,9 @@ log = structlog.get_logger(__name__)
 _ARRIVAL_TIMEOUT_S: Final = 2.0
 """So long a stopping server waits for the rest of a request that has begun."""
 _GC_THRESHOLDS: Final = (20_000, 10, 10)
-_REVIVE_INTERVAL_S: Final = 1.0
+_RETIRE_S: Final = 5.0
+"""So long a worker that was replaced waits at least until those who are connected have gone."""
+_LOOK_INTERVAL_S: Final = 0.02
 _UNCONFIRMED: Final = (
     "The server stopped before the database confirmed the event; it may or may not be stored."
 )
@@ -39,23 +38,30 @@ class App:
         self,
         config: Config,
         postgres: Postgres,
-        embedded: EmbeddedPostgres | None,
-        reread: Callable[[], Config] | None = None,
+        member: Member | None = None,
+        *,
+        are_sockets_lent: bool = False,
     ) -> None:
         self._config = config
-        self._embedded = embedded
-        self._reread = reread
-        """Reads the configuration anew at SIGHUP; without it that signal is left as it is."""
-        self._parts = Parts(config, postgres)
+        self._are_sockets_lent = are_sockets_lent
+        """Whether they outlive the server: then they are left as they are."""
+        self._parts = Parts(config, postgres, member)
         self._background = Background(self._fail)
         self._stop = asyncio.Event()
         self._skip_drain = asyncio.Event()
         self._failed = False
+        self._is_retired = False
+        """Whether another process serves in its place already."""
 
     @property
     def keys(self) -> int:
         """Return how many API keys are known."""
         return len(self._parts.keyring)
+
+    @property
+    def is_postgres_up(self) -> bool:
+        """Whether the last that was heard of Postgres is good."""
+        return self._parts.health.is_up
 
     async def read_keys(self) -> None:
         """Know the keys of this moment without waiting to be told; raise Unavailable."""
@@ -68,25 +74,28 @@ class App:
         """
         await self._parts.preparation.open_spool()
 
+    def stop(self) -> None:
+        """Stop; whoever says so twice does not want to wait for the drain."""
+        (self._skip_drain if self._stop.is_set() else self._stop).set()
+
+    def retire(self) -> None:
+        """Stop, while others go on to listen on the same sockets."""
+        self._is_retired = True
+        self.stop()
+
     async def run(
         self,
         bound: Sequence[socket.socket],
         monitor: socket.socket | None,
         when_ready: Callable[[], Awaitable[None]],
-        *,
-        are_lent: bool = False,
     ) -> bool:
-        """Serve on bound sockets until SIGTERM or SIGINT; return whether it ended in good order.
+        """Serve on bound sockets until told to stop; return whether it ended in good order.
 
-        `open` comes first. Lent sockets outlive the server. Raises StartupError.
+        `open` comes first. Raises StartupError.
         """
         await self._begin()
         self._start_tasks()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, self._on_signal)
-        await self._parts.listener.listen(bound, are_lent=are_lent)
-        if self._parts.monitor is not None and monitor is not None:
-            await self._parts.monitor.open(monitor)
+        await self._listen(bound, monitor)
         await when_ready()
         if not self.keys:
             log.warning("no API keys yet", mend="nonito keys create --app NAME")
@@ -124,48 +133,28 @@ class App:
 
     async def _connect(self) -> None:
         await self._parts.keyring.load()
-        await self._parts.probe_link.open()
         await self._parts.pipeline.open()
+
+    async def _listen(self, bound: Sequence[socket.socket], monitor: socket.socket | None) -> None:
+        """Take connections; raise StartupError where another server has taken a port by now."""
+        await self._parts.listener.listen(bound)
+        if self._parts.monitor is not None and monitor is not None:
+            await self._parts.monitor.open(monitor)
 
     def _start_tasks(self) -> None:
         parts, own = self._parts, self._background.own
         for name, work in parts.pipeline.tasks():
             own(name, work)
         own("health", parts.health.run())
-        own("keyring", parts.keyring.run())
         own("sweep", parts.listener.run())
-        own("partitions", parts.partitions.run())
-        own("rejected events", parts.rejected.run())
-        own("loop lag", loop_lag.watch(parts.metrics.loop_lag_s))
-        own("idempotency keys", idempotency.run(parts.postgres))
+        own("duties", parts.duties.run())
+        for name, work in parts.followers():
+            own(name, work)
+        own("loop lag", loop_lag.watch(parts.publisher.tick))
         if parts.spool is not None:
             own("spool figures", parts.spool.watch())
         if parts.monitor is not None:
             own("sweep of the monitor", parts.monitor.run())
-        if self._reread is not None:
-            own("hangups", hangups.run(self._reread, self._follow))
-        if self._embedded is not None:
-            own("embedded", self._keep_embedded(self._embedded))
-
-    def _follow(self, config: Config) -> None:
-        """Do as a configuration says that was read anew, as far as that is possible."""
-        logs.set_level(config.log.level)
-        self._parts.requests.lines_per_s_max = config.log.requests
-        log.info("settings of the log read anew", **msgspec.structs.asdict(config.log))
-
-    async def _keep_embedded(self, embedded: EmbeddedPostgres) -> None:
-        while True:
-            await asyncio.sleep(_REVIVE_INTERVAL_S)
-            if not self._parts.health.is_up:
-                try:
-                    await asyncio.to_thread(embedded.revive)
-                except StartupError as error:
-                    why = str(error)  # in words for an operator, who has no use for a traceback
-                    log.error("the embedded Postgres does not start", reason=why)  # noqa: TRY400
-
-    def _on_signal(self) -> None:
-        """Stop; whoever says so twice does not want to wait for the drain."""
-        (self._skip_drain if self._stop.is_set() else self._stop).set()
 
     def _fail(self) -> None:
         """Stop at once: a part of the server has failed."""
@@ -174,6 +163,31 @@ class App:
         self._skip_drain.set()
 
     async def _drain(self) -> None:
+        if self._is_retired:
+            await self._pass_on()
+        else:
+            await self._serve_on()
+
+    async def _pass_on(self) -> None:
+        """Take nobody in any more, and have those who are connected come again to the successor.
+
+        The server as a whole is as ready as before, so that `/readyz` goes on saying so.
+        """
+        parts = self._parts
+        for part in (parts.router, parts.fast_lane):
+            if part is not None:
+                part.stop()
+        await parts.listener.pass_on()
+        if parts.monitor is not None:
+            await parts.monitor.pass_on()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(_RETIRE_S, self._config.server.drain_s)):
+                while (  # noqa: ASYNC110 - a count
+                    parts.listener.open_connections and not self._skip_drain.is_set()
+                ):
+                    await asyncio.sleep(_LOOK_INTERVAL_S)
+
+    async def _serve_on(self) -> None:
         """Serve on for a while and say so: a proxy that has seen it comes here no more."""
         drain_s = self._config.server.drain_s
         if drain_s > 0:
@@ -188,7 +202,7 @@ class App:
     async def _finish(self) -> None:
         """Listen no more, settle what is queued, and answer everybody."""
         listener, queues = self._parts.listener, self._parts.pipeline.queues
-        await listener.stop_listening()
+        await (listener.pass_on() if self._are_sockets_lent else listener.stop_listening())
         timeout_s = self._config.server.shutdown_timeout_s
         arrival_s = min(_ARRIVAL_TIMEOUT_S, timeout_s / 2)
         with suppress(TimeoutError):
@@ -208,9 +222,10 @@ class App:
         parts = self._parts
         await self._background.end()
         await parts.listener.close()
-        await asyncio.gather(parts.probe_link.close(), parts.pipeline.close())
+        await parts.pipeline.close()
         if parts.spool is not None:
             await parts.spool.close()
         if parts.monitor is not None:
             await parts.monitor.close()
+        parts.publisher.look()
         log.info("stopped", committed=parts.metrics.committed_events)

@@ -2,18 +2,22 @@
 
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import click
 
+from ingest.app.database import connections_needed
 from ingest.cli.database import in_session
 from ingest.cli.settings import load_quietly
+from ingest.config import Config
 from ingest.delivery.events_table import EVENTS
 from ingest.spool import report as spool_report
 from ingest.store import checks
 from ingest.store.checks import Finding
 from ingest.store.database_url import DatabaseUrl
 from ingest.store.postgres import Connection
+from ingest.supervisor import cores
 
 _WAITING_S_MAX = 60
 
@@ -25,7 +29,7 @@ def check(context: click.Context) -> None:
     settings = load_quietly(context)
     click.echo("ok    configuration")
     findings = _unused(settings.database.url)
-    findings += in_session(settings, _examine, migrate=False)
+    findings += in_session(settings, partial(_examine, settings), migrate=False)
     findings += _waiting(Path(settings.spool.path))
     for finding in findings:
         click.echo(f"{'ok   ' if finding.is_good else 'WRONG'} {finding.text}")
@@ -38,8 +42,10 @@ def _unused(url: str) -> list[Finding]:
     return [Finding(True, f"database.url: {each} has no effect here") for each in unused]
 
 
-async def _examine(connection: Connection) -> list[Finding]:
-    return await checks.examine(connection, EVENTS)
+async def _examine(settings: Config, connection: Connection) -> list[Finding]:
+    return await checks.examine(
+        connection, EVENTS, connections_needed(settings, cores.workers(settings))
+    )
 
 
 def _waiting(directory: Path) -> list[Finding]:

@@ -1,43 +1,22 @@
-"""The configured database, opened for one command; the embedded one runs for as long."""
+"""The configured database, opened for one command."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import click
 
 from ingest.app.database import make_postgres
+from ingest.cli.database_url import database
 from ingest.cli.settings import load_quietly
 from ingest.config import Config
 from ingest.errors import StartupError
 from ingest.store import migrations
-from ingest.store.embedded import EmbeddedPostgres
 from ingest.store.failures import Unavailable
 from ingest.store.postgres import Connection, Postgres
 
 T = TypeVar("T")
 Work = Callable[[Connection], Awaitable[T]]
-
-
-@contextmanager
-def database(
-    settings: Config, begin: Callable[[EmbeddedPostgres], None] = EmbeddedPostgres.join
-) -> Iterator[tuple[str, EmbeddedPostgres | None]]:
-    """Yield the database's URL, and the embedded Postgres if that is what it is; `begin` starts it.
-
-    It has to be there: what makes one is `nonito serve`.
-    """
-    if settings.database.url:
-        yield settings.database.url, None
-        return
-    embedded = EmbeddedPostgres(Path(settings.database.data_dir))
-    begin(embedded)
-    try:
-        yield embedded.url, embedded
-    finally:
-        embedded.stop()
 
 
 def with_database(context: click.Context, work: Work[T]) -> T:

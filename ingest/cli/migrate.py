@@ -6,7 +6,7 @@ import sys
 import click
 
 from ingest.app.database import make_postgres, prepare
-from ingest.cli.database import database
+from ingest.cli.database_url import database
 from ingest.cli.settings import load
 from ingest.config import Config
 from ingest.observe import logs

@@ -9,7 +9,7 @@ import sys
 
 import click
 
-from ingest.cli.database import database
+from ingest.cli.database_url import database
 from ingest.cli.settings import load_quietly
 from ingest.errors import StartupError
 from ingest.store.database_url import DatabaseUrl

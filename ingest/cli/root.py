@@ -37,6 +37,8 @@ COMMANDS: Final = {
     "serve": _Command("serve", "Take events at POST /event until SIGTERM or Ctrl-C."),
     "spool": _Command("spool_group", "Look at the events that wait on disk for Postgres."),
 }
+_HIDDEN: Final = {"worker": _Command("worker", "")}
+"""For other commands to run, not for people."""
 
 
 class _Commands(click.Group):
@@ -50,9 +52,9 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return a command by its name; None for an unknown one."""
         del ctx
-        if cmd_name in COMMANDS and cmd_name not in self.commands:
+        if (known := (COMMANDS | _HIDDEN).get(cmd_name)) and cmd_name not in self.commands:
             module = import_module(f"ingest.cli.{cmd_name}")
-            found = getattr(module, COMMANDS[cmd_name].attribute)
+            found = getattr(module, known.attribute)
             options.add_to(found)
             self.add_command(found, cmd_name)
         return self.commands.get(cmd_name)

@@ -16,6 +16,7 @@ rows' at all, or that of a Postgres that would take none, an empty COPY tells.
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Final, NamedTuple
 
 from ingest.events import copy_format, copy_reader
@@ -129,6 +130,15 @@ class Committer:
         """Whether nobody waits: then no row is given up before it was sifted, and the row is looked
         for that makes a statement take too long."""
         self._merges_left = 0
+
+    def held(self, timeout_s: float) -> AbstractAsyncContextManager[None]:
+        """Have the connection for some work; raise NoTurn if others have it for so long."""
+        return self._link.held(timeout_s)
+
+    @property
+    def is_due(self) -> bool:
+        """Whether others wait for the connection, and should have it."""
+        return self._link.is_due
 
     async def require_database(self) -> None:
         """Raise AnotherDatabase if that is what the connection leads to by now, or Unavailable."""

@@ -1,13 +1,10 @@
 """Where batches go that Postgres does not take: the spool, or, if that fails too, a refusal."""
 
-from collections import Counter
-
 import structlog
 
 from ingest.delivery.outcome import Ack, settle
 from ingest.delivery.queue import Batch
 from ingest.errors import Code, Refusal
-from ingest.events import copy_reader
 from ingest.observe.metrics import Metrics
 from ingest.spool import Spool, SpoolFailed, SpoolFull
 
@@ -53,8 +50,7 @@ class Fallback:
         """Answer everybody who still waits."""
         if not batch.rows:  # as behind nearly every batch
             return
-        for app_id, events in Counter(map(copy_reader.app_id, batch.rows)).items():
-            self._metrics.failed(refusal.code, app_id, events)
+        self._metrics.failed(refusal.code, len(batch.rows))
         batch.refuse(refusal)
 
 

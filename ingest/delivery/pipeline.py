@@ -6,8 +6,8 @@ from typing import Any
 from ingest import config
 from ingest.delivery import replay
 from ingest.delivery.committer import MERGES, PART_ROWS_MAX, Committer
-from ingest.delivery.events_table import EVENTS
 from ingest.delivery.fallback import Fallback
+from ingest.delivery.links import Links
 from ingest.delivery.quarantine import Quarantine
 from ingest.delivery.queue import EventQueue
 from ingest.delivery.queues import Queues
@@ -20,7 +20,6 @@ from ingest.observe.metrics import Metrics
 from ingest.spool import Spool
 from ingest.store.health import Health
 from ingest.store.link import CopyLink
-from ingest.store.partition_map import PartitionMap
 from ingest.store.partitions import Partitions
 from ingest.store.postgres import Postgres
 
@@ -37,6 +36,7 @@ class Pipeline:
     def __init__(  # noqa: PLR0913
         self,
         postgres: Postgres,
+        links: Links,
         health: Health,
         partitions: Partitions,
         spool: Spool | None,
@@ -53,28 +53,24 @@ class Pipeline:
         self.fallback = Fallback(spool, metrics)
         self._shared = Shared(health, self._quarantine, self.fallback, metrics)
         self._retries = Retries(spool, metrics)
-        self._links = [make_link(postgres, partitions.map) for _ in range(writer.connections)]
-        self._dedup_link = make_link(postgres, partitions.map)
-        self._apart_link = make_link(postgres, partitions.map)
-        """Connects when an app is first kept apart; so does the next one."""
-        self._hung_link = make_link(postgres, partitions.map)
-        self._replay_link = make_link(postgres, partitions.map)
+        self._links = links
 
     async def open(self) -> None:
         """Connect, so that the first events need not; raise Unavailable."""
-        for link in (*self._links, self._dedup_link, self._replay_link):
-            await link.open()
+        await self._links.open()
 
     def tasks(self) -> Iterator[Task]:
         """Yield everything that has to run."""
         queues = self.queues
         plain, dedup, apart, hung = queues.plain, queues.dedup, queues.apart, queues.hung
-        for link in self._links:
+        for link in self._links.plain:
             yield "writer", Writer(plain, Committer(link), self._shared).run()
-        yield "dedup writer", self._dedup_writer(dedup, self._dedup_link).run()
-        yield "quarantine's writer", self._dedup_writer(apart, self._apart_link).run()
-        yield "hung apps' writer", self._dedup_writer(hung, self._hung_link).run()
+        yield "dedup writer", self._dedup_writer(dedup, self._links.dedup).run()
+        yield "quarantine's writer", self._dedup_writer(apart, self._links.apart).run()
+        yield "hung apps' writer", self._dedup_writer(hung, self._links.hung).run()
         yield "quarantine", self._quarantine.run()
+        if self._postgres.turns.is_shared:
+            yield "turns", self._links.watch()
         if self._spool is not None:
             yield "spill", Spill(plain, self.fallback).run()
             yield "dedup spill", Spill(dedup, self.fallback, self._retries).run()
@@ -84,9 +80,7 @@ class Pipeline:
 
     async def close(self) -> None:
         """Let go of the connections."""
-        apart = (self._apart_link, self._hung_link)
-        for link in (*self._links, self._dedup_link, *apart, self._replay_link):
-            await link.close()
+        await self._links.close()
 
     def _dedup_writer(self, queue: EventQueue, link: CopyLink) -> Writer:
         is_apart = queue is self.queues.apart  # nearly each of its batches has a refused row
@@ -108,17 +102,12 @@ class Pipeline:
 
     def _replayer(self, spool: Spool) -> Replayer:
         committer = Committer(
-            self._replay_link,
+            self._links.replay,
             partitions=self._partitions,
             part_rows_max=replay.PART_ROWS_MAX,
             is_patient=True,
         )
         return Replayer(spool, self.queues, committer, self._postgres, self._shared)
-
-
-def make_link(postgres: Postgres, partitions: PartitionMap | None = None) -> CopyLink:
-    """Return a connection of its own to the events table."""
-    return CopyLink(postgres, EVENTS, partitions)
 
 
 def _make_queue(queue: config.Queue, writer: config.Writer) -> EventQueue:

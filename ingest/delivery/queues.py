@@ -12,7 +12,7 @@ from typing import NamedTuple
 from ingest.delivery.queue import EventQueue
 from ingest.errors import Refusal
 from ingest.observe import histogram
-from ingest.observe.collector import Waiting
+from ingest.observe.gauges import Waiting
 from ingest.observe.histogram import Histogram
 
 
@@ -45,8 +45,10 @@ class Queues:
         self._apps: set[int] = set()
         self.waits_s = Histogram(histogram.SECONDS)
         """How long events were under way."""
+        self._newly_accepted: Counter[int] = Counter()
         for queue in self._all:
             queue.apps, queue.waits_s = self._apps, self.waits_s
+            queue.newly_accepted = self._newly_accepted
         self._usual = Ways(self.plain, self.dedup)
         self._ways: dict[int, Ways] = {}
         """Of apps that are kept apart."""
@@ -82,10 +84,18 @@ class Queues:
         """Take note of an app before the first of its events that this process has."""
         self._apps.add(app_id)
 
-    @property
-    def accepted_by_app(self) -> Counter[int]:
-        """Events taken in since the start, by app; they only ever grow."""
-        return sum((queue.accepted_by_app for queue in self._all), Counter())
+    def on_settled(self, call: Callable[[], None]) -> None:
+        """Have something called behind the answers of each batch."""
+        for queue in self._all:
+            queue.on_settled = call
+
+    def take_newly_accepted(self) -> dict[int, int]:
+        """Return by app what was taken in since the last call: for who adds it up."""
+        for queue in self._all:
+            queue.count()
+        taken = dict(self._newly_accepted)
+        self._newly_accepted.clear()
+        return taken
 
     @property
     def waiting(self) -> dict[str, Waiting]:

@@ -23,7 +23,7 @@ from ingest.delivery.shared import Shared
 from ingest.events import copy_reader
 from ingest.spool import BatchRef, Spool, SpooledBatch, SpoolFailed
 from ingest.store import rejected
-from ingest.store.failures import RowRefused, Unavailable
+from ingest.store.failures import NoTurn, RowRefused, Unavailable
 from ingest.store.postgres import Postgres
 from ingest.store.rejected import Rejected
 
@@ -49,6 +49,9 @@ _REFUSED_PAUSE_S: Final = 0.5
 a core at a hundred a second."""
 _LOOK_S: Final = 3.0
 _RETRY_S: Final = 0.5
+HOLD_S: Final = 2.0
+"""So long one process replays while others wait to."""
+_TURN_S: Final = 60.0
 _BUSY_EVENTS: Final = 1_000
 _YIELD_S: Final = 0.005
 _YIELDS_MAX: Final = 40
@@ -125,6 +128,8 @@ class Replayer:
             try:
                 await self._give_way()
                 await self._replay()
+            except NoTurn:
+                continue
             except Unavailable as failure:
                 self._health.report(failure)
                 await asyncio.sleep(_IDLE_S)
@@ -148,9 +153,22 @@ class Replayer:
             await asyncio.sleep(_YIELD_S)
 
     async def _replay(self) -> None:
-        """Bring everything to Postgres, oldest first, reading ahead while Postgres writes."""
+        """Bring everything to Postgres, oldest first, while it is this process's turn."""
         batches = await self._spool.oldest(self._events_max, beyond=self._lap.done)
-        while batches and self._health.is_up and not self._lap.is_over(batches):
+        if batches and not self._lap.is_over(batches):
+            async with self._committer.held(_TURN_S):
+                batches = await self._bring_all(batches)
+        if not batches or self._lap.is_over(batches):
+            self._lap.end()
+        pause_s, self._pause_s = self._pause_s, _IDLE_S
+        await asyncio.sleep(pause_s)  # what is left may be unreadable for the moment
+
+    async def _bring_all(self, batches: list[SpooledBatch]) -> list[SpooledBatch]:
+        """Bring these batches and those behind them, reading ahead while Postgres writes.
+
+        Returns those that are left.
+        """
+        while self._goes_on(batches):
             behind = self._lap.behind(batches)
             reading = asyncio.create_task(self._spool.oldest(self._events_max, beyond=behind))
             try:
@@ -160,10 +178,12 @@ class Replayer:
             finally:
                 await _end(reading)
             await self._give_way()
-        if not batches or self._lap.is_over(batches):
-            self._lap.end()
-        pause_s, self._pause_s = self._pause_s, _IDLE_S
-        await asyncio.sleep(pause_s)  # what is left may be unreadable for the moment
+        return batches
+
+    def _goes_on(self, batches: Sequence[SpooledBatch]) -> bool:
+        """Whether these batches can and should be brought now."""
+        is_time = bool(batches) and self._health.is_up and not self._committer.is_due
+        return is_time and not self._lap.is_over(batches)
 
     async def _bring(self, batches: Sequence[SpooledBatch]) -> None:
         """Bring batches to Postgres, and only then take them out of the spool.

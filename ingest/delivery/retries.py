@@ -1,7 +1,8 @@
 """Retries: events that were sent before, in their own batch or in the spool.
 
 What Postgres has stored it finds itself, by key. What it can't see is found here: the same event
-twice in one batch, and a first try that still waits in the spool.
+twice in one batch, and a first try that still waits in the spool, with whichever process of this
+server.
 """
 
 import asyncio

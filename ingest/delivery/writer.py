@@ -21,13 +21,15 @@ from ingest.delivery.retries import Retries
 from ingest.delivery.shared import Shared
 from ingest.errors import Code, Refusal
 from ingest.events import copy_reader
-from ingest.store.failures import Unavailable
+from ingest.store.failures import NoTurn, Unavailable
 
 log = structlog.get_logger(__name__)
 
 _FAILURES_MAX: Final = 64
 """Behind so many refusals by rules of the operator's the rest of a batch is spooled, since the
 replay has more time."""
+_TURN_S: Final = 5.0
+"""So long a batch waits for its connection while another worker has it; then it is spooled."""
 GATHER_S: Final = 0.02
 """So long events of apps in quarantine are gathered: a hundred refused rows a second take 7 % of a
 core so, and 18 % one by one."""
@@ -95,7 +97,10 @@ class Writer:
         commit = Commit(batch.rows)
         try:
             self._health.check()
-            await self._committer.run(commit, _FAILURES_MAX)
+            async with self._committer.held(_TURN_S):
+                await self._committer.run(commit, _FAILURES_MAX)
+        except NoTurn as failure:  # is nobody's fault
+            reason, stored = failure.reason, failure.stored
         except Unavailable as failure:
             self._blame(batch, failure)
             reason, stored = failure.reason, failure.stored
@@ -150,8 +155,7 @@ class Writer:
             for at, bad in commit.refused.items()
             if bad.is_told
         }
-        for at in outcomes:
-            self._metrics.failed(Code.REJECTED_BY_DATABASE, copy_reader.app_id(batch.rows[at]))
+        self._metrics.failed(Code.REJECTED_BY_DATABASE, len(outcomes))
         if self._retries is not None:
             outcomes |= self._retries.duplicates(batch, commit.earlier)
         return outcomes

@@ -29,7 +29,7 @@ from ingest.http.inflate import ENCODINGS, Inflater
 from ingest.http.preferences import PREFER, Preferences
 from ingest.http.responses import JSON
 from ingest.http.waiters import BatchAnswer, EarlyAcks, Outcomes
-from ingest.observe.metrics import UNKNOWN_APP, Metrics
+from ingest.observe.metrics import Metrics
 from ingest.store.apps import App
 
 _TURN_PLAIN: Final = 1_000
@@ -72,10 +72,8 @@ class BatchRoute:
     async def post(self, request: web.BaseRequest) -> web.Response:
         """Store a batch; answer once all of it is durable, or before if the client prefers that."""
         preferred = preferences.parse(request.headers.getall(PREFER, ()))
-        app_id = UNKNOWN_APP
         try:
-            # Before a byte of the body is asked for.
-            app_id = self._authenticator.app_of(request).id
+            self._authenticator.app_of(request)  # before a byte of the body is asked for
             _require_no_key(request)
             is_ndjson, encoding = _content_of(request)
             bytes_max = self._limits.batch_bytes_max
@@ -90,7 +88,7 @@ class BatchRoute:
             del body
             return await self._take(request, parts, preferred)
         except Refusal as refusal:
-            self._metrics.refused(refusal.code, app_id)
+            self._metrics.refused(refusal.code)
             raise
 
     async def _split(self, body: bytes, *, is_ndjson: bool) -> list[Part]:
@@ -119,10 +117,10 @@ class BatchRoute:
         del answer  # so that the rows are gone before the answer is made, which is as large
         drafts.release()
         if preferred.is_strict:
-            outcomes = self._without_conflicts(app, outcomes)
+            outcomes = self._without_conflicts(outcomes)
         return describe(drafts, outcomes, preferred)
 
-    def _without_conflicts(self, app: App, outcomes: Outcomes) -> Outcomes:
+    def _without_conflicts(self, outcomes: Outcomes) -> Outcomes:
         """Return what became of the events where no other event's row is wanted."""
         conflicts = {
             index: conflict
@@ -130,7 +128,7 @@ class BatchRoute:
             if (conflict := conflict_of(outcome))
         }
         if conflicts:
-            self._metrics.refused(Code.CONFLICT, app.id, len(conflicts))
+            self._metrics.refused(Code.CONFLICT, len(conflicts))
         return outcomes._replace(uncommon={**outcomes.uncommon, **conflicts})
 
     async def _draft(self, app: App, parts: list[Part], drafts: Drafts) -> None:
@@ -145,7 +143,7 @@ class BatchRoute:
                         drafts.add(self._draft_one(app, event))
                 await asyncio.sleep(0)
         for refusal in drafts.refusals.values():
-            self._metrics.refused(refusal.code, app.id)
+            self._metrics.refused(refusal.code)
 
     def _draft_one(self, app: App, event: bytes) -> Draft | Refusal:
         bytes_max = self._limits.body_bytes_max

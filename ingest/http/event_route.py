@@ -16,7 +16,7 @@ from ingest.http.idempotency import IDEMPOTENCY_KEY
 from ingest.http.preferences import PREFER, Preferences
 from ingest.http.responses import JSON, refuse, status_of, succeed
 from ingest.http.waiters import Answer, EarlyAcks
-from ingest.observe.metrics import UNKNOWN_APP, Metrics
+from ingest.observe.metrics import Metrics
 from ingest.store.apps import App
 
 
@@ -43,16 +43,14 @@ class EventRoute:
 
     async def post(self, request: web.BaseRequest) -> web.Response:
         """Store the event of a request and answer it; raise Refusal."""
-        app_id = UNKNOWN_APP
         try:
-            # Before a byte of the body is asked for.
-            app_id = self._authenticator.app_of(request).id
+            self._authenticator.app_of(request)  # before a byte of the body is asked for
             self._require_json(request)
             body = await self._bodies.read(request, self._body_bytes_max, held_of(request))
             app = self._authenticator.app_of(request)  # it may have been revoked meanwhile
             return await self._take(request, app, body)
         except Refusal as refusal:
-            self._metrics.refused(refusal.code, app_id)
+            self._metrics.refused(refusal.code)
             raise
 
     async def _take(self, request: web.BaseRequest, app: App, body: bytes) -> web.Response:

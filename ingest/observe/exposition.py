@@ -6,12 +6,7 @@ What is offered, and how a scraper's `Accept` is read, is `prometheus_client`'s.
 import gzip
 from typing import Final, NamedTuple
 
-from prometheus_client import (
-    CollectorRegistry,
-    GCCollector,
-    PlatformCollector,
-    ProcessCollector,
-)
+from prometheus_client import CollectorRegistry, PlatformCollector
 from prometheus_client.exposition import choose_encoder, gzip_accepted
 from prometheus_client.registry import Collector
 
@@ -30,13 +25,12 @@ class Exposition(NamedTuple):
 
 
 class Exposer:
-    """Answers scrapes: what one collector says, and the process's own figures."""
+    """Answers scrapes: what one collector says, and which Python runs."""
 
     def __init__(self, collector: Collector) -> None:
         self._registry = CollectorRegistry()
         self._registry.register(collector)
-        for each in (ProcessCollector, PlatformCollector, GCCollector):
-            each(registry=self._registry)
+        PlatformCollector(registry=self._registry)
 
     def expose(self, accept: str, accept_encoding: str) -> Exposition:
         """Return all metrics of now, as the two headers of a scrape ask for."""

@@ -18,10 +18,12 @@ EVENTS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000
 class Histogram:
     """How many values were up to each of some bounds, and their sum."""
 
-    __slots__ = ("_bounds", "_counts", "_sum")
+    __slots__ = ("_bounds", "_counts", "_parts", "_sum")
 
-    def __init__(self, bounds: Sequence[float]) -> None:
+    def __init__(self, bounds: Sequence[float], *, parts: int = 1_000_000) -> None:
+        """Begin with none; as a number the sum is a whole one, of so many parts of a unit."""
         self._bounds = bounds
+        self._parts = parts
         self._counts = [0] * (len(bounds) + 1)
         self._sum = 0.0
 
@@ -29,6 +31,18 @@ class Histogram:
         """Count a value so many times."""
         self._counts[bisect_left(self._bounds, value)] += times
         self._sum += value * times
+
+    @property
+    def numbers(self) -> list[int]:
+        """All of it, to be added up with others' place by place: counts, and the sum."""
+        return [*self._counts, round(self._sum * self._parts)]
+
+    def like(self, numbers: Sequence[int]) -> "Histogram":
+        """Return another one, of the same bounds, with what such numbers say."""
+        other = Histogram(self._bounds, parts=self._parts)
+        *other._counts, parts = numbers
+        other._sum = parts / self._parts
+        return other
 
     def family(self, name: str, text: str) -> HistogramMetricFamily:
         """Return what a scrape is told."""

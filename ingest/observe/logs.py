@@ -11,9 +11,16 @@ from typing import Literal
 import structlog
 
 
-def configure(level: str, form: Literal["auto", "text", "json"]) -> None:
-    """Send this process's logs, the libraries' too, to standard error."""
+def configure(level: str, form: Literal["auto", "text", "json"], worker: int | None = None) -> None:
+    """Send this process's logs, the libraries' too, to standard error; each says which worker."""
+
+    def name_worker(
+        _: object, __: str, line: structlog.typing.EventDict
+    ) -> structlog.typing.EventDict:
+        return line if worker is None else {"worker": worker, **line}
+
     shared: list[structlog.typing.Processor] = [
+        name_worker,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]

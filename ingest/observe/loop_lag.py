@@ -5,16 +5,15 @@ Whatever a client does waits as long, before anything of ours can take note of i
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Final
-
-from ingest.observe.histogram import Histogram
 
 _INTERVAL_S: Final = 0.25
 
 
-async def watch(lag_s: Histogram) -> None:
-    """Look four times a second, for ever."""
+async def watch(note: Callable[[float], None]) -> None:
+    """Look four times a second, for ever, and have the lag in seconds noted."""
     while True:
         due_s = time.monotonic() + _INTERVAL_S
         await asyncio.sleep(_INTERVAL_S)
-        lag_s.observe(max(0.0, time.monotonic() - due_s))
+        note(max(0.0, time.monotonic() - due_s))

@@ -1,8 +1,10 @@
-"""Metrics: plain numbers that are counted once a batch and read at a scrape.
+"""Metrics: plain numbers of one process, counted once a batch.
 
-The metrics balance at every scrape, because one scrape reads all of them between two turns of the
-event loop: accepted + recovered = committed + replayed + dead-lettered + damaged + failed +
-duplicate + in the spool + in the queue (waiting, or in a COPY).
+They are read all at once between two turns of the event loop, so they balance: accepted + recovered
+= committed + replayed + dead-lettered + damaged + failed + duplicate + in the spool + in the queue
+(waiting, or in a COPY). So do those of all processes of a server together, as each adds what
+balances by itself; of one that has ended, what was in its queue and spool is what it `left`. From
+the spool another process recovers it.
 """
 
 from collections import Counter
@@ -10,9 +12,6 @@ from typing import Final, Protocol
 
 from ingest.errors import Code
 from ingest.observe.histogram import EVENTS, SECONDS, Histogram
-
-UNKNOWN_APP: Final = 0
-"""The app of a request without a valid key; Postgres numbers apps from 1."""
 
 EVENT_ROUTE: Final = "/event"
 PAGE_ROUTE: Final = "page"
@@ -51,8 +50,8 @@ class Metrics:
         """Answers that were sent, by route and status; but for those in `committed_answers`."""
         self.committed_answers = 0
         """The fast lane's 200s: most of all answers, and in a Counter each would cost 0.1 µs."""
-        self._refusals: Counter[tuple[Code, int]] = Counter()
-        """Refused events by code and app, before and after acceptance."""
+        self.refusals: Counter[Code] = Counter()
+        """Refused events by code, before and after acceptance."""
         self.committed_events = 0
         self.spooled_events = 0
         self.replayed_events = 0
@@ -66,7 +65,7 @@ class Metrics:
         """Requests that were answered before their event was durable, as they asked."""
         self.async_refused_events = 0
         """Events of theirs that were refused after all: nobody was told."""
-        self.batch_events = Histogram(EVENTS)
+        self.batch_events = Histogram(EVENTS, parts=1)
         self.commit_s = Histogram(SECONDS)
         self.loop_lag_s = Histogram(SECONDS)
 
@@ -94,18 +93,11 @@ class Metrics:
         come = self.spooled_events + self.recovered_events
         return come - self.replayed_events - self.dead_lettered_events - self.damaged_events
 
-    def refused(self, code: Code, app_id: int, events: int = 1) -> None:
-        """Count events that their sender is told to be refused; every refusal comes by here.
+    def refused(self, code: Code, events: int = 1) -> None:
+        """Count events that their sender is told to be refused; every refusal comes by here."""
+        self.refusals[code] += events
 
-        `app_id` is UNKNOWN_APP where no valid key was sent.
-        """
-        self._refusals[code, app_id] += events
-
-    def refused_events(self, code: Code) -> int:
-        """Return how many events of all apps were refused with a code."""
-        return sum(events for (each, _), events in self._refusals.items() if each is code)
-
-    def failed(self, code: Code, app_id: int, events: int = 1) -> None:
+    def failed(self, code: Code, events: int = 1) -> None:
         """Count refused events that had been accepted."""
-        self.refused(code, app_id, events)
+        self.refused(code, events)
         self.failed_events += events

@@ -2,8 +2,9 @@
 
 Used in one thread. `append` goes to the newest file; at an eighth of the cap another is begun, so
 that a drain gives room back in steps. Which file is whose, `lock` says: what a dead process
-left is adopted by whoever looks first, so nothing is stranded, however many processes run next. For
-which database they are, `owner` says: those of another one are left alone.
+left is adopted by whoever looks first, so nothing is stranded, however many processes run next. In
+the files of the living, `neighbours`, only retries are looked for. For which database all of them
+are, `owner` says: those of another one are left alone.
 
 Somebody may delete files, or the directory, while they are used. It is made again, nothing that was
 appended to a file without a name is acknowledged, and what such a file holds is put into another.
@@ -11,8 +12,9 @@ appended to a file without a name is acknowledged, and what such a file holds is
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
+from operator import attrgetter
 from pathlib import Path
 from typing import Final, NamedTuple
 from uuid import UUID
@@ -24,10 +26,12 @@ from ingest.spool.batch import SpooledBatch
 from ingest.spool.failures import FAILURES, SpoolFailed, SpoolFull, classify
 from ingest.spool.file import SpoolFile
 from ingest.spool.held import HeldFiles
+from ingest.spool.neighbours import Neighbours
+from ingest.spool.notes import KeyNotes
 from ingest.spool.orphans import Orphans
 from ingest.spool.owner import Ownership
 from ingest.spool.room import SpoolRoom
-from ingest.spool.search import Search
+from ingest.spool.search import Search, Searchable
 from ingest.spool.storage import DedupKey, Entry, PlacedKey, Storage
 
 log = structlog.get_logger(__name__)
@@ -35,6 +39,7 @@ log = structlog.get_logger(__name__)
 FILES_MAX: Final = 64
 """So many files are held at once; what is beyond that is adopted when some of them are drained."""
 LOOK_INTERVAL_S: Final = 3.0
+"""So often every process looks for what dead ones left."""
 STEP_S_MAX: Final = 0.25
 """Adopting, reading and searching end after so long, to go on at the next call: an append may be
 waiting."""
@@ -55,7 +60,7 @@ class Figures(NamedTuple):
     newly_damaged_events: int = 0
     has_room: bool = True
     has_dedup_keys: bool = False
-    """Whether a dedup key may be in one of the files."""
+    """Whether a dedup key may be in one of the files, or in one that nobody owns."""
     is_overdue: bool = False
     """Whether `tidy` has something to do."""
 
@@ -64,13 +69,21 @@ class SpoolDirectory:
     """All files that this process owns; `figures` may be read from any thread."""
 
     def __init__(
-        self, path: Path, storage: Storage, *, bytes_max: int, free_bytes_min: int
+        self,
+        path: Path,
+        storage: Storage,
+        notes: KeyNotes,
+        *,
+        bytes_max: int,
+        free_bytes_min: int,
     ) -> None:
         self._path = path
         self._storage = storage
+        self._notes = notes
         self._room = SpoolRoom(path, storage, bytes_max=bytes_max, free_bytes_min=free_bytes_min)
         self._ownership = Ownership(path, storage)
         self._orphans = Orphans(path, storage)
+        self._neighbours = Neighbours(path, storage)
         self._files = HeldFiles()
         self._looked_s = 0.0
         self._on_their_way: dict[str, int] = {}
@@ -111,13 +124,14 @@ class SpoolDirectory:
         except FAILURES as error:
             raise classify(error, stored=False) from error
         self._look()
+        self._publish()
         return owner
 
     def adopt(self) -> bool:
         """Take over files of dead processes for a while; return whether there are more."""
         stop_s = time.monotonic() + STEP_S_MAX
         while self._may_adopt() and time.monotonic() < stop_s:
-            if file := self._orphans.adopt_oldest():
+            if file := self._orphans.adopt_oldest(self._notes):
                 self._files.add(file)
                 self._recovered_events += file.events + file.missing_events
                 self._damaged_before_events += file.damaged_events - file.missing_events
@@ -131,6 +145,8 @@ class SpoolDirectory:
 
         Raises SpoolFull or SpoolFailed.
         """
+        if dedup_keys:
+            self._notes.note(has_keys=True)  # first: its retry may come to another process
         blob = b"".join(rows)
         size = (self._files.newest or self._storage).append_bytes_max(len(blob), len(dedup_keys))
         try:
@@ -175,7 +191,7 @@ class SpoolDirectory:
 
     def search(self, dedup_keys: Sequence[DedupKey]) -> Search:
         """Return a search for `find`. May be called from any thread."""
-        return Search(self._files, dedup_keys)
+        return Search(self._searched, self._complain, dedup_keys)
 
     def find(self, search: Search) -> bool:
         """Go on with a search for a while; return whether there is more to do."""
@@ -195,6 +211,16 @@ class SpoolDirectory:
         self._recheck_room()
         self._publish()
 
+    def look_again(self) -> None:
+        """See what others did: who is gone, and whether there is room.
+
+        Who hears that there is no room sends nothing more, so no append would find out otherwise.
+        """
+        self._look()
+        if self._trouble is not None:
+            self._try_out()
+        self.adopt()
+
     def tidy(self) -> None:
         """Do what nobody should have to wait for: checkpoints, and saving what was deleted."""
         for file in self._files:
@@ -213,6 +239,22 @@ class SpoolDirectory:
         self._files.notice_deleted()
         self._save_deleted(math.inf)
         self._files.release()
+
+    def _searched(self) -> Iterator[Searchable]:
+        """Yield the files in which keys may be, whoever owns them, the oldest first."""
+        files: list[Searchable] = [*self._files.with_dedup_keys()]
+        if self._notes.others_have_keys or self._orphans.are_left:
+            files += self._neighbours.files(self._files, self._ownership.look)
+        for file in sorted(files, key=attrgetter("name")):
+            yield file
+            self._files.close_idle()
+
+    def _complain(self, name: str, error: BaseException) -> None:
+        """Tell of a file that can't be searched now, unless it was drained meanwhile."""
+        if name in self._files:
+            self._files.complain(name, error)
+        else:
+            self._neighbours.complain(name, error)
 
     def _store(self, size: int, blob: bytes, events: int, dedup_keys: Sequence[PlacedKey]) -> None:
         for _ in range(_DELETIONS_MAX):
@@ -311,10 +353,9 @@ class SpoolDirectory:
 
     def _look_around(self) -> None:
         if time.monotonic() - self._looked_s >= LOOK_INTERVAL_S:
-            self._look()
-            if self._trouble is not None:
-                self._try_out()
-        self.adopt()
+            self.look_again()
+        else:
+            self.adopt()
 
     def _look(self) -> None:
         self._looked_s = time.monotonic()
@@ -325,15 +366,6 @@ class SpoolDirectory:
             self._files.complain(self._path.name, error)
         else:
             self._orphans.look(self._files, is_ours)
-
-    def look_again(self) -> None:
-        """Bring the figures up to date when nothing was done for a while.
-
-        Who hears that there is no room sends nothing more, so no append would find out otherwise.
-        """
-        if self._trouble is not None:
-            self._try_out()
-        self._publish()
 
     def _may_adopt(self) -> bool:
         return bool(self._orphans) and len(self._files) < FILES_MAX
@@ -353,6 +385,8 @@ class SpoolDirectory:
             used_bytes, free_bytes = self.figures.bytes, self.figures.free_bytes
         oldest_ms = [file.oldest_ms for file in files if file.oldest_ms is not None]
         damaged_events = files.lost_events + sum(file.damaged_events for file in files)
+        has_keys = self._orphans.are_left or any(file.has_dedup_keys for file in files)
+        self._notes.note(has_keys=has_keys)
         self.figures = Figures(
             events=sum(file.events for file in files),
             bytes=used_bytes,
@@ -362,7 +396,7 @@ class SpoolDirectory:
             recovered_events=self._recovered_events + files.unforeseen_events,
             newly_damaged_events=damaged_events - self._damaged_before_events,
             has_room=self._trouble is None,
-            has_dedup_keys=any(file.has_dedup_keys for file in files),
+            has_dedup_keys=has_keys,
             is_overdue=any(file.is_overdue or file.is_gone for file in files),
         )
 

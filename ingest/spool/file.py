@@ -136,6 +136,12 @@ class SpoolFile:
                 return self._read(entry, bytes) or b""
         return b""
 
+    def settle(self) -> None:
+        """Do nothing: all that is in it was synced when it was appended, or adopted."""
+
+    def pause(self) -> None:
+        """Do nothing: nobody else waits for it."""
+
     def entries(self, after_id: int = 0) -> Iterator[Entry]:
         """Yield the batches that are left in the order of appending; skip what can't be read."""
         for entry in walk(self._stored, max(self._start_id, after_id), self._note_damage):

@@ -9,6 +9,7 @@ from ingest.spool import lock
 from ingest.spool.failures import FAILURES, describe
 from ingest.spool.file import SpoolFile
 from ingest.spool.lock import FileLock
+from ingest.spool.notes import KeyNotes
 from ingest.spool.storage import DAMAGED_SUFFIX, Storage
 
 log = structlog.get_logger(__name__)
@@ -21,10 +22,17 @@ class Orphans:
         self._directory = directory
         self._storage = storage
         self._names: list[str] = []
+        self._unusable: set[str] = set()
+        """Those of the last round that nobody owns, and that can't be adopted now."""
         self._complaints: set[str] = set()
 
     def __bool__(self) -> bool:
         return bool(self._names)
+
+    @property
+    def are_left(self) -> bool:
+        """Whether there may be a file that nobody owns."""
+        return bool(self._names or self._unusable)
 
     def look(self, owned: Container[str], is_ours: Callable[[str], bool]) -> None:
         """List the files that are not among the `owned`, but for those of another database."""
@@ -36,18 +44,25 @@ class Orphans:
         files = {self._storage.file_of(name) for name in found}
         names = {name for name in files if name is not None and name not in owned}
         self._complaints &= names
+        self._unusable.clear()
         self._names = sorted(filter(is_ours, names), reverse=True)
         for name in names.difference(self._names) - self._complaints:
             self._complaints.add(name)
             log.error("a file of the spool is another database's, and left alone", file=name)
 
-    def adopt_oldest(self) -> SpoolFile | None:
-        """Take over the next file in the list; None if it has an owner or can't be used now."""
+    def adopt_oldest(self, notes: KeyNotes) -> SpoolFile | None:
+        """Take over the next file in the list; None if it has an owner or can't be used now.
+
+        That keys may be in it is noted before anybody else could take it for a living one's.
+        """
         path = self._directory / self._names.pop()
         try:
-            owned = FileLock.acquire(path)
-            return self._adopt(path, owned) if owned else None
+            if (owned := FileLock.acquire(path)) is None:
+                return None
+            notes.note(has_keys=True)
+            return self._adopt(path, owned)
         except FAILURES as error:
+            self._unusable.add(path.name)
             self._complain(path.name, error)
             return None
 

@@ -28,9 +28,10 @@ import structlog
 
 from ingest.errors import StartupError
 from ingest.spool.batch import SpooledBatch
-from ingest.spool.directory import SpoolDirectory
+from ingest.spool.directory import LOOK_INTERVAL_S, SpoolDirectory
 from ingest.spool.failures import SpoolFailed, SpoolFull
 from ingest.spool.formats import STORAGE
+from ingest.spool.notes import KeyNotes, NoOthers
 from ingest.spool.storage import DedupKey, Storage
 
 __all__ = ["Spool", "SpoolFailed", "SpoolFull", "SpooledBatch"]
@@ -40,7 +41,7 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 Row = bytes  # a COPY tuple, as `copy_format.row` makes it
 
-_LOOK_INTERVAL_S: Final = 10.0
+_LOOK_INTERVAL_S: Final = LOOK_INTERVAL_S
 OLDEST_BYTES_MAX: Final = 8 * 1024 * 1024
 NOWHERE: Final[Mapping[str, int]] = MappingProxyType({})
 
@@ -52,14 +53,17 @@ class Spool:
         self,
         directory: Path,
         storage: Storage = STORAGE,
+        notes: KeyNotes | None = None,
         *,
         bytes_max: int,
         free_bytes_min: int,
         timeout_s: float,
     ) -> None:
+        """Use a directory; `notes` is what the processes of one server tell one another."""
         self._path = directory
+        self._notes = notes or NoOthers()
         self._directory = SpoolDirectory(
-            directory, storage, bytes_max=bytes_max, free_bytes_min=free_bytes_min
+            directory, storage, self._notes, bytes_max=bytes_max, free_bytes_min=free_bytes_min
         )
         self._timeout_s = timeout_s
         self._thread: _Thread | None = None
@@ -116,8 +120,8 @@ class Spool:
 
     @property
     def has_dedup_keys(self) -> bool:
-        """Whether `find` may find anything."""
-        return self._directory.figures.has_dedup_keys
+        """Whether `find` may find anything, here or where others noted keys; costs nothing."""
+        return self._directory.figures.has_dedup_keys or self._notes.others_have_keys
 
     @property
     def bytes(self) -> int:
@@ -130,7 +134,7 @@ class Spool:
         return self._directory.figures.free_bytes
 
     async def watch(self) -> None:
-        """Look for ever at what the directory takes and what is free: others write there too."""
+        """Look for ever at what others do there: what they take, and what they leave in dying."""
         while True:
             with suppress(SpoolFailed):  # said elsewhere, to those who need the disk
                 await self._do(self._directory.look_again)
@@ -169,7 +173,7 @@ class Spool:
             self._tidy()
 
     async def find(self, dedup_keys: Sequence[DedupKey]) -> dict[DedupKey, list[Row]]:
-        """Return the events of those keys that wait in this process's files, the oldest first.
+        """Return the events of those keys that wait in the spool, whoever has it, the oldest first.
 
         Of each its first row; an id has one event, an Idempotency-Key may have one a day.
 
@@ -197,9 +201,9 @@ class Spool:
         `beyond` tells by files which batches are passed over: those up to an id. So what is on its
         way, or can't be brought anywhere now, is read past.
 
-        Every few seconds it also looks for what dead processes left, so call it when the spool is
-        empty, too. None returned does not mean that the spool is empty: what is left may be
-        unreadable for the moment. Raises SpoolFailed.
+        Every few seconds it also looks for what dead processes left, as `watch` does. None returned
+        does not mean that the spool is empty: what is left may be unreadable for the moment. Raises
+        SpoolFailed.
         """
         return await self._do(lambda: self._directory.oldest(events_max, bytes_max, beyond))
 

@@ -91,6 +91,8 @@ class StorageReader(Protocol):
     def recover(self) -> Recovery:
         """Find what opening the file would pass over in silence, for it lies behind some damage.
 
+        For its owner all that is found is on the disk then.
+
         To be called before the first use of a file that a process left which did not end in good
         order. The owner's file is mended for good, and its original kept beside it; a reader's
         changes nothing on the disk and lasts until `close`.
@@ -114,6 +116,9 @@ class StorageReader(Protocol):
         Each look is short. Between two of them the file may be changed or closed by whoever looks.
         A place may lead to a batch that was removed.
         """
+
+    def sync(self) -> None:
+        """Have on the disk, durably, all that can be read by now."""
 
     def close(self) -> None:
         """Let go of all descriptors. Raises nothing."""
@@ -216,3 +221,10 @@ class Storage(Protocol):
 
     def reader(self, path: Path) -> StorageReader:
         """Return a file for whoever does not own it, without a look at the disk. Raises nothing."""
+
+    def beside(self, path: Path) -> StorageReader:
+        """Return a file for short looks while others use it; without one at the disk, as above.
+
+        It makes nothing on the disk, and takes no lock that others would wait for. What its owner
+        does meanwhile may make a look fail, or miss what is there; `read` tells what was torn.
+        """

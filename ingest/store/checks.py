@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 import asyncpg
 
 from ingest.errors import StartupError
-from ingest.store import migrations, trial
+from ingest.store import connection_budget, migrations, trial
 from ingest.store.failures import Named, RowRefused
 from ingest.store.partition_map import existing_ranges
 from ingest.store.postgres import Connection, durability_off, is_pooled
@@ -36,8 +36,11 @@ class Finding(NamedTuple):
     text: str
 
 
-async def examine(connection: Connection, table: Table) -> list[Finding]:
-    """Look at everything that serving needs; changes nothing. Events go into `table`."""
+async def examine(connection: Connection, table: Table, connections: int) -> list[Finding]:
+    """Look at everything that serving needs; changes nothing.
+
+    Events go into `table`, over so many connections at most.
+    """
     pooler = await _pooler(connection)
     if not all(finding.is_good for finding in pooler):
         return pooler  # the connection has ended
@@ -48,6 +51,9 @@ async def examine(connection: Connection, table: Table) -> list[Finding]:
         await _writable(connection),
         *await _durability(connection),
     ]
+    findings.append(
+        _clients(connections) if pooler else await _connections(connection, connections)
+    )
     if all(finding.is_good for finding in findings):
         findings += await _schema(connection, table)
         findings += await _advice(connection)
@@ -182,6 +188,15 @@ async def _durability(connection: Connection) -> list[Finding]:
         Finding(False, f"{name} is off: acknowledged events can be lost; turn it on")
         for name in off
     ]
+
+
+def _clients(needed: int) -> Finding:
+    return Finding(True, f"the pooler has to let {needed} clients in: max_client_conn")
+
+
+async def _connections(connection: Connection, needed: int) -> Finding:
+    budget = await connection_budget.read(connection, needed)
+    return Finding(budget.is_enough, str(budget))
 
 
 async def partitions(connection: Connection) -> Finding:

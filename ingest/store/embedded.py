@@ -49,6 +49,11 @@ class EmbeddedPostgres:
         return f"embedded, in {self._cluster.directory}"
 
     @property
+    def held(self) -> tuple[int, ...]:
+        """Return what a process has to hold open to count as one of its users."""
+        return () if self._users is None else (self._users,)
+
+    @property
     def psql(self) -> Path:
         """Return the `psql` that comes with it."""
         return self._cluster.psql

@@ -177,6 +177,17 @@ class Unavailable(Exception):  # noqa: N818 - a state of the world, handled
         return RowRefused(None, self.sqlstate, self.text, is_told=False, is_doubtful=True)
 
 
+class NoTurn(Unavailable):
+    """Other processes of this server have all its connections of a kind: nothing of Postgres's."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the server's other processes use all its connections of this kind",
+            stored=False,
+            outage=Outage.AWAY,
+        )
+
+
 class AlreadyStored(Unavailable):
     """A row's key is in the table: an earlier try with these rows was committed."""
 

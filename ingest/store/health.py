@@ -14,11 +14,11 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from typing import Protocol
 
 import structlog
 
 from ingest.store.failures import Outage, Unavailable
-from ingest.store.link import CopyLink
 from ingest.store.row_alarm import RowAlarm
 
 log = structlog.get_logger(__name__)
@@ -29,12 +29,19 @@ _BACKOFF_MAX_S = 1.0
 _ALARM_INTERVAL_S = 30.0
 
 
+class Probe(Protocol):
+    """Tries whether Postgres can be written to."""
+
+    async def probe(self) -> None:
+        """Do it; raise Unavailable."""
+
+
 class Health:
     """Up until a failure is reported; after that down until a probe succeeds."""
 
     def __init__(
         self,
-        link: CopyLink,
+        link: Probe,
         prepare: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._link = link

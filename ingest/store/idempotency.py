@@ -96,7 +96,7 @@ async def forget_old(postgres: Postgres) -> int:
 
     Two million at most, in transactions of 5,000; the rest is left to the next time.
     """
-    async with postgres.session() as connection:
+    async with postgres.session(turn=postgres.turns.upkeep) as connection:
         return await _forget(connection)
 
 

@@ -1,12 +1,16 @@
 """The API keys in memory: a snapshot per process that follows the database.
 
-A notification makes it be read anew at once; so does the loss of the connection that listens. A
-slow poll covers a notification that got lost on the way. While Postgres is away the last snapshot
-goes on working, also after a restart if it is kept in a file.
+One process of a server listens. A notification makes it read them anew at once; so does the loss of
+the connection that listens. A slow poll covers a notification that got lost on the way. It tells
+the server's other processes by a number that all of them see, and they read as well.
+
+While Postgres is away the last snapshot goes on working, also after a restart if it is kept in a
+file.
 """
 
 import asyncio
 import math
+import random
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,6 +18,7 @@ from functools import partial
 
 import structlog
 
+from ingest.share.generation import Generation, OwnGeneration
 from ingest.store import api_keys, apps
 from ingest.store.api_key_snapshot import ApiKeySnapshot, KnownKey, KnownKeys
 from ingest.store.apps import App
@@ -29,15 +34,27 @@ _TIMEOUT_S = 2.0
 _EXPIRY_WAIT_MIN_S = 0.05  # should our clock be ahead of the database's
 _BACKOFF_MIN_S = 0.05
 _BACKOFF_MAX_S = 1.0
+_LOOK_S = 0.2
+_UNTOLD_S = 60.0
+"""So old the keys of a process that does not listen become, though it is told nothing."""
 
 
 class Keyring:
     """Which key belongs to which app."""
 
     def __init__(
-        self, postgres: Postgres, *, poll_interval_s: float, snapshot: ApiKeySnapshot | None = None
+        self,
+        postgres: Postgres,
+        *,
+        poll_interval_s: float,
+        snapshot: ApiKeySnapshot | None = None,
+        generation: Generation | None = None,
     ) -> None:
         self._postgres = postgres
+        self._generation = generation or OwnGeneration()
+        self._seen = -1
+        """The generation that the keys are at least of."""
+        self._read_s = -math.inf
         self._snapshot = snapshot
         self._poll_interval_s = poll_interval_s
         self._known: KnownKeys | None = None
@@ -73,9 +90,11 @@ class Keyring:
         self._forgetters.append(forget)
 
     async def load(self) -> None:
-        """Read the keys once, before serving; raise Unavailable."""
+        """Read the keys once, such as before serving; raise Unavailable."""
+        generation = self._generation.read()
         async with self._postgres.session(_TIMEOUT_S) as connection:
             await self._read(connection)
+        self._seen = generation
 
     async def recall(self) -> bool:
         """Take the keys that a file kept, for a start without Postgres; return whether it did.
@@ -97,8 +116,31 @@ class Keyring:
         self._take(known.keys)
         return True
 
+    async def follow(self) -> None:
+        """Read the keys whenever the process that listens says so, for ever."""
+        backoff_s = _LOOK_S
+        while True:
+            await asyncio.sleep(backoff_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+            if not self._is_outdated:
+                continue
+            try:
+                await self.load()
+            except Exception as error:  # noqa: BLE001 - asyncpg has many, InternalClientError too
+                log.warning("API keys could not be read", reason=reason_of(error))
+                backoff_s = min(backoff_s * 2, _BACKOFF_MAX_S)
+            else:
+                backoff_s = _LOOK_S
+
+    @property
+    def _is_outdated(self) -> bool:
+        is_old = asyncio.get_running_loop().time() - self._read_s > _UNTOLD_S
+        return is_old or self._generation.read() != self._seen
+
     async def run(self) -> None:
-        """Follow the database for ever, through any number of lost connections."""
+        """Listen to the database for ever, through any number of lost connections.
+
+        To be done by one process of a server; the others `follow`.
+        """
         backoff_s = _BACKOFF_MIN_S
         while True:
             try:
@@ -125,10 +167,15 @@ class Keyring:
         connection.add_termination_listener(lambda _: self._changed.set())
         if not self._postgres.is_pooled:  # through a pooler it would be the next client's session
             await connection.add_listener(_CHANNEL, lambda *_: self._changed.set())
+        told = None  # at first in any case: whoever listened before may have told nobody
         while True:
             # Cleared before reading: a change while it is read is not missed.
             self._changed.clear()
             await self._read(connection)
+            if told != self._known:
+                told = self._known
+                self._generation.advance()
+            self._seen = self._generation.read()
             # No `wait_for`: it swallows a cancellation that comes with the event it waits for.
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._wait_s()):
@@ -150,6 +197,7 @@ class Keyring:
         ]
         # Asked for behind them: if the database was exchanged before they were read, it tells.
         known = KnownKeys(await self._postgres.identify(connection), keys)
+        self._read_s = asyncio.get_running_loop().time()
         is_news = known != self._known
         self._known = known
         self._take(keys)

@@ -1,9 +1,10 @@
 """A writer's own connection to Postgres: one COPY at a time, never longer than its time-out."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Sequence
-from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from functools import partial
+from typing import Final, TypeVar
 from uuid import UUID
 
 import asyncpg
@@ -29,6 +30,7 @@ from ingest.store.table import Table
 T = TypeVar("T")
 
 _CLOSE_TIMEOUT_S = 2.0
+_HELD: Final = nullcontext()
 _COMMIT = query("COMMIT")
 _ROLLBACK = query("ROLLBACK")
 _IDENTIFY = query(identity.QUERY)
@@ -53,8 +55,24 @@ class CopyLink:
             f" AND {table.name}.id BETWEEN '{{}}' AND '{{}}' LIMIT 1) IS NULL"
         )
         self._timeout_s = postgres.commit_timeout_s
+        self._using = asyncio.Lock()
+        """Between its writer and the probe of the database."""
         self._connection: CopyConnection | None = None
         self._copier: Copier | None = None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something is on its way here."""
+        return self._using.locked()
+
+    def held(self, timeout_s: float) -> AbstractAsyncContextManager[None]:  # noqa: ARG002 - see TurnLink
+        """Have the link for some work, within `timeout_s`; this one is always had."""
+        return _HELD
+
+    @property
+    def is_due(self) -> bool:
+        """Whether others wait to have it by now; see TurnLink."""
+        return False
 
     async def copy(self, document: bytes, rows: int) -> None:
         """COPY a binary document of `rows` rows and commit; raise RowRefused or Unavailable.
@@ -62,10 +80,12 @@ class CopyLink:
         Behind RowsDropped, which is a RowRefused, `missing` tells which of them are not there.
         Connecting, where that is needed, counts towards the time-out.
         """
-        end_s = asyncio.get_running_loop().time() + self._timeout_s
-        copier = await self._connected()
-        copy = self._copy_in_transaction if self._postgres.is_pooled else self._copy
-        await self._run(copier, copy(copier, document, rows), rows, end_s)
+
+        def work(copier: Copier) -> Awaitable[None]:  # known once it is connected
+            copy = self._copy_in_transaction if self._postgres.is_pooled else self._copy
+            return copy(copier, document, rows)
+
+        await self._run(work, rows)
 
     async def merge(
         self, document: bytes, rows: int, *, has_keys: bool, wants_earlier: bool = False
@@ -78,21 +98,16 @@ class CopyLink:
         For rows that an earlier try may have stored. Returns what was there, if that is asked for.
         `has_keys` tells whether any row has an idempotency key.
         """
-        end_s = asyncio.get_running_loop().time() + self._timeout_s
-        copier = await self._connected()
-        work = self._merge(copier, document, rows, has_keys=has_keys, wants_earlier=wants_earlier)
-        return await self._run(copier, work, rows, end_s)
+        merge = partial(self._merge, has_keys=has_keys, wants_earlier=wants_earlier)
+        return await self._run(lambda copier: merge(copier, document, rows), rows)
 
     async def require_database(self) -> None:
         """Raise AnotherDatabase if the connection leads to one by now, or Unavailable.
 
         A new connection is looked at by itself; this is for one that lasts.
         """
-        if self._postgres.database_id is None:
-            return
-        end_s = asyncio.get_running_loop().time() + self._timeout_s
-        copier = await self._connected()
-        await self._run(copier, self._require_database(copier), 0, end_s)
+        if self._postgres.database_id is not None:
+            await self._run(self._require_database, 0)
 
     async def sift(
         self, document: bytes, rows: int, *, has_keys: bool, wants_earlier: bool = False
@@ -103,20 +118,16 @@ class CopyLink:
         RowRefused for a row that can't even be read, or when all were refused together, or
         Unavailable.
         """
-        end_s = asyncio.get_running_loop().time() + self._timeout_s
-        copier = await self._connected()
-        work = self._sift(copier, document, has_keys=has_keys, wants_earlier=wants_earlier)
-        return await self._run(copier, work, rows, end_s)
+        sift = partial(self._sift, has_keys=has_keys, wants_earlier=wants_earlier)
+        return await self._run(lambda copier: sift(copier, document), rows)
 
     async def missing(self, ids: Sequence[tuple[int, UUID]]) -> set[int]:
         """Return the indices of events that are not there, by app and id; raise Unavailable."""
-        end_s = asyncio.get_running_loop().time() + self._timeout_s
         values = ", ".join(f"({at}, {app}, '{id_}'::uuid)" for at, (app, id_) in enumerate(ids))
-        copier = await self._connected()
         between = [id_ for _, id_ in ids]  # for the planner, that it leaves partitions out
-        statement = self._missing.format(values, min(between), max(between))
-        fetching = copier.fetch(query(statement))
-        return {int(at or b"") for (at,) in await self._run(copier, fetching, 0, end_s)}
+        statement = query(self._missing.format(values, min(between), max(between)))
+        found = await self._run(lambda copier: copier.fetch(statement), 0)
+        return {int(at or b"") for (at,) in found}
 
     async def probe(self) -> None:
         """COPY no rows, which needs all that a batch needs but for its rows; raise Unavailable.
@@ -128,7 +139,8 @@ class CopyLink:
 
     async def open(self) -> None:
         """Connect now, so that the first batch need not; raise Unavailable."""
-        await self._connected()
+        async with self._using:
+            await self._connected()
 
     async def close(self) -> None:
         """Let go of the connection."""
@@ -188,16 +200,23 @@ class CopyLink:
         await copier.execute(_COMMIT)
         return sifted
 
-    async def _run(
-        self, copier: Copier, work: Coroutine[Any, Any, T], rows: int, end_s: float
-    ) -> T:
+    async def _run(self, work: Callable[[Copier], Awaitable[T]], rows: int) -> T:
         """Do one COPY; let go of the connection if it fails for any reason but a row.
 
-        One timer is all: a task of its own and an `asyncio.wait` cost 45 µs a batch.
+        Whoever comes meanwhile waits, and its time begins when this one has ended. One timer is
+        all: a task of its own and an `asyncio.wait` cost 45 µs a batch.
         """
+        async with self._using:
+            end_s = asyncio.get_running_loop().time() + self._timeout_s
+            copier = await self._connected()
+            return await self._run_on(copier, work, rows, end_s)
+
+    async def _run_on(
+        self, copier: Copier, work: Callable[[Copier], Awaitable[T]], rows: int, end_s: float
+    ) -> T:
         expiry = asyncio.get_running_loop().call_at(end_s, copier.abort, TimeoutError())
         try:
-            return await work
+            return await work(copier)
         except Exception as error:  # noqa: BLE001 - of any kind: it is classified, then raised
             failure = _judge(error, rows)
         except BaseException:

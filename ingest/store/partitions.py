@@ -22,6 +22,7 @@ from typing import Final, NamedTuple, TypeAlias
 import asyncpg
 import structlog
 
+from ingest.share.turn import Turn
 from ingest.store import attachment
 from ingest.store.attachment import (
     DefaultTooLarge,
@@ -30,7 +31,7 @@ from ingest.store.attachment import (
     StrayDay,
     TooManyPartitions,
 )
-from ingest.store.failures import Unavailable
+from ingest.store.failures import NoTurn, Unavailable
 from ingest.store.partition_budget import PartitionBudget
 from ingest.store.partition_map import DAY_MS, PartitionMap, existing_ranges
 from ingest.store.periods import (
@@ -108,24 +109,30 @@ class Partitions:
         and the time ahead."""
         self._held_up_until_s = -math.inf
         """When to try again after somebody held a lock."""
+        self._looked_s = -math.inf
 
     def covers(self, unix_ms: int) -> bool:
         """Return whether a partition of its own is known for a time; if wrong, a row is a stray."""
         return self.map.covers(unix_ms)
 
-    async def ensure(self) -> None:
+    async def ensure(self, turn: Turn | None = None) -> None:
         """Look what there is, and make what is missing of now and ahead; raise Unavailable.
 
         What can't be made without holding up events is logged and left to another time.
         """
-        async with self._postgres.session(_TIMEOUT_S) as connection:
+        async with self._postgres.session(_TIMEOUT_S, turn) as connection:
             with self._judging(None):
                 await attachment.drop_proofs(connection)
-            existing = await existing_ranges(connection)
-            self.map.learn(existing)
+            existing = await self._learn(connection)
             wanted = plan(datetime.now(UTC), self._period, self._ahead, existing)
             for each in filter(self._is_due, wanted):
                 await self._make(connection, each, _attach_ahead)
+
+    async def _learn(self, connection: Connection) -> list[Range]:
+        existing = await existing_ranges(connection)
+        self.map.learn(existing)
+        self._looked_s = time.monotonic()
+        return existing
 
     async def make_for(self, moments: Iterable[tuple[int, int]]) -> None:
         """Make the partitions of events, given by app and Unix milliseconds, before they are sent.
@@ -137,32 +144,53 @@ class Partitions:
         wanted = self._missing(moments)[:_MAKE_MAX]
         if not wanted:
             return
-        end_s = time.monotonic() + _MAKE_S
+        turn = self._postgres.turns.partitions
         try:
-            async with self._postgres.session() as connection:
+            async with self._postgres.session(turn=turn, turn_timeout_s=_TURN_S) as connection:
+                end_s = time.monotonic() + _MAKE_S
                 for each in wanted:
                     if time.monotonic() < end_s:
                         await self._make_on_demand(connection, each)
+        except NoTurn as busy:
+            self._hold_up(busy.reason)
         except Unavailable as failure:
             raise failure.unsent() from failure
 
     async def gather_strays(self) -> None:
         """Bring strays into partitions, one range after the other; raise Unavailable."""
-        async with self._postgres.session(_TIMEOUT_S) as connection:
+        async with self._postgres.session(_TIMEOUT_S, self._postgres.turns.upkeep) as connection:
             for wanted in (await self._ranges_of_strays(connection))[:_GATHER_MAX]:
                 if await self._make_on_demand(connection, wanted):
                     await asyncio.sleep(_GATHER_PAUSE_S)  # whoever waited goes first
 
     async def run(self) -> None:
-        """Make partitions ahead and gather strays, for ever; an outage only delays it."""
+        """Make partitions ahead and gather strays, for ever; an outage only delays it.
+
+        To be done by one process of a server; the others `follow`.
+        """
         while True:
             pause_s = _INTERVAL_S if await self._look_after() else _RETRY_S
             await asyncio.sleep(pause_s * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
 
+    async def follow(self) -> None:
+        """Look now and then what other processes have made, for ever.
+
+        What one does not know of yet it finds when it is about to make it.
+        """
+        while True:
+            await asyncio.sleep(_RETRY_S * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
+            if time.monotonic() - self._looked_s < _INTERVAL_S:
+                continue
+            try:
+                async with self._postgres.session() as connection:
+                    await self._learn(connection)
+            except (Unavailable, asyncpg.PostgresError) as error:
+                log.warning("partitions could not be looked at", reason=reason_of(error))
+
     async def _look_after(self) -> bool:
         """Make what is due, gather strays; return whether nobody was in the way."""
         try:
-            await self.ensure()
+            await self.ensure(self._postgres.turns.upkeep)
             await self.gather_strays()
         except Unavailable as failure:
             log.warning("partitions could not be made ahead", reason=failure.reason)
@@ -207,10 +235,7 @@ class Partitions:
         except PartitionDeferred as left:
             self._leave(wanted, _LEFT_PAUSE_S, str(left))
         except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError) as error:
-            self._held_up_until_s = time.monotonic() + _BUSY_PAUSE_S
-            log.warning(
-                "no partition is made for a while: somebody holds a lock", reason=reason_of(error)
-            )
+            self._hold_up(reason_of(error))
         except asyncpg.QueryCanceledError as error:
             self._leave(wanted, _SLOW_PAUSE_S, reason_of(error))
         except asyncpg.InsufficientPrivilegeError as error:
@@ -221,6 +246,10 @@ class Partitions:
             if (error.sqlstate or "08").startswith(_OUTAGE_CLASSES):
                 raise
             self._leave(wanted, _LEFT_PAUSE_S, reason_of(error))
+
+    def _hold_up(self, reason: str) -> None:
+        self._held_up_until_s = time.monotonic() + _BUSY_PAUSE_S
+        log.warning("no partition is made for a while: somebody holds a lock", reason=reason)
 
     def _leave(self, wanted: Range | None, pause_s: float, reason: str) -> None:
         if len(self._left_until_s) >= _LEFT_MAX:

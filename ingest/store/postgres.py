@@ -16,11 +16,20 @@ import asyncpg
 import structlog
 
 from ingest.errors import StartupError
+from ingest.share.turn import Turn
 from ingest.store import identity
 from ingest.store.copier import CopyConnection
 from ingest.store.database_url import DatabaseUrl
-from ingest.store.failures import Outage, RowRefused, Unavailable, while_connecting, while_sending
+from ingest.store.failures import (
+    NoTurn,
+    Outage,
+    RowRefused,
+    Unavailable,
+    while_connecting,
+    while_sending,
+)
 from ingest.store.identity import AnotherDatabase
+from ingest.store.turns import Turns
 
 log = structlog.get_logger(__name__)
 
@@ -30,6 +39,7 @@ _NAME = "application_name"
 _LOCK_TIMEOUT_SHARE = 0.8
 _STATEMENT_TIMEOUT_SHARE = 0.9
 _RETRY_S = 0.25
+_TURN_S = 30.0
 # Python's own message would quote a part of the URL: of the password, if that is not encoded.
 _URL_UNREADABLE = "database.url can't be used: a host or a port in it is none"
 
@@ -37,8 +47,17 @@ _URL_UNREADABLE = "database.url can't be used: a host or a port in it is none"
 class Postgres:
     """One database, and how long to wait for it. Hands out connections; owns none."""
 
-    def __init__(self, url: str, *, connect_timeout_s: float, commit_timeout_s: float) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        connect_timeout_s: float,
+        commit_timeout_s: float,
+        turns: Turns | None = None,
+    ) -> None:
         self._url = DatabaseUrl(url)
+        self.turns = turns or Turns()
+        """Of the server, for all connections but those of writers."""
         if unused := self._url.without_effect:
             log.warning("parameters of database.url have no effect", parameters=unused)
         self._connect_timeout_s = min(connect_timeout_s, commit_timeout_s)
@@ -137,8 +156,30 @@ class Postgres:
         )
 
     @asynccontextmanager
-    async def session(self, statement_timeout_s: float | None = None) -> AsyncIterator[Connection]:
-        """Open a connection for one piece of work; failures inside are raised as Unavailable."""
+    async def session(
+        self,
+        statement_timeout_s: float | None = None,
+        turn: Turn | None = None,
+        turn_timeout_s: float = _TURN_S,
+    ) -> AsyncIterator[Connection]:
+        """Open a connection for one piece of work; failures inside are raised as Unavailable.
+
+        Within a turn of the server's: by default that of short work. Raises NoTurn if others have
+        it for longer than `turn_timeout_s`.
+        """
+        turn = turn or self.turns.sessions
+        try:
+            await turn.take(turn_timeout_s)
+        except TimeoutError:
+            raise NoTurn from None
+        try:
+            async with self._session(statement_timeout_s) as connection:
+                yield connection
+        finally:
+            turn.pass_on()
+
+    @asynccontextmanager
+    async def _session(self, statement_timeout_s: float | None) -> AsyncIterator[Connection]:
         connection = await self.connect(statement_timeout_s)
         try:
             yield connection
@@ -172,7 +213,8 @@ class Postgres:
         warned = False
         while True:
             try:
-                connection = await self.connect()
+                async with self.session():
+                    return
             except Unavailable as failure:
                 if failure.is_lasting:
                     raise StartupError(str(failure)) from None
@@ -184,9 +226,6 @@ class Postgres:
                     log.warning("waiting for Postgres", reason=failure.reason, text=failure.text)
                     warned = True
                 await asyncio.sleep(_RETRY_S)
-            else:
-                await close(connection, self._connect_timeout_s)
-                return
 
     async def _look_for_pooler(self, connection: Connection) -> None:
         self.is_pooled = await is_pooled(connection)

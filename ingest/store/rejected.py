@@ -89,8 +89,8 @@ class Retried(NamedTuple):
 
 
 async def keep(postgres: Postgres, table: Table, events: Sequence[Rejected]) -> None:
-    """Do what `add` does, on a connection of its own; raise Unavailable."""
-    async with postgres.session() as connection:
+    """Do what `add` does, on a connection of its own, for who replays; raise Unavailable."""
+    async with postgres.session(turn=postgres.turns.dead_letters) as connection:
         try:
             await add(connection, table, events)
         except asyncpg.PostgresError as error:
@@ -134,12 +134,12 @@ def _bounded(message: str) -> str:
 
 
 class RejectedCount:
-    """How many rejected events there are, looked at now and then."""
+    """How many rejected events there are, looked at now and then by one process of a server."""
 
     def __init__(self, postgres: Postgres) -> None:
         self._postgres = postgres
         self.events = 0
-        """COUNTED_MAX means that or more."""
+        """COUNTED_MAX means that or more. 0 in a process that does not look."""
 
     async def run(self) -> None:
         """Look for ever; while Postgres is away the number stays as it is."""

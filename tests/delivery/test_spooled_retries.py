@@ -24,6 +24,7 @@ from tests.delivery.surroundings import (
     outcomes_of,
     row_of,
 )
+from tests.spool.worker import MappedNotes
 from tests.support.postgres import fetch, make_postgres
 
 
@@ -50,6 +51,33 @@ async def test_retry_of_a_spooled_event_is_told_its_first_row(
         assert (outcome.ack, row_of(outcome)["event_name"]) == (Ack.SPOOLED, "first")
     assert outcomes[2] is Ack.COMMITTED
     assert (spool.events, lane.balance) == (2, 0)
+
+
+async def test_retry_that_reaches_another_process_is_told_its_first_row(
+    postgres: Postgres, tmp_path: Path
+) -> None:
+    """Of an event in the spool of one that lives beside it, for as long as it waits there."""
+    noted = MappedNotes(tmp_path / "notes", 0), MappedNotes(tmp_path / "notes", 1)
+    first, second = (
+        Spool(tmp_path / "shared", notes=notes, bytes_max=10**8, free_bytes_min=0, timeout_s=10)
+        for notes in noted
+    )
+    await first.open()
+    await second.open()
+    here, there = DedupSurroundings(postgres, first), DedupSurroundings(postgres, second)
+    event_id, key = ids.next()[0], b"y" * 16
+    lose(here)
+    async with here.running(), there.running():
+        tries = [here.put(event_id, name=b"first"), here.put(name=b"first", key=key)]
+        assert await outcomes_of(tries) == [Ack.SPOOLED] * 2
+        for outcome in await outcomes_of([there.put(event_id), there.put(key=key)]):
+            assert isinstance(outcome, Duplicate)
+            assert (outcome.ack, row_of(outcome)["event_name"]) == (Ack.SPOOLED, "first")
+        await first.remove(await first.oldest(10))
+        assert await outcome_of(there.put(event_id)) is Ack.COMMITTED
+    assert (second.events, there.balance) == (0, 0)
+    await first.close()
+    await second.close()
 
 
 async def test_events_that_nobody_sends_again_are_not_searched_for(

@@ -110,9 +110,9 @@ def test_half_a_request_is_told_its_time_out_though_the_server_was_held_up(
     with connected(http_server.port) as client:
         client.send(request_of(http_server)[:-1])
         assert client.is_silent(0.1)
-        http_server.process.send_signal(signal.SIGSTOP)
+        http_server.signal_all(signal.SIGSTOP)
         time.sleep(HOLD_S)
-        http_server.process.send_signal(signal.SIGCONT)
+        http_server.signal_all(signal.SIGCONT)
         assert_refusal(client.read(), 408, "request_timeout")
 
 

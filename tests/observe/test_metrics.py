@@ -1,7 +1,6 @@
 """The metrics: all of them are there, they count what happened, and the metrics always balance."""
 
 import asyncio
-import os
 import platform
 import re
 import signal
@@ -372,9 +371,9 @@ def test_loop_that_stands_still_shows_in_its_lag(shared_server: Server) -> None:
     """As long as the process is stopped, nobody is served."""
     beyond = "nonito_loop_lag_seconds_bucket{0.5}"
     before = shared_server.metrics()
-    os.kill(shared_server.process.pid, signal.SIGSTOP)
+    shared_server.signal_all(signal.SIGSTOP)
     time.sleep(1.0)
-    os.kill(shared_server.process.pid, signal.SIGCONT)
+    shared_server.signal_all(signal.SIGCONT)
     count = "nonito_loop_lag_seconds_count"
     wait_for(lambda: shared_server.metrics()[count] > before[count] + 1)
     after = shared_server.metrics()

@@ -184,5 +184,5 @@ def test_prometheus_sees_an_outage_and_its_end(
     own_cluster.start()
     # The server's own alarm for the refused row lasts for a minute.
     wait_for(lambda: prometheus.firing() <= {"NonitoRowsRefused"}, ALERT_TIMEOUT_S)
-    server.process.kill()
+    server.kill()
     wait_for(lambda: prometheus.firing() == {"NonitoDown"}, ALERT_TIMEOUT_S)

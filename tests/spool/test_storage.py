@@ -107,6 +107,9 @@ class PlainFile:
     def end_writing(self) -> None:
         """Nothing is open."""
 
+    def sync(self) -> None:
+        """Trust the disk."""
+
     def close(self) -> None:
         """Nothing is open."""
 
@@ -170,6 +173,10 @@ class PlainStorage:
         return PlainFile(path)
 
     def reader(self, path: Path) -> StorageReader:
+        """Have the file."""
+        return PlainFile(path)
+
+    def beside(self, path: Path) -> StorageReader:
         """Have the file."""
         return PlainFile(path)
 

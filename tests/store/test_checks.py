@@ -12,7 +12,7 @@ from tests.support.postgres import make_postgres
 async def examine(url: str) -> list[checks.Finding]:
     """Return what is said of WAL files."""
     async with make_postgres(url).session() as connection:
-        findings = await checks.examine(connection, EVENTS)
+        findings = await checks.examine(connection, EVENTS, 12)
     return [each for each in findings if "min_wal_size" in each.text]
 
 

@@ -32,10 +32,10 @@ async def test_check_says_what_works_and_what_to_set(pooled: Postgres) -> None:
     """In words: nothing is wrong, keys are polled for, and where time-outs are to be set."""
     async with pooled.session() as connection:
         await api_keys.create(connection, "shop", "", None)
-        findings = await checks.examine(connection, EVENTS)
+        findings = await checks.examine(connection, EVENTS, 12)
     assert [finding.text for finding in findings if not finding.is_good] == []
     text = "\n".join(finding.text for finding in findings)
-    for words in ("pooler", "server_login_retry", "keys.poll_interval_s"):
+    for words in ("pooler", "server_login_retry", "keys.poll_interval_s", "12 clients"):
         assert words in text
     assert "ALTER ROLE postgres SET statement_timeout = '5s'" in text
 
@@ -45,7 +45,7 @@ async def test_check_says_that_time_outs_are_set(pooled: Postgres) -> None:
     async with pooled.session() as connection, connection.transaction():
         for name in ("lock_timeout", "statement_timeout"):
             await connection.execute(f"SET LOCAL {name} = '5s'")
-        findings = await checks.examine(connection, EVENTS)
+        findings = await checks.examine(connection, EVENTS, 12)
     text = "\n".join(finding.text for finding in findings)
     assert "lock_timeout and statement_timeout are set" in text
     assert "ALTER ROLE" not in text
@@ -57,7 +57,7 @@ async def test_check_refuses_a_pooler_without_transactions(
     """In statement mode nothing that takes two statements works."""
     with running_pgbouncer(cluster, pool_mode="statement") as own:
         connection = await make_postgres(own.through(database_url)).connect()
-        (finding,) = await checks.examine(connection, EVENTS)
+        (finding,) = await checks.examine(connection, EVENTS, 12)
         connection.terminate()
     assert not finding.is_good
     assert "pool_mode = transaction" in finding.text

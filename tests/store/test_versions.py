@@ -83,13 +83,13 @@ async def test_keys_are_made_revoked_and_checked(url: str) -> None:
     async with make_postgres(url).session() as connection:
         secret = await api_keys.create_first(connection, "default")
         assert secret is not None
-        findings = await checks.examine(connection, EVENTS)
+        findings = await checks.examine(connection, EVENTS, 12)
         assert [finding.text for finding in findings if not finding.is_good] == []
         assert len(findings) >= 8
         await api_keys.revoke(connection, secret)
         bad = [
             finding.text
-            for finding in await checks.examine(connection, EVENTS)
+            for finding in await checks.examine(connection, EVENTS, 12)
             if not finding.is_good
         ]
         assert bad == ["no API key: nonito keys create --app NAME"]

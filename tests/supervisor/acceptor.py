@@ -32,7 +32,7 @@ class _Answering(Listener):
 
     def __init__(self) -> None:
         self._listening = []
-        self._are_lent = False
+        self._crowd = None
         self._open = set()
         self._fast_lane = None
 

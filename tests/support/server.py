@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
 from typing import IO, Any, Final
@@ -37,9 +37,10 @@ def environment(settings: Mapping[str, object] | None = None) -> dict[str, str]:
         for name, value in os.environ.items()
         if not name.startswith("NONITO_") and name != "DATABASE_URL"
     }
-    # FAST_LANE=false runs whatever does not choose a lane itself on aiohttp's.
-    lane = {"server.fast_lane": os.environ.get("FAST_LANE", "true")}
-    for key, value in (lane | dict(settings or {})).items():
+    # FAST_LANE=false runs whatever does not choose a lane itself on aiohttp's; one worker, whatever
+    # the machine has.
+    usual = {"server.fast_lane": os.environ.get("FAST_LANE", "true"), "server.workers": 1}
+    for key, value in (usual | dict(settings or {})).items():
         kept[f"NONITO_{key.replace('.', '_').upper()}"] = str(value)
     return kept
 
@@ -49,6 +50,7 @@ class Server:
 
     def __init__(self, process: subprocess.Popen[bytes], logs: IO[bytes], key: str) -> None:
         self.process = process
+        """The supervisor's."""
         self.key = key
         self._logs = logs
         self.url = ""
@@ -90,13 +92,63 @@ class Server:
         return self._logs.read().decode()
 
     def stop(self, number: signal.Signals = signal.SIGTERM, timeout_s: float = 30.0) -> int:
-        """Send a signal and return the exit code."""
+        """Send a signal and return the exit code; SIGKILL goes to all processes."""
+        if number is signal.SIGKILL:
+            self.kill()
         self.process.send_signal(number)
         return self.process.wait(timeout_s)
 
+    def workers(self) -> list[psutil.Process]:
+        """Return the processes that serve now, those of the lowest numbers first."""
+        return sorted(workers_of(self.process.pid), key=_number)
+
+    @property
+    def worker_pid(self) -> int:
+        """The first of them."""
+        return int(self.workers()[0].pid)
+
+    def kill(self) -> None:
+        """End all of its processes at once, as a crash of the machine does."""
+        kill_server(self.process)
+
+    def signal_all(self, number: signal.Signals) -> None:
+        """Send a signal to all of its processes, such as SIGSTOP."""
+        for pid in (self.process.pid, *(each.pid for each in self.workers())):
+            os.kill(pid, number)
+
     def memory_bytes(self) -> int:
-        """Return the resident set size."""
-        return int(psutil.Process(self.process.pid).memory_info().rss)
+        """Return the resident set sizes of those that serve."""
+        return sum(int(each.memory_info().rss) for each in self.workers())
+
+
+def workers_of(pid: int) -> list[psutil.Process]:
+    """Return the workers of a supervisor; none if it is gone."""
+    with suppress(psutil.NoSuchProcess):
+        children = psutil.Process(pid).children()
+        return [each for each in children if _is_worker(each)]
+    return []
+
+
+def kill_server(process: subprocess.Popen[Any]) -> None:
+    """End a supervisor and its workers at once."""
+    workers = workers_of(process.pid)
+    process.kill()  # first: it has nobody replaced any more
+    for each in workers:
+        with suppress(psutil.NoSuchProcess):
+            each.kill()
+    psutil.wait_procs(workers, timeout=10)
+
+
+def _is_worker(process: psutil.Process) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return "worker" in process.cmdline()
+    return False
+
+
+def _number(process: psutil.Process) -> int:
+    with suppress(psutil.NoSuchProcess, IndexError, ValueError):
+        return int(process.cmdline()[-1])
+    return -1
 
 
 @contextmanager
@@ -128,7 +180,7 @@ def running_server(
                 server.wait_until_ready()
                 yield server
             finally:
-                process.kill()
+                kill_server(process)
 
 
 def wait_for(condition: Any, timeout_s: float = 10.0) -> None:  # noqa: ANN401 - any callable
@@ -149,4 +201,5 @@ def books_balance(metrics: Mapping[str, float]) -> float:
     came = metrics["nonito_events_accepted_total"] + metrics["nonito_events_recovered_total"]
     ended = ("committed", "replayed", "dead_lettered", "damaged", "failed", "duplicate")
     gone = sum(metrics[f"nonito_events_{name}_total"] for name in ended)
+    gone += sum(metrics[f"nonito_events_left_total{{{place}}}"] for place in ("queue", "spool"))
     return came - gone - metrics["nonito_queue_events"] - metrics["nonito_spool_events"]

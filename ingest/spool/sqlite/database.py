@@ -83,14 +83,19 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
     """Open a database that is not to be written, whoever else uses it."""
     # Where there is no WAL, `*.damaged` is read without making one.
     is_still = path.suffix == DAMAGED_SUFFIX and not beside(path, WAL).exists()
-    connection = _connect(path, "ro&immutable=1" if is_still else "ro")
-    try:
-        connection.execute("PRAGMA writable_schema = ON")  # else one that was cut is not opened
-        connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()  # attaches to the WAL
-    except BaseException:
-        connection.close()
-        raise
-    return connection
+    return _attach(path, "ro&immutable=1" if is_still else "ro")
+
+
+def open_beside(path: Path) -> sqlite3.Connection:
+    """Open another process's database for a short look that leaves no trace.
+
+    Beside a WAL its shared index is only read, or, if nobody has it open, made anew in memory: one
+    made on the disk might be of a WAL that somebody mends just then. As long as this is open, this
+    process can't open the database for writing. Without a WAL all lies in the database itself,
+    which is read as if nobody wrote to it: what somebody who does has torn, the sums of the batches
+    show.
+    """
+    return _attach(path, "ro&readonly_shm=1" if wal_size(path) else "ro&immutable=1")
 
 
 def is_cut_off(path: Path) -> bool:
@@ -131,19 +136,34 @@ def read_wal(path: Path) -> Wal | None:
     return Wal(beside(path, WAL), PAGE_BYTES) if wal_size(path) else None
 
 
+def sync_wal(path: Path) -> None:
+    """Have a database's WAL on the disk, durably, whoever wrote it; nothing if there is none."""
+    try:
+        # Of the WAL: to close a descriptor of the database would drop its locks in this process.
+        descriptor = os.open(beside(path, WAL), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return
+    try:
+        os.fdatasync(descriptor)
+    finally:
+        os.close(descriptor)
+    sync_directory(path.parent)
+
+
 def mend(path: Path, wal: Wal) -> None:
     """Put all that is left of a WAL in its place, and keep the original beside it; durably.
 
     For the owner of a database that is not open. A crash before the last step leaves the WAL as it
-    was. Whoever still reads by the old shared index keeps that, and the old WAL with it.
+    was. Whoever still reads by the old shared index keeps that, and the old WAL with it; it goes
+    after the WAL, so that nobody makes another of the old one.
     """
     original, mended = beside(path, _ORIGINAL), beside(path, _MENDED)
     shutil.copyfile(beside(path, WAL), original)
     original.chmod(_FILE_MODE)
     wal.rewrite(mended)
     mended.chmod(_FILE_MODE)
-    beside(path, _SHM).unlink(missing_ok=True)
     mended.rename(beside(path, WAL))
+    beside(path, _SHM).unlink(missing_ok=True)
     sync_directory(path.parent)
 
 
@@ -186,6 +206,17 @@ def keep_as_damaged(path: Path) -> Path:
     delete(path)
     sync_directory(path.parent)
     return kept
+
+
+def _attach(path: Path, mode: str) -> sqlite3.Connection:
+    connection = _connect(path, mode)
+    try:
+        connection.execute("PRAGMA writable_schema = ON")  # else one that was cut is not opened
+        connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()  # attaches to the WAL
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:

@@ -1,7 +1,7 @@
 """One database of the spool, with the connection that it has at the moment."""
 
 import sqlite3
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,10 +28,12 @@ class SqliteFile:
         connection: sqlite3.Connection | None = None,
         *,
         is_writable: bool = True,
+        open_for_reading: Callable[[Path], sqlite3.Connection] = database.open_for_reading,
     ) -> None:
         self._path = path
         self._connection = connection
         self._is_writable = is_writable
+        self._open_for_reading = open_for_reading
         self._index = DedupIndex()
         self._pending_bytes = 0
         self._places: list[database.Place | None] = []
@@ -85,6 +87,8 @@ class SqliteFile:
         """Find what is in the WAL behind a broken frame, as SQLite does not."""
         wal = database.read_wal(self._path)
         if wal is None or wal.is_straight:
+            if self._is_writable:
+                database.sync_wal(self._path)
             return Recovery()
         if self._is_writable:
             try:
@@ -146,7 +150,15 @@ class SqliteFile:
     def find(self, dedup_keys: Sequence[DedupKey]) -> Iterator[list[Place]]:
         """Yield the places of keys segment by segment, and none between two statements."""
         with classified():
-            yield from self._index.places(self._connect, dedup_keys)
+            if not self._is_writable:
+                self._index.load(self._connect())
+            if not self._index.is_empty:
+                yield from self._index.places(self._connect, dedup_keys)
+
+    @classified()
+    def sync(self) -> None:
+        """Have its WAL on the disk: what was moved into the database was there before."""
+        database.sync_wal(self._path)
 
     @classified()
     def remove(self, ids: Collection[int]) -> set[int]:
@@ -210,7 +222,7 @@ class SqliteFile:
 
     def _connect(self) -> sqlite3.Connection:
         if self._connection is None:
-            connect = database.open_for_writing if self._is_writable else database.open_for_reading
+            connect = database.open_for_writing if self._is_writable else self._open_for_reading
             path = Path(self._copy.name) / self._path.name if self._copy else self._path
             self._connection = connect(path)
         return self._connection

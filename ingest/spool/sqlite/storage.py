@@ -71,3 +71,7 @@ class SqliteStorage:
     def reader(self, path: Path) -> SqliteFile:
         """Return a database that will be opened for reading only."""
         return SqliteFile(path, is_writable=False)
+
+    def beside(self, path: Path) -> SqliteFile:
+        """Return a database that will be opened for a short look."""
+        return SqliteFile(path, is_writable=False, open_for_reading=database.open_beside)

@@ -1,0 +1,129 @@
+"""A slot: what one worker tells the other processes of its server, and is told of them.
+
+Single numbers are written by themselves, one store each. What has to agree with each other, the
+figures, is one record.
+"""
+
+import os
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import Final
+
+import msgspec
+
+from ingest.share.record import Record
+
+WORDS: Final = 8
+"""Numbers of each slot: a cache line, so that workers do not slow each other."""
+
+
+class Word(IntEnum):
+    """Which of them is what."""
+
+    WORKER = 0
+    PID = 1
+    HEARTBEAT = 2
+    CONNECTIONS = 3
+    IS_POSTGRES_UP = 4
+    HAS_SPOOLED_KEYS = 5
+    KEYS_GENERATION = 6
+    """The one that stays when the slot is given to another process."""
+    LEFT_KEYS = 7
+    """Of the worker of this number, whatever slot it has: see `segment`."""
+
+
+class Figures(msgspec.Struct, array_like=True, frozen=True):
+    """What a process publishes; all of it as of one moment."""
+
+    counts: Sequence[int] = ()
+    """What only ever grows. Whole numbers, since sums of fractions depend on their order: a counter
+    would go down by the last bit when a process's are put to those of processes that are gone."""
+    left: Sequence[int] = ()
+    """What is counted as left if the process ends now: see `Segment.retire`."""
+    gauges: Sequence[float] = ()
+
+
+_ENCODER: Final = msgspec.msgpack.Encoder()
+_DECODER: Final = msgspec.msgpack.Decoder(Figures)
+NOTHING: Final = Figures()
+
+
+class Slot:
+    """One place in a segment. Its worker writes; everybody reads."""
+
+    def __init__(self, index: int, words: memoryview, record: Record) -> None:
+        self.index = index
+        self._words = words
+        self._record = record
+
+    def reset(self, worker: int) -> None:
+        """Make it one of a process that has said nothing yet, of a worker."""
+        for each in (Word.PID, Word.HEARTBEAT, Word.CONNECTIONS, Word.IS_POSTGRES_UP):
+            self._words[each] = 0
+        self._words[Word.HAS_SPOOLED_KEYS] = 0
+        self._words[Word.WORKER] = worker
+        self._record.write(b"")
+
+    def enter(self) -> None:
+        """Make it this process's."""
+        self._words[Word.PID] = os.getpid()
+
+    @property
+    def worker(self) -> int:
+        """The number of its worker, from 0."""
+        return self._words[Word.WORKER]
+
+    @property
+    def pid(self) -> int:
+        """The number of its process; 0 before `enter`."""
+        return self._words[Word.PID]
+
+    def beat(self) -> None:
+        """Say that the process's loop still goes round; to be said several times a second."""
+        self._words[Word.HEARTBEAT] += 1
+
+    @property
+    def heartbeat(self) -> int:
+        """How many times it has said so."""
+        return self._words[Word.HEARTBEAT]
+
+    def publish(self, figures: Figures) -> None:
+        """Replace the figures; the counts of a process always have the same places."""
+        self._record.write(_ENCODER.encode(figures))
+
+    @property
+    def figures(self) -> Figures:
+        """What was published last."""
+        value = self._record.read()
+        return _DECODER.decode(value) if value else NOTHING
+
+    @property
+    def connections(self) -> int:
+        """How many connections of clients are open; the segment adds up what the server has."""
+        return self._words[Word.CONNECTIONS]
+
+    @connections.setter
+    def connections(self, count: int) -> None:
+        self._words[Word.CONNECTIONS] = count
+
+    @property
+    def is_postgres_up(self) -> bool:
+        """Whether the process can write to Postgres."""
+        return bool(self._words[Word.IS_POSTGRES_UP])
+
+    @is_postgres_up.setter
+    def is_postgres_up(self, is_up: bool) -> None:
+        self._words[Word.IS_POSTGRES_UP] = is_up
+
+    @property
+    def has_spooled_keys(self) -> bool:
+        """Whether a dedup key may be in the process's files of the spool."""
+        return bool(self._words[Word.HAS_SPOOLED_KEYS])
+
+    @has_spooled_keys.setter
+    def has_spooled_keys(self, has_keys: bool) -> None:
+        self._words[Word.HAS_SPOOLED_KEYS] = has_keys
+
+    def raise_keys_generation(self) -> None:
+        """Have all processes see that the API keys have changed."""
+        self._words[Word.KEYS_GENERATION] += 1

@@ -1,0 +1,142 @@
+"""One worker process: a clean new one, with the channel to it."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Final, Self
+
+import msgspec
+
+from ingest.errors import StartupError
+from ingest.supervisor.order import Command, Failed, Order, Ready, encode
+
+_LINE_BYTES_MAX: Final = 1 << 20
+_STACKS_TIMEOUT_S: Final = 2.0
+
+
+class Child:
+    """A worker from its start to its end. Each method may be called at any time."""
+
+    def __init__(
+        self, order: Order, process: asyncio.subprocess.Process, channel: socket.socket
+    ) -> None:
+        self.order = order
+        self._process = process
+        self._channel = channel
+        self.started_s = asyncio.get_running_loop().time()
+        self._ended = asyncio.create_task(process.wait(), name=f"worker {order.worker}")
+        self.ready: Ready | None = None
+
+    @classmethod
+    async def start(cls, order: Order, inherited: Sequence[int]) -> Self:
+        """Start it; `inherited` are descriptors beyond those of the order. Raises OSError."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                process = await _spawn(order, theirs, inherited)
+            except BaseException:
+                ours.close()
+                raise
+        ours.setblocking(False)
+        child = cls(order, process, ours)
+        with suppress(OSError):  # it is gone already: `wait` says how
+            await asyncio.get_running_loop().sock_sendall(ours, encode(order))
+        return child
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it has not ended."""
+        return not self._ended.done()
+
+    async def wait_until_ready(self, timeout_s: float) -> bool:
+        """Return whether it serves; not if it ended before that, or takes too long.
+
+        Raises StartupError with what it says of why it can't.
+        """
+        try:
+            async with asyncio.timeout(timeout_s):
+                line = await self._read_line()
+                if not line:
+                    await self.wait()  # which tells how
+        except TimeoutError:
+            return False
+        if not line:
+            return False
+        said = msgspec.json.decode(line, type=Ready | Failed)
+        if isinstance(said, Failed):
+            raise StartupError(said.reason)
+        self.ready = said
+        return True
+
+    async def wait(self) -> int:
+        """Wait until it has ended; return its exit code, or the negative number of a signal."""
+        return await asyncio.shield(self._ended)
+
+    async def wait_or_kill(self, timeout_s: float) -> int:
+        """Wait for its end, and bring it about if it takes too long."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                return await self.wait()
+        self.signal(signal.SIGKILL)
+        return await self.wait()
+
+    def tell(self, command: Command) -> None:
+        """Say what to do; one that is gone or does not listen is not waited for."""
+        with suppress(OSError):
+            self._channel.send(encode(command))
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal, if it is there to get it."""
+        if self.is_alive:
+            with suppress(ProcessLookupError):
+                self._process.send_signal(number)
+
+    async def end_stuck(self) -> None:
+        """Have it print where all of its threads are, and end it."""
+        self.signal(signal.SIGABRT)
+        await self.wait_or_kill(_STACKS_TIMEOUT_S)
+
+    def close(self) -> None:
+        """Let go of the channel."""
+        self._channel.close()
+
+    async def _read_line(self) -> bytes:
+        """Return the line that it says; empty if it ends without."""
+        loop, line = asyncio.get_running_loop(), b""
+        while not line.endswith(b"\n") and len(line) < _LINE_BYTES_MAX:
+            try:
+                part = await loop.sock_recv(self._channel, 65_536)
+            except OSError:
+                return b""
+            if not part:
+                return b""
+            line += part
+        return line
+
+
+async def _spawn(
+    order: Order, channel: socket.socket, inherited: Sequence[int]
+) -> asyncio.subprocess.Process:
+    """Start a process that imports what this one imports, from wherever that is."""
+    descriptors = [*order.listeners, order.segment, *inherited]
+    if order.monitor is not None:
+        descriptors.append(order.monitor)
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-P",  # not from the working directory, where anything may lie
+        *("-m", "ingest", "worker", str(order.worker)),
+        stdin=channel.fileno(),
+        pass_fds=descriptors,
+        # Ctrl-C at a terminal is the supervisor's to hear, who tells the others.
+        process_group=0,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    )

@@ -1,0 +1,60 @@
+"""What a worker is told, and what it says: one line of JSON each, over the socket of its stdin."""
+
+from typing import Literal
+
+import msgspec
+
+from ingest.config import Config
+
+Command = Literal["stop", "retire"]
+"""`stop` with the whole server, and said again, without the rest of the drain; `retire`: another
+one is in its place already."""
+
+
+class Order(msgspec.Struct, frozen=True):
+    """Everything that a worker needs to know to begin."""
+
+    config: Config
+    """With its own share of what is the server's."""
+    database_url: str
+    worker: int
+    """Its number, from 0."""
+    workers: int
+    listeners: list[int]
+    """Descriptors of bound sockets."""
+    are_lent: bool
+    """Whether the sockets outlive the server, so that no worker may change them."""
+    monitor: int | None
+    """That of the socket for the metrics, if they have an address of their own."""
+    segment: int
+    """The descriptor of what the server's processes share."""
+    slot: int
+    """Its place in there."""
+    address: str
+    """Where the server listens, for people."""
+    makes_first_key: bool
+    """Whether it may make the first app and its key."""
+
+
+class Ready(msgspec.Struct, frozen=True, tag="ready"):
+    """What a worker says once it serves."""
+
+    greeting: str
+    """What people are told of API keys."""
+    database: str
+    """Which one where, without name and password."""
+    connections: str
+    """How many to Postgres the server may need, and how many it may have; empty if not known."""
+    lacks_connections: bool
+
+
+class Failed(msgspec.Struct, frozen=True, tag="failed"):
+    """What a worker says that can't begin."""
+
+    reason: str
+    """One line that says why and how to mend it."""
+
+
+def encode(line: Order | Ready | Failed | Command) -> bytes:
+    """Return a line."""
+    return msgspec.json.encode(line) + b"\n"

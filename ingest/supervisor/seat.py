@@ -1,0 +1,188 @@
+"""A seat: one worker's number, and whoever holds it now."""
+
+import asyncio
+import signal
+from contextlib import suppress
+from typing import Final, Protocol
+
+import structlog
+
+from ingest.config import Config
+from ingest.errors import StartupError
+from ingest.supervisor.child import Child
+
+log = structlog.get_logger(__name__)
+
+RETIRE_S: Final = 5.0
+"""A worker that was replaced serves those who are connected for at least so long."""
+_BACKOFF_MIN_S: Final = 0.2
+_BACKOFF_MAX_S: Final = 15.0
+_LOOP_S: Final = 10.0
+"""Who ends sooner than that ends in a loop."""
+_START_SPARE_S: Final = 30.0
+"""So much longer than Postgres a worker may take to begin."""
+_LEAVE_S: Final = 2.0
+"""So long one that said that it can't begin may take to end."""
+_END_SPARE_S: Final = 10.0
+"""A worker bounds its own end; so much later it is ended."""
+
+
+class Hire(Protocol):
+    """Starts a worker."""
+
+    async def __call__(self, worker: int, config: Config, *, is_first: bool) -> Child:
+        """Start number `worker`; raise OSError."""
+
+
+class Dismiss(Protocol):
+    """Told of each that is gone."""
+
+    def __call__(self, child: Child, *, is_planned: bool) -> None:
+        """Take note of it, and of whether anybody wanted it to end."""
+
+
+class Seat:
+    """Has one worker serve, until the server stops."""
+
+    def __init__(self, worker: int, config: Config, hire: Hire, dismiss: Dismiss) -> None:
+        self.worker = worker
+        self._config = config
+        self._hire = hire
+        self._dismiss = dismiss
+        self.child: Child | None = None
+        """Who serves; None while nobody does."""
+        self._changing = asyncio.Lock()
+        self._retired: set[asyncio.Task[None]] = set()
+        self._early_ends = 0
+        """How many ended early, one after the other."""
+
+    async def fill(self, *, is_first: bool = False) -> Child:
+        """Have a worker here that serves; raise StartupError."""
+        async with self._changing:
+            if self.child is None:
+                self.child = await self._begin(self._config, is_first=is_first)
+            return self.child
+
+    async def keep(self) -> None:
+        """Have another one in the place of each that ends, for ever."""
+        while True:
+            try:
+                child = await self.fill()
+            except StartupError as error:
+                self._early_ends += 1
+                log.error("a worker can't be replaced", reason=str(error), again_s=self._pause_s)  # noqa: TRY400 - in words
+            else:
+                code = await child.wait()
+                if child is not self.child:  # another one is in its place already
+                    continue
+                self._note_end(child, code)
+            await asyncio.sleep(self._pause_s)
+
+    async def replace(self, config: Config) -> None:
+        """Have a successor with this configuration serve, and only then let the old one go.
+
+        Raises StartupError if it does not come to serve; then all is as it was.
+        """
+        async with self._changing:
+            successor = await self._begin(config)
+            old, self.child, self._config = self.child, successor, config
+        if old is None:
+            return
+        old.tell("retire")
+        task = asyncio.create_task(self._see_off(old), name=f"retired worker {self.worker}")
+        self._retired.add(task)
+        task.add_done_callback(self._retired.discard)
+
+    async def end_stuck(self, after_s: float) -> None:
+        """End one that does nothing any more; `keep` sees to the next."""
+        if self.child is not None:
+            log.critical(
+                "a worker is stuck; where it is follows", worker=self.worker, after_s=after_s
+            )
+            await self.child.end_stuck()
+
+    def tell_stop(self) -> None:
+        """Have it end with the server; said again, without the rest of its drain."""
+        if self.child is not None:
+            self.child.tell("stop")
+
+    async def end(self) -> int:
+        """Wait for the end of all that were here, and bring it about; return the exit code.
+
+        Nobody may `keep` it any more.
+        """
+        await asyncio.gather(*self._retired)
+        if (child := self.child) is None:
+            return 0
+        code = await child.wait_or_kill(self._end_s)
+        self._let_go(child, is_planned=True)
+        if code:
+            log.error("a worker did not stop in good order", worker=self.worker, how=_how(code))
+        return code
+
+    async def _begin(self, config: Config, *, is_first: bool = False) -> Child:
+        """Start one and wait until it serves; raise StartupError."""
+        try:
+            child = await self._hire(self.worker, config, is_first=is_first)
+        except OSError as error:
+            raise StartupError(f"a worker can't be started: {error.strerror}") from error
+        timeout_s, leave_s = config.database.start_timeout_s + _START_SPARE_S, 0.0
+        try:
+            if await child.wait_until_ready(timeout_s):
+                return child
+        except BaseException as error:
+            if isinstance(error, StartupError):
+                leave_s = _LEAVE_S
+            await self._end_failed(child, leave_s)
+            raise
+        how = _how(await self._end_failed(child, leave_s))
+        raise StartupError(f"worker {self.worker} did not start: {how}")
+
+    async def _end_failed(self, child: Child, leave_s: float) -> int:
+        code = await child.wait_or_kill(leave_s)
+        self._let_go(child, is_planned=False)
+        return code
+
+    def _note_end(self, child: Child, code: int) -> None:
+        """Take leave of one that nobody wanted to end."""
+        self.child = None
+        lived_s = asyncio.get_running_loop().time() - child.started_s
+        self._early_ends = self._early_ends + 1 if lived_s < _LOOP_S else 0
+        log.error(
+            "a worker ended, another one is started",
+            worker=self.worker,
+            pid=child.pid,
+            how=_how(code),
+            lived_s=round(lived_s, 1),
+            again_s=self._pause_s,
+        )
+        self._let_go(child, is_planned=False)
+
+    @property
+    def _pause_s(self) -> float:
+        """How long the seat stays empty: not at all, unless one after the other ends early."""
+        if self._early_ends < 2:  # noqa: PLR2004 - once is no loop
+            return 0.0
+        return min(_BACKOFF_MAX_S, _BACKOFF_MIN_S * 2.0 ** (self._early_ends - 2))
+
+    @property
+    def _end_s(self) -> float:
+        server = self._config.server
+        return server.drain_s + server.shutdown_timeout_s + _END_SPARE_S
+
+    async def _see_off(self, old: Child) -> None:
+        await old.wait_or_kill(self._end_s + RETIRE_S)
+        self._let_go(old, is_planned=True)
+
+    def _let_go(self, child: Child, *, is_planned: bool) -> None:
+        child.close()
+        self._dismiss(child, is_planned=is_planned)
+
+
+def _how(code: int) -> str:
+    """Return in words how a process ended."""
+    if code >= 0:
+        return f"exit code {code}"
+    with suppress(ValueError):
+        return signal.Signals(-code).name
+    return f"signal {-code}"

@@ -1,0 +1,244 @@
+"""The supervisor: fills the seats, watches them, follows the configuration, and ends the server."""
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any, Final, NamedTuple
+
+import structlog
+
+from ingest.config import Config
+from ingest.errors import StartupError
+from ingest.observe import logs
+from ingest.share.segment import Segment
+from ingest.supervisor import changes, shares
+from ingest.supervisor.child import Child
+from ingest.supervisor.order import Order, Ready
+from ingest.supervisor.sd_notify import Notifier
+from ingest.supervisor.seat import Seat
+from ingest.supervisor.sockets import Sockets
+
+log = structlog.get_logger(__name__)
+
+STUCK_S: Final = 10.0
+"""A worker whose loop has not come round for so long is ended."""
+_WATCH_S: Final = 1.0
+_REVIVE_S: Final = 1.0
+
+
+class Means(NamedTuple):
+    """What the supervisor works with."""
+
+    sockets: Sockets
+    notifier: Notifier
+    segment: Segment
+    database_url: str
+    reread: Callable[[], Config]
+    """Reads the configuration anew; raises StartupError."""
+    revive: Callable[[], None] | None
+    """Starts the embedded Postgres if it has died; in a thread. Raises StartupError."""
+    inherited: tuple[int, ...]
+    """Descriptors that workers are to hold for as long as they live."""
+    may_show_key: bool
+    """Whether somebody sits at a terminal, who may read the first key."""
+
+
+class Supervisor:
+    """One server. To be used once, from one event loop."""
+
+    def __init__(self, config: Config, workers: int, means: Means) -> None:
+        self._config = config
+        self._workers = workers
+        self._means = means
+        self._seats = [Seat(number, config, self._hire, self._dismiss) for number in range(workers)]
+        self._stop = asyncio.Event()
+        self._skip = asyncio.Event()
+        self._hangup = asyncio.Event()
+        self._tasks: list[asyncio.Future[None]] = []
+        self.stopped_early_by: signal.Signals | None = None
+        """The signal that came before the server was there, if one did."""
+
+    async def run(self, greet: Callable[[Ready], None]) -> bool:
+        """Serve until SIGTERM or SIGINT; return whether it ended in good order.
+
+        Raises StartupError where a first worker can't begin.
+        """
+        self._heed_signals()
+        try:
+            ready = await self._start()
+            if ready is not None:
+                greet(ready)
+                self._means.notifier.ready()
+                self._own_tasks()
+                await self._stop.wait()
+        finally:
+            is_good = await self._end()
+        return is_good
+
+    def _heed_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_stop, number)
+        loop.add_signal_handler(signal.SIGHUP, self._hangup.set)
+
+    def _on_stop(self, number: signal.Signals) -> None:
+        """Stop; whoever says so twice does not want to wait for the drain."""
+        if not self._tasks:
+            self.stopped_early_by = number
+        (self._skip if self._stop.is_set() else self._stop).set()
+
+    async def _start(self) -> Ready | None:
+        """Fill the seats, the first one first; return what its worker says, None if told to stop.
+
+        It makes what all of them need: schema, partitions, the first key.
+        """
+        first, *others = self._seats
+        starting = asyncio.create_task(first.fill(is_first=True))
+        if not await self._unless_stopped(starting):
+            return None
+        child = starting.result()
+        filling = asyncio.gather(*(seat.fill() for seat in others))
+        if not await self._unless_stopped(filling):
+            return None
+        filling.result()
+        return child.ready
+
+    async def _unless_stopped(self, work: "asyncio.Future[Any]") -> bool:
+        """Wait for work; return whether it is done, and give it up where the server is to stop."""
+        stopped = asyncio.create_task(self._stop.wait())
+        await asyncio.wait((work, stopped), return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if work.done():
+            return True
+        work.cancel()
+        with suppress(asyncio.CancelledError, StartupError):
+            await work
+        return False
+
+    def _own_tasks(self) -> None:
+        works: list[tuple[str, Awaitable[None]]] = [
+            *((f"seat {seat.worker}", seat.keep()) for seat in self._seats),
+            ("watch", self._watch()),
+            ("hangups", self._follow_hangups()),
+            ("systemd", self._means.notifier.run_watchdog()),
+        ]
+        if self._means.revive is not None:
+            works.append(("embedded", self._keep_embedded(self._means.revive)))
+        for name, work in works:
+            task = asyncio.ensure_future(work)
+            task.add_done_callback(self._on_ended)
+            task.set_name(name)
+            self._tasks.append(task)
+
+    def _on_ended(self, task: "asyncio.Future[None]") -> None:
+        if not task.cancelled():
+            log.critical("a part of the supervisor ended; stopping", exc_info=task.exception())
+            self._stop.set()
+
+    async def _hire(self, worker: int, config: Config, *, is_first: bool) -> Child:
+        means = self._means
+        slot = means.segment.take_slot(worker)
+        order = Order(
+            config=shares.share(config, self._workers),
+            database_url=means.database_url,
+            worker=worker,
+            workers=self._workers,
+            listeners=means.sockets.of(worker),
+            are_lent=means.sockets.are_lent,
+            monitor=means.sockets.monitor,
+            segment=means.segment.descriptor,
+            slot=slot,
+            address=means.sockets.addresses[0],
+            makes_first_key=is_first and (means.may_show_key or bool(config.keys.first_key_file)),
+        )
+        try:
+            return await Child.start(order, means.inherited)
+        except BaseException:
+            means.segment.retire(slot, is_planned=False)
+            raise
+
+    def _dismiss(self, child: Child, *, is_planned: bool) -> None:
+        self._means.segment.retire(child.order.slot, is_planned=is_planned)
+
+    async def _watch(self) -> None:
+        """End workers whose loop does not come round, for ever.
+
+        Looked at by how often we have looked: when the whole machine stood still nobody is stuck.
+        """
+        segment = self._means.segment
+        beats: dict[int, tuple[int, int]] = {}
+        while True:
+            await asyncio.sleep(_WATCH_S)
+            for seat in self._seats:
+                if (child := seat.child) is None:
+                    continue
+                beat = segment.heartbeat(child.order.slot)
+                before, looks = beats.get(child.pid, (beat, 0))
+                looks = looks + 1 if beat == before else 0
+                beats[child.pid] = (beat, looks)
+                if looks * _WATCH_S >= STUCK_S:
+                    await seat.end_stuck(STUCK_S)
+            alive = {seat.child.pid for seat in self._seats if seat.child}
+            beats = {pid: beat for pid, beat in beats.items() if pid in alive}
+
+    async def _keep_embedded(self, revive: Callable[[], None]) -> None:
+        while True:
+            await asyncio.sleep(_REVIVE_S)
+            if self._means.segment.is_postgres_up:
+                continue
+            try:
+                await asyncio.to_thread(revive)
+            except StartupError as error:
+                why = str(error)  # in words for an operator, who has no use for a traceback
+                log.error("the embedded Postgres does not start", reason=why)  # noqa: TRY400
+
+    async def _follow_hangups(self) -> None:
+        """At each SIGHUP read the configuration anew and put new workers in the place of all."""
+        while True:
+            await self._hangup.wait()
+            self._hangup.clear()
+            self._means.notifier.reloading()
+            await self._follow()
+            self._means.notifier.ready()
+
+    async def _follow(self) -> None:
+        try:
+            read = await asyncio.to_thread(self._means.reread)
+        except StartupError as error:
+            why = str(error)  # in words for an operator, who has no use for a traceback
+            log.error("the configuration can't be read anew", reason=why)  # noqa: TRY400
+            return
+        try:
+            await self._replace_all(changes.apply(self._config, read))
+        except StartupError as error:
+            why = str(error)
+            log.error("the workers that were not replaced go on as before", reason=why)  # noqa: TRY400
+
+    async def _replace_all(self, config: Config) -> None:
+        """One after the other, so that a configuration that does not work costs nobody anything."""
+        for seat in self._seats:
+            await seat.replace(config)
+        self._config = config
+        logs.set_level(config.log.level)
+        log.info("the configuration was read anew, by new workers", workers=self._workers)
+
+    async def _end(self) -> bool:
+        """End everything; return whether each worker ended in good order."""
+        self._means.notifier.stopping()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        # From now on each socket is its worker's alone, which serves who is queued, and closes it.
+        self._means.sockets.release()
+        for seat in self._seats:
+            seat.tell_stop()
+        skipping = asyncio.create_task(self._pass_on_skip())
+        codes = await asyncio.gather(*(seat.end() for seat in self._seats))
+        skipping.cancel()
+        return not any(codes)
+
+    async def _pass_on_skip(self) -> None:
+        await self._skip.wait()
+        for seat in self._seats:
+            seat.tell_stop()
