@@ -3,6 +3,8 @@
 import os
 import re
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -174,3 +176,29 @@ def ask_once_it_listens(port: int, request: bytes) -> Answer:
     wait_for(connect)
     with closing(found[0]) as client:
         return client.ask(request)
+
+
+def test_server_tells_systemd_when_it_serves_reloads_and_stops(
+    database_url: str, tmp_path: Path
+) -> None:
+    """As `Type=notify` waits for it; and that it is alive, as long as it is."""
+    with closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(60)
+        heard: list[str] = []
+
+        def hear(line: str) -> None:
+            while line not in heard:
+                heard.extend(manager.recv(4096).decode().splitlines())
+            heard.clear()
+
+        told = ("env", f"NOTIFY_SOCKET={tmp_path}/notify", "WATCHDOG_USEC=500000", *COMMAND)
+        arguments = ("--database-url", database_url)
+        with running_server(arguments, make_key(database_url), command=told) as server:
+            hear("READY=1")
+            hear("WATCHDOG=1")
+            server.process.send_signal(signal.SIGHUP)
+            hear("RELOADING=1")
+            hear("READY=1")
+            assert server.stop() == 0
+            hear("STOPPING=1")
