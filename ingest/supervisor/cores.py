@@ -23,7 +23,7 @@ def workers(config: Config) -> int:
 def count() -> int:
     """Return it, at least 1; a quota of 1.5 cores counts as 2."""
     affine = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, min(affine or 1, math.ceil(_quota())))
+    return max(1, math.ceil(min(affine or 1, _quota())))
 
 
 def _quota() -> float:
