@@ -64,7 +64,7 @@ async def test_killed_workers_are_replaced_and_nothing_is_lost(
         for number in range(kills):
             pid = pids(server)[number % 2]
             os.kill(pid, signal.SIGKILL)
-            wait_for(lambda pid=pid: has_replaced(server, pid))  # type: ignore[misc]
+            wait_for(lambda pid=pid: has_replaced(server, pid))
             wait_for(lambda: server.metrics()["nonito_postgres_up"] == 1)
 
     history = await under_load(server, kill)
@@ -91,8 +91,8 @@ async def test_hangup_replaces_all_workers_and_no_request_fails(
         for _ in range(times):
             before, told = pids(server), server.logs().count("read anew")
             server.process.send_signal(signal.SIGHUP)
-            wait_for(lambda told=told: server.logs().count("read anew") > told, 30)  # type: ignore[misc]
-            wait_for(lambda before=before: not {*before} & {*pids(server)}, 30)  # type: ignore[misc]
+            wait_for(lambda told=told: server.logs().count("read anew") > told, 30)
+            wait_for(lambda before=before: not {*before} & {*pids(server)}, 30)
 
     history = await under_load(server, hang_up)
     assert history.broken == 0
