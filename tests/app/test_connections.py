@@ -12,11 +12,11 @@ import pytest
 
 from ingest.store.turns import CONNECTIONS_MAX
 from tests.app.workers import Watch, running_workers
-from tests.conftest import make_key
+from tests.conftest import StartServer, make_key
 from tests.delivery.rules import script
 from tests.support.load import drive
 from tests.support.postgres import fetch
-from tests.support.server import Server
+from tests.support.server import Server, wait_for
 
 WORKERS: Final = 4
 OWN: Final = 3
@@ -238,3 +238,21 @@ async def until_duty_changes(workers: list[Server]) -> list[Server]:
     others = [each for each in workers if each is not first]
     await until(partial(_is_one_on_duty, others), 2.0 + SLACK_S)
     return others
+
+
+def test_idle_server_has_three_for_each_worker_and_one_that_listens(
+    database_url: str, start_server: StartServer
+) -> None:
+    """And says at its start how many it may have at most."""
+    server = start_server(database_url, server__workers=WORKERS)
+
+    def count() -> int:
+        sql = (
+            "SELECT count(*) AS n FROM pg_stat_activity WHERE datname = current_database()"
+            " AND application_name = 'nonito'"
+        )
+        return int(asyncio.run(fetch(database_url, sql))[0]["n"])
+
+    wait_for(lambda: count() == WORKERS * OWN + 1, 20)
+    assert f"{WORKERS * OWN + CONNECTIONS_MAX} connections at most" in server.logs()
+    wait_for(lambda: server.metrics()["nonito_postgres_connections"] == WORKERS * OWN + 1)
