@@ -59,12 +59,12 @@ def serve(
     settings = read()
     _allow_files(settings.limits.connections_max + _FILES_SPARE)
     logs.configure(settings.log.level, settings.log.format)
-    count = cores.workers(settings)
+    count, notifier = cores.workers(settings), Notifier()  # first: no child may speak for us
     made = database(settings, EmbeddedPostgres.start)
     with bind(settings, count) as sockets, made as (url, embedded):
         means = Means(
             sockets=sockets,
-            notifier=Notifier(),
+            notifier=notifier,
             segment=Segment.create(count),
             database_url=url,
             reread=None if sys.stdin.isatty() else read,

@@ -15,7 +15,7 @@ _OWN: Final = Path("/proc/self/cgroup")
 def workers(config: Config) -> int:
     """Return how many a server has: by themselves one a core, beside its own Postgres one."""
     wanted = config.server.workers
-    if wanted is None:
+    if wanted == "auto":
         wanted = 0 if config.database.url else 1
     return wanted or count()
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Final, NamedTuple
 
@@ -155,7 +155,7 @@ class Supervisor:
             monitor=means.sockets.monitor,
             segment=means.segment.descriptor,
             slot=slot,
-            address=means.sockets.addresses[0],
+            address=_for_curl(means.sockets.addresses),
             makes_first_key=is_first and (means.may_show_key or bool(config.keys.first_key_file)),
         )
         try:
@@ -248,3 +248,9 @@ class Supervisor:
         await self._skip.wait()
         for seat in self._seats:
             seat.tell_stop()
+
+
+def _for_curl(addresses: Sequence[str]) -> str:
+    """Return what curl is told to send to one of them, by TCP if there is such a one."""
+    tcp = next((each for each in addresses if each.startswith("http")), None)
+    return tcp or f"--unix-socket {addresses[0].removeprefix('unix:')} http://localhost"
