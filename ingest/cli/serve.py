@@ -15,7 +15,6 @@ from ingest.cli.settings import load
 from ingest.errors import StartupError
 from ingest.observe import logs
 from ingest.share.segment import Segment
-from ingest.store.embedded import EmbeddedPostgres
 from ingest.supervisor import cores
 from ingest.supervisor.order import Ready
 from ingest.supervisor.sd_notify import Notifier
@@ -60,7 +59,7 @@ def serve(
     _allow_files(settings.limits.connections_max + _FILES_SPARE)
     logs.configure(settings.log.level, settings.log.format)
     count, notifier = cores.workers(settings), Notifier()  # first: no child may speak for us
-    made = database(settings, EmbeddedPostgres.start)
+    made = database(settings, may_be_new=True)
     with bind(settings, count) as sockets, made as (url, embedded):
         means = Means(
             sockets=sockets,
@@ -74,7 +73,7 @@ def serve(
             may_show_key=embedded is not None and sys.stdout.isatty(),
         )
         supervisor = Supervisor(settings, count, means)
-        greet = partial(_greet, sockets, count, embedded)
+        greet = partial(_greet, sockets, count, embedded.address if embedded else "")
         is_good = asyncio.run(supervisor.run(greet))
     if supervisor.stopped_early_by:
         sys.exit(128 + supervisor.stopped_early_by)
@@ -82,8 +81,8 @@ def serve(
         raise StartupError("a part of the server failed; the log says which")
 
 
-def _greet(sockets: Sockets, workers: int, embedded: EmbeddedPostgres | None, ready: Ready) -> None:
-    place = embedded.address if embedded is not None else ready.database
+def _greet(sockets: Sockets, workers: int, embedded: str, ready: Ready) -> None:
+    place = embedded or ready.database
     address, *others = sockets.addresses
     log.info(
         "serving",

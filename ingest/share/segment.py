@@ -12,7 +12,6 @@ in both, or in neither. Layout: header, a line of numbers for each slot, labels,
 
 import mmap
 import os
-import tempfile
 import time
 import weakref
 from collections.abc import Sequence
@@ -257,5 +256,7 @@ def _memory_file() -> int:
     """Return a file without a name, in memory where the system has such files."""
     if hasattr(os, "memfd_create"):
         return os.memfd_create("nonito", os.MFD_CLOEXEC)
+    import tempfile  # noqa: PLC0415 - where it is not needed it costs the supervisor 1 MB
+
     with tempfile.TemporaryFile() as file:
         return os.dup(file.fileno())
