@@ -34,13 +34,16 @@ class Orphans:
         """Whether there may be a file that nobody owns."""
         return bool(self._names or self._unusable)
 
-    def look(self, owned: Container[str], is_ours: Callable[[str], bool]) -> None:
-        """List the files that are not among the `owned`, but for those of another database."""
+    def look(self, owned: Container[str], is_ours: Callable[[str], bool]) -> bool:
+        """List the files that are not among the `owned`, but for those of another database.
+
+        Returns whether that was possible.
+        """
         try:
             found = [each.name.removesuffix(lock.SUFFIX) for each in self._directory.iterdir()]
         except OSError as error:
             self._complain(self._directory.name, error)
-            return
+            return False
         files = {self._storage.file_of(name) for name in found}
         names = {name for name in files if name is not None and name not in owned}
         self._complaints &= names
@@ -49,6 +52,7 @@ class Orphans:
         for name in names.difference(self._names) - self._complaints:
             self._complaints.add(name)
             log.error("a file of the spool is another database's, and left alone", file=name)
+        return True
 
     def adopt_oldest(self, notes: KeyNotes) -> SpoolFile | None:
         """Take over the next file in the list; None if it has an owner or can't be used now.
