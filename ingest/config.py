@@ -17,6 +17,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 
 from ingest import addresses, values
+from ingest.addresses import Address, Tcp
 from ingest.errors import StartupError
 
 KIB = 1024
@@ -41,6 +42,11 @@ class Server(msgspec.Struct, frozen=True):
     key_in_query: bool = False
     drain_s: Annotated[float, msgspec.Meta(ge=0, le=3_600)] = 0.0
     shutdown_timeout_s: Seconds = 20.0
+
+    @property
+    def addresses(self) -> list[Address]:
+        """Where it listens: at `listen`, or else at `host` and `port`; raise ValueError."""
+        return addresses.parse_all(self.listen) if self.listen else [Tcp(self.host, self.port)]
 
 
 class Database(msgspec.Struct, frozen=True):
@@ -280,7 +286,7 @@ def _check_relations(config: Config) -> None:
 def _check_listen(server: Server) -> None:
     """Refuse addresses that are mistakes as they stand; whether they can be had the start sees."""
     try:
-        addresses.parse_all(server.listen)
+        _ = server.addresses
     except ValueError as error:
         raise StartupError(f"server.listen: {error}") from None
     if not _MODE.fullmatch(server.unix_mode):

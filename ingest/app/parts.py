@@ -115,6 +115,7 @@ class Parts:
         self.listener = Listener(
             web.Server(self.router.dispatch), limits, self.metrics, budget, self.requests
         )
+        self.listener.share_limit(self.member.crowd)
         self.fast_lane: FastLane | None = None
         if config.server.fast_lane:
             self.fast_lane = FastLane(

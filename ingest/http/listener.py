@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from aiohttp import http_parser, web
 
@@ -30,6 +30,17 @@ _HANDSHAKE_S: Final = 0.002
 waits for 1 s, until TCP tries again, so that it must be short."""
 _ON_ITS_WAY_S: Final = 0.1
 """And so does the way of the request behind it."""
+
+
+class Crowd(Protocol):
+    """The connections of all processes of a server."""
+
+    @property
+    def processes(self) -> int:
+        """How many processes take connections, if all are well."""
+
+    def note(self, own: int) -> int:
+        """Take note of how many this process has; return how many there are in all."""
 
 
 class Listener:
@@ -62,6 +73,7 @@ class Listener:
         self._open: set[Connection] = set()
         self._fast_lane: FastLane | None = None
         self._listening: list[_Listening] = []
+        self._crowd: Crowd | None = None
         self.refused_connections = 0
         """Those past the limit."""
 
@@ -98,10 +110,21 @@ class Listener:
             return await loop.create_unix_server(self, sock=bound, backlog=_BACKLOG)
         return await loop.create_server(self, sock=bound, backlog=_BACKLOG)
 
+    def share_limit(self, crowd: Crowd) -> None:
+        """Have the limit be one of the whole server's."""
+        self._crowd = crowd
+
+    def _is_full(self) -> bool:
+        """Whether there is no room: who has less than its even share need not ask the others."""
+        count, limit = self.open_connections, self._limits.connections_max
+        if self._crowd is None:
+            return count >= limit
+        return count >= limit // self._crowd.processes and self._crowd.note(count) >= limit
+
     def __call__(self) -> asyncio.Protocol:
         """Return the protocol for a new connection."""
         fast_lane = self._fast_lane
-        if self.open_connections >= self._limits.connections_max:
+        if self._is_full():
             self.refused_connections += 1
             return _Refused()
         return FastConnection(fast_lane) if fast_lane else self.make_connection()
@@ -114,6 +137,8 @@ class Listener:
         """Enforce for ever the time-outs of heads and of clients that don't read."""
         while True:
             await asyncio.sleep(_SWEEP_INTERVAL_S)
+            if self._crowd is not None:
+                self._crowd.note(self.open_connections)
             for connection in list(self._open):
                 self._sweep(connection, time.monotonic())
             if self._fast_lane is not None:

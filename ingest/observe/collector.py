@@ -7,7 +7,6 @@ one begins at 1, Prometheus sees no step, and `increase()` misses it.
 import platform
 from collections import Counter
 from collections.abc import Callable, Iterable
-from itertools import zip_longest
 from typing import Final, NamedTuple
 
 from prometheus_client.core import (
@@ -215,8 +214,8 @@ def _left(reading: Reading) -> Metric:
         "Events of workers that ended: in a spool, where others recover them; in a queue, in doubt",
         labels=["place"],
     )
-    for place, events in zip_longest(PLACES, reading.ended.left, fillvalue=0):
-        family.add_metric([str(place)], events)
+    for place, events in zip(PLACES, reading.ended.left or (0, 0), strict=True):
+        family.add_metric([place], events)
     return family
 
 

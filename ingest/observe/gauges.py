@@ -14,7 +14,7 @@ class Waiting(NamedTuple):
 
 
 class State(NamedTuple):
-    """What changes by itself, and is looked at once a second."""
+    """What is asked of all parts but queues and spool."""
 
     is_postgres_up: bool
     is_refusing_rows: bool
@@ -28,10 +28,11 @@ class State(NamedTuple):
 
 
 class Gauges(NamedTuple):
-    """All of them."""
+    """All of them; with the first two the counts balance."""
 
     queue_events: float
     """In a queue or in a COPY."""
+    spool_events: float
     queue_bytes: float
     queue_events_limit: float
     queue_bytes_limit: float
@@ -45,7 +46,6 @@ class Gauges(NamedTuple):
     hung_events: float
     hung_bytes: float
     """What no writer has taken yet."""
-    spool_events: float
     spool_bytes: float
     spool_free_bytes: float
     spool_oldest_s: float

@@ -7,11 +7,11 @@ is of one moment it is lost together: what is left balances.
 
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
 from ingest.observe import counts
-from ingest.observe.gauges import QUEUES, Gauges, State, Waiting
+from ingest.observe.gauges import QUEUES, State, Waiting
 from ingest.observe.histogram import Histogram
 from ingest.observe.metrics import Metrics
 from ingest.share.labels import LABELS_MAX
@@ -104,7 +104,8 @@ class Publisher:
         self._spool = spool
         self._sources = sources
         self._queue_limits = queue_limits
-        self._state: State | None = None
+        self._gauges: Sequence[float] | None = None
+        """All but for those that the counts balance with: as they were at the last look."""
         self._accepted = [0] * (LABELS_MAX + 1)
         """Events by the place of an app's label."""
         self._are_apps_known = False
@@ -134,14 +135,15 @@ class Publisher:
 
     def look(self) -> None:
         """Look at everything as it is now, and publish."""
-        self._state = None
+        self._gauges = None
         self.publish()
 
     def publish(self) -> None:
         """Publish what is counted as of now; between two turns of the loop."""
         self._published_s = time.monotonic()
         self._count_accepted()
-        state = self._state = self._state or self._sources.state()
+        if self._gauges is None:
+            self._gauges = self._look()
         row = counts.tally(
             self._metrics,
             self._queues.waits_s,
@@ -149,24 +151,21 @@ class Publisher:
             self._sources.refused_connections,
             time.process_time_ns() // 1_000,
         )
-        in_queue, in_spool = self._queues.unsettled_events, counts.events_in_spool(row)
-        slot = self._member.slot
-        slot.is_postgres_up = state.is_postgres_up
-        slot.publish(Figures(row, (in_queue, in_spool), self._gauges(state, in_queue, in_spool)))
+        left = self._queues.unsettled_events, counts.events_in_spool(row)
+        self._member.slot.publish(Figures(row, left, (*left, *self._gauges)))
 
-    def _gauges(self, state: State, in_queue: int, in_spool: int) -> Gauges:
-        waiting = self._queues.waiting
-        numbers = (
-            in_queue,
+    def _look(self) -> Sequence[float]:
+        """Return what Gauges has behind its first two."""
+        state, waiting = self._sources.state(), self._queues.waiting
+        self._member.slot.is_postgres_up = state.is_postgres_up
+        return (
             self._queues.unsettled_bytes,
             *self._queue_limits,
             *(number for queue in QUEUES for number in waiting[queue]),
-            in_spool,
             *(_spool_gauges(self._spool) if self._spool else (0, 0, 0, 0)),
             max(self._lags_s),
-            *state,
+            *map(float, state),
         )
-        return Gauges(*map(float, numbers))
 
     def _count_accepted(self) -> None:
         """Add what was accepted lately to what the labels of its apps have."""
@@ -178,4 +177,4 @@ class Publisher:
 
 
 def _spool_gauges(spool: SpoolGauges) -> tuple[float, float, float, float]:
-    return spool.bytes, spool.free_bytes, spool.oldest_s, spool.has_room
+    return spool.bytes, spool.free_bytes, spool.oldest_s, float(spool.has_room)

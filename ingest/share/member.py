@@ -14,6 +14,7 @@ class Member:
         self.worker = self.slot.worker
         self.key_notes = KeyNotes(self)
         self.keys_generation = KeysGeneration(self)
+        self.crowd = Crowd(self)
 
     @classmethod
     def alone(cls) -> "Member":
@@ -63,3 +64,17 @@ class KeysGeneration:
     def advance(self) -> None:
         """Make it another one than it ever was."""
         self._member.slot.raise_keys_generation()
+
+
+class Crowd:
+    """The connections of clients to all processes of a server; each notes its own now and then."""
+
+    def __init__(self, member: Member) -> None:
+        self._member = member
+        self.processes = member.segment.workers
+        """How many processes take connections, if all are well."""
+
+    def note(self, own: int) -> int:
+        """Take note of how many this process has; return how many there are in all."""
+        self._member.slot.connections = own
+        return self._member.segment.connections

@@ -80,8 +80,12 @@ class CopyLink:
         Behind RowsDropped, which is a RowRefused, `missing` tells which of them are not there.
         Connecting, where that is needed, counts towards the time-out.
         """
-        copy = self._copy_in_transaction if self._postgres.is_pooled else self._copy
-        await self._run(lambda copier: copy(copier, document, rows), rows)
+
+        def work(copier: Copier) -> Awaitable[None]:  # known once it is connected
+            copy = self._copy_in_transaction if self._postgres.is_pooled else self._copy
+            return copy(copier, document, rows)
+
+        await self._run(work, rows)
 
     async def merge(
         self, document: bytes, rows: int, *, has_keys: bool, wants_earlier: bool = False

@@ -15,7 +15,6 @@ from functools import partial
 from pathlib import Path
 from typing import Final, Self, TypeVar
 
-from ingest import addresses
 from ingest.addresses import Address, Tcp, Unix
 from ingest.config import Config, Monitoring, Server
 from ingest.errors import StartupError
@@ -141,7 +140,7 @@ def _bound(server: Server, workers: int) -> Sockets:
     mode, owner = int(server.unix_mode.replace("o", ""), 8), unix.owner_of(server.unix_owner)
     with ExitStack() as undo:
         made = undo.enter_context(Sockets(workers))
-        for address in configured(server):
+        for address in server.addresses:
             mend = "server.listen" if server.listen else "server.host and server.port"
             with _told(address, f"set {mend}"):
                 if isinstance(address, Unix):
@@ -150,13 +149,6 @@ def _bound(server: Server, workers: int) -> Sockets:
                     made.add_tcp(_patiently(partial(TcpSockets, address, workers)))
         undo.pop_all()
     return made
-
-
-def configured(server: Server) -> list[Address]:
-    """Return the addresses of a configuration."""
-    if server.listen:
-        return addresses.parse_all(server.listen)
-    return [Tcp(server.host, server.port)]
 
 
 def bind_monitor(metrics: Monitoring) -> socket.socket:

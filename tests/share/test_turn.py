@@ -1,55 +1,27 @@
 """Turns: one process has one at a time, and when it dies the next one has it."""
 
 import asyncio
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import Final, Protocol
+from typing import Protocol
 
 import pytest
 
 from ingest.share.turn import PLACES_MAX, Turn
-from tests.support.server import ROOT, wait_for
-
-NUMBER: Final = 3
-"""Which turn the other processes take."""
+from tests.share.others import NUMBER, Other, running_other, shared_file
+from tests.support.server import wait_for
 
 
 @pytest.fixture
 def descriptor() -> Iterator[int]:
     """What all processes of a server inherit."""
-    made = os.memfd_create("turns")
-    yield made
-    os.close(made)
-
-
-class Other:
-    """Another process of the server."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self.process = process
-
-    def say(self, command: str) -> None:
-        """Tell it to do something."""
-        assert self.process.stdin is not None
-        print(command, file=self.process.stdin, flush=True)
-
-    def hear(self) -> str:
-        """Return what it says next."""
-        assert self.process.stdout is not None
-        return self.process.stdout.readline().strip()
-
-    def take(self) -> None:
-        """Have it take the turn."""
-        self.say("take")
-        assert [self.hear(), self.hear()] == ["asking", "taken"]
+    with shared_file() as made:
+        yield made
 
 
 class StartOther(Protocol):
-    """Starts one."""
+    """Starts another process."""
 
     def __call__(self, places: int = 1) -> Other:
         """Start it; it has no turn yet."""
@@ -59,21 +31,7 @@ class StartOther(Protocol):
 def start(descriptor: int) -> Iterator[StartOther]:
     """Start other processes that end with the test."""
     with ExitStack() as stack:
-
-        def start(places: int = 1) -> Other:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "tests.share.turns", str(descriptor), str(places)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                cwd=ROOT,
-                pass_fds=(descriptor,),
-                text=True,
-            )
-            stack.enter_context(process)
-            stack.callback(process.kill)
-            return Other(process)
-
-        yield start
+        yield lambda places=1: stack.enter_context(running_other(descriptor, places))
 
 
 async def taken(turn: Turn, timeout_s: float = 10.0) -> None:

@@ -10,10 +10,13 @@ import click
 
 from ingest.share.turn import Turn
 
+NUMBER = 3
+"""Which turn it takes."""
+
 
 async def main(descriptor: int, places: int) -> None:
     """Do as told until the input ends."""
-    turn = Turn(3, descriptor, places=places)
+    turn = Turn(NUMBER, descriptor, places=places)
     loop = asyncio.get_running_loop()
     while command := (await loop.run_in_executor(None, sys.stdin.readline)).strip():
         if command == "take":

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from ingest.share.generation import OwnGeneration
 from ingest.store import api_keys
 from ingest.store.apps import App
 from ingest.store.cluster import Cluster
@@ -23,9 +24,11 @@ NEVER_S = 3600.0
 
 
 @asynccontextmanager
-async def watched(postgres: Postgres, poll_interval_s: float = NEVER_S) -> AsyncIterator[Keyring]:
+async def watched(
+    postgres: Postgres, poll_interval_s: float = NEVER_S, generation: OwnGeneration | None = None
+) -> AsyncIterator[Keyring]:
     """Yield the keys of a database while it is followed."""
-    keyring = Keyring(postgres, poll_interval_s=poll_interval_s)
+    keyring = Keyring(postgres, poll_interval_s=poll_interval_s, generation=generation)
     await keyring.load()
     watching = asyncio.create_task(keyring.run())
     try:
@@ -206,6 +209,61 @@ async def test_key_expires_during_an_outage_too(spare_cluster: Cluster, spare_ur
         assert keyring.app_of(secret) is not None
         await asyncio.to_thread(spare_cluster.stop)
         await until(lambda: keyring.app_of(secret) is None)
+
+
+@asynccontextmanager
+async def told(postgres: Postgres, generation: OwnGeneration) -> AsyncIterator[Keyring]:
+    """Yield the keys of a process that does not listen, but is told by one that does."""
+    keyring = Keyring(postgres, poll_interval_s=NEVER_S, generation=generation)
+    await keyring.load()
+    following = asyncio.create_task(keyring.follow())
+    try:
+        yield keyring
+        assert not following.done(), "following ended"
+    finally:
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+
+
+async def test_process_that_is_told_follows_within_a_second(
+    postgres: Postgres, database_url: str
+) -> None:
+    """What the one that listens has read; and it has no connection of its own meanwhile."""
+    generation, others = OwnGeneration(), make_postgres(database_url)
+    async with watched(postgres, generation=generation), told(others, generation) as keyring:
+        for _ in range(2):
+            made = await create(postgres)
+            await until(partial(knows, keyring, made), 1.0)
+            await fetch(database_url, f"DELETE FROM api_keys WHERE prefix = '{made[:11]}'")
+            await until(lambda: not knows(keyring, made), 1.0)  # noqa: B023 - at once
+        assert others.open_connections == 0
+
+
+async def test_first_that_the_next_one_to_listen_does_is_to_tell(
+    postgres: Postgres, database_url: str
+) -> None:
+    """Also when it has known before what nobody told the others."""
+    generation = OwnGeneration()
+    async with told(make_postgres(database_url), generation) as keyring:
+        made = await create(postgres)
+        await asyncio.sleep(0.5)
+        assert not knows(keyring, made)
+        async with watched(postgres, generation=generation):  # which loads them first
+            await until(partial(knows, keyring, made), 1.0)
+
+
+async def test_process_that_can_not_read_what_it_is_told_of_tries_again(
+    spare_cluster: Cluster, spare_url: str
+) -> None:
+    """Until it can: nobody tells it twice."""
+    generation = OwnGeneration()
+    async with told(make_postgres(spare_url), generation) as keyring:
+        made = await create(make_postgres(spare_url))
+        await asyncio.to_thread(spare_cluster.stop)
+        generation.advance()
+        await asyncio.sleep(0.7)
+        await asyncio.to_thread(spare_cluster.start)
+        await until(partial(knows, keyring, made))
 
 
 def test_running_server_follows_keys_within_a_second(server: Server, database_url: str) -> None:

@@ -157,12 +157,16 @@ def running_server(
     key: str,
     settings: Mapping[str, object] | None = None,
     command: tuple[str, ...] = (),
-    port: int = 0,
+    port: int | None = 0,
 ) -> Iterator[Server]:
-    """Run `nonito ARGUMENTS serve`; killed at the end if it still runs. Port 0 is any free one."""
+    """Run `nonito ARGUMENTS serve`; killed at the end if it still runs.
+
+    Port 0 is any free one; with None the settings say where it listens.
+    """
+    flags = () if port is None else ("--port", str(port))
     with TemporaryFile() as logs, TemporaryDirectory() as spool:
         process = subprocess.Popen(
-            [*(command or COMMAND), *arguments, "serve", "--port", str(port)],
+            [*(command or COMMAND), *arguments, "serve", *flags],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=logs,
