@@ -120,7 +120,7 @@ def test_killed_and_replaced_under_searches_of_all_others(workers: Workers) -> N
     searching = [workers.start() for _ in range(2)]
     appended: list[int] = []
     for turn in range(12):
-        victim = workers.start()
+        victim = workers.start(bytes_max=512 * MIB)
         victim.ask("append", turn * 1000)
         appended.append(turn * 1000)
         victim.send("append_large", 100_000, *range(turn * 1000 + 1, turn * 1000 + 30))
