@@ -67,7 +67,7 @@ def serve(
             notifier=Notifier(),
             segment=Segment.create(count),
             database_url=url,
-            reread=read,
+            reread=None if sys.stdin.isatty() else read,
             revive=embedded.revive if embedded else None,
             inherited=embedded.held if embedded else (),
             # Nobody asked for an app in a database of their own, and a log is no place for a key.
