@@ -16,6 +16,7 @@ import tempfile
 import time
 import weakref
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import zip_longest
 from typing import Final, NamedTuple
 
@@ -256,6 +257,7 @@ def _size(workers: int) -> int:
 def _memory_file() -> int:
     """Return a file without a name, in memory where the system has such files."""
     if hasattr(os, "memfd_create"):
-        return os.memfd_create("nonito", os.MFD_CLOEXEC)
+        with suppress(OSError):  # a sandbox may forbid it
+            return os.memfd_create("nonito", os.MFD_CLOEXEC)
     with tempfile.TemporaryFile() as file:
         return os.dup(file.fileno())

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import psutil
 import requests
 
 from ingest.store.cluster import Cluster
@@ -105,5 +106,7 @@ async def test_scrapes_of_any_worker_balance_and_never_go_down(
     assert 0 < end["nonito_events_left_total{spool}"] <= end["nonito_events_recovered_total"]
     assert restarts(end) == 2 * KILLS
     assert are_all_up(end)
+    rss = server.memory_bytes() + psutil.Process(server.process.pid).memory_info().rss
+    assert abs(end["process_resident_memory_bytes"] - rss) < 0.3 * rss
     by_worker = [end[f"nonito_worker_connections_open{{{each}}}"] for each in range(WORKERS)]
     assert sum(by_worker) == end["nonito_connections_open"]
