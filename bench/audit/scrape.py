@@ -75,8 +75,8 @@ class Scraper:
         self._asking = asyncio.Lock()
         """One after the other, so that counters can be compared."""
         self._life = 0
-        self._counters: Samples = {}
-        """Of this life, as they were seen last."""
+        self._before: Samples = {}
+        """What was found last, in this life."""
         self.found = Scrapes()
 
     async def watch(self) -> None:
@@ -114,14 +114,10 @@ class Scraper:
 
     def _compare(self, samples: Samples, life: int) -> None:
         """Note what has gone down since the last scrape of the same server."""
-        before = self._counters if life == self._life else {}
-        self._life = life
-        self._counters = {name: value for name, value in samples.items() if _is_counter(name)}
-        down = [name for name, value in before.items() if self._counters.get(name, 0.0) < value]
-        if down and len(self.found.fallen) < _SHOWN_MAX:
-            name = down[0]
-            text = f"{name} went from {before[name]:.0f} to {self._counters.get(name, 0.0):.0f}"
-            self.found.fallen.append(f"{text}, and {len(down) - 1} others went down")
+        before = self._before if life == self._life else {}
+        self._life, self._before = life, samples
+        if (text := fallen(before, samples)) and len(self.found.fallen) < _SHOWN_MAX:
+            self.found.fallen.append(text)
 
     def _take(self, samples: Samples) -> None:
         found = self.found
@@ -145,6 +141,20 @@ def imbalance(samples: Samples) -> str:
             shown = ", ".join(f"{name} {_value(samples, name):.0f}" for name in (whole, *parts))
             return f"{whole} is off by {left - right:.0f}: {shown}"
     return ""
+
+
+def fallen(before: Samples, samples: Samples) -> str:
+    """Return which counter has gone down since; empty if none has."""
+    down = [
+        name
+        for name, value in before.items()
+        if _is_counter(name) and samples.get(name, 0.0) < value
+    ]
+    if not down:
+        return ""
+    name = down[0]
+    shown = f"{name} went from {before[name]:.0f} to {samples.get(name, 0.0):.0f}"
+    return f"{shown}; {len(down)} in all went down"
 
 
 def _is_counter(name: str) -> bool:

@@ -1,4 +1,4 @@
-"""Seeded bugs of what a supervisor and its workers promise: some are the one's, some the others'."""
+"""Seeded bugs of what supervisor and workers promise: some are the one's, some the others'."""
 
 # ruff: noqa: SLF001 - bugs are made inside
 

@@ -65,6 +65,15 @@ def test_honest_server_keeps_every_promise(directory: Path) -> None:
     assert signal.getsignal(signal.SIGINT) is handler
 
 
+def test_server_of_two_workers_keeps_every_promise(directory: Path) -> None:
+    """Whichever of its processes are killed, stopped or replaced."""
+    names = ("worker-killed", "supervisor-killed", "hangup", "hangup-and-kill", "workers-changed")
+    result = audit(directory, faults=9, only=names, workers=2)
+    assert not [verdict for verdict in result.verdicts if not verdict.is_kept]
+    assert set(result.faults) == set(names)
+    assert result.counts.acked_200 + result.counts.acked_202 >= EVENTS
+
+
 def test_spoilt_spool_loses_nothing_in_silence(directory: Path) -> None:
     """Bits turn, and ends of files are gone, each time that the server is killed."""
     names = ("spool-damage", *(fault.name for fault in spool_faults.FAULTS))
