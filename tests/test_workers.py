@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -17,7 +18,16 @@ from tests.conftest import StartServer, make_key
 from tests.support.load import History, drive
 from tests.support.postgres import fetch
 from tests.support.raw import connected
-from tests.support.server import ROOT, Server, books_balance, running_server, wait_for
+from tests.support.server import (
+    COMMAND,
+    ROOT,
+    Server,
+    books_balance,
+    environment,
+    running_server,
+    wait_for,
+    workers_of,
+)
 
 CONNECTIONS = 16
 
@@ -117,6 +127,23 @@ def test_killed_supervisor_leaves_nobody_serving(
     with pytest.raises(ConnectionRefusedError), connected(server.port):
         pass
     assert len(asyncio.run(stored(database_url))) == 20
+
+
+def test_worker_that_starts_yet_ends_with_its_supervisor(tmp_path: Path) -> None:
+    """It would keep the address for as long as it waits for Postgres."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"postgresql://nobody@127.0.0.1:{silent.getsockname()[1]}/none?sslmode=disable"
+        command = (*COMMAND, "--database-url", url, "serve", "--port", "0", "--workers", "1")
+        settings = environment({"spool.path": tmp_path / "spool"})
+        with subprocess.Popen(command, cwd=tmp_path, env=settings) as supervisor:
+            asked, _ = silent.accept()  # by a worker, which waits for what comes of it
+            workers = workers_of(supervisor.pid)
+            supervisor.kill()
+        with asked:
+            _, alive = psutil.wait_procs(workers, timeout=10)
+        for each in alive:
+            each.kill()
+        assert (len(workers), alive) == (1, [])
 
 
 def test_worker_that_does_nothing_any_more_is_replaced(

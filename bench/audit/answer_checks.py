@@ -1,20 +1,27 @@
 """What a client was answered, beside what it had to be answered."""
 
+from collections.abc import Container
 from typing import Final
 
 from bench.audit.excuses import Excused
 from bench.audit.findings import Findings
-from bench.audit.history import LOST, UNANSWERED, History, Record
+from bench.audit.history import KEPT_OUT, LOST, UNANSWERED, History, Record
 from bench.audit.workload import GOOD, GUARDED, POISON
 
 _OK: Final = 200
 _CLIENT_ERRORS: Final = range(400, 500)
+_HANDOVER_S_MAX: Final = 4.0
+"""So long an answer may take while workers are replaced: a commit's time-out, the spool, and more
+than a busy machine needs; a worker that is told to go has its connections for five."""
 
 
 def check_answers(history: History, findings: Findings, excused: Excused) -> None:
     """Add what is wrong with any of them."""
     for text in (*history.mixed, *history.odd):
         findings.add("answers-belong", text)
+    for each in history.outside:
+        if not excused.during(KEPT_OUT, each.begin_ns, each.end_ns):
+            findings.add("always-answered", f"client {each.client} was not let in")
     for label, record in history.records.items():
         if record.is_acked:
             _check_success(label, record, findings)
@@ -50,6 +57,26 @@ def _check_failure(label: str, record: Record, findings: Findings, excused: Excu
         if not excused(record.code.rpartition(" ")[2], record.at_ns):
             findings.add("no-5xx", f"{label} got {record.status or ''} {record.code}")
     elif record.code == UNANSWERED or not record.is_settled:
-        findings.add("always-answered", f"{label} got no answer")
-    elif record.code == LOST and not excused(LOST, record.at_ns):
+        if not excused(UNANSWERED, record.at_ns):
+            findings.add("always-answered", f"{label} got no answer")
+    elif record.code == LOST and not _may_be_lost(record, excused):
         findings.add("always-answered", f"{label} lost its connection to a living server")
+
+
+def _may_be_lost(record: Record, excused: Excused) -> bool:
+    """Whether its connection was one that a fault had break."""
+    return excused(LOST, record.at_ns) or excused.breaks(record.port, record.at_ns)
+
+
+def check_handovers(history: History, findings: Findings, handovers: Container[str]) -> None:
+    """Add who waited for a worker to be replaced, by faults that have nobody wait."""
+    windows = [window for window in history.windows if window.fault in handovers]
+    for label, record in history.records.items() if windows else ():
+        if record is not record.first or not record.is_settled:
+            continue
+        sent_ns, took_s = record.sent_ns, (record.at_ns - record.sent_ns) / 1e9
+        if took_s > _HANDOVER_S_MAX and any(
+            each.begin_ns <= sent_ns <= each.end_ns for each in windows
+        ):
+            text = f"{label} waited for {took_s:.1f} s while workers were replaced"
+            findings.add("handed-over", text)

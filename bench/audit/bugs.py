@@ -1,6 +1,6 @@
 """Seeded bugs: each breaks one promise of the server, so that the audit can show that it notices.
 
-They are patched in by `bench.audit.server` when NONITO_AUDIT_BUG names one; the product knows
+They are patched in by `bench.audit.server` when AUDIT_BUG names one; the product knows
 nothing of them. `BUGS` says which faults bring a bug to light and which invariant must fail.
 """
 
@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from bench.audit import claim_bugs, row_bugs, spool_bugs
+from bench.audit import claim_bugs, row_bugs, spool_bugs, worker_bugs
 from bench.audit.patch import Nobody, replace, with_new_ids
 from ingest.delivery import fallback, intake, outcome, queue, writer
 from ingest.delivery.committer import Commit, Committer, Part
@@ -43,6 +43,7 @@ class Bug(NamedTuple):
     """Invariants, of which one at least must fail."""
     times: int = 6
     """How many faults have to happen."""
+    workers: int = 1
 
 
 def ack_before_commit() -> None:
@@ -352,4 +353,25 @@ BUGS: Final[dict[str, Bug]] = {
     ),
     "early-ack-dropped": Bug(claim_bugs.early_ack_dropped, (), ("early-kept",)),
     "apps-mixed": Bug(claim_bugs.apps_mixed, (), ("nothing-else",)),
+    "dead-workers-counts-forgotten": Bug(
+        worker_bugs.dead_workers_counts_forgotten, ("worker-killed",), ("counters-grow",), 2, 2
+    ),
+    "left-events-forgotten": Bug(
+        worker_bugs.left_events_forgotten, ("worker-killed",), ("books-balance",), 4, 2
+    ),
+    "replaced-worker-hangs-up": Bug(
+        worker_bugs.replaced_worker_hangs_up, ("hangup",), ("always-answered",), 1, 2
+    ),
+    "door-closed-for-all": Bug(
+        worker_bugs.door_closed_for_all, ("hangup",), ("always-answered",), 1, 2
+    ),
+    "successor-comes-late": Bug(
+        worker_bugs.successor_comes_late, ("hangup",), ("handed-over",), 1, 2
+    ),
+    "orphans-serve-on": Bug(
+        worker_bugs.orphans_serve_on, ("supervisor-killed",), ("staffed",), 1, 2
+    ),
+    "dead-workers-spool-waits": Bug(
+        worker_bugs.dead_workers_spool_waits, ("worker-killed",), ("spool-drains",), 4, 2
+    ),
 }

@@ -14,10 +14,10 @@ tried on histories that are known to be wrong. What it counts, by the name of an
 - What was refused is not stored; what is unknown at most once; what was never sent not at all.
 """
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Final, NamedTuple
 
-from bench.audit.answer_checks import check_answers
+from bench.audit.answer_checks import check_answers, check_handovers
 from bench.audit.claims import Claims, claim_of
 from bench.audit.excuses import SET_ASIDE, Excused, Excuses
 from bench.audit.findings import EventCounts, Findings
@@ -54,7 +54,7 @@ def check(
 class Checker:
     """Lays every stored row beside the record of what was sent, one after the other."""
 
-    def __init__(self, history: History, excuses: Excuses) -> None:
+    def __init__(self, history: History, excuses: Excuses, handovers: Container[str] = ()) -> None:
         self.findings = Findings()
         self.counts = EventCounts()
         self._history = history
@@ -70,8 +70,11 @@ class Checker:
         }
         """What is sent again while the first try waits in the spool shares that one copy's fate."""
         check_answers(history, self.findings, self._excused)
+        check_handovers(history, self.findings, handovers)
         for text in history.held:
             self.findings.add("none-held-up", text)
+        for text in history.unstaffed:
+            self.findings.add("staffed", text)
         self._take_aside()
         _count(history, self.counts)
 

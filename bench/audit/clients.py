@@ -17,8 +17,9 @@ from random import Random
 from typing import Final, cast
 
 from bench.audit.answers import Answer, file_answer
+from bench.audit.faults import DOWN
 from bench.audit.habits import habits
-from bench.audit.history import LOST, QUIT, UNANSWERED
+from bench.audit.history import DISMISSED, LOST, QUIT, UNANSWERED
 from bench.audit.memory import Memory
 from bench.audit.recorder import Recorder
 from bench.audit.sockets import reset_on_close
@@ -36,6 +37,8 @@ _RETRY_AFTER_S: Final = 1.0
 _SLOW_PAUSE_S: Final = 0.2
 _QUIT_DELAY_S: Final = 0.004
 _JSON: Final = b"application/json"
+_LAST: Final = b"\r\nconnection: close"
+"""What an answer says behind which the connection is closed: what was pipelined is sent again."""
 _RESETS: Final = 0.7
 """The share of those who leave that say so with an RST; the others look half-closed at first."""
 
@@ -88,6 +91,7 @@ class Client(asyncio.Protocol):
         self._memory = traffic.memories[self._app]
         self._sent = 0
         self._transport: asyncio.Transport | None = None
+        self._port = 0
         self._waiting: deque[Request] = deque()
         self._waiting_since_s = 0.0
         self._rest = b""
@@ -100,10 +104,13 @@ class Client(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         while not self._traffic.is_stopping:
             self._ended.clear()
+            since_ns = time.monotonic_ns()
             try:
                 async with asyncio.timeout(_CONNECT_TIMEOUT_S):
                     await loop.create_connection(lambda: self, "127.0.0.1", self._traffic.port)
             except OSError:
+                if DOWN not in self._traffic.recorder.lasting:
+                    self._traffic.recorder.outside(self._number, since_ns)
                 await asyncio.sleep(_RECONNECT_S)
             else:
                 await self._watch()
@@ -122,6 +129,7 @@ class Client(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to send."""
         self._transport = cast("asyncio.Transport", transport)
+        self._port = transport.get_extra_info("sockname")[1]
         self._rest, self._why_lost = b"", LOST
         self._fill()
 
@@ -131,7 +139,7 @@ class Client(asyncio.Protocol):
         while self._waiting:
             events = self._waiting.popleft().events
             for event in events:
-                self._traffic.recorder.unknown(event.label, self._why_lost)
+                self._traffic.recorder.unknown(event.label, self._why_lost, self._port)
             self._memory.retry(events)
         self._ended.set()
 
@@ -181,6 +189,9 @@ class Client(asyncio.Protocol):
         file_answer(self._traffic.recorder, request, Answer(head.status, head_bytes, body))
         if head.status >= _SERVER_ERRORS:
             self._memory.retry(request.events)
+        if _LAST in head_bytes.lower():
+            self._leave(DISMISSED)
+            return False
         return bool(self._rest)
 
     def _fill(self) -> None:

@@ -30,6 +30,7 @@ _CLUSTER = "cluster"
 @click.option("--events", default=500_000, type=click.IntRange(1), help="Acknowledged, at least.")
 @click.option("--seconds", default=0.0, type=click.FloatRange(0), help="At most; 0: no limit.")
 @click.option("--connections", default=48, type=click.IntRange(8, 1_000), help="Clients.")
+@click.option("--workers", default=1, type=click.IntRange(1, 16), help="Of the server.")
 @click.option("--only", multiple=True, metavar="FAULT", help="Only this kind. Repeatable.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write findings here.")
 @click.option("--keep", is_flag=True, help="Keep the history and the server's log in any case.")
@@ -40,6 +41,7 @@ def audit(  # noqa: PLR0913 - one for each option
     events: int,
     seconds: float,
     connections: int,
+    workers: int,
     only: tuple[str, ...],
     json_path: Path | None,
     keep: bool,
@@ -57,6 +59,7 @@ def audit(  # noqa: PLR0913 - one for each option
         connections,
         only,
         os.environ.get(BUG_VARIABLE, ""),
+        workers,
     )
     screen = console.make()
     result = perform(plan, screen, is_kept=keep)

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from bench.audit.history import EARLY, History
+from bench.audit.history import EARLY, KEPT_OUT, History
 
 SET_ASIDE: Final = "set aside"
 """The excuse for a good event in `rejected_events`, until it is taken from there again."""
@@ -15,10 +15,14 @@ to 20,000, are tried before. 17 s were seen, of 2,382 events, where the machine 
 """
 _QUEUED_NS: Final = 5_000_000_000
 """How long an event may be in the queue at most, in a hang of Postgres."""
+_NOTICED_NS: Final = 500_000_000
+"""How long it may take to notice that a server has ended by itself."""
+_BEFORE_NS: Final = {EARLY: _QUEUED_NS, KEPT_OUT: _NOTICED_NS}
 
 Excuses = dict[str, frozenset[str]]
-"""By a fault's name: codes of refusal that clients may see, LOST for connections, EARLY for early
-acknowledgements that are lost, SET_ASIDE for events that are."""
+"""By a fault's name: codes of refusal that clients may see, LOST for connections, KEPT_OUT where
+none can be made, UNANSWERED, EARLY for early acknowledgements that are lost, SET_ASIDE for events
+that are."""
 
 
 class Excused:
@@ -26,15 +30,26 @@ class Excused:
 
     def __init__(self, history: History, excuses: Excuses) -> None:
         self._spans: dict[str, list[tuple[int, int]]] = {}
+        self._broken = history.broken
         for window in history.windows:
             for code in excuses.get(window.fault, ()):
-                begin_ns = window.begin_ns - (_QUEUED_NS if code == EARLY else 0)
+                begin_ns = window.begin_ns - _BEFORE_NS.get(code, 0)
                 span = (begin_ns, window.end_ns + _GRACE_NS)
                 self._spans.setdefault(code, []).append(span)
 
     def __call__(self, code: str, at_ns: int) -> bool:
         """Whether it does; `code` as in Excuses."""
         return any(begin <= at_ns <= end for begin, end in self._spans.get(code, ()))
+
+    def during(self, code: str, begin_ns: int, end_ns: int) -> bool:
+        """Whether a fault excuses what lasted from one time to another."""
+        spans = self._spans.get(code, ())
+        return any(begin <= end_ns and begin_ns <= end for begin, end in spans)
+
+    def breaks(self, port: int, at_ns: int) -> bool:
+        """Whether a client's connection was one of a worker that was ended just then."""
+        windows = self._broken.get(port, ())
+        return any(each.begin_ns <= at_ns <= each.end_ns + _GRACE_NS for each in windows)
 
     def lately(self, code: str, at_ns: int) -> bool:
         """Whether a fault excuses what has come of a refusal by a time."""

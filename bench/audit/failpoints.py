@@ -1,11 +1,12 @@
 """Failpoints: named steps of the server at which a process can be made to die, or a disk to fail.
 
 They exist in the launcher of `bench.audit.server` only: it wraps the named functions of `ingest`
-before the server starts, so the product has no trace of them. What is armed stands in a file that
-is read at the start and at each SIGUSR1: `step:N=action`, parted by commas. At the N-th passage
-from then on the action happens:
+before a worker starts, so the product has no trace of them. What is armed stands in a file that
+each worker reads at its start and at each SIGUSR1: `step:N=action`, parted by commas. At its N-th
+passage from then on the action happens:
 
-- `kill`: SIGKILL to itself
+- `kill`: SIGKILL to itself, a worker; its number stands in another file then
+- `crash`: SIGKILL to the supervisor first, so that all of the server goes down
 - `eio`, `full`: fail as SQLite does on a failing disk and in a short write; three times
 - `stall`: block the event loop for 300 ms
 """
@@ -24,8 +25,9 @@ from typing import Any, Final, NamedTuple
 
 from ingest.spool.sqlite.failures import classified
 
-FILE_VARIABLE: Final = "NONITO_AUDIT_FAILPOINTS"
-BUG_VARIABLE: Final = "NONITO_AUDIT_BUG"
+FILE_VARIABLE: Final = "AUDIT_FAILPOINTS"
+BUG_VARIABLE: Final = "AUDIT_BUG"
+_DEATHS: Final = ".deaths"
 _STALL_S: Final = 0.3
 _REPEATS: Final = 3
 
@@ -88,8 +90,25 @@ class Failpoints:
         passed = self._passed[step] = self._passed.get(step, 0) + 1
         at, action = armed
         repeats = _REPEATS if action in {"eio", "full"} else 1
-        if at <= passed < at + repeats:
-            _act(action)
+        if not at <= passed < at + repeats:
+            return
+        if action in {"kill", "crash"}:
+            self._die(action)
+        _act(action)
+
+    def _die(self, action: str) -> None:
+        if self._path is not None:
+            self._path.write_text("")  # whoever comes next is not to die of it
+            with deaths(self._path).open("a") as file:
+                file.write(f"{os.getpid()}\n")
+        if action == "crash":
+            os.kill(os.getppid(), signal.SIGKILL)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def deaths(path: Path) -> Path:
+    """Return where those who died of the failpoints in a file have left their numbers."""
+    return path.with_name(path.name + _DEATHS)
 
 
 def parse(text: str) -> dict[str, tuple[int, str]]:
@@ -106,8 +125,6 @@ def parse(text: str) -> dict[str, tuple[int, str]]:
 
 def _act(action: str) -> None:
     match action:
-        case "kill":
-            os.kill(os.getpid(), signal.SIGKILL)
         case "stall":
             time.sleep(_STALL_S)
         case "eio":

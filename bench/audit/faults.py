@@ -5,13 +5,16 @@ from collections.abc import Iterator, Sequence
 from random import Random
 from typing import ClassVar, Final
 
-from bench.audit.history import EARLY, LOST
+from bench.audit.history import EARLY, KEPT_OUT, LOST
 from bench.audit.system import System
 
 SERVER_GONE: Final = frozenset({LOST, EARLY})
 """What clients may see when the server is killed: connections without an answer, and the end of
 what was acknowledged early."""
 STOPPING: Final = frozenset({LOST, "shutting_down"})
+DOWN: Final = "server-down"
+"""No fault either, but what comes of some: from when a server ends until the next one listens."""
+NOBODY_THERE: Final = frozenset({KEPT_OUT})
 OVERLOADED: Final = frozenset({"overloaded", EARLY})
 """What may be answered while the spool is full."""
 DISK_FAILING: Final = frozenset({"database_error", "overloaded", "internal_error", EARLY})
@@ -25,7 +28,9 @@ class Fault(ABC):
     weight: ClassVar[int]
     """How often it happens, beside the others; 0: only when it is asked for."""
     excuses: ClassVar[frozenset[str]] = frozenset()
-    """Codes of refusal, or LOST, that clients may see while it lasts."""
+    """Codes of refusal, or LOST and the like, that clients may see while it lasts."""
+    is_handover: ClassVar[bool] = False
+    """Whether workers are replaced by it, and nobody has to wait for that."""
 
     @abstractmethod
     async def inject(self, system: System, random: Random) -> None:

@@ -15,6 +15,8 @@ from bench.errors import BenchError
 UNANSWERED: Final = "no answer in time"
 LOST: Final = "connection lost"
 QUIT: Final = "client left"
+DISMISSED: Final = "connection closed behind an answer that said so"
+KEPT_OUT: Final = "not let in"
 MIXED: Final = "mixed up"
 TOLD: Final = "sent before"
 EARLY: Final = "acknowledged early"
@@ -118,6 +120,17 @@ class Record:
         return self._lines.fields(self._answer_at)[-1]
 
     @property
+    def port(self) -> int:
+        """The client's port; only where its code is LOST."""
+        fields = self._lines.fields(self._answer_at)
+        return int(fields[4]) if len(fields) > 4 else 0  # noqa: PLR2004
+
+    @property
+    def sent_ns(self) -> int:
+        """When the event was sent first, by the monotonic clock."""
+        return int(self._lines.fields(self._sent_at)[1])
+
+    @property
     def at_ns(self) -> int:
         """When its outcome was noted, by the monotonic clock; 0 if it never was."""
         return int(self._lines.fields(self._answer_at)[1]) if self.is_settled else 0
@@ -154,6 +167,15 @@ class Window(NamedTuple):
     end_ns: int
 
 
+class Outside(NamedTuple):
+    """A client that could not connect."""
+
+    client: str
+    begin_ns: int
+    end_ns: int
+    """When it gave up."""
+
+
 class Aside(NamedTuple):
     """What the server has set aside in `rejected_events`, and when."""
 
@@ -176,6 +198,10 @@ class History:
     """Tokens whose copy on the spool's disk the audit itself has damaged."""
     aside: list[Aside] = field(default_factory=list)
     held: list[str] = field(default_factory=list)
+    unstaffed: list[str] = field(default_factory=list)
+    broken: dict[int, list[Window]] = field(default_factory=dict)
+    """By a client's port: when its connection may have broken, as its worker was ended."""
+    outside: list[Outside] = field(default_factory=list)
     odd: list[str] = field(default_factory=list)
     """Entries that no honest history has: an answer to nothing, or a second one."""
 
@@ -215,12 +241,27 @@ def _take(history: History, open_faults: dict[str, int], lines: Lines, at: int) 
             _settle(history, first, at, fields)
         case b"fault":
             _take_fault(history, open_faults, first, fields)
+        case _:
+            _take_seen(history, kind, first, fields)
+
+
+def _take_seen(history: History, kind: bytes, first: str, fields: list[bytes]) -> None:
+    """Take what the audit has done or seen itself."""
+    match kind:
         case b"damaged":
             history.damaged.add(first)
         case b"aside":
             history.aside.append(Aside(first, int(fields[3]), fields[4].decode()))
         case b"held":
             history.held.append(first)
+        case b"unstaffed":
+            history.unstaffed.append(first)
+        case b"broke":
+            window = Window(first, int(fields[3]), int(fields[1]))
+            for port in fields[4].split():
+                history.broken.setdefault(int(port), []).append(window)
+        case b"outside":
+            history.outside.append(Outside(first, int(fields[3]), int(fields[1])))
         case _:
             return
 

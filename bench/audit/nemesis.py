@@ -14,13 +14,14 @@ from bench.audit import (
     postgres_faults,
     server_faults,
     spool_faults,
+    worker_faults,
 )
 from bench.audit.clients import Traffic
 from bench.audit.faults import Fault, draw
 from bench.audit.plan import AuditPlan, AuditProgress, AuditResult, OnAuditProgress
 from bench.audit.scrape import Scraper
 from bench.audit.spool_disk import SPOOL_BYTES_MAX
-from bench.audit.system import System
+from bench.audit.system import LISTEN_TIMEOUT_S, System
 from bench.errors import BenchError
 
 FAULTS: Final = (
@@ -29,6 +30,7 @@ FAULTS: Final = (
     *link_faults.FAULTS,
     *spool_faults.FAULTS,
     *operator_faults.FAULTS,
+    *worker_faults.FAULTS,
 )
 _PAUSE_S: Final = 0.15
 _TICK_S: Final = 0.1
@@ -79,6 +81,8 @@ class Nemesis:
         await self._system.lift()
         if self._system.server.pid is None:
             self._system.server.spawn()
+        await self._system.server.wait_until_listening(LISTEN_TIMEOUT_S)
+        await self._system.see_staffed("the last fault")
         self._traffic.is_ahead = False
         self._result.timings_s["faults"] = time.monotonic() - begin_s
 

@@ -22,6 +22,7 @@ class AuditPlan:
     connections: int
     only: tuple[str, ...] = ()
     bug: str = ""
+    workers: int = 1
     drain_timeout_s: float = DRAIN_TIMEOUT_S
 
 

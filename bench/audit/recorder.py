@@ -10,12 +10,15 @@ kind says::
     told       label  status  row             sent before, says the answer, and this is stored
     early      label  id  created_at          202 before it is stored, as was asked for
     refused    label  status  code            certainly not stored, says the answer
-    unknown    label  why                     no answer, or one that leaves it open
+    unknown    label  why     port            no answer, or one that leaves it open
     mixed      label  answer                  an answer that belongs to no or another request
     fault      name   begun | ended
     damaged    token                          the audit itself has spoilt it on the spool's disk
     aside      id  nanoseconds  params        found in `rejected_events`, put there at that time
     held       text                           good events that bad ones have held up
+    broke      pid    nanoseconds  ports      connections of a worker that was ended since that time
+    outside    client  nanoseconds            could not connect, and tried since that time
+    unstaffed  text                           a worker that was not replaced, or that did not end
     note       text
 
 A label is an attempt's: the token of its event, and behind the first attempt a number.
@@ -27,7 +30,7 @@ import asyncio
 import os
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -50,6 +53,8 @@ class Recorder:
         self.watched: list[tuple[str, int]] | None = None
         """While it is a list: ids of good events that are acknowledged, for a fault to look at; and
         with which status, or 0 in a batch, which is spooled for any of its events."""
+        self.lasting: set[str] = set()
+        """Faults that have begun and are not lifted."""
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self._is_dirty = False
 
@@ -101,9 +106,9 @@ class Recorder:
         """Note an answer that says the event is not stored."""
         self._write("refused", label, str(status), code)
 
-    def unknown(self, label: str, why: str) -> None:
-        """Note that nobody can say whether the event is stored."""
-        self._write("unknown", label, why)
+    def unknown(self, label: str, why: str, port: int = 0) -> None:
+        """Note that nobody can say whether the event is stored; whose port the connection had."""
+        self._write("unknown", label, why, str(port))
 
     def mixed(self, label: str, answer: bytes) -> None:
         """Note an answer to `label` that does not belong to it."""
@@ -111,6 +116,7 @@ class Recorder:
 
     def fault(self, name: str, what: str) -> None:
         """Note that a fault begins or has been lifted."""
+        (self.lasting.add if what == "begun" else self.lasting.discard)(name)
         self._write("fault", name, what)
 
     def damaged(self, token: str) -> None:
@@ -125,6 +131,18 @@ class Recorder:
     def held(self, text: str) -> None:
         """Note that events were not stored in time because of others."""
         self._write("held", text)
+
+    def broke(self, pid: int, since_ns: int, ports: Iterable[int]) -> None:
+        """Note that a worker has ended, or is about to, and who was connected to it."""
+        self._write("broke", str(pid), str(since_ns), " ".join(map(str, ports)))
+
+    def outside(self, client: int, since_ns: int) -> None:
+        """Note that a client could not connect."""
+        self._write("outside", str(client), str(since_ns))
+
+    def unstaffed(self, text: str) -> None:
+        """Note that workers were not as they have to be, in time."""
+        self._write("unstaffed", text)
 
     def note(self, text: str) -> None:
         """Note something for whoever reads the history."""

@@ -63,7 +63,8 @@ def _observations(result: AuditResult, observed: Observed) -> list[tuple[str, st
     scrapes = observed.scrapes
     return [
         ("scrapes", f"{scrapes.count:,}, of which {scrapes.unbalanced:,} unbalanced"),
-        ("server", f"{scrapes.rss_bytes_max / 1e6:.0f} MB; {result.starts:,} starts"),
+        ("server", f"{result.starts:,} starts, with {result.plan.workers:,} workers"),
+        ("its largest process", f"{scrapes.rss_bytes_max / 1e6:.0f} MB"),
         ("spool", f"{scrapes.spool_bytes_max / 1e6:.0f} MB at its fullest"),
         ("drained in", f"{observed.drain_s:.1f} s"),
     ]

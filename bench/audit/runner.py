@@ -9,11 +9,11 @@ from random import Random
 from typing import Final
 
 from bench import machine, servers
-from bench.audit import quiesce, spool_faults
+from bench.audit import quiesce, server_log, spool_faults
 from bench.audit.checker import Checker
 from bench.audit.clients import Client, Traffic
 from bench.audit.disk import SmallDisk
-from bench.audit.faults import OVERLOADED
+from bench.audit.faults import DOWN, NOBODY_THERE, OVERLOADED
 from bench.audit.history import read
 from bench.audit.nemesis import FAULTS, Nemesis
 from bench.audit.plan import AuditPlan, AuditResult, OnAuditProgress
@@ -94,6 +94,7 @@ async def _drive(
     timeout_s = plan.drain_timeout_s
     await quiesce.drain(system, scraper, observed, begin_s=last_fault_s, timeout_s=timeout_s)
     observed.ends = [*system.server.unexpected_ends, *system.bad_exits]
+    observed.ends += await asyncio.to_thread(server_log.odd_ends, system.server)
     result.starts = system.server.starts
     return observed
 
@@ -110,8 +111,10 @@ async def _check(system: System, result: AuditResult, observed: Observed) -> Non
     """Compare; without what is stored while the spool is not empty."""
     begin_s = time.monotonic()
     history = await asyncio.to_thread(read, system.recorder.path)
-    excuses = {fault.name: fault.excuses for fault in FAULTS} | {SPOOL_FULL: OVERLOADED}
-    checker = await asyncio.to_thread(Checker, history, excuses)
+    excuses = {fault.name: fault.excuses for fault in FAULTS}
+    excuses |= {SPOOL_FULL: OVERLOADED, DOWN: NOBODY_THERE}
+    handovers = {fault.name for fault in FAULTS if fault.is_handover}
+    checker = await asyncio.to_thread(Checker, history, excuses, handovers)
     if observed.is_drained:
         await quiesce.read_rows(system, checker)
     told = await asyncio.to_thread(spool_faults.told_events, system.server.log_path, system.spool)
@@ -153,7 +156,8 @@ async def _system(plan: AuditPlan, directory: Path) -> AsyncIterator[System]:
         stack.callback(spool.unmount)
         url = f"postgresql://{OWNER}@127.0.0.1:{proxy.port}/{DATABASE}?sslmode=disable"
         settings = SETTINGS | {"database.url": url, "spool.path": spool.directory}
-        server = ServerProcess(directory, settings, cores.server, plan.bug)
-        stack.callback(server.kill)
+        server = ServerProcess(directory, settings, cores.server, plan.bug, plan.workers)
         recorder = await stack.enter_async_context(Recorder(directory / "history").keeping())
+        stack.callback(server.kill)
+        server.on_up = lambda is_up: recorder.fault(DOWN, "ended" if is_up else "begun")
         yield System(database, proxy, server, spool, tablespace, recorder)

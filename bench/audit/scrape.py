@@ -1,6 +1,6 @@
 """Scrapes of `/metrics` while the faults go on: whether the books balance, and the memory.
 
-Counters start anew with each server. At every scrape::
+Counters start anew with each supervisor, and go on when a worker dies. At every scrape::
 
     accepted = committed + spooled + failed + in the queue + left there = accepted, by app
     in the spool = spooled + recovered - replayed - set aside - left there
@@ -22,6 +22,7 @@ SPOOL_FULL: Final = "spool-full"
 """No fault of the nemesis's: the spool may fill by itself, and then a 503 is the right answer."""
 _TIMEOUT_S: Final = 2.0
 _SHOWN_MAX: Final = 5
+_COUNTERS: Final = ("_total", "_bucket", "_count", "_sum")
 _EQUATIONS: Final = (
     (
         "events_accepted_total",
@@ -56,6 +57,8 @@ class Scrapes:
     count: int = 0
     unbalanced: int = 0
     shown: list[str] = field(default_factory=list)
+    fallen: list[str] = field(default_factory=list)
+    """Counters that went down, at most a few of each scrape."""
     rss_bytes_max: int = 0
     spool_events: float = 0.0
     spool_bytes_max: float = 0.0
@@ -69,6 +72,11 @@ class Scraper:
         self._system = system
         self._server = system.server
         self._is_spool_full = False
+        self._asking = asyncio.Lock()
+        """One after the other, so that counters can be compared."""
+        self._life = 0
+        self._before: Samples = {}
+        """What was found last, in this life."""
         self.found = Scrapes()
 
     async def watch(self) -> None:
@@ -87,7 +95,11 @@ class Scraper:
 
     async def scrape(self) -> Samples | None:
         """Scrape once; return the samples, or None when there was no answer."""
-        life, pid = self._server.starts, self._server.pid
+        async with self._asking:
+            return await self._scrape()
+
+    async def _scrape(self) -> Samples | None:
+        life, pid, is_up = self._server.starts, self._server.pid, self._server.is_up
         try:
             async with asyncio.timeout(_TIMEOUT_S):
                 samples = metrics.parse(await _get(self._server.port, "/metrics"))
@@ -96,7 +108,16 @@ class Scraper:
         if not samples or life != self._server.starts or pid != self._server.pid:
             return None
         self._take(samples)
+        if is_up:  # or it was one of the server before that answered
+            self._compare(samples, life)
         return samples
+
+    def _compare(self, samples: Samples, life: int) -> None:
+        """Note what has gone down since the last scrape of the same server."""
+        before = self._before if life == self._life else {}
+        self._life, self._before = life, samples
+        if (text := fallen(before, samples)) and len(self.found.fallen) < _SHOWN_MAX:
+            self.found.fallen.append(text)
 
     def _take(self, samples: Samples) -> None:
         found = self.found
@@ -120,6 +141,24 @@ def imbalance(samples: Samples) -> str:
             shown = ", ".join(f"{name} {_value(samples, name):.0f}" for name in (whole, *parts))
             return f"{whole} is off by {left - right:.0f}: {shown}"
     return ""
+
+
+def fallen(before: Samples, samples: Samples) -> str:
+    """Return which counter has gone down since; empty if none has."""
+    down = [
+        name
+        for name, value in before.items()
+        if _is_counter(name) and samples.get(name, 0.0) < value
+    ]
+    if not down:
+        return ""
+    name = down[0]
+    shown = f"{name} went from {before[name]:.0f} to {samples.get(name, 0.0):.0f}"
+    return f"{shown}; {len(down)} in all went down"
+
+
+def _is_counter(name: str) -> bool:
+    return name.partition("{")[0].endswith(_COUNTERS)
 
 
 def _value(samples: Samples, name: str) -> float:

@@ -1,30 +1,48 @@
 """The server as the audit starts it: `nonito`, with failpoints and, in a test, one seeded bug.
 
-`python -m bench.audit.server serve --port N`. The variables that this launcher reads are taken out
-of the environment, since the server refuses what it does not know.
+`python -m bench.audit.server serve --port N`. Its workers are this launcher as well: they have the
+failpoints, and each process of the server has the seeded bug. Which ones, the environment says,
+which they inherit; its names don't begin with the server's prefix, which refuses what it does not
+know.
 """
 
 import os
 import signal
+import sys
 from pathlib import Path
+from typing import Final
 
 from bench.audit import failpoints
 from bench.audit.failpoints import BUG_VARIABLE, FILE_VARIABLE, Failpoints
+from bench.audit.patch import replace
 from ingest.cli import main
+from ingest.supervisor import child, seat
+
+_WORKER: Final = "worker"
+_SEAT_EMPTY_S_MAX: Final = 1.0
+"""An audit ends workers every few seconds, which is no loop: a client's patience is bounded."""
 
 
 def launch() -> None:
     """Patch what is asked for, and run the command."""
-    path, bug = os.environ.pop(FILE_VARIABLE, ""), os.environ.pop(BUG_VARIABLE, "")
-    points = Failpoints(Path(path) if path else None)
-    signal.signal(signal.SIGUSR1, points.reload)
-    points.reload()
-    if bug:
+    if sys.argv[1:2] == [_WORKER]:
+        _set_failpoints(os.environ.get(FILE_VARIABLE, ""))
+    else:
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # so for a worker, until it has its own
+        replace(child, "COMMAND", ("-m", "bench.audit.server"))
+        replace(seat, "_BACKOFF_MAX_S", _SEAT_EMPTY_S_MAX)
+    if bug := os.environ.get(BUG_VARIABLE, ""):
         from bench.audit import bugs  # noqa: PLC0415 - an honest server does not load them
 
         bugs.BUGS[bug].plant()
-    failpoints.install(points)
     main()
+
+
+def _set_failpoints(path: str) -> None:
+    points = Failpoints(Path(path) if path else None)
+    signal.signal(signal.SIGUSR1, points.reload)
+    points.reload()
+    failpoints.install(points)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,8 @@ _POLL_S: Final = 0.01
 _OUTAGE_S: Final = 0.4
 _PASSAGES_MAX: Final = 40
 _ROOM_BYTES_MAX: Final = 200_000
+_CRASHES: Final = 0.3
+"""The share of deaths at a step that take all of the server with them."""
 
 
 async def start(system: System, random: Random) -> None:
@@ -76,7 +78,7 @@ class ServerTerminate(Fault):
 
 
 class Failpoint(Fault):
-    """The server kills itself between two steps."""
+    """A worker kills itself between two steps, alone or with all of the server."""
 
     weight = 2
     excuses = SERVER_GONE
@@ -92,21 +94,26 @@ class Failpoint(Fault):
     async def inject(self, system: System, random: Random) -> None:
         """Arm it, make its step likely, and wait until it has happened or can't be expected."""
         await system.server.wait_until_listening(LISTEN_TIMEOUT_S)
-        life = system.server.starts
-        system.server.is_death_expected = True
+        life, deaths = system.server.starts, len(system.server.deaths())
+        is_crash = random.random() < _CRASHES
+        system.server.is_death_expected = is_crash
         passages = 1 if self._step.needs else random.randint(1, _PASSAGES_MAX)
-        system.server.arm(f"{self._step.name}:{passages}=kill")
+        system.server.arm(f"{self._step.name}:{passages}={'crash' if is_crash else 'kill'}")
         if self._step.needs:
             await outage(system, random)
         end_s = time.monotonic() + _FAILPOINT_TIMEOUT_S
         while (  # noqa: ASYNC110 - a process that dies tells nobody
-            system.server.starts == life and time.monotonic() < end_s
+            len(system.server.deaths()) == deaths and time.monotonic() < end_s
         ):
             await asyncio.sleep(_POLL_S)
-        if system.server.starts == life:
+        if len(system.server.deaths()) == deaths:
             system.recorder.note(f"{self.name}: nothing came along")
-        await system.server.wait_until_listening(LISTEN_TIMEOUT_S)
+        elif is_crash:
+            await _see_restarted(system, life)
         system.server.disarm()
+        await system.server.wait_until_listening(LISTEN_TIMEOUT_S)
+        if random.random() > _HASTE:
+            await system.see_staffed(self.name)
 
 
 class OutageKill(Fault):
@@ -207,6 +214,14 @@ class Stall(Fault):
         system.server.arm(f"mid-acks:{random.randint(1, _PASSAGES_MAX)}=stall")
         await asyncio.sleep(2 * _OUTAGE_S)
         system.server.arm("")
+
+
+async def _see_restarted(system: System, life: int) -> None:
+    end_s = time.monotonic() + _FAILPOINT_TIMEOUT_S
+    while (  # noqa: ASYNC110 - a process that dies tells nobody
+        system.server.starts == life and time.monotonic() < end_s
+    ):
+        await asyncio.sleep(_POLL_S)
 
 
 async def outage(system: System, random: Random) -> None:

@@ -1,5 +1,6 @@
 """The system under test: Postgres, the proxy before it, the server, and the disks."""
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -11,6 +12,9 @@ from bench.audit.recorder import Recorder
 from bench.audit.spool_disk import SpoolDisk, file_bytes
 
 LISTEN_TIMEOUT_S: Final = 60.0
+STAFFED_S_MAX: Final = 60.0
+"""So long it may take until another worker serves in the place of one, on a busy machine."""
+_QUIET_S: Final = 0.2
 
 
 @dataclass
@@ -31,9 +35,19 @@ class System:
         """Return the size of the largest file that the server writes."""
         return max(self.spool.largest_file_bytes(), file_bytes(self.server.log_path))
 
+    async def see_staffed(self, behind: str) -> None:
+        """Wait until all workers serve that have to; note it if that takes too long."""
+        for _ in range(2):  # a second round of replacements begins behind the first
+            if not await self.server.wait_until_staffed(STAFFED_S_MAX):
+                count = len(self.server.workers)
+                self.recorder.unstaffed(f"{behind}: {count} workers, {STAFFED_S_MAX:.0f} s on")
+                return
+            await asyncio.sleep(_QUIET_S)
+
     async def terminate_server(self) -> None:
         """Stop it in good order and note when it isn't."""
         await self.server.wait_until_listening(LISTEN_TIMEOUT_S)
+        await self.server.wait_until_staffed(LISTEN_TIMEOUT_S)  # nobody's kill is its end's
         code = await self.server.terminate()
         if code:
             self.bad_exits.append(f"exit code {code} behind SIGTERM")

@@ -27,8 +27,11 @@ INVARIANTS: Final = {
     "spool-drains": "the spool drains within a minute of the last fault",
     "fresh-event": "a fresh event is acknowledged and visible within 2 s of the last fault",
     "books-balance": "the books balance at every scrape",
-    "memory-bounded": "the server stays below 300 MB",
-    "stays-up": "the server ends when it is told to, and only then",
+    "counters-grow": "no counter goes down while the server lives, whichever of its workers die",
+    "memory-bounded": "each process of the server stays below 300 MB",
+    "stays-up": "the server and its workers end when they are told to, and only then",
+    "staffed": "a worker that ends is replaced in seconds, and none outlives its supervisor",
+    "handed-over": "nobody waits for a worker to be replaced at SIGHUP",
 }
 TABLE: Final = frozenset(
     {
@@ -86,6 +89,7 @@ def _observations(observed: Observed) -> list[tuple[str, str]]:
     scrapes = observed.scrapes
     found = [("stays-up", text) for text in observed.ends]
     found += [("books-balance", text) for text in scrapes.shown]
+    found += [("counters-grow", text) for text in scrapes.fallen]
     if not scrapes.count:
         found.append(("books-balance", "nothing could be scraped"))
     if not observed.is_drained:

@@ -2,6 +2,7 @@
 
 import asyncio
 import faulthandler
+import os
 import signal
 import socket
 import sys
@@ -62,12 +63,14 @@ async def _serve(channel: socket.socket, order: Order) -> bool:
     member = Member(segment, order.slot)
     server = App(order.config, postgres, member, are_sockets_lent=order.are_lent)
     reader, writer = await asyncio.open_connection(sock=channel)
-    heeding = asyncio.create_task(_heed(reader, server), name="supervisor")
+    is_ready = asyncio.Event()
+    heeding = asyncio.create_task(_heed(reader, server, is_ready), name="supervisor")
     for number in (signal.SIGTERM, signal.SIGINT):  # from somebody who means this worker alone
         asyncio.get_running_loop().add_signal_handler(number, server.retire)
 
     async def greet() -> None:
         writer.write(encode(await _ready(server, postgres, order)))
+        is_ready.set()
 
     try:
         await server.open()
@@ -82,11 +85,13 @@ async def _serve(channel: socket.socket, order: Order) -> bool:
         writer.close()
 
 
-async def _heed(reader: asyncio.StreamReader, server: App) -> None:
+async def _heed(reader: asyncio.StreamReader, server: App, is_ready: asyncio.Event) -> None:
     """Do as the supervisor says. When it is gone nobody is to serve on."""
     commands = {b'"stop"': server.stop, b'"retire"': server.retire}
     while line := await _line(reader):
         commands[line]()
+    if not is_ready.is_set():  # it may wait for Postgres yet, and would keep the address all along
+        os._exit(1)
     server.stop()
     server.stop()  # without the drain
 

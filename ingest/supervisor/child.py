@@ -14,6 +14,8 @@ import msgspec
 from ingest.errors import StartupError
 from ingest.supervisor.order import Command, Failed, Order, Ready, encode
 
+COMMAND: Final = ("-m", "ingest")
+"""What of Python's a worker is: the `nonito` command, with this process's modules."""
 _LINE_BYTES_MAX: Final = 1 << 20
 _STACKS_TIMEOUT_S: Final = 2.0
 
@@ -134,7 +136,7 @@ async def _spawn(
     return await asyncio.create_subprocess_exec(
         sys.executable,
         "-P",  # not from the working directory, where anything may lie
-        *("-m", "ingest", "worker", str(order.worker)),
+        *(*COMMAND, "worker", str(order.worker)),
         stdin=channel.fileno(),
         pass_fds=descriptors,
         # Ctrl-C at a terminal is the supervisor's to hear, who tells the others.

@@ -29,7 +29,12 @@ def directory() -> Iterator[Path]:
 
 
 def audit(
-    directory: Path, faults: int, only: tuple[str, ...], bug: str = "", seed: int = 4
+    directory: Path,
+    faults: int,
+    only: tuple[str, ...],
+    bug: str = "",
+    seed: int = 4,
+    workers: int = 1,
 ) -> AuditResult:
     """Run a short audit; its history lies in the directory."""
     plan = AuditPlan(
@@ -40,6 +45,7 @@ def audit(
         connections=16,
         only=only,
         bug=bug,
+        workers=workers,
         drain_timeout_s=60.0 if not bug else 5.0,
     )
     return uvloop.run(runner.run(plan, directory, lambda _: None))
@@ -57,6 +63,15 @@ def test_honest_server_keeps_every_promise(directory: Path) -> None:
     assert found["is_good"]
     assert (found["lost"], found["doubled"], found["phantom"]) == (0, 0, 0)
     assert signal.getsignal(signal.SIGINT) is handler
+
+
+def test_server_of_two_workers_keeps_every_promise(directory: Path) -> None:
+    """Whichever of its processes are killed, stopped or replaced."""
+    names = ("worker-killed", "supervisor-killed", "hangup", "hangup-and-kill", "workers-changed")
+    result = audit(directory, faults=9, only=names, workers=2)
+    assert not [verdict for verdict in result.verdicts if not verdict.is_kept]
+    assert set(result.faults) == set(names)
+    assert result.counts.acked_200 + result.counts.acked_202 >= EVENTS
 
 
 def test_spoilt_spool_loses_nothing_in_silence(directory: Path) -> None:
@@ -82,7 +97,7 @@ def test_seeded_bug_is_caught(directory: Path, name: str) -> None:
     for seed in (4, 5, 6):
         place = directory / str(seed)
         place.mkdir()
-        result = audit(place, bug.times if bug.faults else 0, bug.faults, name, seed)
+        result = audit(place, bug.times if bug.faults else 0, bug.faults, name, seed, bug.workers)
         if {each.invariant for each in result.verdicts if each.found} & set(bug.breaks):
             assert not result.is_good
             return

@@ -39,6 +39,8 @@ def test_failpoint_kills_its_own_process(tmp_path: Path) -> None:
     )
     ended = subprocess.run([sys.executable, "-c", text], cwd=ROOT, timeout=30, check=False)
     assert ended.returncode == -signal.SIGKILL
+    assert not file.read_text()
+    assert failpoints.deaths(file).read_text().strip().isdecimal()
 
 
 def test_product_knows_nothing_of_failpoints_and_bugs() -> None:
@@ -46,7 +48,7 @@ def test_product_knows_nothing_of_failpoints_and_bugs() -> None:
     for source in (ROOT / "ingest").rglob("*.py"):
         text = source.read_text(encoding="utf-8").lower()
         assert "failpoint" not in text
-        assert "nonito_audit" not in text
+        assert "bench.audit" not in text
 
 
 def test_every_step_is_there() -> None:
