@@ -43,10 +43,14 @@ class Usage(NamedTuple):
     rss_bytes: int
 
 
-def split_cores() -> Cores:
-    """Give the server a core of its own, and the rest to the others; share when there is one."""
+def split_cores(workers: int = 1) -> Cores:
+    """Give each worker of the server a core, as far as one is left for the rest, for the others.
+
+    They share when there is only one.
+    """
     cores = sorted(os.sched_getaffinity(0))
-    return Cores(frozenset(cores[:1]), frozenset(cores[1:] or cores))
+    own = max(1, min(workers, len(cores) - 1))
+    return Cores(frozenset(cores[:own]), frozenset(cores[own:] or cores))
 
 
 def all_cores() -> frozenset[int]:
@@ -83,6 +87,47 @@ def usage(pid: int | None) -> Usage | None:
             cpu_s += times.user + times.system + times.children_user + times.children_system
             rss_bytes += process.memory_info().rss
     return Usage(cpu_s, rss_bytes) if rss_bytes else None
+
+
+def usage_alone(pid: int | None) -> Usage | None:
+    """Return what a process uses without its children; None if it is not here."""
+    with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+        if pid is not None:
+            process = psutil.Process(pid)
+            times = process.cpu_times()
+            return Usage(times.user + times.system, process.memory_info().rss)
+    return None
+
+
+def children(pid: int) -> list[int]:
+    """Return the processes that a process has started itself and that run."""
+    with suppress(psutil.NoSuchProcess):
+        return [int(each.pid) for each in psutil.Process(pid).children()]
+    return []
+
+
+def parent(pid: int) -> int | None:
+    """Return who started a process; None if it is not here."""
+    with suppress(psutil.NoSuchProcess):
+        return int(psutil.Process(pid).ppid())
+    return None
+
+
+def command_line(pid: int) -> list[str]:
+    """Return how a process was started; empty if it is not here."""
+    with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+        return [str(each) for each in psutil.Process(pid).cmdline()]
+    return []
+
+
+def established(pid: int, port: int) -> int:
+    """Return how many clients' connections to a local port a process has."""
+    with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+        found = psutil.Process(pid).net_connections("tcp")
+        return sum(
+            each.status == psutil.CONN_ESTABLISHED and each.laddr[1:2] == (port,) for each in found
+        )
+    return 0
 
 
 def listener(host: str, port: int) -> int | None:
