@@ -34,7 +34,7 @@ class Server(msgspec.Struct, frozen=True):
 
     host: str = "127.0.0.1"
     port: Port = 8080
-    workers: Annotated[int, msgspec.Meta(ge=0, le=256)] | None = None
+    workers: Annotated[int, msgspec.Meta(ge=0, le=256)] | Literal["auto"] = "auto"
     listen: list[str] = []
     unix_mode: str = "0660"
     unix_owner: str = ""

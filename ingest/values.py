@@ -7,7 +7,7 @@ may stand behind its number. A number alone has the unit of the name.
 import re
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any, Final, Literal, get_args, get_origin
+from typing import Any, Final, Literal, Union, get_args, get_origin
 
 _SWITCHES: Final = dict.fromkeys(("yes", "on", "true", "1"), True) | dict.fromkeys(
     ("no", "off", "false", "0"), False
@@ -42,6 +42,8 @@ def read(text: str, key: str, kind: Any) -> object:  # noqa: ANN401 - a type, as
         return text.lower()
     if get_origin(kind) is list:
         return text.replace(",", " ").split()
+    if get_origin(kind) is Union and text.isascii() and text.isdigit():
+        return int(text)  # a number, or a word
     return _quantity(text, _units(key))
 
 
@@ -51,6 +53,8 @@ def allowed(key: str, kind: Any) -> str:  # noqa: ANN401 - as above
         return "yes or no"
     if get_origin(kind) is Literal:
         return f"one of {', '.join(get_args(kind))}"
+    if get_origin(kind) is Union:
+        return "a number, or auto"
     if get_origin(kind) is list:
         return "a list, or a text with commas"
     return next((told for unit, (_, told) in _UNITS.items() if unit in _words(key)), "")

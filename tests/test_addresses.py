@@ -16,7 +16,7 @@ from tests.http.checks import assert_refusal, assert_success
 from tests.support.command import Nonito, complaint, run_here, succeed
 from tests.support.postgres import passable_directory
 from tests.support.raw import RawClient
-from tests.support.server import LANES, Server, running_server, wait_for
+from tests.support.server import COMMAND, LANES, ROOT, Server, running_server, wait_for
 
 nonito = pytest.fixture(run_here)
 
@@ -136,3 +136,39 @@ def test_curl_sends_an_event_to_a_unix_socket(server: Server, path: Path) -> Non
         check=True,
     )
     assert json.loads(ended.stdout)["status"] == "success"
+
+
+FAILING = """
+import asyncio, os
+from pathlib import Path
+from ingest.observe import loop_lag
+
+async def watch(*_):
+    while not Path(os.environ["FAIL"]).exists():
+        await asyncio.sleep(0.05)
+    Path(os.environ["FAIL"]).unlink()
+    raise RuntimeError("as a test wants it")
+
+loop_lag.watch = watch
+"""
+"""Has a part of a worker fail when a file appears, once."""
+
+
+def test_worker_of_which_a_part_fails_leaves_its_sockets_to_the_next_one(
+    database_url: str, path: Path, tmp_path: Path
+) -> None:
+    """It ends by itself, in good order, but the server goes on."""
+    (tmp_path / "sitecustomize.py").write_text(FAILING)
+    fail, key = tmp_path / "fail", make_key(database_url)
+    command = ("env", f"PYTHONPATH={tmp_path}:{ROOT}", f"FAIL={fail}", *COMMAND)
+    settings = {"server.listen": f"127.0.0.1:0 unix:{path}"}
+    arguments = ("--database-url", database_url)
+    request = post().replace(KEY, key.encode())
+    with running_server(arguments, key, settings, command=command, port=None) as server:
+        fail.touch()
+        wait_for(lambda: not fail.exists())
+        wait_for(lambda: "another one is started" in server.logs(), 30)
+        for client in (RawClient(server.port, timeout_s=30), UnixClient(path)):
+            with closing(client):
+                assert_success(client.ask(request))
+        assert server.stop() == 0

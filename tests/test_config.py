@@ -90,6 +90,7 @@ def test_every_setting_can_be_set_by_its_environment_variable(key: str) -> None:
         "server.fast_lane": "False",
         "server.listen": ":1, unix:/run/x",
         "server.unix_mode": "0600",
+        "server.workers": "7",
         "server.key_in_query": "True",
         "spool.enabled": "False",
     }.get(key, "7" if isinstance(default, int | float) else "text")

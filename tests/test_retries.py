@@ -359,3 +359,29 @@ def test_retry_of_a_long_row_in_the_spool_is_answered_with_its_parameters(
     again = post(server, event | {"event_params": {"other": True}}, **headers)
     assert (first.status_code, again.status_code) == (202, 202)
     assert row_of(again) == row_of(first)
+
+
+def test_retry_finds_its_first_try_with_any_worker_that_spooled_it(
+    own_cluster: Cluster, start_server: StartServer
+) -> None:
+    """While Postgres is away: wherever its connection ends, and behind the kill of a worker."""
+    url = own_cluster.url(OWN_DATABASE)
+    server = start_server(url, server__workers=3)
+    assert server.post({"event_name": "before"}).status_code == 200
+    kill(own_cluster)
+    events = [by_key(f"event {n}") for n in range(6)]
+    firsts = [row_of(post(server, event, **headers)) for event, headers in events]
+
+    def retry_all() -> list[dict[str, Any]]:
+        return [row_of(post(server, event, **headers)) for event, headers in events]
+
+    assert [retry_all() for _ in range(5)] == [firsts] * 5
+    killed = server.workers()[0]
+    killed.kill()
+    killed.wait(10)
+    assert server.post({"event_name": "another"}).status_code == 202
+    assert [retry_all() for _ in range(5)] == [firsts] * 5
+    own_cluster.start()
+    wait_until_drained(server)
+    assert stored(url) == 2 + len(events)
+    assert books_balance(server.metrics()) == 0

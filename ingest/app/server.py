@@ -202,7 +202,9 @@ class App:
     async def _finish(self) -> None:
         """Listen no more, settle what is queued, and answer everybody."""
         listener, queues = self._parts.listener, self._parts.pipeline.queues
-        await (listener.pass_on() if self._are_sockets_lent else listener.stop_listening())
+        # One that failed has a successor, at the same sockets.
+        others_go_on = self._are_sockets_lent or self._failed
+        await (listener.pass_on() if others_go_on else listener.stop_listening())
         timeout_s = self._config.server.shutdown_timeout_s
         arrival_s = min(_ARRIVAL_TIMEOUT_S, timeout_s / 2)
         with suppress(TimeoutError):

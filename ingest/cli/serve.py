@@ -15,7 +15,6 @@ from ingest.cli.settings import load
 from ingest.errors import StartupError
 from ingest.observe import logs
 from ingest.share.segment import Segment
-from ingest.store.embedded import EmbeddedPostgres
 from ingest.supervisor import cores
 from ingest.supervisor.order import Ready
 from ingest.supervisor.sd_notify import Notifier
@@ -59,22 +58,22 @@ def serve(
     settings = read()
     _allow_files(settings.limits.connections_max + _FILES_SPARE)
     logs.configure(settings.log.level, settings.log.format)
-    count = cores.workers(settings)
-    made = database(settings, EmbeddedPostgres.start)
+    count, notifier = cores.workers(settings), Notifier()  # first: no child may speak for us
+    made = database(settings, may_be_new=True)
     with bind(settings, count) as sockets, made as (url, embedded):
         means = Means(
             sockets=sockets,
-            notifier=Notifier(),
+            notifier=notifier,
             segment=Segment.create(count),
             database_url=url,
-            reread=read,
+            reread=None if sys.stdin.isatty() else read,
             revive=embedded.revive if embedded else None,
             inherited=embedded.held if embedded else (),
             # Nobody asked for an app in a database of their own, and a log is no place for a key.
             may_show_key=embedded is not None and sys.stdout.isatty(),
         )
         supervisor = Supervisor(settings, count, means)
-        greet = partial(_greet, sockets, count, embedded)
+        greet = partial(_greet, sockets, count, embedded.address if embedded else "")
         is_good = asyncio.run(supervisor.run(greet))
     if supervisor.stopped_early_by:
         sys.exit(128 + supervisor.stopped_early_by)
@@ -82,8 +81,8 @@ def serve(
         raise StartupError("a part of the server failed; the log says which")
 
 
-def _greet(sockets: Sockets, workers: int, embedded: EmbeddedPostgres | None, ready: Ready) -> None:
-    place = embedded.address if embedded is not None else ready.database
+def _greet(sockets: Sockets, workers: int, embedded: str, ready: Ready) -> None:
+    place = embedded or ready.database
     address, *others = sockets.addresses
     log.info(
         "serving",

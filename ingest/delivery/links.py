@@ -19,6 +19,8 @@ from ingest.store.turn_link import TurnLink
 _APART_HOLD_S: Final = 0.25
 """A connection takes 5 to 10 ms, and sixteen workers that all want it have it every 4 s."""
 
+_WATCH_S: Final = 0.1
+
 
 class Links:
     """All of them; none is connected yet."""
@@ -41,10 +43,11 @@ class Links:
             await link.open()
 
     async def watch(self) -> None:
-        """Let other processes have what is theirs as well, for ever."""
-        async with asyncio.TaskGroup() as group:
+        """Let other processes have what has no work here, for ever."""
+        while True:
+            await asyncio.sleep(_WATCH_S)
             for link in self._in_turns:
-                group.create_task(link.watch())
+                await link.pass_on_idle()
 
     async def close(self) -> None:
         """Let go of all connections."""

@@ -23,6 +23,8 @@ from ingest.http.request_log import RequestLog
 from ingest.observe.metrics import Metrics
 
 _BACKLOG: Final = 2048
+_KEEPING_THE_FILE: Final[dict[str, Any]] = {"cleanup_socket": False}
+"""From Python 3.13 on a process that stops accepting would take the path from all others."""
 _SWEEP_INTERVAL_S: Final = 1.0
 _LOOK_INTERVAL_S: Final = 0.01
 _HANDSHAKE_S: Final = 0.002
@@ -107,7 +109,9 @@ class Listener:
     async def _serve(self, bound: socket.socket) -> asyncio.Server:
         loop = asyncio.get_running_loop()
         if bound.family == socket.AF_UNIX:
-            return await loop.create_unix_server(self, sock=bound, backlog=_BACKLOG)
+            return await loop.create_unix_server(
+                self, sock=bound, backlog=_BACKLOG, **_KEEPING_THE_FILE
+            )
         return await loop.create_server(self, sock=bound, backlog=_BACKLOG)
 
     def share_limit(self, crowd: Crowd) -> None:
@@ -154,8 +158,13 @@ class Listener:
     async def stop_listening(self) -> None:
         """Take nobody in any more; who has connected is served, and nobody is reset.
 
-        For a server that ends: it changes the sockets themselves, in whatever process they are.
+        For a server that ends, and sockets that do: it changes them in whatever process they are.
         """
+        await self._take_the_last()
+        await self.pass_on()
+
+    async def _take_the_last(self) -> None:
+        """Keep further ones out, and accept all that have connected."""
         for each in self._listening:
             each.keep_out()
         if self._listening:
@@ -164,7 +173,6 @@ class Listener:
             if not any(handshakes.has_waiting(each.bound) for each in self._listening):
                 break
             await asyncio.sleep(0)  # the loop accepts one at a time
-        await self.pass_on()
 
     async def pass_on(self) -> None:
         """Take nobody in any more, and leave who waits to whoever has the same sockets.

@@ -65,12 +65,11 @@ class Gauges(NamedTuple):
         return Waiting(getattr(self, f"{queue}_events"), getattr(self, f"{queue}_bytes"))
 
 
-_LEAST: Final = {
-    *("is_postgres_up", "spool_has_room", "spool_free_bytes", "partitions_ahead", "keys")
-}
+_LEAST: Final = {"is_postgres_up", "spool_has_room", "spool_free_bytes", "keys"}
 """Of these a server has what the process has that has the least."""
 _MOST: Final = {
-    *("is_refusing_rows", "rejected_events", "spool_bytes", "spool_oldest_s", "loop_lag_s")
+    *("is_refusing_rows", "spool_bytes", "spool_oldest_s", "loop_lag_s"),
+    *("rejected_events", "partitions_ahead"),  # which one process looks at; others say 0 and -1
 }
 """And of these, the most. Of all others it has what its processes have together."""
 

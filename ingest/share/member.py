@@ -26,13 +26,11 @@ class Member:
 class KeyNotes:
     """What the spools of a server tell one another: whether a dedup key may be in their files.
 
-    Of a process that has ended the note stays, until the next one of the same worker has noted
-    something itself: by then it has opened its spool, and somebody has each file that was left.
+    Of a process that has ended the note stays until another one has looked for what it left.
     """
 
     def __init__(self, member: Member) -> None:
         self._member = member
-        self._is_first = True
 
     @property
     def others_have_keys(self) -> bool:
@@ -42,9 +40,15 @@ class KeyNotes:
     def note(self, has_keys: bool) -> None:  # noqa: FBT001 - what is noted
         """Say whether a key may be in this process's files."""
         self._member.slot.has_spooled_keys = has_keys
-        if self._is_first:
-            self._is_first = False
-            self._member.segment.forget_left_keys(self._member.worker)
+
+    @property
+    def ended_with_keys(self) -> int:
+        """How many processes have ended so far whose note was that."""
+        return self._member.segment.ended_with_keys
+
+    def forget_ended(self, count: int) -> None:
+        """Forget the notes of the first so many of them."""
+        self._member.segment.forget_ended_with_keys(count)
 
 
 class KeysGeneration:

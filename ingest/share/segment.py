@@ -12,7 +12,6 @@ in both, or in neither. Layout: header, a line of numbers for each slot, labels,
 
 import mmap
 import os
-import tempfile
 import time
 import weakref
 from collections.abc import Sequence
@@ -36,7 +35,7 @@ _SLOT_BYTES: Final = 32 * 1024
 _LEDGER_BYTES: Final = 64 * 1024
 _MAGIC: Final = int.from_bytes(f"{__version__:.>8}"[-8:].encode())
 """Another version's processes would count other things in the same places."""
-_MAGIC_AT, _WORKERS, _MADE_US, _MAKER = range(4)
+_MAGIC_AT, _WORKERS, _MADE_US, _MAKER, _ENDED_WITH_KEYS, _FORGOTTEN = range(6)
 _TRIES_MAX: Final = 64
 
 
@@ -83,7 +82,6 @@ class Segment:
         places = _Places(memoryview(mapped))
         self._header = places.next(_HEADER_BYTES).cast("Q")
         self._words = places.next(count * _WORDS_BYTES).cast("Q")
-        self._left_keys = self._words[Word.LEFT_KEYS :: WORDS]
         offset = places.at
         self.labels = Labels(places.next(labels.BYTES), descriptor, offset)
         self._ledger = Record(places.next(_LEDGER_BYTES))
@@ -158,7 +156,7 @@ class Segment:
         )
         ledger.restarts[worker] += not is_planned
         if freed.has_spooled_keys:
-            self._left_keys[worker] = True
+            self._header[_ENDED_WITH_KEYS] += 1
         self._write_ledger(ledger)
         freed.reset(worker)
 
@@ -185,15 +183,23 @@ class Segment:
     def has_spooled_keys(self, besides: int) -> bool:
         """Whether a process but one may have dedup keys in its files of the spool.
 
-        Or whether one has ended with some, until `forget_left_keys`.
+        Or whether one has ended with some, until `forget_ended_with_keys`.
         """
         keys = self._all(Word.HAS_SPOOLED_KEYS)
         keys[besides] = 0
-        return any(keys) or any(self._left_keys.tolist())
+        return any(keys) or self._header[_ENDED_WITH_KEYS] > self._header[_FORGOTTEN]
 
-    def forget_left_keys(self, worker: int) -> None:
-        """Forget that a process of a worker ended with dedup keys: others have its files."""
-        self._left_keys[worker] = False
+    @property
+    def ended_with_keys(self) -> int:
+        """How many processes have ended so far that had dedup keys in their files."""
+        return self._header[_ENDED_WITH_KEYS]
+
+    def forget_ended_with_keys(self, count: int) -> None:
+        """Forget the first so many of them: others have their files.
+
+        Of two that forget at once, who has seen fewer may win: the rest is forgotten next time.
+        """
+        self._header[_FORGOTTEN] = max(count, self._header[_FORGOTTEN])
 
     def read(self) -> Reading:
         """Return what all processes have published.
@@ -257,5 +263,7 @@ def _memory_file() -> int:
     """Return a file without a name, in memory where the system has such files."""
     if hasattr(os, "memfd_create"):
         return os.memfd_create("nonito", os.MFD_CLOEXEC)
+    import tempfile  # noqa: PLC0415 - where it is not needed it costs the supervisor 1 MB
+
     with tempfile.TemporaryFile() as file:
         return os.dup(file.fileno())

@@ -28,8 +28,6 @@ class Word(IntEnum):
     HAS_SPOOLED_KEYS = 5
     KEYS_GENERATION = 6
     """The one that stays when the slot is given to another process."""
-    LEFT_KEYS = 7
-    """Of the worker of this number, whatever slot it has: see `segment`."""
 
 
 class Figures(msgspec.Struct, array_like=True, frozen=True):

@@ -86,6 +86,8 @@ class SpoolDirectory:
         self._neighbours = Neighbours(path, storage)
         self._files = HeldFiles()
         self._looked_s = 0.0
+        self._ended_with_keys = 0
+        """So many processes had ended with keys when the directory was looked at last."""
         self._on_their_way: dict[str, int] = {}
         """By file, up to which id batches were read lately."""
         self._recovered_events = 0
@@ -138,6 +140,7 @@ class SpoolDirectory:
             self._files.finish()
             self._files.close_idle()
         self._publish()
+        self._notes.forget_ended(self._ended_with_keys)  # what they left counts as ours by now
         return self._may_adopt()
 
     def append(self, rows: Sequence[bytes], dedup_keys: Sequence[DedupKey]) -> None:
@@ -360,12 +363,14 @@ class SpoolDirectory:
     def _look(self) -> None:
         self._looked_s = time.monotonic()
         self._files.drop_lost()
+        ended_with_keys = self._notes.ended_with_keys
         try:
             is_ours = self._ownership.look()
         except FAILURES as error:
             self._files.complain(self._path.name, error)
         else:
-            self._orphans.look(self._files, is_ours)
+            if self._orphans.look(self._files, is_ours):
+                self._ended_with_keys = ended_with_keys
 
     def _may_adopt(self) -> bool:
         return bool(self._orphans) and len(self._files) < FILES_MAX

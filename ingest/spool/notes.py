@@ -12,11 +12,11 @@ class KeyNotes(Protocol):
     this process owns, and in what it has seen that nobody owns.
 
     It outlives its process. Whoever ends with keys in its files, by a kill or in good order, leaves
-    the note as it is, and it is to stay so until the next process in the same place has opened its
-    spool (`Spool.open` notes last of all): by then each of those files is adopted, and covered by
-    its new owner's note, or counted in the note of whoever opened. A place that gets no next
-    process may keep its note: that costs searches, and hides nothing. To clear it sooner would hide
-    first tries: their retries would be stored once all the same, but be answered as new.
+    the note as it is, and it counts until another process has looked at the directory: one that
+    asked for `ended_with_keys`, looked, noted what it has since then, and says `forget_ended`. By
+    then each file that was left is covered by the note of whoever adopted it, or counted by whoever
+    looked. Were a note forgotten sooner, retries would be stored once all the same, but be answered
+    as new.
     """
 
     @property
@@ -29,6 +29,13 @@ class KeyNotes(Protocol):
     def note(self, has_keys: bool) -> None:  # noqa: FBT001 - what is noted
         """Say whether a key may be in this process's files; called in the spool's thread."""
 
+    @property
+    def ended_with_keys(self) -> int:
+        """How many processes have ended so far whose note was True; called there, too."""
+
+    def forget_ended(self, count: int) -> None:
+        """Forget the notes of the first so many of them; called there, too."""
+
 
 class NoOthers:
     """The notes of a process that has the spool to itself."""
@@ -37,3 +44,8 @@ class NoOthers:
 
     def note(self, has_keys: bool) -> None:  # noqa: FBT001 - as above
         """Tell nobody."""
+
+    ended_with_keys = 0
+
+    def forget_ended(self, count: int) -> None:
+        """There are none."""

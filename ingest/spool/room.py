@@ -1,8 +1,9 @@
 """How much the spool may take: a cap on its directory, and a floor of free space on its disk.
 
 The cap counts everything in the directory as it lies on the disk, and what may be added to it
-without being asked: every log once more, for a checkpoint may write it elsewhere. Processes that
-share the directory may each be one batch over the cap, for they look at the same time.
+without being asked: every log once more, for a checkpoint may write it elsewhere. Both limits are
+those of all processes that share the directory: each looks before every append, and every few
+seconds while it has no room. Each may be one batch over the cap, for they look at the same time.
 """
 
 import os

@@ -2,7 +2,7 @@
 
 Each costs a lock on the default partition, a place in every plan that can't leave it out, and
 files; a client makes one by a timestamp. What is beyond the budget stays in the default partition.
-Kept in memory, so each server has its own, and a restart begins anew: what bounds the partitions
+Kept in memory, so each worker has its own, and a restart begins anew: what bounds the partitions
 for good is their number (`partitions.PARTITIONS_MAX`).
 """
 

@@ -9,7 +9,6 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Final
 
 from ingest.share.turn import Turn
 from ingest.store.failures import NoTurn
@@ -17,8 +16,6 @@ from ingest.store.link import CopyLink
 from ingest.store.partition_map import PartitionMap
 from ingest.store.postgres import Postgres
 from ingest.store.table import Table
-
-_WATCH_S: Final = 0.05
 
 
 class TurnLink(CopyLink):
@@ -65,13 +62,11 @@ class TurnLink(CopyLink):
                 if self.is_due:
                     await self._pass_on(time.monotonic() - began_s)
 
-    async def watch(self) -> None:
-        """Pass it on while there is no work, as soon as another process waits for it; for ever."""
-        while True:
-            await asyncio.sleep(_WATCH_S)
-            if self._has_turn and not self._work.locked() and self.is_due:
-                async with self._work:
-                    await self._pass_on(0.0)
+    async def pass_on_idle(self) -> None:
+        """Pass it on if there is no work, and another process waits for it."""
+        if not self._work.locked() and self.is_due:
+            async with self._work:
+                await self._pass_on(0.0)
 
     async def close(self) -> None:
         """Let go of the connection, and of the turn."""

@@ -12,6 +12,9 @@ log = structlog.get_logger(__name__)
 FIXED: Final = (
     "server.host",
     "server.port",
+    "server.listen",
+    "server.unix_mode",
+    "server.unix_owner",
     "server.workers",
     "database.url",
     "database.data_dir",

@@ -27,7 +27,8 @@ class Child:
         self.order = order
         self._process = process
         self._channel = channel
-        self.started_s = asyncio.get_running_loop().time()
+        self.ready_s = 0.0
+        """Since when it serves, on the loop's clock."""
         self._ended = asyncio.create_task(process.wait(), name=f"worker {order.worker}")
         self.ready: Ready | None = None
 
@@ -74,7 +75,7 @@ class Child:
         said = msgspec.json.decode(line, type=Ready | Failed)
         if isinstance(said, Failed):
             raise StartupError(said.reason)
-        self.ready = said
+        self.ready, self.ready_s = said, asyncio.get_running_loop().time()
         return True
 
     async def wait(self) -> int:

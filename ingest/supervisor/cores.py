@@ -15,7 +15,7 @@ _OWN: Final = Path("/proc/self/cgroup")
 def workers(config: Config) -> int:
     """Return how many a server has: by themselves one a core, beside its own Postgres one."""
     wanted = config.server.workers
-    if wanted is None:
+    if wanted == "auto":
         wanted = 0 if config.database.url else 1
     return wanted or count()
 
@@ -23,7 +23,7 @@ def workers(config: Config) -> int:
 def count() -> int:
     """Return it, at least 1; a quota of 1.5 cores counts as 2."""
     affine = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, min(affine or 1, math.ceil(_quota())))
+    return max(1, math.ceil(min(affine or 1, _quota())))
 
 
 def _quota() -> float:

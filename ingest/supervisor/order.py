@@ -31,7 +31,7 @@ class Order(msgspec.Struct, frozen=True):
     slot: int
     """Its place in there."""
     address: str
-    """Where the server listens, for people."""
+    """Where the server listens, as curl is told."""
     makes_first_key: bool
     """Whether it may make the first app and its key."""
 

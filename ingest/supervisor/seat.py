@@ -52,7 +52,8 @@ class Seat:
         self.child: Child | None = None
         """Who serves; None while nobody does."""
         self._changing = asyncio.Lock()
-        self._retired: set[asyncio.Task[None]] = set()
+        self._retired: dict[Child, asyncio.Task[None]] = {}
+        """Those that were replaced and have not ended yet; each is seen off by a task."""
         self._early_ends = 0
         """How many ended early, one after the other."""
 
@@ -83,35 +84,32 @@ class Seat:
 
         Raises StartupError if it does not come to serve; then all is as it was.
         """
+        await asyncio.gather(*self._retired.values())  # never more than two at once of one seat
         async with self._changing:
             successor = await self._begin(config)
             old, self.child, self._config = self.child, successor, config
-        if old is None:
-            return
-        old.tell("retire")
-        task = asyncio.create_task(self._see_off(old), name=f"retired worker {self.worker}")
-        self._retired.add(task)
-        task.add_done_callback(self._retired.discard)
+        if old is not None:
+            old.tell("retire")
+            name = f"retired worker {self.worker}"
+            self._retired[old] = asyncio.create_task(self._see_off(old), name=name)
 
-    async def end_stuck(self, after_s: float) -> None:
+    async def end_stuck(self, child: Child, after_s: float) -> None:
         """End one that does nothing any more; `keep` sees to the next."""
-        if self.child is not None:
-            log.critical(
-                "a worker is stuck; where it is follows", worker=self.worker, after_s=after_s
-            )
-            await self.child.end_stuck()
+        log.critical("a worker is stuck; where it is follows", worker=self.worker, after_s=after_s)
+        await child.end_stuck()
 
     def tell_stop(self) -> None:
-        """Have it end with the server; said again, without the rest of its drain."""
-        if self.child is not None:
-            self.child.tell("stop")
+        """Have all here end with the server; said again, without the rest of the drain."""
+        for child in (self.child, *self._retired):
+            if child is not None:
+                child.tell("stop")
 
     async def end(self) -> int:
         """Wait for the end of all that were here, and bring it about; return the exit code.
 
         Nobody may `keep` it any more.
         """
-        await asyncio.gather(*self._retired)
+        await asyncio.gather(*self._retired.values())
         if (child := self.child) is None:
             return 0
         code = await child.wait_or_kill(self._end_s)
@@ -146,14 +144,14 @@ class Seat:
     def _note_end(self, child: Child, code: int) -> None:
         """Take leave of one that nobody wanted to end."""
         self.child = None
-        lived_s = asyncio.get_running_loop().time() - child.started_s
-        self._early_ends = self._early_ends + 1 if lived_s < _LOOP_S else 0
+        served_s = asyncio.get_running_loop().time() - child.ready_s
+        self._early_ends = self._early_ends + 1 if served_s < _LOOP_S else 0
         log.error(
             "a worker ended, another one is started",
             worker=self.worker,
             pid=child.pid,
             how=_how(code),
-            lived_s=round(lived_s, 1),
+            served_s=round(served_s, 1),
             again_s=self._pause_s,
         )
         self._let_go(child, is_planned=False)
@@ -172,6 +170,7 @@ class Seat:
 
     async def _see_off(self, old: Child) -> None:
         await old.wait_or_kill(self._end_s + RETIRE_S)
+        del self._retired[old]
         self._let_go(old, is_planned=True)
 
     def _let_go(self, child: Child, *, is_planned: bool) -> None:

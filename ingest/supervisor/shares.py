@@ -15,6 +15,7 @@ def share(config: Config, workers: int) -> Config:
     if workers == 1:
         return config
     limits, queue, writer, log = config.limits, config.queue, config.writer, config.log
+    events = config.events
     return replace(
         config,
         limits=replace(
@@ -25,6 +26,9 @@ def share(config: Config, workers: int) -> Config:
             queue,
             events_max=max(queue.events_max // workers, writer.batch_events_max),
             bytes_max=max(queue.bytes_max // workers, writer.batch_bytes_max),
+        ),
+        events=replace(
+            events, past_partitions_per_hour_max=-(-events.past_partitions_per_hour_max // workers)
         ),
         log=replace(log, requests=-(-log.requests // workers)),
     )

@@ -2,9 +2,9 @@
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import structlog
 
@@ -34,8 +34,9 @@ class Means(NamedTuple):
     notifier: Notifier
     segment: Segment
     database_url: str
-    reread: Callable[[], Config]
-    """Reads the configuration anew; raises StartupError."""
+    reread: Callable[[], Config] | None
+    """Reads the configuration anew at SIGHUP; raises StartupError. Without it that means the end,
+    as for a terminal that is closed."""
     revive: Callable[[], None] | None
     """Starts the embedded Postgres if it has died; in a thread. Raises StartupError."""
     inherited: tuple[int, ...]
@@ -56,6 +57,7 @@ class Supervisor:
         self._skip = asyncio.Event()
         self._hangup = asyncio.Event()
         self._tasks: list[asyncio.Future[None]] = []
+        self._has_failed = False
         self.stopped_early_by: signal.Signals | None = None
         """The signal that came before the server was there, if one did."""
 
@@ -80,7 +82,10 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_stop, number)
-        loop.add_signal_handler(signal.SIGHUP, self._hangup.set)
+        if self._means.reread is None:
+            loop.add_signal_handler(signal.SIGHUP, self._on_stop, signal.SIGHUP)
+        else:
+            loop.add_signal_handler(signal.SIGHUP, self._hangup.set)
 
     def _on_stop(self, number: signal.Signals) -> None:
         """Stop; whoever says so twice does not want to wait for the drain."""
@@ -93,36 +98,36 @@ class Supervisor:
 
         It makes what all of them need: schema, partitions, the first key.
         """
-        first, *others = self._seats
-        starting = asyncio.create_task(first.fill(is_first=True))
-        if not await self._unless_stopped(starting):
-            return None
-        child = starting.result()
-        filling = asyncio.gather(*(seat.fill() for seat in others))
-        if not await self._unless_stopped(filling):
-            return None
-        filling.result()
-        return child.ready
-
-    async def _unless_stopped(self, work: "asyncio.Future[Any]") -> bool:
-        """Wait for work; return whether it is done, and give it up where the server is to stop."""
+        filling = asyncio.create_task(self._fill())
         stopped = asyncio.create_task(self._stop.wait())
-        await asyncio.wait((work, stopped), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((filling, stopped), return_when=asyncio.FIRST_COMPLETED)
         stopped.cancel()
-        if work.done():
-            return True
-        work.cancel()
+        if filling.done():
+            return filling.result()
+        filling.cancel()
         with suppress(asyncio.CancelledError, StartupError):
-            await work
-        return False
+            await filling
+        return None
+
+    async def _fill(self) -> Ready | None:
+        first, *others = self._seats
+        child = await first.fill(is_first=True)
+        try:
+            async with asyncio.TaskGroup() as group:
+                for seat in others:
+                    group.create_task(seat.fill())
+        except* StartupError as errors:
+            raise StartupError(str(errors.exceptions[0])) from errors
+        return child.ready
 
     def _own_tasks(self) -> None:
         works: list[tuple[str, Awaitable[None]]] = [
             *((f"seat {seat.worker}", seat.keep()) for seat in self._seats),
             ("watch", self._watch()),
-            ("hangups", self._follow_hangups()),
             ("systemd", self._means.notifier.run_watchdog()),
         ]
+        if self._means.reread is not None:
+            works.append(("hangups", self._follow_hangups(self._means.reread)))
         if self._means.revive is not None:
             works.append(("embedded", self._keep_embedded(self._means.revive)))
         for name, work in works:
@@ -134,6 +139,7 @@ class Supervisor:
     def _on_ended(self, task: "asyncio.Future[None]") -> None:
         if not task.cancelled():
             log.critical("a part of the supervisor ended; stopping", exc_info=task.exception())
+            self._has_failed = True
             self._stop.set()
 
     async def _hire(self, worker: int, config: Config, *, is_first: bool) -> Child:
@@ -149,7 +155,7 @@ class Supervisor:
             monitor=means.sockets.monitor,
             segment=means.segment.descriptor,
             slot=slot,
-            address=means.sockets.addresses[0],
+            address=_for_curl(means.sockets.addresses),
             makes_first_key=is_first and (means.may_show_key or bool(config.keys.first_key_file)),
         )
         try:
@@ -178,7 +184,7 @@ class Supervisor:
                 looks = looks + 1 if beat == before else 0
                 beats[child.pid] = (beat, looks)
                 if looks * _WATCH_S >= STUCK_S:
-                    await seat.end_stuck(STUCK_S)
+                    await seat.end_stuck(child, STUCK_S)
             alive = {seat.child.pid for seat in self._seats if seat.child}
             beats = {pid: beat for pid, beat in beats.items() if pid in alive}
 
@@ -193,18 +199,18 @@ class Supervisor:
                 why = str(error)  # in words for an operator, who has no use for a traceback
                 log.error("the embedded Postgres does not start", reason=why)  # noqa: TRY400
 
-    async def _follow_hangups(self) -> None:
+    async def _follow_hangups(self, reread: Callable[[], Config]) -> None:
         """At each SIGHUP read the configuration anew and put new workers in the place of all."""
         while True:
             await self._hangup.wait()
             self._hangup.clear()
             self._means.notifier.reloading()
-            await self._follow()
+            await self._follow(reread)
             self._means.notifier.ready()
 
-    async def _follow(self) -> None:
+    async def _follow(self, reread: Callable[[], Config]) -> None:
         try:
-            read = await asyncio.to_thread(self._means.reread)
+            read = await asyncio.to_thread(reread)
         except StartupError as error:
             why = str(error)  # in words for an operator, who has no use for a traceback
             log.error("the configuration can't be read anew", reason=why)  # noqa: TRY400
@@ -236,9 +242,15 @@ class Supervisor:
         skipping = asyncio.create_task(self._pass_on_skip())
         codes = await asyncio.gather(*(seat.end() for seat in self._seats))
         skipping.cancel()
-        return not any(codes)
+        return not any(codes) and not self._has_failed
 
     async def _pass_on_skip(self) -> None:
         await self._skip.wait()
         for seat in self._seats:
             seat.tell_stop()
+
+
+def _for_curl(addresses: Sequence[str]) -> str:
+    """Return what curl is told to send to one of them, by TCP if there is such a one."""
+    tcp = next((each for each in addresses if each.startswith("http")), None)
+    return tcp or f"--unix-socket {addresses[0].removeprefix('unix:')} http://localhost"

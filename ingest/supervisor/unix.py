@@ -86,6 +86,8 @@ def _number(kind: str, name: str, find: Callable[[str], int]) -> int:
 
 
 def _give(address: Unix, owner: Owner) -> None:
+    if owner == Owner():  # a sandbox may deny the call, whatever it is for
+        return
     try:
         os.chown(address.path, *owner, follow_symlinks=False)
     except OSError as error:

@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,11 +12,11 @@ import pytest
 
 from ingest.store.turns import CONNECTIONS_MAX
 from tests.app.workers import Watch, running_workers
-from tests.conftest import make_key
+from tests.conftest import StartServer, make_key
 from tests.delivery.rules import script
 from tests.support.load import drive
 from tests.support.postgres import fetch
-from tests.support.server import Server
+from tests.support.server import Server, wait_for
 
 WORKERS: Final = 4
 OWN: Final = 3
@@ -115,10 +116,13 @@ async def until(is_so: Callable[[], Awaitable[bool]], timeout_s: float) -> None:
 
 
 async def on_duty(workers: list[Server]) -> list[Server]:
-    """Return which workers do what is done once."""
-    scraped = [await asyncio.to_thread(each.metrics) for each in workers]
-    pairs = zip(workers, scraped, strict=True)
-    return [each for each, found in pairs if found["nonito_partitions_ahead"] >= 0]
+    """Return which workers have said that they do what is done once, and live."""
+    found = [each for each in workers if "done once for all" in await asyncio.to_thread(each.logs)]
+    return [each for each in found if each.process.poll() is None]
+
+
+async def _is_one_on_duty(workers: list[Server]) -> bool:
+    return len(await on_duty(workers)) == 1
 
 
 async def test_connections_are_bounded_whatever_all_workers_do_at_once(
@@ -191,6 +195,7 @@ async def test_keys_are_followed_by_all_workers_though_one_listens(
 ) -> None:
     """Made and revoked, each within a second; and by the next one when the first is killed."""
     for _ in range(2):
+        await until(partial(_is_one_on_duty, workers), 2.0 + SLACK_S)
         (first,) = await on_duty(workers)
         made = await asyncio.to_thread(make_key, database_url, "shop")
         await until_known(workers, made)
@@ -202,11 +207,52 @@ async def test_keys_are_followed_by_all_workers_though_one_listens(
         await until_known(workers, late)
 
 
-async def test_gauges_of_what_one_worker_knows_are_right_as_the_most_of_all(
-    workers: list[Server],
+async def test_gauges_that_one_worker_knows_are_the_server_s(
+    workers: list[Server], database_url: str
 ) -> None:
-    """Of events that were rejected, and of partitions."""
-    scraped = [await asyncio.to_thread(each.metrics) for each in workers]
-    ahead = sorted(each["nonito_partitions_ahead"] for each in scraped)
-    assert ahead == [-1.0] * (WORKERS - 1) + [3.0]
-    assert [each["nonito_rejected_events"] for each in scraped] == [0.0] * WORKERS
+    """Whichever is asked: of events that were rejected, and of partitions; and of connections."""
+    await fetch(
+        database_url,
+        "INSERT INTO rejected_events (app_id, id, event_name, event_params, created_at, sqlstate,"
+        " message) SELECT 1, gen_random_uuid(), 'a', '{}', now(), '23514', 'no'"
+        " FROM generate_series(1, 7)",
+    )
+    ended = await until_duty_changes(workers)
+    for worker in ended:
+
+        async def is_so(worker: Server = worker) -> bool:
+            found = await asyncio.to_thread(worker.metrics)
+            known = (found["nonito_partitions_ahead"], found["nonito_rejected_events"])
+            connections = found["nonito_postgres_connections"]
+            return known == (3.0, 7.0) and connections <= WORKERS * OWN + CONNECTIONS_MAX
+
+        await until(is_so, 10)
+
+
+async def until_duty_changes(workers: list[Server]) -> list[Server]:
+    """Kill who does what is done once; return the others once one of them does it."""
+    await until(partial(_is_one_on_duty, workers), 2.0 + SLACK_S)
+    (first,) = await on_duty(workers)
+    first.process.kill()
+    await asyncio.to_thread(first.process.wait)
+    others = [each for each in workers if each is not first]
+    await until(partial(_is_one_on_duty, others), 2.0 + SLACK_S)
+    return others
+
+
+def test_idle_server_has_three_for_each_worker_and_one_that_listens(
+    database_url: str, start_server: StartServer
+) -> None:
+    """And says at its start how many it may have at most."""
+    server = start_server(database_url, server__workers=WORKERS)
+
+    def count() -> int:
+        sql = (
+            "SELECT count(*) AS n FROM pg_stat_activity WHERE datname = current_database()"
+            " AND application_name = 'nonito'"
+        )
+        return int(asyncio.run(fetch(database_url, sql))[0]["n"])
+
+    wait_for(lambda: count() == WORKERS * OWN + 1, 20)
+    assert f"{WORKERS * OWN + CONNECTIONS_MAX} connections at most" in server.logs()
+    wait_for(lambda: server.metrics()["nonito_postgres_connections"] == WORKERS * OWN + 1)

@@ -11,6 +11,8 @@ from structlog.testing import capture_logs
 from ingest.delivery.outcome import Ack, Duplicate
 from ingest.errors import Code, Refusal
 from ingest.events import copy_format
+from ingest.share.member import Member
+from ingest.share.segment import Segment
 from ingest.spool import Spool
 from ingest.store.failures import Outage, Unavailable
 from ingest.store.postgres import Postgres
@@ -24,7 +26,6 @@ from tests.delivery.surroundings import (
     outcomes_of,
     row_of,
 )
-from tests.spool.worker import MappedNotes
 from tests.support.postgres import fetch, make_postgres
 
 
@@ -57,10 +58,11 @@ async def test_retry_that_reaches_another_process_is_told_its_first_row(
     postgres: Postgres, tmp_path: Path
 ) -> None:
     """Of an event in the spool of one that lives beside it, for as long as it waits there."""
-    noted = MappedNotes(tmp_path / "notes", 0), MappedNotes(tmp_path / "notes", 1)
+    segment = Segment.create(workers=2)
+    members = [Member(segment, segment.take_slot(worker)) for worker in range(2)]
     first, second = (
-        Spool(tmp_path / "shared", notes=notes, bytes_max=10**8, free_bytes_min=0, timeout_s=10)
-        for notes in noted
+        Spool(tmp_path, notes=each.key_notes, bytes_max=10**8, free_bytes_min=0, timeout_s=10)
+        for each in members
     )
     await first.open()
     await second.open()

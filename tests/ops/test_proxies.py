@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
 
 import pytest
 import requests
@@ -12,7 +13,7 @@ import requests
 from tests.conftest import make_key
 from tests.http.cases import HOST, join
 from tests.support.load import drive
-from tests.support.postgres import fetch
+from tests.support.postgres import fetch, passable_directory
 from tests.support.proxies import (
     HAPROXY,
     NGINX,
@@ -43,7 +44,7 @@ listen events
     server nonito 127.0.0.1:{server} check inter 100ms fall 1 rise 1
 """
 
-Running = Callable[[Sequence[int], str], AbstractContextManager[Proxy]]
+Running = Callable[[Sequence[int] | Path, str], AbstractContextManager[Proxy]]
 PROXIES = pytest.mark.parametrize(
     "running",
     [
@@ -161,3 +162,28 @@ def test_usual_check_of_haproxy_finds_a_server_that_is_up(database_url: str) -> 
         time.sleep(1)  # ten checks; at first it takes a server to be up
         assert requests.get(f"{client.url}/up", timeout=10).status_code == 200
         assert server.metrics()["nonito_requests_total{page,204}"] > 1
+
+
+@PROXIES
+def test_proxy_on_the_same_machine_finds_the_server_at_its_path(
+    database_url: str, running: Running
+) -> None:
+    """With the line that is there for it."""
+    key = make_key(database_url)
+    with passable_directory() as directory:
+        path = directory / "nonito.sock"
+        settings = {"server.listen": f"127.0.0.1:0 unix:{path}", "server.unix_mode": "0666"}
+        arguments = ("--database-url", database_url)
+        with (
+            running_server(arguments, key, settings, port=None) as server,
+            running(path, key) as proxy,
+        ):
+            for _ in range(3):
+                answer = requests.post(
+                    f"{proxy.url}/event",
+                    json={"event_name": "a"},
+                    headers={"X-API-Key": key},
+                    timeout=30,
+                )
+                assert answer.status_code == 200
+            assert server.metrics()["nonito_events_committed_total"] == 3

@@ -245,17 +245,20 @@ def test_labels_that_somebody_holds_are_learned_another_time() -> None:
 
 
 def test_spooled_keys_of_others_are_known_until_somebody_has_their_files() -> None:
-    """What a process had when it ended stays known until the next one in its place has opened."""
+    """What a process had when it ended stays known until another one has looked since."""
     segment = Segment.create(workers=2)
     one, other = (Member(segment, segment.take_slot(worker)) for worker in range(2))
     one.key_notes.note(has_keys=True)
     assert (one.key_notes.others_have_keys, other.key_notes.others_have_keys) == (False, True)
+    seen_before = other.key_notes.ended_with_keys
     segment.retire(one.slot.index)
     other.key_notes.note(has_keys=False)
+    other.key_notes.forget_ended(seen_before)
     assert other.key_notes.others_have_keys
     next_one = Member(segment, segment.take_slot(0))
     assert (next_one.key_notes.others_have_keys, other.key_notes.others_have_keys) == (True, True)
-    next_one.key_notes.note(has_keys=False)
+    next_one.key_notes.forget_ended(next_one.key_notes.ended_with_keys)
+    other.key_notes.forget_ended(seen_before)
     assert (next_one.key_notes.others_have_keys, other.key_notes.others_have_keys) == (False, False)
 
 

@@ -21,7 +21,7 @@ from tests.spool.spooling import (
     names_in,
     rows_by_key,
 )
-from tests.spool.worker import MappedNotes, Workers
+from tests.spool.worker import Workers
 from tests.support import trace
 
 ODD = 100_000
@@ -71,28 +71,27 @@ def test_keys_are_noted_before_the_answer_and_until_the_last_is_gone(workers: Wo
     """So that nobody searches when there is nothing to be found."""
     first, second = workers.start(), workers.start()
     first.ask("append_plain", 1)
-    assert workers.notes.noted == []
+    assert workers.noted == []
     first.ask("append", 2)
-    assert workers.notes.noted == [0]
+    assert workers.noted == [first.slot]
     assert second.ask("state")["has_keys"]
     first.ask("drain")
-    assert workers.notes.noted == []
+    assert workers.noted == []
     assert not second.ask("state")["has_keys"]
 
 
 @pytest.mark.parametrize("how", ["kill", "end"])
-def test_note_stays_when_its_process_ends_with_keys(workers: Workers, how: str) -> None:
-    """Until the next one in its place has opened the spool."""
-    first = workers.start()
+def test_note_counts_when_its_process_ends_with_keys(workers: Workers, how: str) -> None:
+    """Until somebody else has its files, and has noted that; and is gone with the last key."""
+    first, second = workers.start(), workers.start()
     first.ask("append", 1)
+    second.pause()
     getattr(first, how)()
-    assert workers.notes.noted == [0]
-    second = workers.start(slot=1)
-    assert workers.notes.noted == [0, 1]
-    workers.start(slot=0)
-    assert workers.notes.noted == [1]
+    assert (workers.noted, workers.are_keys_known) == ([], True)
+    second.go_on()
+    until(lambda: workers.noted == [second.slot])
     assert second.ask("drain") == [1]
-    assert workers.notes.noted == []
+    until(lambda: not workers.are_keys_known)
 
 
 def test_first_try_is_found_while_its_process_does_not_move(workers: Workers) -> None:
@@ -164,9 +163,9 @@ def test_keys_of_a_file_from_before_the_start_count(workers: Workers) -> None:
     first = workers.start()
     first.ask("append", 1)
     first.kill()
-    MappedNotes(workers.directory.parent / "notes", 0).note(has_keys=False)
-    second, third = workers.start(files_max=0), workers.start(files_max=0)
-    assert workers.notes.noted == [1, 2]
+    another = workers.again()
+    second, third = another.start(files_max=0), another.start(files_max=0)
+    assert another.noted == [second.slot, third.slot]
     assert second.ask("find", 1) == third.ask("find", 1) == [1]
 
 
@@ -195,7 +194,7 @@ async def test_unreadable_neighbour_is_told_of_once_and_hides_no_other(
     second.ask("append", 2)
     spool = Spool(
         workers.directory,
-        notes=MappedNotes(tmp_path / "notes", 2),
+        notes=workers.join(),
         bytes_max=64 * MIB,
         free_bytes_min=0,
         timeout_s=TIMEOUT_S,
@@ -231,13 +230,12 @@ def test_damaged_neighbour_shows_nobody_a_wrong_row(workers: Workers) -> None:
 
 async def test_adopted_file_is_one_s_own_after_a_look_into_it(tmp_path: Path) -> None:
     """A file that was looked into as a neighbour's is written, searched and drained like any."""
-    notes = tmp_path / "notes"
     with Workers.on(tmp_path) as workers:
         first = workers.start()
         first.ask("append", *range(10))
         spool = Spool(
             workers.directory,
-            notes=MappedNotes(notes, 5),
+            notes=workers.join(),
             bytes_max=64 * MIB,
             free_bytes_min=0,
             timeout_s=TIMEOUT_S,
@@ -295,7 +293,7 @@ def _synced(output: Path) -> set[Path]:
 def test_search_of_a_neighbour_opens_one_file_at_a_time(workers: Workers) -> None:
     """However many there are."""
     for number in range(20):
-        worker = workers.start(slot=0)
+        worker = workers.start()
         worker.ask("append", number)
         worker.kill()
         (workers.directory / "hidden").mkdir(exist_ok=True)
@@ -303,7 +301,7 @@ def test_search_of_a_neighbour_opens_one_file_at_a_time(workers: Workers) -> Non
             path.rename(workers.directory / "hidden" / path.name)
     for path in (workers.directory / "hidden").iterdir():
         path.rename(workers.directory / path.name)
-    second = workers.start(slot=1, files_max=0)
+    second = workers.start(files_max=0)
     limit = psutil.Process(second.pid).num_fds() + 6
     psutil.Process(second.pid).rlimit(psutil.RLIMIT_NOFILE, (limit, limit))
     assert second.ask("find", *range(21)) == [*range(20)]

@@ -62,7 +62,7 @@ def test_of_many_that_look_at_once_one_takes_over_and_counts(workers: Workers) -
     living = [workers.start() for _ in range(4)]
     number = count()
     for _ in range(3):
-        dead = [workers.start(slot=slot) for slot in range(10, 14)]
+        dead = [workers.start() for _ in range(4)]
         for each in dead:
             each.ask("append", next(number), next(number))
         for each in dead:
@@ -80,10 +80,10 @@ def test_of_many_that_look_at_once_one_takes_over_and_counts(workers: Workers) -
 
 def test_more_files_than_one_may_hold_are_taken_over_as_they_are_drained(workers: Workers) -> None:
     """And keys in those that nobody holds yet are found all the same."""
-    dead = [workers.start(slot=10 + n) for n in range(6)]
+    dead = [workers.start() for _ in range(6)]
     for n, each in enumerate(dead):
         each.ask("append", n)
-    living = [workers.start(slot=n, files_max=2) for n in range(2)]
+    living = [workers.start(files_max=2) for _ in range(2)]
     for each in dead:
         each.kill()
     until(lambda: total("events", living) == 12)
@@ -120,7 +120,7 @@ def test_killed_and_replaced_under_searches_of_all_others(workers: Workers) -> N
     searching = [workers.start() for _ in range(2)]
     appended: list[int] = []
     for turn in range(12):
-        victim = workers.start(slot=10)
+        victim = workers.start(bytes_max=512 * MIB)
         victim.ask("append", turn * 1000)
         appended.append(turn * 1000)
         victim.send("append_large", 100_000, *range(turn * 1000 + 1, turn * 1000 + 30))

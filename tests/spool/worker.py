@@ -1,14 +1,11 @@
 """Processes that share a spool directory, as the workers of one server do, for tests to command.
 
 Run as a program it opens a spool, watches it, and does what each line says, a JSON list of a name
-and arguments; the answer is a line of JSON. What they note of keys lies in a file that all of them
-map: a byte each.
+and arguments; the answer is a line of JSON. What they note of keys lies in a server's segment.
 """
 
 import asyncio
 import json
-import mmap
-import os
 import select
 import signal
 import subprocess
@@ -22,6 +19,8 @@ from typing import Any, Self
 import structlog
 from structlog.testing import LogCapture
 
+from ingest.share.member import KeyNotes, Member
+from ingest.share.segment import Segment
 from ingest.spool import Spool, SpoolFull, directory
 from tests.spool.spooling import (
     MANY,
@@ -34,40 +33,16 @@ from tests.spool.spooling import (
 )
 from tests.support.server import ROOT
 
-SLOTS = 32
-
-
-class MappedNotes:
-    """A byte for each process of a server, in a file that all of them map."""
-
-    def __init__(self, path: Path, slot: int) -> None:
-        self._slot = slot
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        os.ftruncate(descriptor, SLOTS)
-        self._bytes = mmap.mmap(descriptor, SLOTS)
-        os.close(descriptor)
-
-    @property
-    def others_have_keys(self) -> bool:
-        """Whether another one's byte is set."""
-        others = self._bytes[: self._slot] + self._bytes[self._slot + 1 :]
-        return any(others)
-
-    @property
-    def noted(self) -> list[int]:
-        """Who has noted keys."""
-        return [slot for slot in range(SLOTS) if self._bytes[slot]]
-
-    def note(self, has_keys: bool) -> None:  # noqa: FBT001 - as it is asked for
-        """Set or clear our byte."""
-        self._bytes[self._slot] = has_keys
+WORKERS = 32
 
 
 class Worker:
     """One of the processes."""
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], segment: Segment, slot: int) -> None:
         self._process = process
+        self._segment: Segment | None = segment
+        self.slot = slot
 
     @property
     def pid(self) -> int:
@@ -106,12 +81,20 @@ class Worker:
         """Kill it (SIGKILL)."""
         self._process.kill()
         self._process.wait()
+        self._retire()
 
     def end(self) -> None:
         """Have it close its spool and end."""
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait(TIMEOUT_S)
+        self._retire()
+
+    def _retire(self) -> None:
+        """Take its slot back, as a supervisor does."""
+        if self._segment is not None:
+            self._segment.retire(self.slot)
+            self._segment = None
 
     def release(self) -> None:
         """Be rid of it, however far it is."""
@@ -125,28 +108,37 @@ class Worker:
 class Workers:
     """Starts them, each in the next slot unless it is told which."""
 
-    def __init__(self, directory_: Path, notes: Path) -> None:
+    def __init__(self, directory_: Path) -> None:
         self.directory = directory_
-        self.notes = MappedNotes(notes, SLOTS - 1)
-        self._path = notes
-        self._slots = count()
+        self._segment = Segment.create(workers=WORKERS)
         self._started: list[Worker] = []
 
-    def start(
-        self, *, slot: int | None = None, bytes_max: int = 64 * MIB, files_max: int | None = None
-    ) -> Worker:
-        """Start one; it has opened its spool when this returns."""
-        slot = next(self._slots) if slot is None else slot
-        worker = self.begin(slot=slot, bytes_max=bytes_max, files_max=files_max)
-        assert worker.answer() == "open"
-        return worker
+    @property
+    def noted(self) -> list[int]:
+        """The slots of those that have noted keys."""
+        return [slot.index for slot in self._segment.slots if slot.has_spooled_keys]
 
-    def begin(self, *, slot: int, bytes_max: int, files_max: int | None = None) -> Worker:
-        """Start one, without a wait."""
+    @property
+    def are_keys_known(self) -> bool:
+        """Whether anybody has noted keys, or ended with some."""
+        return self._segment.has_spooled_keys(besides=len(self._segment.slots) - 1)
+
+    def again(self) -> Self:
+        """Return those of another server that is started on the same directory."""
+        other = type(self)(self.directory)
+        other._started = self._started
+        return other
+
+    def join(self) -> KeyNotes:
+        """Be one of them in this process; return the notes of that one."""
+        return Member(self._segment, self._segment.take_slot(0)).key_notes
+
+    def start(self, *, bytes_max: int = 64 * MIB, files_max: int | None = None) -> Worker:
+        """Start one; it has opened its spool when this returns."""
         options = {
             "directory": str(self.directory),
-            "notes": str(self._path),
-            "slot": slot,
+            "segment": self._segment.descriptor,
+            "slot": self._segment.take_slot(0),
             "bytes_max": bytes_max,
             "files_max": files_max,
         }
@@ -154,10 +146,13 @@ class Workers:
             [sys.executable, __file__, json.dumps(options)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            pass_fds=(self._segment.descriptor,),
             env={"PYTHONPATH": str(ROOT)},
         )
-        self._started.append(Worker(process))
-        return self._started[-1]
+        worker = Worker(process, self._segment, int(str(options["slot"])))
+        self._started.append(worker)
+        assert worker.answer() == "open"
+        return worker
 
     def release(self) -> None:
         """Be rid of all of them."""
@@ -168,7 +163,7 @@ class Workers:
     @contextmanager
     def on(cls, directory_: Path) -> Iterator[Self]:
         """Share a new directory in one that is there."""
-        made = cls(directory_ / "spool", directory_ / "notes")
+        made = cls(directory_ / "spool")
         try:
             yield made
         finally:
@@ -266,10 +261,10 @@ async def _serve(options: dict[str, Any]) -> None:
     structlog.configure(processors=[logs])
     if options["files_max"] is not None:
         directory.FILES_MAX = options["files_max"]  # type: ignore[misc]
-    notes = MappedNotes(Path(options["notes"]), options["slot"])
+    member = Member(Segment.attach(options["segment"]), options["slot"])
     spool = Spool(
         Path(options["directory"]),
-        notes=notes,
+        notes=member.key_notes,
         bytes_max=options["bytes_max"],
         free_bytes_min=MIB,
         timeout_s=TIMEOUT_S,

@@ -40,6 +40,13 @@ async def write(link: TurnLink, timeout_s: float = 10.0) -> None:
         await copy(link, make_event())
 
 
+async def watch(link: TurnLink) -> None:
+    """Have it passed on while it is idle."""
+    while True:
+        await asyncio.sleep(0.02)
+        await link.pass_on_idle()
+
+
 async def until_taken(other: Other) -> None:
     """Wait until the other process has the turn that it asked for."""
     assert await asyncio.to_thread(other.hear) == "taken"
@@ -51,7 +58,7 @@ async def test_process_that_nobody_waits_behind_connects_once(
 ) -> None:
     """However often it writes, and whether there might be others or not."""
     link = make(postgres, descriptor if is_shared else None)
-    watching = asyncio.create_task(link.watch())
+    watching = asyncio.create_task(watch(link))
     await write(link)
     first = link._connection
     for _ in range(5):
@@ -69,7 +76,7 @@ async def test_idle_one_is_passed_on_with_its_connection_closed(
 ) -> None:
     """As soon as another process waits for it."""
     link = make(postgres, descriptor)
-    watching = asyncio.create_task(link.watch())
+    watching = asyncio.create_task(watch(link))
     await write(link)
     assert postgres.open_connections == 1
     other.ask()

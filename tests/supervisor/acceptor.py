@@ -32,6 +32,7 @@ class _Answering(Listener):
 
     def __init__(self) -> None:
         self._listening = []
+        self._crowd = None
         self._open = set()
         self._fast_lane = None
 

@@ -127,15 +127,20 @@ def test_nobody_notices_that_a_worker_passes_its_sockets_on_50_times(sockets: So
         assert set(answers) == {worker.process.pid for worker in workers}
 
 
-def test_server_that_ends_resets_nobody(sockets: Sockets) -> None:
-    """The last worker serves who has connected; who comes after that is refused."""
-    with accepting(sockets.of(0)) as [worker]:
+@pytest.mark.parametrize("kind", ["TCP", "unix"])
+def test_server_that_ends_resets_nobody(kind: str, path: str) -> None:
+    """Its workers serve who has connected, one after the other; who comes after that is refused."""
+    listen = "127.0.0.1:0" if kind == "TCP" else f"unix:{path}"
+    with (
+        bind(settings(listen=listen), 2) as sockets,
+        accepting(sockets.of(0), sockets.of(1)) as workers,
+    ):
         sockets.release()
         where = place(sockets)
         with clients(sockets, 4) as (answers, failures):
             wait_for(lambda: len(answers) > 100)
-            worker.tell("stop")
-        worker.end()
+            for worker in workers:
+                worker.tell("stop")
         refused = {"ConnectionRefusedError", "FileNotFoundError"}
         assert {each.partition("(")[0] for each in failures} <= refused
         with pytest.raises((ConnectionRefusedError, FileNotFoundError)):

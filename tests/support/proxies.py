@@ -1,6 +1,7 @@
 """Real proxies in front of servers, with the configurations of `ops/` as they stand there."""
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -63,8 +64,8 @@ def free_port() -> int:
 
 
 @contextmanager
-def running_nginx(ports: Sequence[int], key: str) -> Iterator[Proxy]:
-    """Run nginx with `ops/nginx.conf` in front of two servers."""
+def running_nginx(ports: Sequence[int] | Path, key: str) -> Iterator[Proxy]:
+    """Run nginx with `ops/nginx.conf` in front of two servers, or of one at a path."""
     assert NGINX is not None
     with TemporaryDirectory() as name:
         directory, port = Path(name), free_port()
@@ -78,8 +79,8 @@ def running_nginx(ports: Sequence[int], key: str) -> Iterator[Proxy]:
 
 
 @contextmanager
-def running_haproxy(ports: Sequence[int], key: str) -> Iterator[Proxy]:
-    """Run haproxy with `ops/haproxy.cfg` in front of two servers."""
+def running_haproxy(ports: Sequence[int] | Path, key: str) -> Iterator[Proxy]:
+    """Run haproxy with `ops/haproxy.cfg` in front of two servers, or of one at a path."""
     port = free_port()
     ours = _readdressed("haproxy.cfg", ports, "bind :80 ", f"bind {HOST}:{port} ")
     with haproxy(ours, port, key) as proxy:
@@ -97,9 +98,18 @@ def haproxy(configuration: str, port: int, key: str) -> Iterator[Proxy]:
             yield proxy
 
 
-def _readdressed(name: str, ports: Sequence[int], listening: str, here: str) -> str:
-    """Return a configuration of `ops/` with nothing but its addresses changed."""
+def _readdressed(name: str, ports: Sequence[int] | Path, listening: str, here: str) -> str:
+    """Return a configuration of `ops/` with nothing but its addresses changed.
+
+    For a path the line that is there as a comment stands for the others.
+    """
     text = (ROOT / "ops" / name).read_text(encoding="utf-8")
+    if isinstance(ports, Path):
+        assert text.count(listening) == 1
+        text = re.sub(r"(?m)^ +server .*10\.0\.0\..*\n", "", text.replace(listening, here))
+        text, count = re.subn(r"# (server .*)/run/nonito\.sock", rf"\g<1>{ports}", text)
+        assert count == 1
+        return text
     servers = {there: f"{HOST}:{port}" for there, port in zip(_BACKENDS, ports, strict=True)}
     for there, instead in {listening: here, **servers}.items():
         assert text.count(there) == 1, there
