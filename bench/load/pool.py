@@ -90,6 +90,8 @@ class Run:
     postgres: Cost | None
     supervisor: Cost | None = None
     """The server's first process by itself, which takes no events if there are workers."""
+    watched_s: float = 0.0
+    """How long what they used was watched: the window, but by this process's clock."""
     core_busy: float = 0.0
     """Which share of the time the client's core, the busiest of them, was busy; 0 if it has none
     of its own."""
@@ -191,11 +193,11 @@ class _Pool:
             pipe.send(start_s)
         begin_s = start_s + self.job.warm_up_s
         self._listen(begin_s, start_s, on_progress)
-        before = self._usages()
+        before, watched_since_s = self._usages(), time.perf_counter()
         ticks = cores.sample(self.job.cores)
         self._listen(begin_s + self.job.seconds, start_s, on_progress)
         core_busy = cores.busiest(ticks, cores.sample(self.job.cores))
-        after = self._usages()
+        after, watched_s = self._usages(), time.perf_counter() - watched_since_s
         end_s = begin_s + self.job.seconds + self.job.drain_s + _GRACE_S
         self._listen(end_s, start_s, on_progress)
         if self.pipes:
@@ -203,7 +205,7 @@ class _Pool:
         if self.stats.failure:
             raise BenchError(self.stats.failure)
         server, postgres, supervisor = map(_cost, before, after)
-        return Run(self.job, self.stats, server, postgres, supervisor, core_busy)
+        return Run(self.job, self.stats, server, postgres, supervisor, watched_s, core_busy)
 
     def _wait_until_connected(self) -> None:
         for pipe in self.pipes:

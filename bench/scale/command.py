@@ -10,6 +10,7 @@ from bench.load import database
 from bench.scale import report, runner
 from bench.scale import throttle as throttles
 from bench.scale.result import CONNECTIONS, Scale
+from bench.scale.share import Share
 
 
 @click.command()
@@ -28,6 +29,12 @@ from bench.scale.result import CONNECTIONS, Scale
 @click.option(
     "--share", default=0.05, type=click.FloatRange(0.001, 1), help="Of a core, for each worker."
 )
+@click.option(
+    "--slice-ms",
+    default=5.0,
+    type=click.FloatRange(1, 100),
+    help="CPU time that a worker has in one piece.",
+)
 @click.option("--processes", default=1, type=click.IntRange(1, 64), help="Of the load client.")
 @click.option(
     "--throttle",
@@ -44,6 +51,7 @@ def scale(  # noqa: PLR0913 - one for each option
     counts: tuple[int, ...],
     connections: int,
     share: float,
+    slice_ms: float,
     processes: int,
     throttle: str,
     json_path: Path | None,
@@ -52,12 +60,12 @@ def scale(  # noqa: PLR0913 - one for each option
     screen = console.make()
     job = runner.blank_job(connections, warm_up, seconds, processes)
     planned = runner.plan(sorted(set(counts)), rounds)
-    chosen = throttles.choose(throttle)
-    with runner.set_up(job, chosen, share) as bench:
+    chosen, each = throttles.choose(throttle), Share(share, slice_ms / 1000)
+    with runner.set_up(job, chosen, each) as bench:
         settings = database.settings(bench.database_url)
         with console.progress(screen, "", len(planned)) as update:
             runs = runner.measure(bench, planned, update)
-    found = Scale(runs, connections, share, chosen.name, settings)
+    found = Scale(runs, connections, each, chosen.name, settings)
     report.show(screen, found)
     if json_path is not None:
         console.write_json(json_path, found.as_json())

@@ -12,15 +12,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Final
 
+from bench.machine import cpu_clock_s
+from bench.scale.share import Share
+
 NAME: Final = "SIGSTOP and SIGCONT, by measured CPU time"
-PERIOD_S: Final = 0.02
-"""Of one slice."""
 _LOOK_S: Final = 0.001
-_CPU_CLOCK: Final = 2  # of a process, by the scheduler; `clock_getcpuclockid(3)`
 
 
 @contextmanager
-def held(pids: Sequence[int], share: float) -> Iterator[None]:
+def held(pids: Sequence[int], share: Share) -> Iterator[None]:
     """Give each process its share of a core."""
     over = threading.Event()
     cycles = [Cycle(pid, share) for pid in pids]
@@ -35,30 +35,25 @@ def held(pids: Sequence[int], share: float) -> Iterator[None]:
             cycle.release()
 
 
-def cpu_s(pid: int) -> float:
-    """Return the CPU time of a process and all of its threads; raise OSError if it is gone."""
-    return time.clock_gettime((~pid << 3) | _CPU_CLOCK)
-
-
 class Cycle:
     """One process."""
 
-    def __init__(self, pid: int, share: float) -> None:
+    def __init__(self, pid: int, share: Share) -> None:
         self._pid = pid
         self._share = share
-        self._slice_s = share * PERIOD_S
-        self._left_s = self._slice_s
+        self._left_s = share.slice_s
         """What it may use before it is stopped; below 0 what it has used too much."""
         self._is_stopped = False
-        self._seen_s, self._used_s = time.monotonic(), cpu_s(pid)
+        self._seen_s, self._used_s = time.monotonic(), cpu_clock_s(pid)
 
     def look(self) -> None:
         """Stop it, or let it go on."""
-        now_s, used_s = time.monotonic(), cpu_s(self._pid)
-        earned_s = (now_s - self._seen_s) * self._share
-        self._left_s = min(self._left_s + earned_s - (used_s - self._used_s), self._slice_s)
+        now_s, used_s = time.monotonic(), cpu_clock_s(self._pid)
+        earned_s = (now_s - self._seen_s) * self._share.of_core
+        left_s = self._left_s + earned_s - (used_s - self._used_s)
+        self._left_s = min(left_s, self._share.slice_s)
         self._seen_s, self._used_s = now_s, used_s
-        if self._is_stopped and self._left_s >= self._slice_s:
+        if self._is_stopped and self._left_s >= self._share.slice_s:
             self.release()
         elif not self._is_stopped and self._left_s <= 0:
             os.kill(self._pid, signal.SIGSTOP)

@@ -9,10 +9,11 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from bench.scale.share import Share
+
 _MOUNTS: Final = Path("/proc/self/mounts")
 _OWN: Final = Path("/proc/self/cgroup")
-_QUOTA_US_MIN: Final = 1_000
-"""The kernel's own least: so a share of 5 % is 1 ms in every 20."""
+_ALL: Final = Share(1.0, 0.01)
 _REMOVE_TRIES: Final = 50
 _REMOVE_PAUSE_S: Final = 0.02
 
@@ -30,9 +31,9 @@ class Place(NamedTuple):
         """Return what is used."""
         return "cgroup v2, cpu.max" if self.is_v2 else "cgroup v1, cpu.cfs_quota_us"
 
-    def limit(self, group: Path, share: float) -> None:
-        """Give a group its share of a core, in the shortest slices that there are; OSError."""
-        quota_us, period_us = _QUOTA_US_MIN, round(_QUOTA_US_MIN / share)
+    def limit(self, group: Path, share: Share) -> None:
+        """Give a group its share of a core; OSError."""
+        quota_us, period_us = round(share.slice_s * 1e6), round(share.period_s * 1e6)
         if self.is_v2:
             (group / "cpu.max").write_text(f"{quota_us} {period_us}")
         else:
@@ -60,7 +61,7 @@ def places(mounts: Path, own: Path) -> Iterator[Place]:
 
 
 @contextmanager
-def held(place: Place, pids: Sequence[int], share: float) -> Iterator[None]:
+def held(place: Place, pids: Sequence[int], share: Share) -> Iterator[None]:
     """Give each process its share of a core; raise OSError."""
     with ExitStack() as undo:
         for pid in pids:
@@ -105,7 +106,7 @@ def _can_limit(place: Place) -> bool:
     except OSError:
         return False
     try:
-        place.limit(probe, 1.0)
+        place.limit(probe, _ALL)
     except OSError:
         return False
     finally:

@@ -12,8 +12,12 @@ _FIGURES = (
 
 def show(screen: Console, found: Scale) -> None:
     """Print medians over the rounds, what else may have bound a run, and the targets."""
-    screen.print(f"{interpreter.build()}; each worker has {found.share:.0%} of a core")
-    screen.print(f"held to it by {found.throttle}")
+    share, slice_s, period_s = found.share.of_core, found.share.slice_s, found.share.period_s
+    screen.print(f"{interpreter.build()}")
+    screen.print(
+        f"each worker has {share:.1%} of a core, {slice_s * 1e3:g} of {period_s * 1e3:g} ms, "
+        f"held to it by {found.throttle}"
+    )
     title = f"{found.connections} connections in all; CPU-seconds per 100,000 events"
     table = console.table(title, ("workers",), _FIGURES)
     for workers in found.counts:

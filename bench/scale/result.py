@@ -8,6 +8,7 @@ import msgspec
 
 from bench import machine
 from bench.load.database import DURABLE_SETTINGS
+from bench.scale.share import Share
 from bench.targets import Bound
 
 RATE: Final = "events_per_s"
@@ -80,7 +81,6 @@ TARGETS: Final = (
     Target(SERVER_CPU, 4, Bound("at most", 1.15), is_factor=True),
     Target(POSTGRES_CPU, 4, Bound("at most", 1.4), is_factor=True),
     Target(SPREAD, 4, Bound("at most", 1.2), is_factor=False),
-    Target(SPREAD, 8, Bound("at most", 1.2), is_factor=False),
 )
 
 
@@ -91,14 +91,14 @@ class Scale:
         self,
         runs: Sequence[ScaleRun],
         connections: int,
-        share: float,
+        share: Share,
         throttle: str,
         settings: Mapping[str, str],
     ) -> None:
         self.runs = runs
         self.connections = connections
         self.share = share
-        """Of a core, that each worker had."""
+        """What each worker had."""
         self.throttle = throttle
         """How it was held to it."""
         self._settings = dict(settings)
@@ -156,7 +156,7 @@ class Scale:
             "machine": machine.describe(),
             "postgres": self._settings,
             "throttle": self.throttle,
-            "share": self.share,
+            "share": self.share._asdict(),
             "connections": self.connections,
             "by_workers": [self._medians(workers) for workers in self.counts],
             "targets": [

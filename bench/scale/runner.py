@@ -17,6 +17,7 @@ from bench.console import Update
 from bench.load import database, payloads, pool, verify
 from bench.load.pool import Cost, Job, Run
 from bench.scale.result import ScaleRun
+from bench.scale.share import Share
 from bench.scale.throttle import Throttle
 from bench.servers import Endpoint
 
@@ -35,12 +36,12 @@ class Bench:
     job: Job
     server_cores: frozenset[int]
     throttle: Throttle
-    share: float
-    """Of a core, for each worker."""
+    share: Share
+    """Of each worker."""
 
 
 @contextmanager
-def set_up(job: Job, throttle: Throttle, share: float) -> Iterator[Bench]:
+def set_up(job: Job, throttle: Throttle, share: Share) -> Iterator[Bench]:
     """Run a Postgres for all runs; the job's endpoint, key and cores are filled in."""
     cores = machine.split_cores()
     with servers.temporary_postgres(cores.others) as database_url:
@@ -140,7 +141,7 @@ class _Trial:
             batch_events=batch_events,
             connections=self._connections,
             latency_ms=stats.latencies.latency_ms(),
-            share_used=workers.cpu_s / (stats.window_s * count * bench.share),
+            share_used=workers.cpu_s / (run.watched_s * count * bench.share.of_core),
             core_busy=run.core_busy,
             client_cpu_us_per_request=stats.client_us,
             void=self._faults(run),

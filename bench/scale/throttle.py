@@ -1,11 +1,12 @@
 """The throttle: each worker gets the same share of a core, so that two cores can show eight."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Final
 
 from bench.errors import BenchError
 from bench.scale import duty, groups
+from bench.scale.share import Share
 
 AUTO: Final = "auto"
 GROUPS: Final = "cgroup"
@@ -22,13 +23,16 @@ class Throttle:
         self.name = duty.NAME if place is None else place.name
 
     @contextmanager
-    def held(self, pids: Sequence[int], share: float) -> Iterator[None]:
-        """Give each process so much of a core (0 to 1); raise BenchError."""
-        if self._place is None:
-            with duty.held(pids, share):
-                yield
-            return
-        with groups.held(self._place, pids, share):
+    def held(self, pids: Sequence[int], share: Share) -> Iterator[None]:
+        """Give each process so much of a core; raise BenchError."""
+        with ExitStack() as stack:
+            try:
+                if self._place is None:
+                    stack.enter_context(duty.held(pids, share))
+                else:
+                    stack.enter_context(groups.held(self._place, pids, share))
+            except OSError as error:
+                raise BenchError(f"a worker can't be throttled: {error}") from error
             yield
 
 

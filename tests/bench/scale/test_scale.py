@@ -9,6 +9,7 @@ from click.testing import CliRunner, Result
 from bench.cli import command
 from bench.scale import runner
 from bench.scale.result import CONNECTIONS, Scale, ScaleRun
+from bench.scale.share import Share
 from tests.support.postgres import meddle
 
 VOID = 3
@@ -17,7 +18,18 @@ DURABLE = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
 
 def scale(*arguments: str) -> Result:
     """Run `python -m bench scale`, very short."""
-    short = ("--rounds", "1", "--seconds", "0.5", "--warm-up", "0.5", "--share", "0.2")
+    short = (
+        "--rounds",
+        "1",
+        "--seconds",
+        "0.5",
+        "--warm-up",
+        "0.5",
+        "--share",
+        "0.2",
+        "--slice-ms",
+        "1",
+    )
     return CliRunner().invoke(command, ["scale", *short, "--connections", "16", *arguments])
 
 
@@ -42,7 +54,7 @@ def run(workers: int, rate: float, **changed: object) -> ScaleRun:
 
 def of(*runs: ScaleRun) -> Scale:
     """Return the whole of these runs."""
-    return Scale(runs, CONNECTIONS, 0.05, "signals", DURABLE)
+    return Scale(runs, CONNECTIONS, Share(0.05, 0.005), "signals", DURABLE)
 
 
 def test_every_number_of_workers_is_run_and_every_event_is_stored(
@@ -121,5 +133,7 @@ def test_what_else_bound_a_run_is_said() -> None:
 
 def test_settings_that_are_not_durable_void_it_all() -> None:
     """A rate without fsync is none."""
-    found = Scale([run(1, 1.0)], CONNECTIONS, 0.05, "signals", DURABLE | {"fsync": "off"})
+    found = Scale(
+        [run(1, 1.0)], CONNECTIONS, Share(0.05, 0.005), "signals", DURABLE | {"fsync": "off"}
+    )
     assert found.void == ["all: fsync is off"]

@@ -10,9 +10,11 @@ import psutil
 import pytest
 
 from bench.errors import BenchError
+from bench.machine import cpu_clock_s
 from bench.scale import duty, groups, throttle
+from bench.scale.share import Share
 
-SHARE = 0.1
+SHARE = Share(0.1, 0.002)
 BUSY = (sys.executable, "-c", "print(flush=True)\nwhile True: pass")
 MEASURED_S = 1.0
 
@@ -40,12 +42,12 @@ def test_busy_process_gets_its_share_and_then_all_again(
     pids = [each.pid for each in busy]
     homes = [groups_of(pid) for pid in pids]
     with throttle.choose(way).held(pids, SHARE):
-        before, began_s = [duty.cpu_s(pid) for pid in pids], time.monotonic()
+        before, began_s = [cpu_clock_s(pid) for pid in pids], time.monotonic()
         time.sleep(MEASURED_S)
-        used = [duty.cpu_s(pid) - so_far for pid, so_far in zip(pids, before, strict=True)]
+        used = [cpu_clock_s(pid) - so_far for pid, so_far in zip(pids, before, strict=True)]
         passed_s = time.monotonic() - began_s
     # A busy machine gives less than that; only too much is a fault, but for a slice or two.
-    assert all(0 < each < 2 * SHARE * passed_s for each in used), used
+    assert all(0 < each < 2 * SHARE.of_core * passed_s for each in used), used
     assert [groups_of(pid) for pid in pids] == homes
     assert all(psutil.Process(pid).status() != psutil.STATUS_STOPPED for pid in pids)
 
@@ -58,10 +60,26 @@ def test_process_that_has_ended_does_not_disturb_the_others(
     with throttle.choose(throttle.SIGNALS).held([first.pid, second.pid], SHARE):
         first.kill()
         first.wait()
-        before = duty.cpu_s(second.pid)
-        while duty.cpu_s(second.pid) < before + 2 * SHARE * duty.PERIOD_S:
+        before = cpu_clock_s(second.pid)
+        while cpu_clock_s(second.pid) < before + 2 * SHARE.slice_s:
             time.sleep(0.01)
     assert psutil.Process(second.pid).status() != psutil.STATUS_STOPPED
+
+
+@pytest.mark.parametrize("way", [throttle.AUTO, throttle.SIGNALS])
+def test_process_that_is_gone_is_said(busy: list[subprocess.Popen[bytes]], way: str) -> None:
+    """A worker that died before it could be throttled, and the others go on freely."""
+    first, second = busy
+    home = groups_of(first.pid)
+    second.kill()
+    second.wait()
+    with (
+        pytest.raises(BenchError, match="can't be throttled"),
+        throttle.choose(way).held([first.pid, second.pid], SHARE),
+    ):
+        pass
+    assert groups_of(first.pid) == home
+    assert psutil.Process(first.pid).status() != psutil.STATUS_STOPPED
 
 
 def test_way_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,10 +111,10 @@ def test_places_are_found_where_the_controller_is_on(tmp_path: Path) -> None:
 
 
 def test_share_is_written_in_the_words_of_each_version(tmp_path: Path) -> None:
-    """In the shortest slices that the kernel has: 1 ms, for 5 % in every 20."""
-    groups.Place(tmp_path, tmp_path, is_v2=True).limit(tmp_path, 0.05)
+    """In microseconds: for 5 % in slices of 1 ms one of them in every 20."""
+    groups.Place(tmp_path, tmp_path, is_v2=True).limit(tmp_path, Share(0.05, 0.001))
     assert (tmp_path / "cpu.max").read_text() == "1000 20000"
-    groups.Place(tmp_path, tmp_path, is_v2=False).limit(tmp_path, 0.05)
+    groups.Place(tmp_path, tmp_path, is_v2=False).limit(tmp_path, Share(0.05, 0.001))
     assert (tmp_path / "cpu.cfs_period_us").read_text() == "20000"
     assert (tmp_path / "cpu.cfs_quota_us").read_text() == "1000"
 
