@@ -91,15 +91,17 @@ class Run:
     supervisor: Cost | None = None
     """The server's first process by itself, which takes no events if there are workers."""
     watched_s: float = 0.0
-    """How long what they used was watched: the window, but by this process's clock."""
+    """How long the server's costs were watched: the window, unless this process was held up."""
     core_busy: float = 0.0
     """Which share of the time the client's core, the busiest of them, was busy; 0 if it has none
     of its own."""
 
 
 class _Usages(NamedTuple):
-    """What was used so far, in the order that a Run has them in."""
+    """What was used so far."""
 
+    at_s: float
+    """When the server was looked at."""
     server: Usage | None
     postgres: Usage | None
     supervisor: Usage | None
@@ -193,19 +195,26 @@ class _Pool:
             pipe.send(start_s)
         begin_s = start_s + self.job.warm_up_s
         self._listen(begin_s, start_s, on_progress)
-        before, watched_since_s = self._usages(), time.perf_counter()
+        before = self._usages()
         ticks = cores.sample(self.job.cores)
         self._listen(begin_s + self.job.seconds, start_s, on_progress)
         core_busy = cores.busiest(ticks, cores.sample(self.job.cores))
-        after, watched_s = self._usages(), time.perf_counter() - watched_since_s
+        after = self._usages()
         end_s = begin_s + self.job.seconds + self.job.drain_s + _GRACE_S
         self._listen(end_s, start_s, on_progress)
         if self.pipes:
             raise BenchError("the load client did not end")
         if self.stats.failure:
             raise BenchError(self.stats.failure)
-        server, postgres, supervisor = map(_cost, before, after)
-        return Run(self.job, self.stats, server, postgres, supervisor, watched_s, core_busy)
+        return Run(
+            self.job,
+            self.stats,
+            server=_cost(before.server, after.server),
+            postgres=_cost(before.postgres, after.postgres),
+            supervisor=_cost(before.supervisor, after.supervisor),
+            watched_s=after.at_s - before.at_s,
+            core_busy=core_busy,
+        )
 
     def _wait_until_connected(self) -> None:
         for pipe in self.pipes:
@@ -232,7 +241,12 @@ class _Pool:
 
     def _usages(self) -> _Usages:
         server, postgres = self.job.endpoint.pid, self.job.postgres_pid
-        return _Usages(machine.usage(server), machine.usage(postgres), machine.usage_alone(server))
+        return _Usages(
+            time.perf_counter(),
+            machine.usage(server),
+            machine.usage(postgres),
+            machine.usage_alone(server),
+        )
 
 
 def _receive(pipe: Pipe) -> Progress | Stats:

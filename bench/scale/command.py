@@ -9,7 +9,7 @@ from bench import console
 from bench.load import database
 from bench.scale import report, runner
 from bench.scale import throttle as throttles
-from bench.scale.result import CONNECTIONS, Scale
+from bench.scale.result import CONNECTIONS, Connections, Scale
 from bench.scale.share import Share
 
 
@@ -26,6 +26,12 @@ from bench.scale.share import Share
     help="Repeatable.",
 )
 @click.option("--connections", default=CONNECTIONS, type=click.IntRange(1), help="In all.")
+@click.option(
+    "--per-worker",
+    is_flag=True,
+    help="So many connections for each worker, instead of in all: what is left then is not batches "
+    "that are smaller.",
+)
 @click.option(
     "--share", default=0.05, type=click.FloatRange(0.001, 1), help="Of a core, for each worker."
 )
@@ -50,6 +56,7 @@ def scale(  # noqa: PLR0913 - one for each option
     warm_up: float,
     counts: tuple[int, ...],
     connections: int,
+    per_worker: bool,
     share: float,
     slice_ms: float,
     processes: int,
@@ -58,14 +65,15 @@ def scale(  # noqa: PLR0913 - one for each option
 ) -> None:
     """Measure what more workers are worth, each with the same share of a core."""
     screen = console.make()
-    job = runner.blank_job(connections, warm_up, seconds, processes)
+    job = runner.blank_job(warm_up, seconds, processes)
+    of = Connections(connections, per_worker=per_worker)
     planned = runner.plan(sorted(set(counts)), rounds)
     chosen, each = throttles.choose(throttle), Share(share, slice_ms / 1000)
-    with runner.set_up(job, chosen, each) as bench:
+    with runner.set_up(job, of, chosen, each) as bench:
         settings = database.settings(bench.database_url)
         with console.progress(screen, "", len(planned)) as update:
             runs = runner.measure(bench, planned, update)
-    found = Scale(runs, connections, each, chosen.name, settings)
+    found = Scale(runs, of, each, chosen.name, settings)
     report.show(screen, found)
     if json_path is not None:
         console.write_json(json_path, found.as_json())

@@ -18,7 +18,7 @@ def show(screen: Console, found: Scale) -> None:
         f"each worker has {share:.1%} of a core, {slice_s * 1e3:g} of {period_s * 1e3:g} ms, "
         f"held to it by {found.throttle}"
     )
-    title = f"{found.connections} connections in all; CPU-seconds per 100,000 events"
+    title = f"{found.connections}; CPU-seconds per 100,000 events"
     table = console.table(title, ("workers",), _FIGURES)
     for workers in found.counts:
         table.add_row(str(workers), *_cells(found, workers))
@@ -26,7 +26,7 @@ def show(screen: Console, found: Scale) -> None:
     for workers in found.counts:
         for reason in found.bounds(workers):
             screen.print(
-                f"[yellow]{workers} workers may not have been the limit:[/yellow] {reason}"
+                f"[yellow]{workers} workers, their share may not be the limit:[/yellow] {reason}"
             )
     _show_targets(screen, found)
     console.show_void(screen, found.void)

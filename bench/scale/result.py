@@ -19,8 +19,26 @@ BUSY_MAX: Final = 0.9
 """Of a core that client and Postgres share: beyond it a rate may be theirs."""
 SHARE_USED_MIN: Final = 0.9
 """Of what the workers were given: below it they have waited for somebody else."""
+SHARE_USED_MAX: Final = 1.1
+"""Above it the throttle did not hold: something else moves them between control groups."""
 CONNECTIONS: Final = 256
 """In all: the targets are meant for so many."""
+
+
+class Connections(msgspec.Struct, frozen=True):
+    """How many clients there are."""
+
+    count: int
+    per_worker: bool = False
+    """Whether each worker has so many, or the server."""
+
+    def of(self, workers: int) -> int:
+        """Return how many a server of so many workers has."""
+        return self.count * workers if self.per_worker else self.count
+
+    def __str__(self) -> str:
+        """Return it for a header."""
+        return f"{self.count} connections {'for each worker' if self.per_worker else 'in all'}"
 
 
 class ScaleRun(msgspec.Struct, frozen=True):
@@ -90,7 +108,7 @@ class Scale:
     def __init__(
         self,
         runs: Sequence[ScaleRun],
-        connections: int,
+        connections: Connections,
         share: Share,
         throttle: str,
         settings: Mapping[str, str],
@@ -132,13 +150,15 @@ class Scale:
         return self.median(workers, lambda run: float(getattr(run, figure)))
 
     def bounds(self, workers: int) -> list[str]:
-        """Return what else than the workers may have bound the runs with so many."""
+        """Return what else than their share may have been the limit of so many workers."""
         busy, used = (self.named(workers, each) for each in ("core_busy", "share_used"))
         found = []
         if busy is not None and busy > BUSY_MAX:
             found.append(f"client and Postgres kept their core busy, {busy:.0%}")
         if used is not None and used < SHARE_USED_MIN:
             found.append(f"the workers used {used:.0%} of their share")
+        if used is not None and used > SHARE_USED_MAX:
+            found.append(f"the workers were not held to their share, they used {used:.0%} of it")
         return found
 
     def reached(self) -> list[tuple[Target, float | None]]:
@@ -146,7 +166,7 @@ class Scale:
         return [
             (target, measure(target.workers, target.figure))
             for target in TARGETS
-            if {target.workers, 1} <= {*self.counts} and self.connections == CONNECTIONS
+            if {target.workers, 1} <= {*self.counts} and self.connections.count == CONNECTIONS
             for measure in (self.factor if target.is_factor else self.named,)
         ]
 
@@ -157,7 +177,7 @@ class Scale:
             "postgres": self._settings,
             "throttle": self.throttle,
             "share": self.share._asdict(),
-            "connections": self.connections,
+            "connections": msgspec.to_builtins(self.connections),
             "by_workers": [self._medians(workers) for workers in self.counts],
             "targets": [
                 {

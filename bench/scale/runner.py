@@ -16,7 +16,7 @@ from bench import machine, metrics, servers
 from bench.console import Update
 from bench.load import database, payloads, pool, verify
 from bench.load.pool import Cost, Job, Run
-from bench.scale.result import ScaleRun
+from bench.scale.result import Connections, ScaleRun
 from bench.scale.share import Share
 from bench.scale.throttle import Throttle
 from bench.servers import Endpoint
@@ -34,6 +34,7 @@ class Bench:
 
     database_url: str
     job: Job
+    connections: Connections
     server_cores: frozenset[int]
     throttle: Throttle
     share: Share
@@ -41,7 +42,7 @@ class Bench:
 
 
 @contextmanager
-def set_up(job: Job, throttle: Throttle, share: Share) -> Iterator[Bench]:
+def set_up(job: Job, connections: Connections, throttle: Throttle, share: Share) -> Iterator[Bench]:
     """Run a Postgres for all runs; the job's endpoint, key and cores are filled in."""
     cores = machine.split_cores()
     with servers.temporary_postgres(cores.others) as database_url:
@@ -51,16 +52,15 @@ def set_up(job: Job, throttle: Throttle, share: Share) -> Iterator[Bench]:
             cores=cores.others,
             postgres_pid=database.find_postmaster(database_url),
         )
-        yield Bench(database_url, made, cores.server, throttle, share)
+        yield Bench(database_url, made, connections, cores.server, throttle, share)
 
 
-def blank_job(connections: int, warm_up_s: float, seconds: float, processes: int) -> Job:
-    """Return a closed loop of single events, to whichever server."""
+def blank_job(warm_up_s: float, seconds: float, processes: int) -> Job:
+    """Return a closed loop of single events, to whichever server, on however many connections."""
     return Job(
         Endpoint("", 0),
         "",
         [payloads.example()],
-        connections=connections,
         warm_up_s=warm_up_s,
         seconds=seconds,
         processes=processes,
@@ -93,7 +93,13 @@ def run_once(bench: Bench, workers: int) -> ScaleRun:
         tempfile.TemporaryDirectory(prefix="nonito-bench-acks-") as directory,
     ):
         time.sleep(_SETTLE_S)
-        job = replace(bench.job, endpoint=endpoint, workers=workers, acknowledged=Path(directory))
+        job = replace(
+            bench.job,
+            endpoint=endpoint,
+            workers=workers,
+            connections=bench.connections.of(workers),
+            acknowledged=Path(directory),
+        )
         return _Trial(bench, job, servers.workers(endpoint)).run()
 
 
@@ -132,12 +138,13 @@ class _Trial:
     def _result(self, run: Run, batch_events: float) -> ScaleRun:
         stats, bench, count = run.stats, self._bench, len(self._pids)
         supervisor, workers = _parts(run)
+        events = round(stats.events_per_s * run.watched_s)
         return ScaleRun(
             workers=self._job.workers or 0,
             events_per_s=stats.events_per_s,
-            server_cpu_s_per_100k=workers.cpu_s_per_100k(stats.answers),
-            supervisor_cpu_s_per_100k=supervisor.cpu_s_per_100k(stats.answers),
-            postgres_cpu_s_per_100k=(run.postgres or _NONE).cpu_s_per_100k(stats.answers),
+            server_cpu_s_per_100k=workers.cpu_s_per_100k(events),
+            supervisor_cpu_s_per_100k=supervisor.cpu_s_per_100k(events),
+            postgres_cpu_s_per_100k=(run.postgres or _NONE).cpu_s_per_100k(events),
             batch_events=batch_events,
             connections=self._connections,
             latency_ms=stats.latencies.latency_ms(),

@@ -8,7 +8,7 @@ from click.testing import CliRunner, Result
 
 from bench.cli import command
 from bench.scale import runner
-from bench.scale.result import CONNECTIONS, Scale, ScaleRun
+from bench.scale.result import CONNECTIONS, Connections, Scale, ScaleRun
 from bench.scale.share import Share
 from tests.support.postgres import meddle
 
@@ -54,7 +54,7 @@ def run(workers: int, rate: float, **changed: object) -> ScaleRun:
 
 def of(*runs: ScaleRun) -> Scale:
     """Return the whole of these runs."""
-    return Scale(runs, CONNECTIONS, Share(0.05, 0.005), "signals", DURABLE)
+    return Scale(runs, Connections(CONNECTIONS), Share(0.05, 0.005), "signals", DURABLE)
 
 
 def test_every_number_of_workers_is_run_and_every_event_is_stored(
@@ -129,11 +129,23 @@ def test_what_else_bound_a_run_is_said() -> None:
     busy, used = found.bounds(8)
     assert "97%" in busy
     assert "50%" in used
+    (loose,) = of(run(1, 100.0, share_used=1.6)).bounds(1)
+    assert "160%" in loose
+
+
+def test_connections_are_shared_out_or_each_workers() -> None:
+    """As many in all with any number of workers, or as many for each of them."""
+    assert [Connections(256).of(workers) for workers in (1, 4)] == [256, 256]
+    assert [Connections(256, per_worker=True).of(workers) for workers in (1, 4)] == [256, 1024]
 
 
 def test_settings_that_are_not_durable_void_it_all() -> None:
     """A rate without fsync is none."""
     found = Scale(
-        [run(1, 1.0)], CONNECTIONS, Share(0.05, 0.005), "signals", DURABLE | {"fsync": "off"}
+        [run(1, 1.0)],
+        Connections(CONNECTIONS),
+        Share(0.05, 0.005),
+        "signals",
+        DURABLE | {"fsync": "off"},
     )
     assert found.void == ["all: fsync is off"]
