@@ -181,6 +181,23 @@ def test_worker_that_ends_again_and_again_is_waited_for(
     assert [*map(float, pauses)] == [0.0, 0.2, 0.4, 0.8]
 
 
+def test_successor_that_dies_is_replaced_while_its_predecessor_still_drains(
+    database_url: str, start_server: StartServer
+) -> None:
+    """Nobody waits for the old one, which has somebody connected."""
+    server = start_server(database_url, server__drain_s=600)
+    with connected(server.port) as client:
+        assert client.ask(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n").status == 200
+        first = server.worker_pid
+        server.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: "read anew" in server.logs(), 30)
+        (second,) = {*pids(server)} - {first}
+        os.kill(second, signal.SIGKILL)
+        wait_for(lambda: len({*pids(server)} - {first, second}) == 1, 30)
+        assert first in pids(server)
+        assert server.post({"event_name": "x"}).status_code == 200
+
+
 def test_what_takes_a_restart_is_said_at_a_hangup(database_url: str, tmp_path: Path) -> None:
     """And left as it is; the rest is done."""
     file = tmp_path / "config.toml"

@@ -141,7 +141,12 @@ class Parts:
             self.publisher.look,
             has_spool=self.spool is not None,
         )
-        self.probes = Probes(self.health, self.pipeline.fallback, self.metrics, Exposer(metrics))
+        self.probes = Probes(
+            self.health,
+            self.pipeline.fallback,
+            self.publisher.events_in_spool,
+            Exposer(metrics),
+        )
         self.monitor: Monitor | None = None
         if config.metrics.port:
             routes = self.probes.all_routes()

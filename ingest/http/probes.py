@@ -1,6 +1,6 @@
 """What orchestrators, load balancers and Prometheus ask: `/healthz`, `/readyz`, `/metrics`."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import orjson
@@ -11,7 +11,6 @@ from ingest.errors import Code, Refusal
 from ingest.http.responses import SERVER, succeed
 from ingest.http.router import Handler, Route, operational
 from ingest.observe.exposition import Exposer
-from ingest.observe.metrics import Metrics
 from ingest.store.health import Health
 
 _OPTIONS: Final = {hdrs.ALLOW: "GET, HEAD, OPTIONS", hdrs.SERVER: SERVER}
@@ -21,11 +20,16 @@ class Probes:
     """Answers from what is known already; none of them touches the database."""
 
     def __init__(
-        self, health: Health, fallback: Fallback, metrics: Metrics, exposer: Exposer
+        self,
+        health: Health,
+        fallback: Fallback,
+        events_in_spool: Callable[[], int],
+        exposer: Exposer,
     ) -> None:
+        """Answer for the process, and of the spool for the whole server."""
         self._health = health
         self._fallback = fallback
-        self._metrics = metrics
+        self._events_in_spool = events_in_spool
         self._exposer = exposer
         self._is_stopping = False
 
@@ -57,7 +61,7 @@ class Probes:
         """Say whether a durable answer is possible, or why not."""
         if self._is_stopping:
             raise Refusal(Code.NOT_READY, "The server is stopping.")
-        in_spool = self._metrics.events_in_spool
+        in_spool = self._events_in_spool()
         if self._health.is_up:
             return succeed(orjson.dumps(self._up(in_spool)))
         reason = self._health.reason

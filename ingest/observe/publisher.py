@@ -154,6 +154,14 @@ class Publisher:
         left = self._queues.unsettled_events, counts.events_in_spool(row)
         self._member.slot.publish(Figures(row, left, (*left, *self._gauges)))
 
+    def events_in_spool(self) -> int:
+        """Return how many wait in the spools of all processes."""
+        self.publish()
+        at = PLACES.index("spool")
+        return sum(
+            live.figures.left[at] for live in self._member.segment.read().live if live.figures.left
+        )
+
     def _look(self) -> Sequence[float]:
         """Return what Gauges has behind its first two."""
         state, waiting = self._sources.state(), self._queues.waiting

@@ -15,6 +15,7 @@ import os
 import time
 import weakref
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import zip_longest
 from typing import Final, NamedTuple
 
@@ -262,7 +263,8 @@ def _size(workers: int) -> int:
 def _memory_file() -> int:
     """Return a file without a name, in memory where the system has such files."""
     if hasattr(os, "memfd_create"):
-        return os.memfd_create("nonito", os.MFD_CLOEXEC)
+        with suppress(OSError):  # a sandbox may forbid it
+            return os.memfd_create("nonito", os.MFD_CLOEXEC)
     import tempfile  # noqa: PLC0415 - where it is not needed it costs the supervisor 1 MB
 
     with tempfile.TemporaryFile() as file:

@@ -52,6 +52,7 @@ class Seat:
         self.child: Child | None = None
         """Who serves; None while nobody does."""
         self._changing = asyncio.Lock()
+        self._replaced = asyncio.Event()
         self._retired: dict[Child, asyncio.Task[None]] = {}
         """Those that were replaced and have not ended yet; each is seen off by a task."""
         self._early_ends = 0
@@ -73,10 +74,9 @@ class Seat:
                 self._early_ends += 1
                 log.error("a worker can't be replaced", reason=str(error), again_s=self._pause_s)  # noqa: TRY400 - in words
             else:
-                code = await child.wait()
-                if child is not self.child:  # another one is in its place already
+                if not await self._is_over(child):
                     continue
-                self._note_end(child, code)
+                self._note_end(child, await child.wait())
             await asyncio.sleep(self._pause_s)
 
     async def replace(self, config: Config) -> None:
@@ -88,6 +88,7 @@ class Seat:
         async with self._changing:
             successor = await self._begin(config)
             old, self.child, self._config = self.child, successor, config
+            self._replaced.set()
         if old is not None:
             old.tell("retire")
             name = f"retired worker {self.worker}"
@@ -140,6 +141,18 @@ class Seat:
         code = await child.wait_or_kill(leave_s)
         self._let_go(child, is_planned=False)
         return code
+
+    async def _is_over(self, child: Child) -> bool:
+        """Wait until it has ended or was replaced; return whether the seat is empty."""
+        self._replaced.clear()
+        ended, replaced = child.wait(), self._replaced.wait()
+        tasks = [asyncio.create_task(each) for each in (ended, replaced)]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+        return child is self.child
 
     def _note_end(self, child: Child, code: int) -> None:
         """Take leave of one that nobody wanted to end."""
