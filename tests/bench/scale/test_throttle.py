@@ -46,6 +46,8 @@ def test_busy_process_gets_its_share_and_then_all_again(
         time.sleep(MEASURED_S)
         used = [cpu_clock_s(pid) - so_far for pid, so_far in zip(pids, before, strict=True)]
         passed_s = time.monotonic() - began_s
+        if way == throttle.GROUPS and not all("nonito-bench" in groups_of(pid) for pid in pids):
+            pytest.skip("something else on this machine moves processes between control groups")
     # A busy machine gives less than that; only too much is a fault, but for a slice or two.
     assert all(0 < each < 2 * SHARE.of_core * passed_s for each in used), used
     assert [groups_of(pid) for pid in pids] == homes
