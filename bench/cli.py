@@ -12,6 +12,7 @@ from ingest.observe import logs
 COMMANDS: Final = {
     "load": "bench.load.command",
     "compare": "bench.compare.command",
+    "scale": "bench.scale.command",
     "alloc": "bench.costs.alloc",
     "idle": "bench.costs.idle",
     "tail": "bench.costs.tail",

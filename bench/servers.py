@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
 
+import click
+
 from bench import machine
 from bench.errors import BenchError
 from ingest import config
@@ -25,6 +27,10 @@ from ingest.store.embedded import find_programs
 
 DATABASE = "bench"
 FAST_LANE = "server.fast_lane"
+WORKERS = "server.workers"
+workers_option = click.option(
+    "--workers", default=1, type=click.IntRange(1, 256), help="Of the server that is started."
+)
 _ROOT = Path(__file__).parents[1]
 _GREETING = "Listening on "
 _STOP_TIMEOUT_S = 30.0
@@ -38,7 +44,7 @@ class Endpoint:
     host: str
     port: int
     pid: int | None = None
-    """Of the server, if it is a process of this machine."""
+    """Of the server's first process, if it is one of this machine: of ours, the supervisor's."""
 
 
 @contextmanager
@@ -119,7 +125,10 @@ def serving(
 
 
 def environment(settings: Mapping[str, object]) -> dict[str, str]:
-    """Return this process's environment with these settings of the server and no others."""
+    """Return this process's environment with these settings of the server and no others.
+
+    It has one worker unless they say otherwise: figures of one process can be compared.
+    """
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -127,7 +136,7 @@ def environment(settings: Mapping[str, object]) -> dict[str, str]:
     }
     given = {
         f"NONITO_{key.replace('.', '_').upper()}": str(value).lower()
-        for key, value in settings.items()
+        for key, value in ({WORKERS: 1} | dict(settings)).items()
     }
     return kept | given | {"PYTHONPATH": str(_ROOT)}
 
@@ -138,7 +147,28 @@ def locate(url: str) -> Endpoint:
     if parts.scheme not in {"", "http"} or not parts.hostname:
         raise BenchError(f"--url {url}: must be like http://127.0.0.1:8080")
     host, port = parts.hostname, parts.port or 80
-    return Endpoint(host, port, machine.listener(host, port))
+    return Endpoint(host, port, _first_process(machine.listener(host, port)))
+
+
+def workers(endpoint: Endpoint) -> list[int]:
+    """Return the process ids of a server's workers by their numbers; none if it has none here."""
+    found = [] if endpoint.pid is None else machine.children(endpoint.pid)
+    return sorted((each for each in found if _worker(each) is not None), key=_worker)  # type: ignore[arg-type] # no None is left
+
+
+def _worker(pid: int) -> int | None:
+    """Return which worker of our server a process is; None if it is none."""
+    match machine.command_line(pid):
+        case [*_, "-m", "ingest", "worker", number]:
+            return int(number)
+    return None
+
+
+def _first_process(listener: int | None) -> int | None:
+    """Return the supervisor of a listening worker, and anybody else as it is."""
+    if listener is None or _worker(listener) is None:
+        return listener
+    return machine.parent(listener)
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], log: IO[bytes]) -> Endpoint:

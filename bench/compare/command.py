@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from bench import console
+from bench import console, servers
 from bench.compare import charts, entries, report, rounds
 from bench.compare import sender as senders
 from bench.compare.comparison import Comparison
@@ -28,6 +28,7 @@ from bench.load import database
     type=click.Choice(senders.CHOICES),
     help="Of single POSTs. auto: wrk where it is installed, or else our own client.",
 )
+@servers.workers_option
 @click.option(
     "--out",
     default=Path("bench/results"),
@@ -42,6 +43,7 @@ def compare(  # noqa: PLR0913 - one for each option
     connections: tuple[int, ...],
     only: tuple[str, ...],
     sender: str,
+    workers: int,
     out: Path,
 ) -> None:
     """Run our server, its peers and its ceilings against each other, on this machine.
@@ -51,11 +53,11 @@ def compare(  # noqa: PLR0913 - one for each option
     """
     screen = console.make()
     planned = rounds.plan(entries.choose(only), count, connections)
-    with rounds.set_up(seconds, warm_up, senders.choose(sender)) as setup:
+    with rounds.set_up(seconds, warm_up, workers, senders.choose(sender)) as setup:
         settings = database.settings(setup.database_url)
         with console.progress(screen, "", len(planned)) as update:
             measured = rounds.measure(setup, planned, update)
-    comparison = Comparison(measured, settings)
+    comparison = Comparison(measured, settings, workers)
     report.show(screen, comparison)
     out.mkdir(parents=True, exist_ok=True)
     console.write_json(out / "compare.json", comparison.as_json())

@@ -65,10 +65,14 @@ TARGETS = (
 class Comparison:
     """All that was measured, and how entries compare with ours."""
 
-    def __init__(self, measured: Sequence[Measured], settings: Mapping[str, str]) -> None:
+    def __init__(
+        self, measured: Sequence[Measured], settings: Mapping[str, str], workers: int = 1
+    ) -> None:
         # COPY alone comes last: it is a ceiling of another kind.
         self.measured = sorted(measured, key=lambda each: each.connections == ONCE)
         self._settings = dict(settings)
+        self.workers = workers
+        """Of our server."""
         self._by_key = {(each.entry, each.connections): each for each in measured}
         names = {each.entry for each in measured}
         self.ours = FAST if FAST in names else AIOHTTP
@@ -138,6 +142,7 @@ class Comparison:
             "machine": machine.describe(),
             "postgres": self._settings,
             "ours": self.ours,
+            "workers": self.workers,
             "entries": [self._entry(each) for each in self.measured],
             "targets": [each._asdict() for each in self.targets()],
             "void": self.void_runs,

@@ -119,7 +119,8 @@ def _plain(settings: Mapping[str, object]) -> Served:
 
 def _our(settings: Mapping[str, object]) -> Start:
     def start(setup: Setup) -> AbstractContextManager[Endpoint]:
-        return servers.ours(setup.database_url, setup.cores.server, settings)
+        chosen = {servers.WORKERS: setup.workers} | dict(settings)
+        return servers.ours(setup.database_url, setup.cores.server, chosen)
 
     return start
 

@@ -27,7 +27,9 @@ def show(screen: Console, comparison: Comparison) -> None:
 
 
 def _table(comparison: Comparison, connections: int) -> Table:
-    title = f"{connections} connections, server on one core; CPU-seconds per 100,000"
+    workers = comparison.workers
+    where = "server on one core" if workers == 1 else f"ours with {workers} workers"
+    title = f"{connections} connections, {where}; CPU-seconds per 100,000"
     table = console.table(title, ("", "its 200 means"), _FIGURES)
     for column in table.columns[-len(_FIGURES) :]:
         column.no_wrap = True

@@ -77,9 +77,9 @@ def measure(setup: Setup, planned: Sequence[tuple[Entry, int]], update: Update) 
 
 
 @contextmanager
-def set_up(seconds: float, warm_up_s: float, sender: str) -> Iterator[Setup]:
+def set_up(seconds: float, warm_up_s: float, workers: int, sender: str) -> Iterator[Setup]:
     """Run a Postgres for all trials, with its default settings."""
-    cores = machine.split_cores()
+    cores = machine.split_cores(workers)
     with servers.temporary_postgres(cores.others) as database_url:
         yield Setup(
             database_url=database_url,
@@ -88,5 +88,6 @@ def set_up(seconds: float, warm_up_s: float, sender: str) -> Iterator[Setup]:
             postgres_pid=database.find_postmaster(database_url),
             seconds=seconds,
             warm_up_s=warm_up_s,
+            workers=workers,
             sender=sender,
         )

@@ -16,5 +16,7 @@ class Setup:
     postgres_pid: int | None
     seconds: float
     warm_up_s: float
+    workers: int = 1
+    """Of our server; nobody else has any."""
     sender: str = OWN
     """Of single POSTs; batches are always sent by our own client."""

@@ -44,12 +44,13 @@ clock = time.perf_counter
 @click.command()
 @click.option("--rounds", default=20, type=click.IntRange(1), help="Interleaved; medians count.")
 @click.option("--seconds", default=0.5, type=click.FloatRange(0.05), help="Of each side of each.")
+@servers.workers_option
 @console.json_option
-def idle(*, rounds: int, seconds: float, json_path: Path | None) -> None:
+def idle(*, rounds: int, seconds: float, workers: int, json_path: Path | None) -> None:
     """Measure what one sender waits for on an idle server, beside a COPY of one row alone."""
     screen = console.make()
     with console.progress(screen, "measuring", rounds) as update:
-        found = measure(rounds, seconds, lambda: update(advance=1))
+        found = measure(rounds, seconds, workers, lambda: update(advance=1))
     show(screen, found)
     if json_path is not None:
         console.write_json(json_path, found.as_json())
@@ -83,6 +84,8 @@ class IdleResult(msgspec.Struct, frozen=True):
     stored: int
     faults: list[str]
     """Answers that were no 200, and requests without one."""
+    workers: int = 1
+    """Of the server; the one sender is one worker's."""
 
     @property
     def ratio(self) -> float:
@@ -138,12 +141,12 @@ class RowDocument:
         return memoryview(self._bytes)
 
 
-def measure(rounds: int, seconds: float, on_round: Callable[[], None]) -> IdleResult:
+def measure(rounds: int, seconds: float, workers: int, on_round: Callable[[], None]) -> IdleResult:
     """Measure on a temporary Postgres; each side of a round takes `seconds`."""
-    cores = machine.split_cores()
+    cores = machine.split_cores(workers)
     with servers.temporary_postgres(cores.others) as database_url:
         key = servers.make_key(database_url)
-        with servers.ours(database_url, cores.server, {}) as endpoint:
+        with servers.ours(database_url, cores.server, {servers.WORKERS: workers}) as endpoint:
             job = Job(
                 endpoint,
                 key,
@@ -152,6 +155,7 @@ def measure(rounds: int, seconds: float, on_round: Callable[[], None]) -> IdleRe
                 warm_up_s=_WARM_UP_S,
                 seconds=seconds,
                 cores=cores.others,
+                workers=workers,
             )
             return _measure(database_url, job, rounds, on_round)
 
@@ -190,7 +194,8 @@ def _measure(database_url: str, job: Job, rounds: int, on_round: Callable[[], No
         copied += copied_now
         measured.append(_round(stats.latencies, copies))
         on_round()
-    return IdleResult(measured, acknowledged, copied, database.count(database_url), faults)
+    stored = database.count(database_url)
+    return IdleResult(measured, acknowledged, copied, stored, faults, job.workers or 1)
 
 
 def _round(posts: Histogram, copies: Histogram) -> Round:

@@ -68,11 +68,12 @@ class Impact(msgspec.Struct, frozen=True):
         return reached
 
 
-def as_json(impacts: Sequence[Impact], seconds: float) -> dict[str, Any]:
+def as_json(impacts: Sequence[Impact], seconds: float, workers: int) -> dict[str, Any]:
     """Return everything; latencies in milliseconds."""
     return {
         "machine": machine.describe(),
         "seconds": seconds,
+        "workers": workers,
         "settings": SETTINGS,
         "kinds": [
             msgspec.to_builtins(each, str_keys=True) | {"verdicts": _verdicts(each)}

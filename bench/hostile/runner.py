@@ -44,22 +44,25 @@ def choose(only: Sequence[str]) -> list[str]:
 
 
 def measure(
-    kinds: Sequence[str], seconds: float, on_kind: Callable[[str], None]
+    kinds: Sequence[str], seconds: float, workers: int, on_kind: Callable[[str], None]
 ) -> Iterator[Impact]:
     """Measure kinds in turn on a temporary Postgres, the peers of each for `seconds`."""
     raise_file_limit()
-    cores = machine.split_cores()
+    cores = machine.split_cores(workers)
+    settings = SETTINGS | {servers.WORKERS: workers}
     with servers.temporary_postgres(cores.others) as database_url:
         key = servers.make_key(database_url)
         for kind in kinds:
             on_kind(kind)
-            with servers.ours(database_url, cores.server, SETTINGS) as endpoint:
-                yield measure_kind(kind, endpoint, key, seconds)
+            with servers.ours(database_url, cores.server, settings) as endpoint:
+                yield measure_kind(kind, endpoint, key, seconds, workers)
 
 
-def measure_kind(kind: str, endpoint: Endpoint, key: str, seconds: float) -> Impact:
+def measure_kind(
+    kind: str, endpoint: Endpoint, key: str, seconds: float, workers: int = 1
+) -> Impact:
     """Let the peers of a kind loose on a server, and watch."""
-    cores, address = machine.split_cores().others, f"{endpoint.host}:{endpoint.port}"
+    cores, address = machine.split_cores(workers).others, f"{endpoint.host}:{endpoint.port}"
     request = http.request(address, key, payloads.example().body)
     ask = f"GET /healthz HTTP/1.1\r\nHost: {address}\r\n\r\n".encode()
     plan = Plan(

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 
-from bench import console
+from bench import console, servers
 from bench.console import Console
 from bench.errors import BenchError
 from bench.load import payloads, pool, report, verify
@@ -38,6 +38,7 @@ _SHOWN_EVERY_S = 1.0
 @click.option("--seconds", default=10.0, type=click.FloatRange(0.1), help="How long to measure.")
 @click.option("--warm-up", default=1.0, type=click.FloatRange(0), help="Seconds before that.")
 @click.option("--processes", default=1, type=click.IntRange(1, 64), help="Of the load client.")
+@servers.workers_option
 @click.option("--payload", default="example", help="'example', 'mix', or an NDJSON file of events.")
 @click.option("--verify", is_flag=True, help="Compare with Postgres; a run that fails is void.")
 @console.json_option
@@ -52,6 +53,7 @@ def load(  # noqa: PLR0913 - one for each option
     seconds: float,
     warm_up: float,
     processes: int,
+    workers: int,
     payload: str,
     verify: bool,
     json_path: Path | None,
@@ -60,7 +62,7 @@ def load(  # noqa: PLR0913 - one for each option
     """Load a server with single POSTs, and say what it does."""
     screen = console.make()
     events = payloads.load(payload)
-    with prepare(url, key, database_url) as site:
+    with prepare(url, key, database_url, workers) as site:
         job = replace(
             make_job(site, events),
             connections=connections,

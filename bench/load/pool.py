@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection as Pipe
 from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from bench import cores, machine
 from bench.errors import BenchError
@@ -46,6 +46,8 @@ class Job:
     processes: int = 1
     cores: frozenset[int] = frozenset()
     postgres_pid: int | None = None
+    workers: int | None = None
+    """Of the server, to be noted beside its figures; None if it is not known."""
     acknowledged: Path | None = None
     """A directory, where each process keeps what was acknowledged in one of its own."""
     form: Form = SINGLE
@@ -84,10 +86,25 @@ class Run:
     job: Job
     stats: Stats
     server: Cost | None
+    """Of all its processes together."""
     postgres: Cost | None
+    supervisor: Cost | None = None
+    """The server's first process by itself, which takes no events if there are workers."""
+    watched_s: float = 0.0
+    """How long the server's costs were watched: the window, unless this process was held up."""
     core_busy: float = 0.0
     """Which share of the time the client's core, the busiest of them, was busy; 0 if it has none
     of its own."""
+
+
+class _Usages(NamedTuple):
+    """What was used so far."""
+
+    at_s: float
+    """When the server was looked at."""
+    server: Usage | None
+    postgres: Usage | None
+    supervisor: Usage | None
 
 
 def run(job: Job, on_progress: OnProgress) -> Run:
@@ -178,11 +195,11 @@ class _Pool:
             pipe.send(start_s)
         begin_s = start_s + self.job.warm_up_s
         self._listen(begin_s, start_s, on_progress)
-        server, postgres = self._usage()
+        before = self._usages()
         ticks = cores.sample(self.job.cores)
         self._listen(begin_s + self.job.seconds, start_s, on_progress)
         core_busy = cores.busiest(ticks, cores.sample(self.job.cores))
-        server_after, postgres_after = self._usage()
+        after = self._usages()
         end_s = begin_s + self.job.seconds + self.job.drain_s + _GRACE_S
         self._listen(end_s, start_s, on_progress)
         if self.pipes:
@@ -192,9 +209,11 @@ class _Pool:
         return Run(
             self.job,
             self.stats,
-            _cost(server, server_after),
-            _cost(postgres, postgres_after),
-            core_busy,
+            server=_cost(before.server, after.server),
+            postgres=_cost(before.postgres, after.postgres),
+            supervisor=_cost(before.supervisor, after.supervisor),
+            watched_s=after.at_s - before.at_s,
+            core_busy=core_busy,
         )
 
     def _wait_until_connected(self) -> None:
@@ -220,8 +239,14 @@ class _Pool:
                 self.stats.add(stats)
                 del self.pipes[pipe]
 
-    def _usage(self) -> tuple[Usage | None, Usage | None]:
-        return machine.usage(self.job.endpoint.pid), machine.usage(self.job.postgres_pid)
+    def _usages(self) -> _Usages:
+        server, postgres = self.job.endpoint.pid, self.job.postgres_pid
+        return _Usages(
+            time.perf_counter(),
+            machine.usage(server),
+            machine.usage(postgres),
+            machine.usage_alone(server),
+        )
 
 
 def _receive(pipe: Pipe) -> Progress | Stats:

@@ -34,6 +34,7 @@ def as_json(run: Run, verification: Verification | None) -> dict[str, Any]:
             "seconds": job.seconds,
             "warm_up_s": job.warm_up_s,
             "processes": job.processes,
+            "workers": job.workers,
             "payloads": len(job.payloads),
         },
         "events_per_s": stats.events_per_s,
@@ -46,6 +47,7 @@ def as_json(run: Run, verification: Verification | None) -> dict[str, Any]:
         "percentile_curve": _curve(stats.latencies),
         "over_time": over_time(run),
         "server": _cost(run.server, stats.answers),
+        "supervisor": _cost(run.supervisor, stats.answers) if job.workers else None,
         "postgres": _cost(run.postgres, stats.answers),
         "client_cpu_us_per_request": stats.client_us,
         "verified": _verified(verification),
@@ -61,6 +63,17 @@ def over_time(run: Run) -> list[dict[str, float]]:
         point = {"s": number * run.job.slice_s, "requests": float(slice_.count)}
         points.append(point | {name: found[name] for name in ("p50", "p99", "max")})
     return points
+
+
+def _server_label(run: Run) -> str:
+    workers = run.job.workers
+    return "server" if workers is None else f"server, workers: {workers}"
+
+
+def _supervisor_row(run: Run) -> list[tuple[str, str]]:
+    if run.job.workers is None:
+        return []
+    return [("  its supervisor's part", _shown_cost(run.supervisor, run.stats.answers))]
 
 
 def _lag_row(run: Run) -> list[tuple[str, str]]:
@@ -79,7 +92,8 @@ def show(screen: Console, run: Run, verification: Verification | None) -> None:
         ("latency, ms", "  ".join(f"{name} {ms:.2f}" for name, ms in latencies)),
         *_lag_row(run),
         ("answers", console.statuses(stats.statuses)),
-        ("server", _shown_cost(run.server, stats.answers)),
+        (_server_label(run), _shown_cost(run.server, stats.answers)),
+        *_supervisor_row(run),
         ("Postgres", _shown_cost(run.postgres, stats.answers)),
         ("client", f"{stats.client_us:.1f} µs of CPU per request"),
         ("Python", str(interpreter.build())),

@@ -1,0 +1,1 @@
+"""How a server grows with its workers: several, each with a share of a core."""
