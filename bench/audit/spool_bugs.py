@@ -102,6 +102,8 @@ def remove_before_commit() -> None:
 
     async def replay(self: Replayer) -> None:
         batches = await self._spool.oldest(_EVENTS_MAX)
+        if not batches:
+            return
         await self._spool.remove(batches)
         commit = Commit([row for batch in batches for row in batch.rows])
         self._metrics.replayed_events += len(commit.rows)

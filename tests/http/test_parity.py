@@ -51,11 +51,11 @@ class Lanes(NamedTuple):
 
 
 @contextmanager
-def running_lanes(cluster: Cluster, *, key_in_query: bool) -> Iterator[Lanes]:
+def running_lanes(cluster: Cluster, *, key_in_query: bool, workers: int = 1) -> Iterator[Lanes]:
     """Run one server with the fast lane, and one without."""
     with new_database(cluster) as url, ExitStack() as stack:
         key, arguments = make_key(url), ("--database-url", url)
-        settings = {"server.key_in_query": key_in_query}
+        settings = {"server.key_in_query": key_in_query, "server.workers": workers}
         fast, plain = (
             stack.enter_context(
                 running_server(arguments, key, {"server.fast_lane": on, **settings})
@@ -167,7 +167,7 @@ async def test_both_lanes_answer_beacons_alike(beacon_lanes: Lanes, case: Case) 
     await compare_lanes(beacon_lanes, case)
 
 
-async def compare_lanes(lanes: Lanes, case: Case) -> None:
+async def compare_lanes(lanes: Lanes, case: Case, stride: int = STRIDE) -> None:
     """Send a request to both lanes, cut in every way; check that they answer alike."""
     gate = asyncio.Semaphore(AT_ONCE)
 
@@ -183,7 +183,7 @@ async def compare_lanes(lanes: Lanes, case: Case) -> None:
         assert fast == plain, f"split at {len(pieces[0])}"
 
     request = case.with_key(lanes.fast.key)
-    await asyncio.gather(*(compare(pieces) for pieces in splits(request)))
+    await asyncio.gather(*(compare(pieces) for pieces in splits(request, stride)))
 
 
 @pytest.mark.parametrize("pipeline", PIPELINES, ids=lambda pipeline: pipeline.name)
@@ -191,6 +191,11 @@ async def test_good_request_is_answered_whatever_stands_behind_it(
     lanes: Lanes, pipeline: Pipeline
 ) -> None:
     """In both lanes, in order, each for itself, and stored, however the bytes are split."""
+    await check_pipeline(lanes, pipeline)
+
+
+async def check_pipeline(lanes: Lanes, pipeline: Pipeline, stride: int = PIPELINE_STRIDE) -> None:
+    """Send it to both lanes, cut in every way; check the answers, and what is stored."""
     before = await asyncio.to_thread(_stored, lanes)
     gate = asyncio.Semaphore(AT_ONCE)
 
@@ -202,7 +207,7 @@ async def test_good_request_is_answered_whatever_stands_behind_it(
         assert _says_close(answers[-1]) is pipeline.closes, f"split at {len(pieces[0])}"
 
     request = pipeline.request.replace(KEY, lanes.fast.key.encode())
-    sent = [(server, pieces) for pieces in splits(request, PIPELINE_STRIDE) for server in lanes[:2]]
+    sent = [(server, pieces) for pieces in splits(request, stride) for server in lanes[:2]]
     async with asyncio.TaskGroup() as group:
         for each in sent:
             group.create_task(check(*each))

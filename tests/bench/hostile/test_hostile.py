@@ -21,6 +21,7 @@ from bench.hostile.kinds import KINDS
 from bench.hostile.peer import Deeds
 from bench.load import http, payloads
 from bench.servers import Endpoint
+from tests.conftest import StartServer
 from tests.support.server import Server
 
 SECONDS = 0.25
@@ -148,6 +149,21 @@ def test_each_target_can_be_missed(change: dict[str, Any]) -> None:
     assert all(target.is_reached for target in IMPACT.targets)
     changed = msgspec.structs.replace(IMPACT, **change)
     assert [target.is_reached for target in changed.targets].count(False) == 1
+
+
+@pytest.mark.parametrize("kind", ["garbage", "half-closers", "never-reading", "resetters"])
+def test_two_workers_serve_others_beside_misbehaving_peers(
+    database_url: str, start_server: StartServer, kind: str
+) -> None:
+    """Each of them, and both are there in the end."""
+    server = start_server(database_url, server__workers=2)
+    pids = [each.pid for each in server.workers()]
+    endpoint = Endpoint("127.0.0.1", server.port, server.process.pid)
+    found = runner.measure_kind(kind, endpoint, server.key, SECONDS)
+    assert set(found.sender_statuses) == set(found.bystander_statuses) == {200}
+    assert (found.deeds.connections > 0, found.unanswered) == (True, 0)
+    assert found.deeds.half_closed_answered == found.deeds.half_closed
+    assert [each.pid for each in server.workers()] == pids
 
 
 def test_unknown_kind_is_an_error() -> None:
