@@ -58,11 +58,22 @@ def _receive() -> tuple[socket.socket, Order]:
 
 
 async def _serve(channel: socket.socket, order: Order) -> bool:
-    postgres = make_postgres(order.config, order.database_url, order.segment)
-    segment = Segment.attach(order.segment)
-    member = Member(segment, order.slot)
-    server = App(order.config, postgres, member, are_sockets_lent=order.are_lent)
+    """Serve until told to stop; tell the supervisor why if that can't even begin."""
     reader, writer = await asyncio.open_connection(sock=channel)
+    try:
+        return await _run(reader, writer, order)
+    except (StartupError, Unavailable) as error:
+        failed = isinstance(error, Unavailable)
+        writer.write(encode(Failed(f"the database failed: {error}" if failed else str(error))))
+        return False
+    finally:
+        writer.close()
+
+
+async def _run(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, order: Order) -> bool:
+    postgres = make_postgres(order.config, order.database_url, order.segment)
+    member = Member(Segment.attach(order.segment), order.slot)
+    server = App(order.config, postgres, member, are_sockets_lent=order.are_lent)
     is_ready = asyncio.Event()
     heeding = asyncio.create_task(_heed(reader, server, is_ready), name="supervisor")
     for number in (signal.SIGTERM, signal.SIGINT):  # from somebody who means this worker alone
@@ -75,14 +86,8 @@ async def _serve(channel: socket.socket, order: Order) -> bool:
     try:
         await server.open()
         return await server.run(*_sockets(order), greet)
-    except (StartupError, Unavailable) as error:
-        failed = isinstance(error, Unavailable)
-        reason = f"the database failed: {error}" if failed else str(error)
-        writer.write(encode(Failed(reason)))
-        return False
     finally:
         heeding.cancel()
-        writer.close()
 
 
 async def _heed(reader: asyncio.StreamReader, server: App, is_ready: asyncio.Event) -> None:

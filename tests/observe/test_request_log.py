@@ -179,6 +179,7 @@ def test_hangup_reads_the_log_s_settings_anew(database_url: str, tmp_path: Path)
         file.write_text('[log]\nlevel = "warning"\nrequests = 100\n')
         server.process.send_signal(signal.SIGHUP)
         wait_for(lambda: _is_silent(server))
+        wait_for(lambda: len(server.workers()) == 1)
         stopped = server.logs().count("stopped")  # of workers that were replaced
         assert server.stop() == 0
         assert server.logs().count("stopped") == stopped

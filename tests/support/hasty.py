@@ -9,25 +9,26 @@ from pathlib import Path
 from bench.audit import spool_bugs
 from ingest.cli import main
 from ingest.spool.sqlite import database
+from ingest.supervisor import child
 
 
 def without_fsync() -> None:
     """Leave it to the kernel when the spool reaches the disk."""
-    _run_with("OFF")
+    _run_with("OFF", "without_fsync")
 
 
 def without_fsync_of_the_wal() -> None:
     """Sync at checkpoints only."""
-    _run_with("NORMAL")
+    _run_with("NORMAL", "without_fsync_of_the_wal")
 
 
 def before_the_commit() -> None:
     """Answer, and then spool."""
     spool_bugs.ack_before_spool()
-    main()
+    _run("before_the_commit")
 
 
-def _run_with(synchronous: str) -> None:
+def _run_with(synchronous: str, name: str) -> None:
     original = database.open_for_writing
 
     def open_for_writing(path: Path) -> sqlite3.Connection:
@@ -36,4 +37,11 @@ def _run_with(synchronous: str) -> None:
         return connection
 
     database.open_for_writing = open_for_writing
+    _run(name)
+
+
+def _run(name: str) -> None:
+    """Run the command; its workers have the bug as well."""
+    bug = f"from tests.support import hasty; hasty.{name}()"
+    child.COMMAND = ("-c", bug)  # type: ignore[misc]
     main()
