@@ -65,6 +65,7 @@ class Parts:
             queue=config.queue,
             writer=config.writer,
         )
+        self.pipeline.queues.plain.may_pair = self.member.segment.workers == 1
         self.early_acks = EarlyAcks(self.metrics)
         self._make_http()
 

@@ -32,6 +32,23 @@ async def test_second_copy_begins_with_as_many_events_as_the_first_holds() -> No
     assert len(batch.rows) == 4
 
 
+@pytest.mark.usefixtures("_nothing_is_slow")
+async def test_of_several_workers_each_has_one_copy_at_a_time() -> None:
+    """Whatever gathers, until a batch is full; its own writer comes back for it."""
+    queue = make_queue(events_max=100, bytes_max=10_000, batch_events=10, batch_bytes=1000)
+    queue.may_pair = False
+    queue.put(b"row", Recorder())
+    first = await queue.take()
+    second = asyncio.create_task(queue.take())
+    for _ in range(9):
+        queue.put(b"row", Recorder())
+        await asyncio.sleep(0.01)
+        assert not second.done()
+    queue.put_all([b"row"] * 2, [Recorder()] * 2)
+    assert len((await asyncio.wait_for(second, 1)).rows) == 10
+    queue.done(first)
+
+
 async def test_batch_that_is_full_does_not_wait_for_the_copy_in_flight() -> None:
     """Also when it has fewer events than that COPY, for it can take in no more."""
     queue = make_queue(bytes_max=1000, batch_events=10)
