@@ -153,7 +153,8 @@ def locate(url: str) -> Endpoint:
 def workers(endpoint: Endpoint) -> list[int]:
     """Return the process ids of a server's workers by their numbers; none if it has none here."""
     found = [] if endpoint.pid is None else machine.children(endpoint.pid)
-    return sorted((each for each in found if _worker(each) is not None), key=_worker)  # type: ignore[arg-type] # no None is left
+    numbered = [(number, pid) for pid in found if (number := _worker(pid)) is not None]
+    return [pid for _, pid in sorted(numbered)]
 
 
 def _worker(pid: int) -> int | None:

@@ -11,6 +11,10 @@ from typing import Final, NamedTuple
 
 EVERY: Final = "*"
 """The host of every interface."""
+EVERY_IPV4: Final = "0.0.0.0"  # noqa: S104 - where the operator says so
+"""Those of IPv4 alone."""
+EVERY_IPV6: Final = "::"
+"""By IPv6, and by IPv4 as well."""
 
 UNIX_PATH_BYTES_MAX: Final = 107
 """What `sun_path` holds, without the zero at its end."""
@@ -20,7 +24,7 @@ _FORMS: Final = "write host:port, [::1]:8080, :8080 for every interface, or unix
 _IPV6: Final = re.compile(r"\[([0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(?:%\w+)?)\]", re.ASCII)
 _PORT: Final = re.compile(r"[0-9]{1,5}", re.ASCII)
 _HOST: Final = re.compile(r"[\w.-]{1,255}")
-_BOTH_FAMILIES: Final = (EVERY, "::")
+_BOTH_FAMILIES: Final = (EVERY, EVERY_IPV6)
 
 
 class Tcp(NamedTuple):
@@ -122,7 +126,7 @@ def overlap(one: Tcp, other: Tcp) -> bool:
     hosts = (one.host, other.host)
     if one.host == other.host or any(host in _BOTH_FAMILIES for host in hosts):
         return True
-    return "0.0.0.0" in hosts and not any(":" in host for host in hosts)  # noqa: S104 - compared
+    return EVERY_IPV4 in hosts and not any(":" in host for host in hosts)
 
 
 def identity(path: str) -> tuple[int, int, int]:

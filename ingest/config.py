@@ -17,8 +17,11 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 
 from ingest import addresses, values
-from ingest.addresses import Address, Tcp
+from ingest.addresses import EVERY_IPV4, EVERY_IPV6, Address, Tcp
 from ingest.errors import StartupError
+
+RETIRE_S: Final = 5.0
+"""A worker that was replaced serves those who are connected for at least so long."""
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -160,7 +163,7 @@ ENVIRONMENT: dict[str, str] = {f"NONITO_{key.replace('.', '_').upper()}": key fo
     "DATABASE_URL": "database.url"
 }
 _MODE: Final = re.compile(r"(0o?)?[0-7]{3}")
-_HOSTS_BESIDE_LISTEN: Final = (Server().host, "0.0.0.0", "::")  # noqa: S104 - compared
+_HOSTS_BESIDE_LISTEN: Final = (Server().host, EVERY_IPV4, EVERY_IPV6)
 """What may stand beside `server.listen`, as nobody has chosen it: containers' images say so."""
 _LIKENESS_MIN = 0.8  # names of one section are rather alike as it is
 RESERVED_ENVIRONMENT = {"NONITO_CONFIG"}

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Protocol
 
 import pytest
@@ -13,6 +14,7 @@ from ingest.config import Config
 from ingest.store import api_keys, migrations
 from ingest.store.cluster import Cluster
 from ingest.store.postgres import Postgres
+from tests.share.others import Other, running_other, shared_file
 from tests.support.postgres import TEMPLATE, make_postgres, new_database, running_cluster
 from tests.support.server import Server, running_server
 
@@ -79,6 +81,26 @@ def make_key(url: str, app: str = "test") -> str:
             return await api_keys.create(connection, app, "", None)
 
     return asyncio.run(work())
+
+
+@pytest.fixture
+def descriptor() -> Iterator[int]:
+    """What this process and others of one server share."""
+    with shared_file() as made:
+        yield made
+
+
+@pytest.fixture
+def other(descriptor: int) -> Iterator[Other]:
+    """Another process of that server."""
+    with running_other(descriptor) as running:
+        yield running
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A configuration file of the test's own."""
+    return tmp_path / "own.toml"
 
 
 class StartServer(Protocol):

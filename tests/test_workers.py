@@ -181,18 +181,23 @@ def test_log_says_where_a_worker_is_stuck(database_url: str, tmp_path: Path) -> 
         assert server.post({"event_name": "x"}).status_code == 200
 
 
-def test_worker_that_is_told_to_end_is_replaced_and_breaks_nothing(
+async def test_worker_that_is_told_to_end_is_replaced_and_breaks_nothing(
     database_url: str, start_server: StartServer
 ) -> None:
-    """`kill PID` of one of them: who is connected to it gets an answer."""
-    server = start_server(database_url, server__workers=2)
-    with ExitStack() as stack:
-        clients = [stack.enter_context(connected(server.port)) for _ in range(CONNECTIONS)]
-        first = pids(server)[0]
-        os.kill(first, signal.SIGTERM)
-        wait_for(lambda: has_replaced(server, first), 30)
-        del clients
-    assert server.post({"event_name": "x"}).status_code == 200
+    """`kill PID` of each of them: who is connected to it gets an answer, and so does who comes."""
+    server = await asyncio.to_thread(start_server, database_url, server__workers=2)
+
+    def end_each() -> None:
+        for number in range(2):
+            pid = pids(server)[number]
+            os.kill(pid, signal.SIGTERM)
+            wait_for(lambda pid=pid: has_replaced(server, pid), 30)
+
+    history = await under_load(server, end_each)
+    assert history.broken == 0
+    assert set(history.statuses) == {200}
+    assert await stored(database_url) == history.sent
+    assert "did not stop in good order" not in server.logs()
 
 
 def test_worker_that_ends_again_and_again_is_waited_for(

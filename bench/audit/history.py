@@ -122,8 +122,8 @@ class Record:
     @property
     def port(self) -> int:
         """The client's port; only where its code is LOST."""
-        fields = self._lines.fields(self._answer_at)
-        return int(fields[4]) if len(fields) > 4 else 0  # noqa: PLR2004
+        port = self._lines.fields(self._answer_at)[4:]
+        return int(port[0]) if port else 0
 
     @property
     def sent_ns(self) -> int:

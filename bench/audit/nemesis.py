@@ -14,6 +14,7 @@ from bench.audit import (
     postgres_faults,
     server_faults,
     spool_faults,
+    waiting,
     worker_faults,
 )
 from bench.audit.clients import Traffic
@@ -105,11 +106,8 @@ class Nemesis:
 
     async def _let_breathe(self) -> None:
         """Wait while the spool holds much: at a fault a second a replay gets nowhere."""
-        end_s = time.monotonic() + _BREATH_S_MAX
-        while (  # noqa: ASYNC110 - a directory tells nobody
-            self._system.spool.used_bytes() > _BREATH_BYTES and time.monotonic() < end_s
-        ):
-            await asyncio.sleep(_TICK_S)
+        spool = self._system.spool
+        await waiting.until(lambda: spool.used_bytes() <= _BREATH_BYTES, _BREATH_S_MAX, _TICK_S)
 
     async def _inject(self, fault: Fault) -> None:
         recorder, self._progress.current = self._system.recorder, fault.name

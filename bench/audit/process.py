@@ -246,11 +246,9 @@ class ServerProcess:
         while True:
             await asyncio.sleep(_POLL_S)
             process = self._process
-            code = process.poll() if process is not None else None
-            if code is None:
+            if process is None or (code := process.poll()) is None:
                 self._look()
                 continue
-            assert process is not None  # noqa: S101 - for the type checker
             self._set_up(is_up=False)
             self._orphans += session.workers(process.pid)
             is_late = time.monotonic() - self._disarmed_s < _DISARMING_S

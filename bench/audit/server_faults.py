@@ -2,11 +2,11 @@
 
 import asyncio
 import resource
-import time
+from collections.abc import Callable
 from random import Random
 from typing import Final
 
-from bench.audit import failpoints
+from bench.audit import failpoints, waiting
 from bench.audit.failpoints import Step
 from bench.audit.faults import DISK_FAILING, SERVER_GONE, STOPPING, Fault
 from bench.audit.system import LISTEN_TIMEOUT_S, System
@@ -101,15 +101,10 @@ class Failpoint(Fault):
         system.server.arm(f"{self._step.name}:{passages}={'crash' if is_crash else 'kill'}")
         if self._step.needs:
             await outage(system, random)
-        end_s = time.monotonic() + _FAILPOINT_TIMEOUT_S
-        while (  # noqa: ASYNC110 - a process that dies tells nobody
-            len(system.server.deaths()) == deaths and time.monotonic() < end_s
-        ):
-            await asyncio.sleep(_POLL_S)
-        if len(system.server.deaths()) == deaths:
+        if not await _soon(lambda: len(system.server.deaths()) != deaths):
             system.recorder.note(f"{self.name}: nothing came along")
         elif is_crash:
-            await _see_restarted(system, life)
+            await _soon(lambda: system.server.starts != life)
         system.server.disarm()
         await system.server.wait_until_listening(LISTEN_TIMEOUT_S)
         if random.random() > _HASTE:
@@ -216,12 +211,8 @@ class Stall(Fault):
         system.server.arm("")
 
 
-async def _see_restarted(system: System, life: int) -> None:
-    end_s = time.monotonic() + _FAILPOINT_TIMEOUT_S
-    while (  # noqa: ASYNC110 - a process that dies tells nobody
-        system.server.starts == life and time.monotonic() < end_s
-    ):
-        await asyncio.sleep(_POLL_S)
+async def _soon(condition: Callable[[], bool]) -> bool:
+    return await waiting.until(condition, _FAILPOINT_TIMEOUT_S, _POLL_S)
 
 
 async def outage(system: System, random: Random) -> None:

@@ -12,11 +12,11 @@ import psutil
 from bench.audit.patch import replace
 from ingest.app.server import App
 from ingest.cli import worker
-from ingest.config import Config
+from ingest.config import RETIRE_S, Config
 from ingest.share.segment import Segment
 from ingest.share.slot import Figures
 from ingest.spool.orphans import Orphans
-from ingest.supervisor.seat import RETIRE_S, Seat
+from ingest.supervisor.seat import Seat
 
 _MADE_MS: Final = 2
 """Which part of a spool file's name says when it was made."""

@@ -7,6 +7,7 @@ others may break.
 import asyncio
 import signal
 import time
+from abc import abstractmethod
 from collections.abc import Iterable
 from random import Random
 from typing import Final
@@ -29,6 +30,8 @@ _STARTING_S: Final = 1.0
 _REPLACING_S: Final = 2.0
 _LIVES_S: Final = 1.5
 _POLL_S: Final = 0.01
+_AWAY: Final = 0.4
+"""The share of kills while Postgres is away."""
 _HASTE: Final = 0.2
 """The share of kills behind which nobody waits for the successor."""
 _WORKERS_MAX: Final = 3
@@ -42,9 +45,9 @@ class _OfWorkers(Fault):
         await system.server.wait_until_listening(LISTEN_TIMEOUT_S)
         await self.befall(system, random)
 
+    @abstractmethod
     async def befall(self, system: System, random: Random) -> None:
         """Begin it, let it last, lift it."""
-        raise NotImplementedError
 
 
 class WorkerKilled(_OfWorkers):
@@ -56,7 +59,7 @@ class WorkerKilled(_OfWorkers):
 
     async def befall(self, system: System, random: Random) -> None:
         """Kill -9 of one."""
-        if random.random() < 0.4:  # noqa: PLR2004 - two in five
+        if random.random() < _AWAY:
             system.proxy.refuse()
             await asyncio.sleep(random.uniform(_OUTAGE_S / 4, _OUTAGE_S))
         try:
@@ -109,7 +112,8 @@ class WorkerHung(_OfWorkers):
 
     async def befall(self, system: System, random: Random) -> None:
         """SIGSTOP, and SIGCONT before anybody takes it for dead."""
-        pids = system.server.workers[:1] if random.random() < 0.5 else system.server.workers[-1:]  # noqa: PLR2004
+        pids = system.server.workers
+        pids = random.choice((pids[:1], pids[-1:]))
         session.send(pids, signal.SIGSTOP)
         try:
             await asyncio.sleep(random.uniform(*_HUNG_S))
@@ -171,8 +175,9 @@ class Hangup(_OfWorkers):
     weight = 2
     is_handover = True
 
-    async def befall(self, system: System, random: Random) -> None:  # noqa: ARG002
+    async def befall(self, system: System, random: Random) -> None:
         """SIGHUP, until all who were there are gone."""
+        del random
         await system.server.wait_until_staffed(STAFFED_S_MAX)
         before = system.server.workers
         system.server.hang_up()
@@ -225,7 +230,7 @@ class WorkersChanged(Fault):
         await _end_all(system, random)
         server.spawn(random.choice(others))
         await server.wait_until_listening(LISTEN_TIMEOUT_S)
-        if random.random() < 0.5:  # noqa: PLR2004 - half the time
+        if random.choice((True, False)):
             system.proxy.refuse()
         await asyncio.sleep(random.uniform(0, _LIVES_S))
         try:
@@ -236,7 +241,7 @@ class WorkersChanged(Fault):
 
 
 async def _end_all(system: System, random: Random) -> None:
-    if random.random() < 0.5:  # noqa: PLR2004 - either way
+    if random.choice((True, False)):
         await system.terminate_server()
     else:
         await asyncio.to_thread(system.server.kill)

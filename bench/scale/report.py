@@ -35,10 +35,7 @@ def show(screen: Console, found: Scale) -> None:
 def _cells(found: Scale, workers: int) -> list[str]:
     if found.named(workers, RATE) is None:
         return ["[red]void"]
-    p50_ms, p99_ms = (
-        found.median(workers, lambda run, at=each: run.latency_ms[at])  # type: ignore[misc] # mypy knows no defaults of lambdas
-        for each in ("p50", "p99")
-    )
+    p50_ms, p99_ms = (found.latency_ms(workers, each) for each in ("p50", "p99"))
 
     def shown(value: float | None, form: str) -> str:
         return "" if value is None else format(value, form)

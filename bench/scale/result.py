@@ -140,6 +140,10 @@ class Scale:
         values = [figure(run) for run in self.runs if run.workers == workers and not run.void]
         return statistics.median(values) if values else None
 
+    def latency_ms(self, workers: int, percentile: str) -> float | None:
+        """Return the median of a percentile, such as `p99`."""
+        return self.median(workers, lambda run: run.latency_ms[percentile])
+
     def factor(self, workers: int, figure: str) -> float | None:
         """Return a figure of so many workers divided by that of one; None without either."""
         many, one = (self.named(each, figure) for each in (workers, 1))
@@ -198,10 +202,7 @@ class Scale:
         return {
             "workers": workers,
             **{each: self.named(workers, each) for each in (*named, SPREAD, "share_used")},
-            **{
-                f"{each}_ms": self.median(workers, lambda run, at=each: run.latency_ms[at])  # type: ignore[misc] # mypy knows no defaults of lambdas
-                for each in ("p50", "p99")
-            },
+            **{f"{each}_ms": self.latency_ms(workers, each) for each in ("p50", "p99")},
             "factor": self.factor(workers, RATE),
             "may_be_bound_by": self.bounds(workers),
         }

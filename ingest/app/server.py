@@ -11,7 +11,7 @@ import structlog
 
 from ingest.app.background import Background
 from ingest.app.parts import Parts
-from ingest.config import Config
+from ingest.config import RETIRE_S, Config
 from ingest.errors import Code, Refusal, StartupError
 from ingest.observe import loop_lag
 from ingest.share.member import Member
@@ -23,8 +23,6 @@ log = structlog.get_logger(__name__)
 _ARRIVAL_TIMEOUT_S: Final = 2.0
 """So long a stopping server waits for the rest of a request that has begun."""
 _GC_THRESHOLDS: Final = (20_000, 10, 10)
-_RETIRE_S: Final = 5.0
-"""So long a worker that was replaced waits at least until those who are connected have gone."""
 _LOOK_INTERVAL_S: Final = 0.02
 _UNCONFIRMED: Final = (
     "The server stopped before the database confirmed the event; it may or may not be stored."
@@ -181,7 +179,7 @@ class App:
         if parts.monitor is not None:
             await parts.monitor.pass_on()
         with suppress(TimeoutError):
-            async with asyncio.timeout(max(_RETIRE_S, self._config.server.drain_s)):
+            async with asyncio.timeout(max(RETIRE_S, self._config.server.drain_s)):
                 while (  # noqa: ASYNC110 - a count
                     parts.listener.open_connections and not self._skip_drain.is_set()
                 ):

@@ -7,14 +7,14 @@ from typing import Final
 
 import click
 
-from ingest.addresses import EVERY, Address, Tcp, Unix
+from ingest.addresses import EVERY, EVERY_IPV4, EVERY_IPV6, Address, Tcp, Unix
 from ingest.cli.settings import load
 from ingest.config import Config
 from ingest.errors import StartupError
 
 _TIMEOUT_S: Final = 1.5
 _OK: Final = 200
-_LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "::": "::1", EVERY: "127.0.0.1"}  # noqa: S104 - asked, not bound
+_LOOPBACK: Final = {EVERY_IPV4: "127.0.0.1", EVERY_IPV6: "::1", EVERY: "127.0.0.1"}
 """Whoever listens on every interface listens on this one."""
 
 

@@ -7,9 +7,8 @@ and here (`python -m bench batch`), so many small ones beside each other would o
 down. With 256 connections in a closed loop this makes batches of about 113 where taking what is
 there made 83 (`nonito_batch_events`); a Postgres that is far away still has two COPYs under way.
 
-Of several workers each has one COPY at a time: those of the others are beside it. With 64
-connections each and 5 % of a core that made batches of 31 where pairs made 24, and 10 % more
-events.
+Of several workers each has one COPY at a time, so that batches are larger: the COPYs of the others
+keep Postgres busy meanwhile (`python -m bench scale`).
 
 A COPY that takes much longer than usual holds up nobody but its own events: it is no measure any
 more for what has to gather. Without that, one slow COPY with more than half of all clients in it

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from aiohttp import http_parser, web
 
@@ -21,6 +21,7 @@ from ingest.http.fast_connection import FastConnection
 from ingest.http.fastlane import FastLane
 from ingest.http.request_log import RequestLog
 from ingest.observe.metrics import Metrics
+from ingest.share.member import Crowd
 
 _BACKLOG: Final = 2048
 _KEEPING_THE_FILE: Final[dict[str, Any]] = {"cleanup_socket": False}
@@ -32,17 +33,6 @@ _HANDSHAKE_S: Final = 0.002
 waits for 1 s, until TCP tries again, so that it must be short."""
 _ON_ITS_WAY_S: Final = 0.1
 """And so does the way of the request behind it."""
-
-
-class Crowd(Protocol):
-    """The connections of all processes of a server."""
-
-    @property
-    def processes(self) -> int:
-        """How many processes take connections, if all are well."""
-
-    def note(self, own: int) -> int:
-        """Take note of how many this process has; return how many there are in all."""
 
 
 class Listener:

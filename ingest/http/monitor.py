@@ -34,9 +34,6 @@ class Monitor:
         router = Router(routes, metrics)
         few = msgspec.structs.replace(limits, connections_max=_CONNECTIONS_MAX)
         self._listener = Listener(web.Server(router.dispatch), few, metrics, Budget(_BYTES_MAX))
-        self._bound: socket.socket | None = None
-        self._is_shared = False
-        """Whether other processes have the socket as well."""
 
     async def open(self, bound: socket.socket) -> None:
         """Serve from now on at a socket that all processes of the server share; raise OSError."""

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
 from operator import attrgetter
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 from uuid import UUID
 
 import structlog
@@ -24,6 +24,7 @@ import structlog
 from ingest.events import copy_reader
 from ingest.spool.batch import SpooledBatch
 from ingest.spool.failures import FAILURES, SpoolFailed, SpoolFull, classify
+from ingest.spool.figures import Figures
 from ingest.spool.file import SpoolFile
 from ingest.spool.held import HeldFiles
 from ingest.spool.neighbours import Neighbours
@@ -45,24 +46,6 @@ STEP_S_MAX: Final = 0.25
 waiting."""
 _DELETIONS_MAX: Final = 3
 """An append is tried in so many files, should somebody delete one after the other."""
-
-
-class Figures(NamedTuple):
-    """The spool as it was after its last operation."""
-
-    events: int = 0
-    bytes: int = 0
-    free_bytes: int = 0
-    """On the disk."""
-    oldest_ms: int | None = None
-    damaged_events: int = 0
-    recovered_events: int = 0
-    newly_damaged_events: int = 0
-    has_room: bool = True
-    has_dedup_keys: bool = False
-    """Whether a dedup key may be in one of the files, or in one that nobody owns."""
-    is_overdue: bool = False
-    """Whether `tidy` has something to do."""
 
 
 class SpoolDirectory:

@@ -41,7 +41,6 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 Row = bytes  # a COPY tuple, as `copy_format.row` makes it
 
-_LOOK_INTERVAL_S: Final = LOOK_INTERVAL_S
 OLDEST_BYTES_MAX: Final = 8 * 1024 * 1024
 NOWHERE: Final[Mapping[str, int]] = MappingProxyType({})
 
@@ -138,7 +137,7 @@ class Spool:
         while True:
             with suppress(SpoolFailed):  # said elsewhere, to those who need the disk
                 await self._do(self._directory.look_again)
-            await asyncio.sleep(_LOOK_INTERVAL_S)
+            await asyncio.sleep(LOOK_INTERVAL_S)
 
     async def open(self) -> None:
         """Try the directory out and adopt what was left there; raise StartupError if that fails."""

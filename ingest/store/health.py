@@ -33,7 +33,7 @@ class Probe(Protocol):
     """Tries whether Postgres can be written to."""
 
     async def probe(self) -> None:
-        """Do it; raise Unavailable."""
+        """Write to Postgres all but a row; raise Unavailable if that can't be done."""
 
 
 class Health:

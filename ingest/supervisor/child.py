@@ -17,7 +17,9 @@ from ingest.supervisor.order import Command, Failed, Order, Ready, encode
 COMMAND: Final = ("-m", "ingest")
 """What of Python's a worker is: the `nonito` command, with this process's modules."""
 _LINE_BYTES_MAX: Final = 1 << 20
+_ORDER_TIMEOUT_S: Final = 10.0
 _STACKS_TIMEOUT_S: Final = 2.0
+_KILLED_TIMEOUT_S: Final = 5.0
 
 
 class Child:
@@ -31,6 +33,8 @@ class Child:
         self._channel = channel
         self.ready_s = 0.0
         """Since when it serves, on the loop's clock."""
+        self._beat = -1
+        self._looks = 0
         self._ended = asyncio.create_task(process.wait(), name=f"worker {order.worker}")
         self.ready: Ready | None = None
 
@@ -46,9 +50,13 @@ class Child:
                 raise
         ours.setblocking(False)
         child = cls(order, process, ours)
-        with suppress(OSError):  # it is gone already: `wait` says how
-            await asyncio.get_running_loop().sock_sendall(ours, encode(order))
+        with suppress(OSError):  # it is gone, or does not listen: `wait_until_ready` says so
+            async with asyncio.timeout(_ORDER_TIMEOUT_S):
+                await asyncio.get_running_loop().sock_sendall(ours, encode(order))
         return child
+
+    def __str__(self) -> str:
+        return f"worker {self.order.worker}"
 
     @property
     def pid(self) -> int:
@@ -60,37 +68,42 @@ class Child:
         """Whether it has not ended."""
         return not self._ended.done()
 
-    async def wait_until_ready(self, timeout_s: float) -> bool:
-        """Return whether it serves; not if it ended before that, or takes too long.
-
-        Raises StartupError with what it says of why it can't.
-        """
+    async def wait_until_ready(self, timeout_s: float) -> None:
+        """Wait until it serves; raise StartupError if it can't, ends, or takes longer than that."""
         try:
             async with asyncio.timeout(timeout_s):
                 line = await self._read_line()
-                if not line:
-                    await self.wait()  # which tells how
+                how = "" if line else how_ended(await self.wait())
         except TimeoutError:
-            return False
+            raise StartupError(f"{self} took longer than {timeout_s:.0f} s to begin") from None
         if not line:
-            return False
+            raise StartupError(f"{self} ended before it served: {how}")
         said = msgspec.json.decode(line, type=Ready | Failed)
         if isinstance(said, Failed):
             raise StartupError(said.reason)
         self.ready, self.ready_s = said, asyncio.get_running_loop().time()
-        return True
 
     async def wait(self) -> int:
         """Wait until it has ended; return its exit code, or the negative number of a signal."""
         return await asyncio.shield(self._ended)
 
     async def wait_or_kill(self, timeout_s: float) -> int:
-        """Wait for its end, and bring it about if it takes too long."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(timeout_s):
-                return await self.wait()
-        self.signal(signal.SIGKILL)
-        return await self.wait()
+        """Wait for its end, and bring it about if it takes too long; return what `wait` does.
+
+        One that not even that ends, since a disk or a driver holds it, is left to the system.
+        """
+        for wait_s in (timeout_s, _KILLED_TIMEOUT_S):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    return await self.wait()
+            self.signal(signal.SIGKILL)
+        return -signal.SIGKILL
+
+    def note_beat(self, beat: int) -> int:
+        """Take note of its heartbeat; return how many times in a row it was the one before."""
+        self._looks = self._looks + 1 if beat == self._beat else 0
+        self._beat = beat
+        return self._looks
 
     def tell(self, command: Command) -> None:
         """Say what to do; one that is gone or does not listen is not waited for."""
@@ -143,3 +156,12 @@ async def _spawn(
         process_group=0,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
     )
+
+
+def how_ended(code: int) -> str:
+    """Return in words how a process ended, by what `Child.wait` returns."""
+    if code >= 0:
+        return f"exit code {code}"
+    with suppress(ValueError):
+        return signal.Signals(-code).name
+    return f"signal {-code}"

@@ -42,10 +42,6 @@ class Notifier:
         """Say that the server ends."""
         self._tell("STOPPING=1")
 
-    def status(self, text: str) -> None:
-        """Say in words how the server is, for `systemctl status`."""
-        self._tell(*_status(text))
-
     def watchdog(self) -> None:
         """Say that the supervisor is alive, if anybody waits for that."""
         if self.watchdog_interval_s:

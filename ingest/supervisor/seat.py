@@ -1,20 +1,16 @@
 """A seat: one worker's number, and whoever holds it now."""
 
 import asyncio
-import signal
-from contextlib import suppress
 from typing import Final, Protocol
 
 import structlog
 
-from ingest.config import Config
+from ingest.config import RETIRE_S, Config
 from ingest.errors import StartupError
-from ingest.supervisor.child import Child
+from ingest.supervisor.child import Child, how_ended
 
 log = structlog.get_logger(__name__)
 
-RETIRE_S: Final = 5.0
-"""A worker that was replaced serves those who are connected for at least so long."""
 _BACKOFF_MIN_S: Final = 0.2
 _BACKOFF_MAX_S: Final = 15.0
 _LOOP_S: Final = 10.0
@@ -116,7 +112,9 @@ class Seat:
         code = await child.wait_or_kill(self._end_s)
         self._let_go(child, is_planned=True)
         if code:
-            log.error("a worker did not stop in good order", worker=self.worker, how=_how(code))
+            log.error(
+                "a worker did not stop in good order", worker=self.worker, how=how_ended(code)
+            )
         return code
 
     async def _begin(self, config: Config, *, is_first: bool = False) -> Child:
@@ -125,22 +123,13 @@ class Seat:
             child = await self._hire(self.worker, config, is_first=is_first)
         except OSError as error:
             raise StartupError(f"a worker can't be started: {error.strerror}") from error
-        timeout_s, leave_s = config.database.start_timeout_s + _START_SPARE_S, 0.0
         try:
-            if await child.wait_until_ready(timeout_s):
-                return child
-        except BaseException as error:
-            if isinstance(error, StartupError):
-                leave_s = _LEAVE_S
-            await self._end_failed(child, leave_s)
+            await child.wait_until_ready(config.database.start_timeout_s + _START_SPARE_S)
+        except BaseException as error:  # the end of the server as well
+            await child.wait_or_kill(_LEAVE_S if isinstance(error, StartupError) else 0.0)
+            self._let_go(child, is_planned=False)
             raise
-        how = _how(await self._end_failed(child, leave_s))
-        raise StartupError(f"worker {self.worker} did not start: {how}")
-
-    async def _end_failed(self, child: Child, leave_s: float) -> int:
-        code = await child.wait_or_kill(leave_s)
-        self._let_go(child, is_planned=False)
-        return code
+        return child
 
     async def _is_over(self, child: Child) -> bool:
         """Wait until it has ended or was replaced; return whether the seat is empty."""
@@ -163,7 +152,7 @@ class Seat:
             "a worker ended, another one is started",
             worker=self.worker,
             pid=child.pid,
-            how=_how(code),
+            how=how_ended(code),
             served_s=round(served_s, 1),
             again_s=self._pause_s,
         )
@@ -189,12 +178,3 @@ class Seat:
     def _let_go(self, child: Child, *, is_planned: bool) -> None:
         child.close()
         self._dismiss(child, is_planned=is_planned)
-
-
-def _how(code: int) -> str:
-    """Return in words how a process ended."""
-    if code >= 0:
-        return f"exit code {code}"
-    with suppress(ValueError):
-        return signal.Signals(-code).name
-    return f"signal {-code}"

@@ -71,7 +71,7 @@ class Supervisor:
             ready = await self._start()
             if ready is not None:
                 greet(ready)
-                self._means.notifier.ready()
+                self._means.notifier.ready(f"workers: {self._workers}")
                 self._own_tasks()
                 await self._stop.wait()
         finally:
@@ -173,20 +173,14 @@ class Supervisor:
         Looked at by how often we have looked: when the whole machine stood still nobody is stuck.
         """
         segment = self._means.segment
-        beats: dict[int, tuple[int, int]] = {}
         while True:
             await asyncio.sleep(_WATCH_S)
             for seat in self._seats:
                 if (child := seat.child) is None:
                     continue
-                beat = segment.heartbeat(child.order.slot)
-                before, looks = beats.get(child.pid, (beat, 0))
-                looks = looks + 1 if beat == before else 0
-                beats[child.pid] = (beat, looks)
+                looks = child.note_beat(segment.heartbeat(child.order.slot))
                 if looks * _WATCH_S >= STUCK_S:
                     await seat.end_stuck(child, STUCK_S)
-            alive = {seat.child.pid for seat in self._seats if seat.child}
-            beats = {pid: beat for pid, beat in beats.items() if pid in alive}
 
     async def _keep_embedded(self, revive: Callable[[], None]) -> None:
         while True:

@@ -7,13 +7,10 @@ to one shared socket 1.45 to 2.57, as the kernel wakes the last waiter first.
 import socket
 import sys
 from contextlib import ExitStack
-from typing import Any, Final
+from typing import Any
 
-from ingest.addresses import EVERY, Tcp
+from ingest.addresses import EVERY, EVERY_IPV4, EVERY_IPV6, Tcp
 from ingest.supervisor import guard
-
-_EVERY_IPV6: Final = "::"
-_EVERY_IPV4: Final = "0.0.0.0"  # noqa: S104 - where the operator says so
 
 
 class TcpSockets:
@@ -72,7 +69,7 @@ def _resolved(address: Tcp) -> tuple[socket.AddressFamily, tuple[Any, ...]]:
     """Return the first address of a name. Raises OSError."""
     host = address.host
     if host == EVERY:
-        host = _EVERY_IPV6 if _has_ipv6() else _EVERY_IPV4
+        host = EVERY_IPV6 if _has_ipv6() else EVERY_IPV4
     family, _, _, _, place = socket.getaddrinfo(
         host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]
@@ -82,7 +79,7 @@ def _resolved(address: Tcp) -> tuple[socket.AddressFamily, tuple[Any, ...]]:
 def _has_ipv6() -> bool:
     try:
         with socket.socket(socket.AF_INET6) as probe:
-            probe.bind((_EVERY_IPV6, 0))
+            probe.bind((EVERY_IPV6, 0))
     except OSError:
         return False
     return True

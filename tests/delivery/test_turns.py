@@ -1,7 +1,6 @@
 """What another process of the server has just now: nobody waits for it for long, or is blamed."""
 
 import asyncio
-from collections.abc import Iterator
 
 import pytest
 
@@ -19,21 +18,7 @@ from ingest.store.postgres import Postgres
 from ingest.store.turn_link import TurnLink
 from ingest.store.turns import Turns
 from tests.delivery.surroundings import DedupSurroundings, count, outcome_of
-from tests.share.others import NUMBER, Other, running_other, shared_file
-
-
-@pytest.fixture
-def descriptor() -> Iterator[int]:
-    """What this process and the other one share."""
-    with shared_file() as made:
-        yield made
-
-
-@pytest.fixture
-def other(descriptor: int) -> Iterator[Other]:
-    """Another process of the server."""
-    with running_other(descriptor) as running:
-        yield running
+from tests.share.others import NUMBER, Other
 
 
 class TurnSurroundings(DedupSurroundings):

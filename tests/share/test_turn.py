@@ -9,15 +9,8 @@ from typing import Protocol
 import pytest
 
 from ingest.share.turn import PLACES_MAX, Turn
-from tests.share.others import NUMBER, Other, running_other, shared_file
+from tests.share.others import NUMBER, Other, running_other
 from tests.support.server import wait_for
-
-
-@pytest.fixture
-def descriptor() -> Iterator[int]:
-    """What all processes of a server inherit."""
-    with shared_file() as made:
-        yield made
 
 
 class StartOther(Protocol):

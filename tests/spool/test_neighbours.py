@@ -35,6 +35,19 @@ def workers(tmp_path: Path) -> Iterator[Workers]:
         yield started
 
 
+async def opened(workers: Workers) -> Spool:
+    """Return this process's own part of their spool."""
+    spool = Spool(
+        workers.directory,
+        notes=workers.join(),
+        bytes_max=64 * MIB,
+        free_bytes_min=0,
+        timeout_s=TIMEOUT_S,
+    )
+    await spool.open()
+    return spool
+
+
 def until(condition: Callable[[], bool], timeout_s: float = TIMEOUT_S) -> None:
     """Wait until something is so."""
     stop_s = time.monotonic() + timeout_s
@@ -192,14 +205,7 @@ async def test_unreadable_neighbour_is_told_of_once_and_hides_no_other(
     first.ask("append", 1)
     (path,) = databases(workers.directory)
     second.ask("append", 2)
-    spool = Spool(
-        workers.directory,
-        notes=workers.join(),
-        bytes_max=64 * MIB,
-        free_bytes_min=0,
-        timeout_s=TIMEOUT_S,
-    )
-    await spool.open()
+    spool = await opened(workers)
     asked = rows_by_key(make_batch(1), make_batch(2))
     shm = path.with_name(f"{path.name}-shm")
     away = shm.rename(tmp_path / "away")
@@ -233,14 +239,7 @@ async def test_adopted_file_is_one_s_own_after_a_look_into_it(tmp_path: Path) ->
     with Workers.on(tmp_path) as workers:
         first = workers.start()
         first.ask("append", *range(10))
-        spool = Spool(
-            workers.directory,
-            notes=workers.join(),
-            bytes_max=64 * MIB,
-            free_bytes_min=0,
-            timeout_s=TIMEOUT_S,
-        )
-        await spool.open()
+        spool = await opened(workers)
         asked = rows_by_key(*map(make_batch, range(10)))
         assert await spool.find([*asked]) == asked
         first.kill()

@@ -1,7 +1,6 @@
 """A link in turn: connected while it is this process's, and passed on when another one waits."""
 
 import asyncio
-from collections.abc import Iterator
 
 import pytest
 
@@ -10,23 +9,9 @@ from ingest.share.turn import Turn
 from ingest.store.failures import NoTurn
 from ingest.store.postgres import Postgres
 from ingest.store.turn_link import TurnLink
-from tests.share.others import NUMBER, Other, running_other, shared_file
+from tests.share.others import NUMBER, Other
 from tests.store.events import copy, make_event, stored_ids
 from tests.support.server import wait_for
-
-
-@pytest.fixture
-def descriptor() -> Iterator[int]:
-    """What this process and the other one share."""
-    with shared_file() as made:
-        yield made
-
-
-@pytest.fixture
-def other(descriptor: int) -> Iterator[Other]:
-    """Another process of the server."""
-    with running_other(descriptor) as running:
-        yield running
 
 
 def make(postgres: Postgres, descriptor: int | None, hold_s: float = 0.0) -> TurnLink:

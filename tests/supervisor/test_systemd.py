@@ -170,9 +170,8 @@ def test_systemd_is_told_how_the_server_is(manager: Manager) -> None:
     first, since = manager.hear()
     assert first == "RELOADING=1"
     assert int(since.removeprefix("MONOTONIC_USEC=")) >= before_us
-    notifier.status("x" * 1000)
-    (status,) = manager.hear()
-    assert status == "STATUS=" + "x" * 200
+    notifier.ready("x" * 1000)
+    assert manager.hear() == ["READY=1", "STATUS=" + "x" * 200]
     notifier.stopping()
     assert manager.hear() == ["STOPPING=1"]
     notifier.watchdog()  # which nobody waits for
@@ -213,8 +212,8 @@ def test_manager_that_hears_nothing_holds_nobody_up(manager: Manager) -> None:
     """Its buffer is full; then it is gone."""
     notifier = Notifier(manager.environment)
     for _ in range(2000):
-        notifier.status("x" * 200)
-    assert manager.hear() == ["STATUS=" + "x" * 200]
+        notifier.ready("x" * 200)
+    assert manager.hear() == ["READY=1", "STATUS=" + "x" * 200]
     manager.socket.close()
     notifier.ready()
     notifier.close()

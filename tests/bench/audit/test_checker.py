@@ -1,96 +1,20 @@
 """The audit's checker, on histories that are known to be right or wrong."""
 
-import json
 import time
 from pathlib import Path
-from random import Random
 
 import pytest
 
-from bench.audit import answer_checks
-from bench.audit.checker import Checker, Stored, check
+from bench.audit.checker import Stored, check
 from bench.audit.excuses import SET_ASIDE, Excuses
-from bench.audit.findings import Findings
-from bench.audit.history import EARLY, KEPT_OUT, LOST, UNANSWERED, History, read
+from bench.audit.history import EARLY, LOST, UNANSWERED, History, read
 from bench.audit.recorder import Recorder
 from bench.audit.rows import StoredEvent, microseconds
-from bench.audit.scrape import Scrapes, fallen, imbalance
-from bench.audit.verdicts import INVARIANTS, Observed, reach
-from bench.audit.workload import GOOD, GUARDED, POISON, SentEvent, Workload
+from bench.audit.scrape import Scrapes, imbalance
+from bench.audit.verdicts import Observed, reach
+from bench.audit.workload import GOOD, GUARDED, POISON, SentEvent
 from bench.metrics import parse
-
-IDS = [f"01a20775-3827-7f9a-a84b-{number:012x}" for number in range(100)]
-TOLD = "2026-01-10T12:00:00.123Z"
-TOLD_US = microseconds(TOLD)
-WORKLOAD = Workload("run", 1)
-
-
-class Scenario:
-    """A history in the making, and what is stored beside it."""
-
-    def __init__(self, directory: Path) -> None:
-        self.recorder = Recorder(directory / "history")
-        self.rows: list[StoredEvent] = []
-        self.rejected: dict[str, str] = {}
-        self.random = Random(1)
-        self.number = 0
-
-    def send(self, kind: str = GOOD, claim: str = "") -> SentEvent:
-        """Note a new event as sent."""
-        self.number += 1
-        if kind in {GOOD, GUARDED}:
-            claimed = {GOOD: WORKLOAD.good, GUARDED: WORKLOAD.guarded}[kind]
-            event = claimed(1, self.number, self.random, claim)
-        else:
-            make = {POISON: WORKLOAD.poison}.get(kind, WORKLOAD.bad)
-            event = make(1, self.number, self.random)
-        self.recorder.sent(event)
-        return event
-
-    def again(self, event: SentEvent, attempt: int = 1) -> SentEvent:
-        """Note one more attempt with an event."""
-        event = event._replace(attempt=attempt)
-        self.recorder.sent(event)
-        return event
-
-    def claimed(self, claim: str, event_id: str) -> SentEvent:
-        """Send, acknowledge and store one event with a claim."""
-        event = self.send(claim=claim)
-        self.recorder.answered(event.token, 200, event_id, TOLD)
-        self.store(event, event_id)
-        return event
-
-    def store(self, event: SentEvent, event_id: str, created_us: int = TOLD_US) -> None:
-        """Put a row into the table as it should be."""
-        name = json.loads(event.body)["event_name"]
-        self.rows.append(StoredEvent(0, event_id, name, params_of(event), created_us))
-
-    def acked(self, status: int = 200, kind: str = GOOD) -> SentEvent:
-        """Send, acknowledge and store one event."""
-        event = self.send(kind)
-        self.recorder.answered(event.token, status, IDS[self.number], TOLD)
-        self.store(event, IDS[self.number])
-        return event
-
-    def check(self, excuses: Excuses | None = None) -> Findings:
-        """Read the history back and return what is wrong with it."""
-        stored = Stored(self.rows, self.rejected)
-        return check(read(self.recorder.path), stored, excuses or {})[0]
-
-    def broken(self, excuses: Excuses | None = None) -> set[str]:
-        """Return which invariants are broken."""
-        found = set(self.check(excuses).counts)
-        assert found <= INVARIANTS.keys()
-        return found
-
-
-@pytest.fixture
-def scenario(tmp_path: Path) -> Scenario:
-    """An empty history with forty good events in it already."""
-    made = Scenario(tmp_path)
-    for number in range(40):
-        made.acked(202 if number % 5 == 0 else 200)
-    return made
+from tests.bench.audit.scenario import IDS, TOLD, TOLD_US, WORKLOAD, Scenario, params_of
 
 
 def test_honest_history_has_no_findings(scenario: Scenario) -> None:
@@ -110,11 +34,6 @@ def test_honest_history_has_no_findings(scenario: Scenario) -> None:
 def scenario_code(scenario: Scenario) -> str:
     """Return the code that the last event of a history must get."""
     return list(read(scenario.recorder.path).records.values())[-1].expected
-
-
-def params_of(event: SentEvent) -> str:
-    """Return a event's parameters as text."""
-    return event.echo.decode().partition(',"event_params":')[2].removesuffix(',"created_at":"')
 
 
 def test_acknowledged_event_without_a_row_is_lost(scenario: Scenario) -> None:
@@ -432,73 +351,3 @@ def test_books_off_by_one_event_do_not_balance() -> None:
     assert "off by -1" in imbalance(samples | {"spool_events": 0.0})
     of_one_app = 'app_events_accepted_total{app="a"}'
     assert "off by 2" in imbalance(samples | {of_one_app: 2.0})
-
-
-def test_only_connections_of_a_killed_worker_may_break(scenario: Scenario) -> None:
-    """Those that it had when it was stopped to be killed, and for a moment only."""
-    recorder = scenario.recorder
-    recorder.broke(7, time.monotonic_ns(), [50_001, 50_002])
-    recorder.unknown(scenario.send().token, LOST, 50_002)
-    assert scenario.broken() == set()
-    recorder.unknown(scenario.send().token, LOST, 50_003)
-    found = scenario.check()
-    assert found.counts == {"always-answered": 1}
-    assert "lost its connection to a living server" in found.shown["always-answered"][0]
-
-
-def test_connection_that_broke_long_before_its_worker_was_killed_is_found(
-    scenario: Scenario,
-) -> None:
-    """A port is used again and again."""
-    scenario.recorder.unknown(scenario.send().token, LOST, 50_001)
-    scenario.recorder.broke(7, time.monotonic_ns(), [50_001])
-    assert scenario.broken() == {"always-answered"}
-
-
-def test_client_that_is_not_let_in_is_found_unless_the_server_is_down(scenario: Scenario) -> None:
-    """From its first try on."""
-    recorder, excuses = scenario.recorder, {"down": frozenset({KEPT_OUT})}
-    since_ns = time.monotonic_ns()
-    recorder.fault("down", "begun")
-    recorder.fault("down", "ended")
-    recorder.outside(1, since_ns)
-    assert scenario.broken(excuses) == set()
-    assert scenario.broken() == {"always-answered"}
-
-
-def test_silence_is_excused_while_a_worker_is_stuck(scenario: Scenario) -> None:
-    """Its clients wait until it is ended."""
-    scenario.recorder.fault("stuck", "begun")
-    scenario.recorder.unknown(scenario.send().token, UNANSWERED)
-    scenario.recorder.fault("stuck", "ended")
-    assert scenario.broken({"stuck": frozenset({UNANSWERED})}) == set()
-    assert scenario.broken() == {"always-answered"}
-
-
-def test_wait_for_a_successor_is_found(scenario: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of what was sent while workers were replaced, by a fault that has nobody wait."""
-    monkeypatch.setattr(answer_checks, "_HANDOVER_S_MAX", 0.0)
-    scenario.recorder.fault("hangup", "begun")
-    scenario.acked()
-    scenario.recorder.fault("hangup", "ended")
-    scenario.acked()
-    history = read(scenario.recorder.path)
-    assert Checker(history, {}, {"hangup"}).findings.counts == {"handed-over": 1}
-    assert not Checker(history, {}, {"kill"}).findings.counts
-
-
-def test_workers_that_are_not_replaced_are_found(scenario: Scenario) -> None:
-    """And those that outlive their supervisor: the faults look for them."""
-    scenario.recorder.unstaffed("1 worker, 60 s on")
-    assert scenario.check().shown == {"staffed": ["1 worker, 60 s on"]}
-
-
-def test_counter_that_goes_down_is_found() -> None:
-    """Whatever its labels; a gauge may."""
-    before = {'requests_total{status="200"}': 5.0, "commit_seconds_sum": 1.0, "queue_events": 9.0}
-    same = before | {"queue_events": 0.0}
-    assert fallen(before, same) == ""
-    assert fallen(before, same | {"commit_seconds_sum": 2.0}) == ""
-    shown = fallen(before, same | {'requests_total{status="200"}': 4.0})
-    assert shown == 'requests_total{status="200"} went from 5 to 4; 1 in all went down'
-    assert fallen(before, {"commit_seconds_sum": 1.0})
