@@ -16,7 +16,7 @@ TIMEOUT_S = 10.0
 @asynccontextmanager
 async def watching(found: Spool, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
     """Have it look often."""
-    monkeypatch.setattr(spool, "_LOOK_INTERVAL_S", 0.02)
+    monkeypatch.setattr(spool, "LOOK_INTERVAL_S", 0.02)
     task = asyncio.create_task(found.watch())
     try:
         yield
