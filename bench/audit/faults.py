@@ -14,7 +14,8 @@ what was acknowledged early."""
 STOPPING: Final = frozenset({LOST, "shutting_down"})
 DOWN: Final = "server-down"
 """No fault either, but what comes of some: from when a server ends until the next one listens."""
-NOBODY_THERE: Final = frozenset({KEPT_OUT})
+SERVER_DOWN: Final = frozenset({KEPT_OUT, "shutting_down"})
+"""What may be met then: nobody at all, or workers of a dead supervisor, who see clients off."""
 OVERLOADED: Final = frozenset({"overloaded", EARLY})
 """What may be answered while the spool is full."""
 DISK_FAILING: Final = frozenset({"database_error", "overloaded", "internal_error", EARLY})

@@ -13,7 +13,7 @@ from bench.audit import quiesce, server_log, spool_faults
 from bench.audit.checker import Checker
 from bench.audit.clients import Client, Traffic
 from bench.audit.disk import SmallDisk
-from bench.audit.faults import DOWN, NOBODY_THERE, OVERLOADED
+from bench.audit.faults import DOWN, OVERLOADED, SERVER_DOWN
 from bench.audit.history import read
 from bench.audit.nemesis import FAULTS, Nemesis
 from bench.audit.plan import AuditPlan, AuditResult, OnAuditProgress
@@ -112,7 +112,7 @@ async def _check(system: System, result: AuditResult, observed: Observed) -> Non
     begin_s = time.monotonic()
     history = await asyncio.to_thread(read, system.recorder.path)
     excuses = {fault.name: fault.excuses for fault in FAULTS}
-    excuses |= {SPOOL_FULL: OVERLOADED, DOWN: NOBODY_THERE}
+    excuses |= {SPOOL_FULL: OVERLOADED, DOWN: SERVER_DOWN}
     handovers = {fault.name for fault in FAULTS if fault.is_handover}
     checker = await asyncio.to_thread(Checker, history, excuses, handovers)
     if observed.is_drained:

@@ -6,6 +6,7 @@ import pytest
 
 from bench.audit import answer_checks
 from bench.audit.checker import Checker
+from bench.audit.faults import DOWN, SERVER_DOWN
 from bench.audit.history import KEPT_OUT, LOST, UNANSWERED, read
 from bench.audit.scrape import fallen
 from tests.bench.audit.scenario import Scenario
@@ -41,6 +42,15 @@ def test_client_that_is_not_let_in_is_found_unless_the_server_is_down(scenario: 
     recorder.outside(1, since_ns)
     assert scenario.broken(excuses) == set()
     assert scenario.broken() == {"always-answered"}
+
+
+def test_workers_of_a_dead_supervisor_may_see_clients_off(scenario: Scenario) -> None:
+    """With a 503, until the next server listens; of a server that lives it is a fault."""
+    scenario.recorder.fault(DOWN, "begun")
+    scenario.recorder.refused(scenario.send().token, 503, "shutting_down")
+    scenario.recorder.fault(DOWN, "ended")
+    assert scenario.broken({DOWN: SERVER_DOWN}) == set()
+    assert scenario.broken() == {"no-5xx"}
 
 
 def test_silence_is_excused_while_a_worker_is_stuck(scenario: Scenario) -> None:
