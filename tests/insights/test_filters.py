@@ -56,7 +56,7 @@ def filters() -> st.SearchStrategy[Filter]:
     )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(events(AT), events(AT), st.lists(filters(), min_size=8, max_size=8))
 def test_filter_means_the_events_that_its_definition_says(
     archived: list[Stored], tail: list[Stored], wheres: list[Filter]

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from ingest.insights.answers import FunnelAnswer
 from ingest.insights.questions import Condition, Funnel, Selection
 from tests.insights import oracle
-from tests.insights.world import LATER, Stored, events, world
+from tests.insights.world import LATER, Stored, crowds, world
 
 AT = datetime(2026, 6, 15, tzinfo=UTC)
 FIELD = ("params", "plan")
+QUARTER = timedelta(minutes=15)
 Attempt = list[Stored]
 
 
@@ -82,26 +83,24 @@ def funnels(draw: st.DrawFn) -> Funnel:
     )
     return Funnel(
         steps=tuple(draw(st.lists(step, min_size=2, max_size=4))),
-        start=AT - timedelta(minutes=15) * draw(st.integers(0, 8)),
-        end=AT + timedelta(minutes=15) * draw(st.integers(1, 8)),
-        window=timedelta(minutes=15) * draw(st.integers(1, 8)),
+        start=AT - QUARTER * draw(st.integers(0, 8)),
+        end=AT + QUARTER * draw(st.integers(1, 8)),
+        window=QUARTER * draw(st.integers(1, 8)),
         breakdown=draw(st.sampled_from([None, FIELD, ("name",)])),
         top=draw(st.integers(1, 2)),
     )
 
 
-@settings(max_examples=60, deadline=None)
-@given(funnels(), events(AT, hours=2, most=12), events(AT, hours=2, most=12))
+@settings(max_examples=40, deadline=None)
+@given(funnels(), crowds(AT, QUARTER, 6))
 def test_funnel_is_what_the_definition_says(
-    question: Funnel, archived: list[Stored], tail: list[Stored]
+    question: Funnel, stored: tuple[list[Stored], list[Stored]]
 ) -> None:
     """All attempts of each person are made, and the one that counts is chosen."""
-    known = {event.id for event in archived}
-    tail = [event for event in tail if event.id not in known]
-    with TemporaryDirectory() as directory, world(Path(directory), archived, tail) as one:
+    with TemporaryDirectory() as directory, world(Path(directory), *stored) as one:
         found = one.ask(question)
     assert isinstance(found, FunnelAnswer)
-    groups = expected(question, archived + tail)
+    groups = expected(question, [*stored[0], *stored[1]])
     assert [(group.group, group.value) for group in found.groups] == list(groups)
     for group, members in zip(found.groups, groups.values(), strict=True):
         for place, step in enumerate(group.steps):
@@ -118,14 +117,16 @@ def test_order_of_equal_times_is_that_of_ids(tmp_path: Path) -> None:
     rows = [
         Stored(UUID(int=1), AT, "view", "a", {}),
         Stored(UUID(int=2), AT, "buy", "a", {}),
-        Stored(UUID(int=3), AT, "buy", "b", {}),
         Stored(UUID(int=4), AT, "view", "b", {}),
+        Stored(UUID(int=3), AT, "buy", "b", {}),
+        Stored(UUID(int=6), AT, "view", "c", {}),
+        Stored(UUID(int=5), AT, "buy", "c", {}),
     ]
     steps = (Selection("view"), Selection("buy"))
     with world(tmp_path, rows, []) as one:
         found = one.ask(Funnel(steps, AT, AT + timedelta(days=1), timedelta(hours=1)))
     assert isinstance(found, FunnelAnswer)
-    assert [step.people for step in found.groups[0].steps] == [2, 1]
+    assert [step.people for step in found.groups[0].steps] == [3, 1]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from ingest.insights.answers import RetentionAnswer
 from ingest.insights.questions import Condition, Retention, Selection
 from tests.insights import oracle
 from tests.insights.test_calendar import SPAN
-from tests.insights.world import CHANGES, LATER, ZONES, Stored, events, world
+from tests.insights.world import CHANGES, LATER, ZONES, Stored, crowds, world
 
 AT = datetime(2026, 6, 15, tzinfo=UTC)
 
@@ -92,14 +92,12 @@ def retentions(draw: st.DrawFn) -> Retention:
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.data(), retentions())
 def test_retention_is_what_the_definition_says(data: st.DataObject, question: Retention) -> None:
     """Each person is looked at in each cohort and period."""
-    around = question.start + timedelta(hours=24)
-    archived, tail = data.draw(events(around)), data.draw(events(around))
-    known = {event.id for event in archived}
-    tail = [event for event in tail if event.id not in known]
+    some = crowds(question.start + timedelta(hours=24), timedelta(hours=6), 14)
+    archived, tail = data.draw(some)
     with TemporaryDirectory() as directory, world(Path(directory), archived, tail) as one:
         found = one.ask(question)
     assert isinstance(found, RetentionAnswer)

@@ -16,7 +16,7 @@ from ingest.insights.answers import TrendsAnswer
 from ingest.insights.questions import Condition, Measure, Selection, Trends
 from tests.insights import oracle
 from tests.insights.test_calendar import SPAN
-from tests.insights.world import CHANGES, LATER, ZONES, Stored, events, world
+from tests.insights.world import CHANGES, LATER, ZONES, Stored, crowds, world
 
 AT = datetime(2026, 6, 15, tzinfo=UTC)
 FIELD = ("params", "plan")
@@ -92,12 +92,11 @@ def questions(draw: st.DrawFn) -> tuple[Trends, list[Stored], list[Stored]]:
         ),
         top=draw(st.integers(1, 3)),
     )
-    archived, tail = draw(events(around)), draw(events(around))
-    known = {event.id for event in archived}
-    return question, archived, [event for event in tail if event.id not in known]
+    some = crowds(start, timedelta(minutes=30), 60)
+    return question, *draw(some)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(questions())
 def test_trend_is_what_the_definition_says(
     asked: tuple[Trends, list[Stored], list[Stored]],

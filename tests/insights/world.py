@@ -5,6 +5,7 @@ of clocks, parameters of mixed types under odd keys.
 """
 
 import json
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -119,11 +120,41 @@ def params() -> st.SearchStrategy[dict[str, Any]]:
     return st.builds(lambda one, two: one | two, flat, nested)
 
 
-def events(around: datetime, hours: int = 60, most: int = 25) -> st.SearchStrategy[list[Stored]]:
+def events(around: datetime) -> st.SearchStrategy[list[Stored]]:
     """A few events of few people, at times of which many are equal."""
-    times = st.integers(-4 * hours, 4 * hours).map(lambda n: around + n * timedelta(minutes=15))
+    times = st.integers(-240, 240).map(lambda n: around + n * timedelta(minutes=15))
     person = st.none() | st.sampled_from(["a", "b", "ü'", "5", ""])
     event = st.tuples(times, st.sampled_from(["view", "buy", "it's"]), person, params())
-    numbered = st.lists(st.tuples(st.integers(0, 2**128 - 1), event), max_size=most)
+    numbered = st.lists(st.tuples(st.integers(0, 2**128 - 1), event), max_size=25)
     unique = numbered.map(lambda rows: dict(rows).items())
     return unique.map(lambda rows: [Stored(UUID(int=number), *event) for number, event in rows])
+
+
+def crowds(
+    around: datetime, step: timedelta, steps: int
+) -> st.SearchStrategy[tuple[list[Stored], list[Stored]]]:
+    """Many events of three people at a few times: hypothesis alone makes hardly two that belong.
+
+    The times are around a moment, so many steps before and after it. Some are for a file, the
+    others for the tail.
+    """
+
+    def crowd(seed: int, archived: int, tail: int) -> tuple[list[Stored], list[Stored]]:
+        chance = random.Random(seed)
+        times = [around + step * chance.randint(-steps, steps) for _ in range(archived + tail)]
+        stored = [_stored(chance, at) for at in times]
+        return stored[:archived], stored[archived:]
+
+    return st.builds(crowd, st.integers(0, 2**32), st.integers(0, 25), st.integers(0, 25))
+
+
+def _stored(chance: random.Random, at: datetime) -> Stored:
+    plan = chance.choice([None, "5", 5, 5.0, "05", True, "true", "x", 2.5, "12.5", -3])
+    params: dict[str, Any] = chance.choice(
+        [{}, {"plan": plan}, {"plan": plan, "deep": {"x": chance.randint(0, 3)}}]
+    )
+    name, person = (
+        chance.choice(["view", "view", "buy", "it's"]),
+        chance.choice(["a", "a", "b", "ü'", None]),
+    )
+    return Stored(UUID(int=chance.getrandbits(128)), at, name, person, params)
