@@ -14,7 +14,7 @@
 
 from collections import defaultdict
 from datetime import datetime
-from typing import Any, assert_never
+from typing import Any, Final, assert_never
 
 from ingest.insights import groups
 from ingest.insights.answers import Kind, Series, TrendsAnswer
@@ -23,6 +23,17 @@ from ingest.insights.calendar import Buckets, buckets
 from ingest.insights.filters import chosen
 from ingest.insights.questions import Measure, Selection, Trends
 from ingest.insights.sql import Source, Values, bucket_of, number_of, text_of, within
+
+_FOLDED: Final = {
+    "count": "sum(cell)::BIGINT",
+    "sum": "sum(cell)",
+    "min": "min(cell)",
+    "max": "max(cell)",
+}
+"""What a measure of all is, made of the measures of parts."""
+_SAMPLE: Final = 50_000
+_LABELS_MAX: Final = 1_000
+"""Labels times buckets are kept in memory where they are measured at once."""
 
 Figures = dict[int | None, Any]
 """What was measured in each bucket, by its place, and over the range (None)."""
@@ -59,12 +70,9 @@ class _Trend:
         """Return the series of this event: the top groups first, then those of the rest."""
         if self._question.breakdown is None:
             return [self._series(place, "all", None, self._whole())]
-        top = self._top()
-        figures = self._grouped(top)
+        top, figures = self._at_once() if self._has_few_labels() else self._in_two_passes()
         return [
-            self._series(
-                place, groups.kind(group), top[group] if group >= 0 else None, figures[group]
-            )
+            self._series(place, groups.kind(group), top.get(group), figures[group])
             for group in groups.places(len(top))
             if group in figures
         ]
@@ -74,6 +82,44 @@ class _Trend:
         sql = f"""SELECT bucket, {self._measured(values)} FROM ({self._rows(values)})
             GROUP BY GROUPING SETS ((bucket), ())"""
         return dict(self._source.rows(sql, values))
+
+    def _has_few_labels(self) -> bool:
+        """Tell whether all labels may be measured in all buckets: the sample's are few."""
+        if self._question.measure.kind not in _FOLDED:
+            return False
+        values = Values()
+        sample = f"SELECT label FROM ({self._rows(values)}) LIMIT {_SAMPLE}"
+        ((labels,),) = self._source.rows(f"SELECT count(DISTINCT label) FROM ({sample})", values)
+        return int(labels) <= _LABELS_MAX
+
+    def _at_once(self) -> tuple[dict[int, str], dict[int, Figures]]:
+        """Measure all labels, and fold those of the rest: the events are read once."""
+        values = Values()
+        fold = _FOLDED[self._question.measure.kind]
+        sql = f"""WITH cells AS MATERIALIZED (
+                SELECT label, bucket, {self._measured(values)} AS cell
+                FROM ({self._rows(values)}) GROUP BY label, bucket),
+            top AS (
+                SELECT label AS top_label,
+                    row_number() OVER (ORDER BY {fold} DESC NULLS LAST, label) - 1 AS top_place
+                FROM cells WHERE label IS NOT NULL GROUP BY label
+                ORDER BY top_place LIMIT {values.bind(self._question.top)})
+            SELECT place, bucket, {fold}, min(top_label)
+            FROM (SELECT {groups.place_of("label")} AS place, *
+                FROM cells LEFT JOIN top ON top_label = label)
+            GROUP BY GROUPING SETS ((place, bucket), (place))"""
+        top: dict[int, str] = {}
+        figures: dict[int, Figures] = defaultdict(dict)
+        for place, bucket, value, label in self._source.rows(sql, values):
+            figures[place][bucket] = value
+            if place >= 0:
+                top[place] = label
+        return top, figures
+
+    def _in_two_passes(self) -> tuple[dict[int, str], dict[int, Figures]]:
+        """Find the top labels, then measure them and the rest: of many labels, or people."""
+        top = self._top()
+        return dict(enumerate(top)), self._grouped(top)
 
     def _top(self) -> list[str]:
         values = Values()
