@@ -91,7 +91,7 @@ def funnels(draw: st.DrawFn) -> Funnel:
     )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(funnels(), crowds(AT, QUARTER, 6))
 def test_funnel_is_what_the_definition_says(
     question: Funnel, stored: tuple[list[Stored], list[Stored]]
