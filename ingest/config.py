@@ -23,6 +23,9 @@ from ingest.errors import StartupError
 RETIRE_S: Final = 5.0
 """A worker that was replaced serves those who are connected for at least so long."""
 
+INSIGHTS_END_S: Final = 5.0
+"""So long the insights process takes at most to end; what it does then it can do again."""
+
 KIB = 1024
 MIB = 1024 * KIB
 

@@ -37,7 +37,10 @@ COMMANDS: Final = {
     "serve": _Command("serve", "Take events at POST /event until SIGTERM or Ctrl-C."),
     "spool": _Command("spool_group", "Look at the events that wait on disk for Postgres."),
 }
-_HIDDEN: Final = {"worker": _Command("worker", "")}
+_HIDDEN: Final = {
+    "insights": _Command("insights", ""),
+    "worker": _Command("worker", ""),
+}
 """For other commands to run, not for people."""
 
 
