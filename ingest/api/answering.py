@@ -84,7 +84,9 @@ def too_dear(question: Question, error: Exception) -> Refused:
     """Return the refusal of what takes too much, with what would fit."""
     if isinstance(error, TooDear):
         return Refused(Code.TOO_DEAR, f"{error}{_shorter(question, error.longest)}.")
-    takes = f"longer than {TIMEOUT_S:.0f} s" if isinstance(error, TookTooLong) else "too much memory"
+    takes = (
+        f"longer than {TIMEOUT_S:.0f} s" if isinstance(error, TookTooLong) else "too much memory"
+    )
     length = (
         question.end - question.start if isinstance(question, Trends | Funnel | Retention) else None
     )

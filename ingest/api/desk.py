@@ -1,7 +1,7 @@
 """The desk: where questions wait, are answered by a thread each, and are ended.
 
-At most AT_ONCE are answered at a time and WAITING_MAX wait; each ends after TIMEOUT_S, or as soon as
-nobody waits for it. Nothing here blocks the event loop, and nothing of DuckDB is imported before
+At most AT_ONCE are answered at a time and WAITING_MAX wait; each ends after TIMEOUT_S, or as soon
+as nobody waits for it. Nothing here blocks the event loop, and nothing of DuckDB is imported before
 somebody asks.
 """
 
@@ -94,6 +94,8 @@ class Desk:
         self._ending: set[asyncio.Task[None]] = set()
         self.questions = 0
         """How many wait or are being answered."""
+        self.asked = 0
+        """How many there were."""
 
     async def do(self, work: Work[Result], timeout_s: float = TIMEOUT_S) -> Result:
         """Return what comes of it; raise Refused, TookTooLong, or what the work raises.
@@ -105,6 +107,7 @@ class Desk:
             raise Refused(Code.OVERLOADED, message, retry_after_s=2)
         future = asyncio.get_running_loop().run_in_executor(self._threads, work)
         self.questions += 1
+        self.asked += 1
         future.add_done_callback(self._on_done)
         try:
             async with asyncio.timeout(timeout_s):
@@ -125,10 +128,11 @@ class Desk:
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
 
-    async def close(self) -> None:
-        """Wait until what was ended has ended."""
-        await asyncio.gather(*self._ending, return_exceptions=True)
+    async def close(self, timeout_s: float) -> None:
+        """Wait until what was ended has ended, though not for ever."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+        if self._ending:
+            await asyncio.wait(self._ending, timeout=timeout_s)
 
 
 async def _end(work: Work[Result], future: "asyncio.Future[Result]") -> None:

@@ -79,7 +79,7 @@ class Readers:
 
 
 def _secret_of(request: web.BaseRequest) -> str:
-    given = [
+    given: list[str] = [
         *request.headers.getall(API_KEY, ()),
         *filter(None, map(_token_of, request.headers.getall(hdrs.AUTHORIZATION, ()))),
     ]

@@ -1,4 +1,4 @@
-"""The site of questions: which path is answered with what, and the one shape of whatever goes wrong.
+"""The site of questions: what each path is answered with, in one shape whatever goes wrong.
 
 Only a script of no page may read it: no answer says otherwise, and none may be kept by a browser.
 """
@@ -69,8 +69,8 @@ class Site:
             return _refusal(_unavailable(trouble), headers)
         except Exception:
             log.exception("a question failed", path=request.path)
-            refused = Refused(Code.INTERNAL_ERROR, "The server failed; see its log.")
-            return _refusal(refused, headers)
+            failed = Refused(Code.INTERNAL_ERROR, "The server failed; see its log.")
+            return _refusal(failed, headers)
 
     def _handler(
         self, request: web.BaseRequest

@@ -3,29 +3,56 @@
 import asyncio
 import socket
 from collections.abc import Callable
+from pathlib import Path
+from typing import Final
 
 import structlog
 
+from ingest.api.server import Server
 from ingest.app.background import Background
+from ingest.archive.view import Views
 from ingest.config import Config
 from ingest.observe import loop_lag
-from ingest.observe.insights import InsightsPublisher
+from ingest.observe.insights import InsightsGauges, InsightsPublisher
 from ingest.share.member import Member
+from ingest.store import read_keys
+from ingest.store.app_settings import AppSettings
 from ingest.store.postgres import Postgres
 
 log = structlog.get_logger(__name__)
+
+_KEY_TIMEOUT_S: Final = 2.0
+_LOOK_S: Final = 1.0
+_REST_AFTER_S: Final = 60.0
+"""Nobody has asked for so long: then DuckDB's memory and its connections are given back."""
 
 
 class Insights:
     """One insights process. It never takes an event, and no event waits for it."""
 
-    def __init__(self, config: Config, postgres: Postgres, member: Member) -> None:
-        self._config = config
+    def __init__(
+        self, config: Config, database_url: str, postgres: Postgres, member: Member
+    ) -> None:
         self._postgres = postgres
         self._publisher = InsightsPublisher(member)
         self._background = Background(self._fail)
         self._stop = asyncio.Event()
         self._has_failed = False
+        archive = config.archive
+        directory = Path(archive.path)
+        self._views = Views(
+            database_url, directory, memory_max=archive.memory_max, threads=archive.threads
+        )
+        self._server = Server(
+            lambda app_id, start, end: self._views.view(app_id=app_id, start=start, end=end),
+            self._find,
+            directory / "temporary",
+            config.limits,
+        )
+
+    async def _find(self, secret: str) -> AppSettings | None:
+        async with self._postgres.session(_KEY_TIMEOUT_S) as connection:
+            return await read_keys.find(connection, secret)
 
     def stop(self) -> None:
         """Stop at once: whoever waits for an answer asks again."""
@@ -37,9 +64,27 @@ class Insights:
 
     async def run(self, bound: socket.socket | None, when_ready: Callable[[], None]) -> bool:
         """Serve until told to stop; return whether it ended in good order."""
-        self._background.own("loop lag", loop_lag.watch(self._publisher.tick))
-        del bound  # nobody is answered yet
+        own = self._background.own
+        own("loop lag", loop_lag.watch(self._publisher.tick))
+        own("look", self._look())
+        if bound is not None:
+            await self._server.listen(bound)
+            own("sweep", self._server.sweep())
         when_ready()
         await self._stop.wait()
+        await self._server.close()
         await self._background.end()
         return not self._has_failed
+
+    async def _look(self) -> None:
+        """Note how things are, for ever, and rest when nobody asks."""
+        loop = asyncio.get_running_loop()
+        asked_s, is_resting = loop.time(), True
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            self._publisher.gauges = InsightsGauges(questions=self._server.questions)
+            if self._server.has_been_asked():
+                asked_s, is_resting = loop.time(), False
+            elif not is_resting and loop.time() - asked_s > _REST_AFTER_S:
+                await asyncio.to_thread(self._views.rest)
+                is_resting = True

@@ -71,7 +71,7 @@ async def _run(
 ) -> bool:
     postgres = make_postgres(order.config, order.database_url, order.segment)
     member = Member(Segment.attach(order.segment), order.slot)
-    process = Insights(order.config, postgres, member)
+    process = Insights(order.config, order.database_url, postgres, member)
     heeding = Heeding(reader, {"stop": process.stop, "retire": process.stop})
     # Without its supervisor it ends at once: what it was doing is done again by the next one.
     task = asyncio.create_task(heeding.run(lambda: os._exit(1)), name="supervisor")
