@@ -105,14 +105,14 @@ class EventsAnswer(msgspec.Struct, frozen=True, tag="events"):
 
 
 class ValueCount(msgspec.Struct, frozen=True):
-    """One value of a parameter as text, and in how many of the events looked at."""
+    """One value of a parameter as text, and in how many of the events looked into."""
 
     value: str
     count: int
 
 
 class Parameter(msgspec.Struct, frozen=True):
-    """A parameter that was seen: in how many events, with which types, and its top values.
+    """A parameter that was seen: in how many of the events looked into, its types and values.
 
     `types` counts `text`, `number`, `boolean`, `null`, `list`, and `object`.
     """
@@ -124,21 +124,22 @@ class Parameter(msgspec.Struct, frozen=True):
 
 
 class NameUse(msgspec.Struct, frozen=True):
-    """A name that was seen: in how many of the events looked at, and with which parameters."""
+    """A name: in how many events, when last, and the parameters of those looked into."""
 
     name: str
     count: int
     latest: datetime
+    sampled: int
+    """How many of its events were looked into: the latest ones."""
     parameters: tuple[Parameter, ...]
 
 
 class NamesAnswer(msgspec.Struct, frozen=True, tag="names"):
-    """What is in the events that were looked at: all, or the latest ones, from `since` on."""
+    """All names, the most frequent first; of how many events, and how many were looked into."""
 
     names: tuple[NameUse, ...]
     events: int
-    since: datetime | None
-    """The earliest event that was looked at; null where all were."""
+    sampled: int
 
 
 Answer = TrendsAnswer | FunnelAnswer | RetentionAnswer | EventsAnswer | NamesAnswer

@@ -1,0 +1,108 @@
+"""What a filter means: comparisons with one field, and `all` and `either` of them.
+
+A field's value is its text, whatever the type it was sent with, so that `"5"` equals `5` and
+`"true"` equals `true`, as in an address or a form where there are no types. JSON's null is the same
+as no value. Upper and lower case differ, in keys as well.
+
+- `eq`: the texts are equal; of a parameter a JSON number also equals its other ways of writing:
+  `5` equals 5, 5.0, "5" and "5.0", but `05` only "05". `ne`: everything else, no value included.
+- `gt`, `lt`, `ge`, `le`: with a number, of the values that read as numbers (`"12.5"` does,
+  `true` does not), compared as doubles; with another text, of all values as text, by code point.
+  No value is neither greater nor less than anything.
+- `contains`: the field's text has this text within it.
+- `exists`: there is a value; `missing`: there is none.
+"""
+
+import math
+import re
+from typing import Final, assert_never
+
+from ingest.insights.questions import All, Condition, Either, Filter, Scalar, Selection
+from ingest.insights.sql import Values, named, number_of, text_of
+
+_ORDER: Final = {"gt": ">", "lt": "<", "ge": ">=", "le": "<="}
+_NUMBER: Final = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+_EXACT_MAX: Final = 2**53
+"""Up to here each whole number is a double of its own."""
+
+
+def chosen(selection: Selection, values: Values) -> list[str]:
+    """Return the conditions of the events that are meant."""
+    conditions = named(selection, values)
+    if selection.where is not None:
+        conditions.append(condition(selection.where, values))
+    return conditions
+
+
+def condition(question: Filter, values: Values) -> str:
+    """Return a filter as SQL that is true or false, never null."""
+    match question:
+        case All():
+            return _joined("AND", "true", question.parts, values)
+        case Either():
+            return _joined("OR", "false", question.parts, values)
+        case Condition():
+            return _comparison(question, values)
+        case _:
+            assert_never(question)
+
+
+def text(value: Scalar) -> str:
+    """Return a value as the text that it is compared by."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def number(written: str) -> float | None:
+    """Return the number that a text is in JSON; None of another, and past a double."""
+    if not _NUMBER.fullmatch(written):
+        return None
+    value = float(written)
+    return value if math.isfinite(value) else None
+
+
+def _joined(word: str, empty: str, parts: tuple[Filter, ...], values: Values) -> str:
+    return (
+        "(" + f" {word} ".join(condition(part, values) for part in parts) + ")" if parts else empty
+    )
+
+
+def _comparison(question: Condition, values: Values) -> str:
+    field = text_of(question.field, values)
+    written = "" if question.value is None else text(question.value)
+    match question.operator:
+        case "exists":
+            return f"{field} IS NOT NULL"
+        case "missing":
+            return f"{field} IS NULL"
+        case "eq":
+            return f"coalesce({_equal(question, written, values)}, false)"
+        case "ne":
+            return f"NOT coalesce({_equal(question, written, values)}, false)"
+        case "contains":
+            return f"coalesce(contains({field}, {values.bind(written)}), false)"
+        case "gt" | "lt" | "ge" | "le":
+            return f"coalesce({_ordered(field, question.operator, written, values)}, false)"
+        case _:
+            assert_never(question.operator)
+
+
+def _equal(question: Condition, written: str, values: Values) -> str:
+    ways = _ways(written) if question.field[0] == "params" else {written}
+    bound = ", ".join(values.bind(way) for way in sorted(ways))
+    return f"{text_of(question.field, values)} IN ({bound})"
+
+
+def _ordered(field: str, operator: str, written: str, values: Values) -> str:
+    value = number(written)
+    if value is None:
+        return f"{field} {_ORDER[operator]} {values.bind(written)}"
+    return f"{number_of(field)} {_ORDER[operator]} {values.bind(value)}"
+
+
+def _ways(written: str) -> set[str]:
+    """Return a text, and if it is a number how else one could have been written."""
+    value = number(written)
+    if value is None:
+        return {written}
+    whole = {str(int(value))} if value.is_integer() and abs(value) <= _EXACT_MAX else set()
+    return {written, repr(value)} | whole

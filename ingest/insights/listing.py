@@ -1,0 +1,119 @@
+"""Lists of events, the latest first: by their time `at`, and by id where times are equal.
+
+A page ends at its limit; the next one begins before the cursor of its last event, so that each
+event is on one page, whatever arrives meanwhile (one that is later than the cursor is on none).
+
+What is asked for is the latest, so it is looked for from the end: in the last hour, then in four
+times as much before it, and so on, until there are enough. Only then are whole events read, by
+their times and ids: a sort of whole events took 12 s of CPU for 5 M of them, this 0.1.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+
+from ingest.insights.answers import Event, EventsAnswer
+from ingest.insights.calendar import moment
+from ingest.insights.filters import chosen
+from ingest.insights.questions import Condition, Cursor, Events, PersonEvents, Selection
+from ingest.insights.sql import Source, Values, within
+
+_FIRST_SPAN: Final = timedelta(hours=1)
+_GROWTH: Final = 4
+_INSTANT: Final = timedelta(microseconds=1)
+
+
+def answer(source: Source, question: Events) -> EventsAnswer:
+    """Return one page of events, and where the next one begins."""
+    found: list[Cursor] = []
+    for start, end in _spans(source, question):
+        missing = question.limit + 1 - len(found)
+        found += _places(source, question, start, end, missing)
+        if len(found) > question.limit:
+            break
+    page = found[: question.limit]
+    return EventsAnswer(
+        events=tuple(_read(source, page)),
+        before=page[-1] if len(found) > question.limit else None,
+    )
+
+
+def of_person(question: PersonEvents) -> Events:
+    """Return what is asked about one person as a question about events."""
+    whose = Condition(("person",), "eq", question.person)
+    return Events(Selection(where=whose), before=question.before, limit=question.limit)
+
+
+def _spans(source: Source, question: Events) -> Iterator[tuple[datetime, datetime]]:
+    """Yield the parts of the range that is left, the latest first."""
+    bounds = _ends(source, question)
+    if bounds is None:
+        return
+    earliest, end = bounds
+    span = _FIRST_SPAN
+    while end > earliest:
+        start = max(earliest, end - span)
+        yield start, end
+        end, span = start, span * _GROWTH
+
+
+def _ends(source: Source, question: Events) -> tuple[datetime, datetime] | None:
+    """Return from when and until when there are events that the question may mean."""
+    values = Values()
+    end = question.end
+    if question.before is not None:
+        last = question.before.at + _INSTANT
+        end = last if end is None else min(end, last)
+    times = source.leaves({"at": '"at"'}, within(question.start, end, values))
+    sql = f'SELECT epoch_us(min("at")), epoch_us(max("at")) FROM ({times})'
+    ((earliest, latest),) = source.rows(sql, values)
+    return None if earliest is None else (moment(earliest), moment(latest + 1))
+
+
+def _places(
+    source: Source, question: Events, start: datetime, end: datetime, limit: int
+) -> list[Cursor]:
+    """Return where the latest events of a span are."""
+    values = Values()
+    where = [*within(start, end, values), *chosen(question.events, values)]
+    if question.before is not None:
+        at, row = values.bind(question.before.at), values.bind(question.before.id)
+        where.append(f'("at" < {at} OR ("at" = {at} AND id < {row}::UUID))')
+    places = source.leaves({"t": 'epoch_us("at")', "id": "id"}, where)
+    sql = f"SELECT t, id FROM ({places}) ORDER BY t DESC, id DESC LIMIT {values.bind(limit)}"
+    return [Cursor(moment(t), _uuid(row)) for t, row in source.rows(sql, values)]
+
+
+def _read(source: Source, page: list[Cursor]) -> list[Event]:
+    """Return the events at some places, in their order."""
+    if not page:
+        return []
+    values = Values()
+    where = within(page[-1].at, page[0].at + _INSTANT, values)
+    where.append(f"list_contains({values.bind([place.id for place in page])}::UUID[], id)")
+    events = source.leaves(
+        {
+            "id": "id",
+            "t": 'epoch_us("at")',
+            "created": "epoch_us(created_at)",
+            "name": "name",
+            "person": "person",
+            "params": "params::JSON::VARCHAR",
+        },
+        where,
+    )
+    found = [_event(row) for row in source.rows(events, values)]
+    return sorted(found, key=lambda event: (event.at, event.id), reverse=True)
+
+
+def _event(row: tuple[Any, ...]) -> Event:
+    event_id, at, created_at, name, person, params = row
+    raw = msgspec.Raw(b"{}" if params is None else params.encode())
+    return Event(_uuid(event_id), moment(at), moment(created_at), name, person, raw)
+
+
+def _uuid(value: UUID | str) -> UUID:
+    return value if isinstance(value, UUID) else UUID(value)

@@ -1,0 +1,118 @@
+"""The menu: which names there are, how often, and with which parameters.
+
+Names are counted over all events there are. Parameters are those of the latest events only, of
+`SAMPLE_MAX` at most: in how many of these, with which types and values. A parameter within an
+object has a path of its own, and so has the object; what is in a list has none.
+
+Menus of parts of the events, say of each file, make the menu of all of them: `merged`. A file
+never changes, so that whoever keeps its menu has to look into new ones only.
+"""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+from ingest.insights import listing
+from ingest.insights.answers import Event, NamesAnswer, NameUse, Parameter, ValueCount
+from ingest.insights.bounds import PATH_MAX
+from ingest.insights.calendar import moment
+from ingest.insights.filters import text
+from ingest.insights.questions import Events, Names, Path
+from ingest.insights.sql import Source, Values
+
+SAMPLE_MAX: Final = 2_000
+PARAMETERS_MAX: Final = 200
+"""Of one name: the most frequent ones are listed."""
+VALUE_CHARS_MAX: Final = 100
+"""Longer texts are no menu's."""
+
+_TYPES: Final[dict[type, str]] = {
+    str: "text",
+    bool: "boolean",
+    int: "number",
+    float: "number",
+    list: "list",
+    dict: "object",
+    type(None): "null",
+}
+
+
+def answer(source: Source, question: Names) -> NamesAnswer:
+    """Count the names, and look into the latest events."""
+    sample: defaultdict[str, list[Event]] = defaultdict(list)
+    for event in listing.answer(source, Events(limit=SAMPLE_MAX)).events:
+        sample[event.name].append(event)
+    counts = source.leaves({"name": "name", "at": '"at"'}, [])
+    sql = f'SELECT name, count(*), epoch_us(max("at")) FROM ({counts}) GROUP BY name'
+    return _menu(
+        NameUse(name, count, moment(latest), len(sample[name]), _parameters(sample[name], question))
+        for name, count, latest in source.rows(sql, Values())
+    )
+
+
+def merged(menus: Iterable[NamesAnswer], question: Names) -> NamesAnswer:
+    """Return the menu of all the events of several menus.
+
+    Counts of values are those of the menus that list them.
+    """
+    uses: defaultdict[str, list[NameUse]] = defaultdict(list)
+    for menu in menus:
+        for use in menu.names:
+            uses[use.name].append(use)
+    return _menu(_merged_use(name, parts, question) for name, parts in uses.items())
+
+
+def _menu(uses: Iterable[NameUse]) -> NamesAnswer:
+    names = tuple(sorted(uses, key=lambda use: (-use.count, use.name)))
+    return NamesAnswer(names, sum(use.count for use in names), sum(use.sampled for use in names))
+
+
+def _merged_use(name: str, parts: list[NameUse], question: Names) -> NameUse:
+    types: defaultdict[Path, Counter[str]] = defaultdict(Counter)
+    tops: defaultdict[Path, Counter[str]] = defaultdict(Counter)
+    for parameter in (one for part in parts for one in part.parameters):
+        types[parameter.path].update(parameter.types)
+        tops[parameter.path].update({one.value: one.count for one in parameter.top})
+    return NameUse(
+        name=name,
+        count=sum(part.count for part in parts),
+        latest=max(part.latest for part in parts),
+        sampled=sum(part.sampled for part in parts),
+        parameters=_listed(types, tops, question),
+    )
+
+
+def _parameters(events: list[Event], question: Names) -> tuple[Parameter, ...]:
+    types: defaultdict[Path, Counter[str]] = defaultdict(Counter)
+    tops: defaultdict[Path, Counter[str]] = defaultdict(Counter)
+    for event in events:
+        for path, value in _values(("params",), json.loads(bytes(event.params))):
+            types[path][_TYPES[type(value)]] += 1
+            if isinstance(value, str | int | float) and len(text(value)) <= VALUE_CHARS_MAX:
+                tops[path][text(value)] += 1
+    return _listed(types, tops, question)
+
+
+def _listed(
+    types: dict[Path, Counter[str]], tops: dict[Path, Counter[str]], question: Names
+) -> tuple[Parameter, ...]:
+    parameters = [
+        Parameter(path, seen.total(), dict(seen), _top(tops.get(path, Counter()), question.top))
+        for path, seen in types.items()
+    ]
+    parameters.sort(key=lambda parameter: (-parameter.count, parameter.path))
+    return tuple(parameters[:PARAMETERS_MAX])
+
+
+def _top(counts: Counter[str], top: int) -> tuple[ValueCount, ...]:
+    order = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return tuple(ValueCount(value, count) for value, count in order[:top])
+
+
+def _values(path: Path, value: Any) -> Iterator[tuple[Path, Any]]:  # noqa: ANN401 - any JSON
+    """Yield what is in an object, and in the objects within it, with the paths."""
+    if isinstance(value, dict) and len(path) <= PATH_MAX:
+        for key, inner in value.items():
+            yield (*path, key), inner
+            yield from _values((*path, key), inner)

@@ -1,0 +1,91 @@
+"""SQL over the sources of one app's events: each value is bound, and each name written once.
+
+A source is what may stand after FROM, with the columns `id`, `at`, `created_at`, `name`, `person`
+and `params`; all of them together are the events. What a question takes of a parameter is taken
+directly above each source: DuckDB 2.0 reads one parameter alone only there (12 ms of CPU a million
+events), and through a view or a union all of them (1,300 ms).
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import duckdb
+import msgspec
+
+from ingest.insights.calendar import Buckets
+from ingest.insights.questions import Path, Selection
+
+
+class Source(msgspec.Struct, frozen=True):
+    """Where a question is asked: a connection, and what to write after FROM, part by part."""
+
+    connection: duckdb.DuckDBPyConnection
+    parts: tuple[str, ...]
+
+    def rows(self, sql: str, values: "Values") -> list[tuple[Any, ...]]:
+        """Return what a statement returns; it is ended by the connection's `interrupt`."""
+        return self.connection.execute(sql, values.bound).fetchall()
+
+    def leaves(self, columns: Mapping[str, str], where: Sequence[str]) -> str:
+        """Return a SELECT of all events of which each of `where` is true."""
+        chosen = ", ".join(f"{sql} AS {alias}" for alias, sql in columns.items())
+        condition = " AND ".join(where) or "true"
+        return " UNION ALL ".join(f"SELECT {chosen} FROM {e} WHERE {condition}" for e in self.parts)
+
+
+class Values:
+    """The values of one statement, each bound once."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self.bound: list[Any] = []
+
+    def bind(self, value: Any) -> str:  # noqa: ANN401 - whatever DuckDB takes
+        """Keep a value, and return what stands for it in the statement."""
+        self.bound.append(value)
+        return f"${len(self.bound)}"
+
+
+def text_of(path: Path, values: Values) -> str:
+    """Return the text of a field: NULL where it is missing, or JSON's null.
+
+    A number's text is the shortest that reads as it, with a fraction or an exponent where it was
+    not sent as a whole one; that of a list or an object is of no certain form.
+    """
+    if path[0] != "params":
+        return f'"{path[0]}"'
+    sql = "params"
+    for key in path[1:]:
+        sql = f"variant_extract({sql}, {values.bind(key)})"
+    return f"CAST({sql} AS VARCHAR)"
+
+
+def number_of(text: str) -> str:
+    """Return the number that a text reads as: NULL for none, and for what no double holds."""
+    number = f"TRY_CAST({text} AS DOUBLE)"
+    return f"CASE WHEN isfinite({number}) THEN {number} END"
+
+
+def bucket_of(calendar: Buckets, values: Values) -> str:
+    """Return the place of the bucket that an event lies in, from 0; for events within the range."""
+    origin, step, places = calendar.grid()
+    steps = f'(epoch_us("at") - {origin}) // {step}'
+    if places == list(range(len(places))):
+        return steps
+    return f"list_extract({values.bind(places)}, 1 + {steps})"
+
+
+def within(start: datetime | None, end: datetime | None, values: Values) -> list[str]:
+    """Return the conditions of a half-open range of time."""
+    conditions = []
+    if start is not None:
+        conditions.append(f'"at" >= {values.bind(start)}')
+    if end is not None:
+        conditions.append(f'"at" < {values.bind(end)}')
+    return conditions
+
+
+def named(selection: Selection, values: Values) -> list[str]:
+    """Return the condition of a name, if one is asked for."""
+    return [] if selection.name is None else [f"name = {values.bind(selection.name)}"]
