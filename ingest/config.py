@@ -137,6 +137,8 @@ class Dashboard(msgspec.Struct, frozen=True):
     enabled: bool = True
     host: str = "127.0.0.1"
     port: Port = 8081
+    question_timeout_s: Annotated[float, msgspec.Meta(gt=0, le=600)] = 30.0
+    questions_per_minute_max: Count = 60
 
 
 class Monitoring(msgspec.Struct, frozen=True):

@@ -9,17 +9,17 @@ from typing import Final
 from ingest.api.refusals import Code, Refused
 
 AT_ONCE: Final = 2
-A_MINUTE: Final = 60
 _KEYS_MAX: Final = 10_000
 _MINUTE_S: Final = 60.0
 
 
 class _Use:
-    """What one key has left: a token for each question, which come back one a second."""
+    """What one key has left: a token for each question, which come back one by one."""
 
-    def __init__(self, now_s: float) -> None:
+    def __init__(self, a_minute: int, now_s: float) -> None:
         self.running = 0
-        self._tokens = float(A_MINUTE)
+        self._a_minute = a_minute
+        self._tokens = float(a_minute)
         self._at_s = now_s
 
     def take(self, now_s: float) -> None:
@@ -30,25 +30,27 @@ class _Use:
         self._tokens = self.tokens(now_s)
         self._at_s = now_s
         if self._tokens < 1:
-            wait_s = math.ceil((1 - self._tokens) * _MINUTE_S / A_MINUTE)
-            message = f"A key may ask {A_MINUTE} questions a minute."
+            wait_s = math.ceil((1 - self._tokens) * _MINUTE_S / self._a_minute)
+            message = f"A key may ask {self._a_minute} questions a minute."
             raise Refused(Code.TOO_MANY_REQUESTS, message, retry_after_s=wait_s)
         self._tokens -= 1
         self.running += 1
 
     def tokens(self, now_s: float) -> float:
         """Return how many it has now."""
-        return min(A_MINUTE, self._tokens + (now_s - self._at_s) * A_MINUTE / _MINUTE_S)
+        come_back = (now_s - self._at_s) * self._a_minute / _MINUTE_S
+        return min(self._a_minute, self._tokens + come_back)
 
     def is_idle(self, now_s: float) -> bool:
         """Whether nothing would be lost by forgetting it."""
-        return not self.running and self.tokens(now_s) >= A_MINUTE
+        return not self.running and self.tokens(now_s) >= self._a_minute
 
 
 class Allowance:
     """Of all keys that ask."""
 
-    def __init__(self) -> None:
+    def __init__(self, a_minute: int) -> None:
+        self._a_minute = a_minute
         self._uses: dict[bytes, _Use] = {}
 
     @contextmanager
@@ -58,7 +60,7 @@ class Allowance:
         use = self._uses.get(key)
         if use is None:
             self._forget_idle(now_s)
-            use = self._uses[key] = _Use(now_s)
+            use = self._uses[key] = _Use(self._a_minute, now_s)
         use.take(now_s)
         try:
             yield

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from ingest.api.cache import Cache, Kept, State
-from ingest.api.desk import TIMEOUT_S, Desk, TookTooLong, Work
+from ingest.api.desk import Desk, TookTooLong, Work
 from ingest.api.refusals import Code, Refused
 from ingest.api.views import View
 from ingest.archive.failures import OutOfMemory
@@ -71,7 +71,7 @@ class Answering:
             work = Work(self._desk.open_view, app_id, reach.of(question), do)
             return await self._desk.do(work)
         except (TookTooLong, TooDear, OutOfMemory) as error:
-            raise too_dear(question, error) from None
+            raise too_dear(question, error, self._desk.timeout_s) from None
         except BadQuestion as error:
             raise Refused(Code.INVALID_PARAMETER, str(error)) from None
 
@@ -80,13 +80,11 @@ class Answering:
         return b"%d/%d/%b" % (app_id, minute, msgspec.json.encode(question))
 
 
-def too_dear(question: Question, error: Exception) -> Refused:
+def too_dear(question: Question, error: Exception, timeout_s: float) -> Refused:
     """Return the refusal of what takes too much, with what would fit."""
     if isinstance(error, TooDear):
         return Refused(Code.TOO_DEAR, f"{error}{_shorter(question, error.longest)}.")
-    takes = (
-        f"longer than {TIMEOUT_S:.0f} s" if isinstance(error, TookTooLong) else "too much memory"
-    )
+    takes = f"longer than {timeout_s:g} s" if isinstance(error, TookTooLong) else "too much memory"
     length = (
         question.end - question.start if isinstance(question, Trends | Funnel | Retention) else None
     )

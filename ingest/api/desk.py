@@ -1,6 +1,6 @@
 """The desk: where questions wait, are answered by a thread each, and are ended.
 
-At most AT_ONCE are answered at a time and WAITING_MAX wait; each ends after TIMEOUT_S, or as soon
+At most AT_ONCE are answered at a time and WAITING_MAX wait; each ends after `timeout_s`, or as soon
 as nobody waits for it. Nothing here blocks the event loop, and nothing of DuckDB is imported before
 somebody asks.
 """
@@ -21,7 +21,6 @@ log = structlog.get_logger(__name__)
 
 AT_ONCE: Final = 2
 WAITING_MAX: Final = 16
-TIMEOUT_S: Final = 30.0
 _INTERRUPT_S: Final = 0.05
 """What is to end is told again and again: between two statements of DuckDB nobody hears it."""
 
@@ -88,8 +87,10 @@ class Work(Generic[Result]):
 class Desk:
     """Has work done, bounded."""
 
-    def __init__(self, open_view: OpenView) -> None:
+    def __init__(self, open_view: OpenView, timeout_s: float) -> None:
         self.open_view = open_view
+        self.timeout_s = timeout_s
+        """So long a question may take, its waiting too."""
         self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="question")
         self._ending: set[asyncio.Task[None]] = set()
         self.questions = 0
@@ -97,7 +98,7 @@ class Desk:
         self.asked = 0
         """How many there were."""
 
-    async def do(self, work: Work[Result], timeout_s: float = TIMEOUT_S) -> Result:
+    async def do(self, work: Work[Result], timeout_s: float | None = None) -> Result:
         """Return what comes of it; raise Refused, TookTooLong, or what the work raises.
 
         Cancelled, it has the work end.
@@ -110,7 +111,7 @@ class Desk:
         self.asked += 1
         future.add_done_callback(self._on_done)
         try:
-            async with asyncio.timeout(timeout_s):
+            async with asyncio.timeout(timeout_s or self.timeout_s):
                 return await asyncio.shield(future)
         except TimeoutError:
             raise TookTooLong from None

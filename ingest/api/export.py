@@ -18,7 +18,7 @@ from aiohttp import hdrs, web
 
 from ingest.api import asking, formats
 from ingest.api.asking import Asked
-from ingest.api.desk import TIMEOUT_S, Desk, TookTooLong, Work
+from ingest.api.desk import Desk, TookTooLong, Work
 from ingest.api.formats import Format
 from ingest.api.parquet import ParquetFiles
 from ingest.api.refusals import Code, Refused, invalid
@@ -117,7 +117,7 @@ class Export:
         try:
             return await self._desk.do(work)
         except TookTooLong:
-            message = f"This takes longer than {TIMEOUT_S:.0f} s; ask for a shorter range."
+            message = f"This takes longer than {self._desk.timeout_s:g} s; ask for a shorter range."
             raise Refused(Code.TOO_DEAR, message) from None
 
 

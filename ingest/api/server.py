@@ -7,11 +7,12 @@ from typing import Final
 from aiohttp import web
 from msgspec.structs import replace
 
+from ingest.api.allowance import Allowance
 from ingest.api.desk import Desk
 from ingest.api.readers import Find, Readers
 from ingest.api.site import Site
 from ingest.api.views import OpenView
-from ingest.config import Limits
+from ingest.config import Dashboard, Limits
 from ingest.http.budget import Budget
 from ingest.http.listener import Listener
 from ingest.observe.metrics import Metrics
@@ -25,9 +26,17 @@ _END_S: Final = 3.0
 class Server:
     """Answers questions on one socket."""
 
-    def __init__(self, open_view: OpenView, find: Find, directory: Path, limits: Limits) -> None:
-        self._desk = Desk(open_view)
-        site = Site(self._desk, Readers(find), directory)
+    def __init__(
+        self,
+        open_view: OpenView,
+        find: Find,
+        directory: Path,
+        dashboard: Dashboard,
+        limits: Limits,
+    ) -> None:
+        self._desk = Desk(open_view, dashboard.question_timeout_s)
+        allowance = Allowance(dashboard.questions_per_minute_max)
+        site = Site(self._desk, Readers(find), allowance, directory)
         self._listener = Listener(
             web.Server(site.dispatch, handler_cancellation=True),
             replace(limits, connections_max=_CONNECTIONS_MAX),

@@ -45,10 +45,10 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 class Site:
     """Answers requests; every route but two needs a key that reads."""
 
-    def __init__(self, desk: Desk, readers: Readers, directory: Path) -> None:
+    def __init__(self, desk: Desk, readers: Readers, allowance: Allowance, directory: Path) -> None:
         """`directory` is where files for export are written; nothing stays in it."""
         self._readers = readers
-        self._allowance = Allowance()
+        self._allowance = allowance
         self._answering = Answering(desk)
         self._export = Export(desk, ParquetFiles(desk, directory))
         self._open: Mapping[str, Handler] = {

@@ -47,6 +47,7 @@ class Insights:
             lambda app_id, start, end: self._views.view(app_id=app_id, start=start, end=end),
             self._find,
             directory / "temporary",
+            config.dashboard,
             config.limits,
         )
 

@@ -37,7 +37,7 @@ def hours(source: Source, extract: Extract) -> Sequence[tuple[datetime, int]]:
     """Return the beginnings of the hours that have events, in order, and how many each has."""
     values = Values()
     leaves = source.leaves({"hour": f"{_AT_US} // {_HOUR_US}"}, _conditions(extract, values))
-    sql = f"SELECT hour, count(*) FROM ({leaves}) GROUP BY hour ORDER BY hour"  # noqa: S608 - bound
+    sql = f"SELECT hour, count(*) FROM ({leaves}) GROUP BY hour ORDER BY hour"
     return [(moment(hour * _HOUR_US), count) for hour, count in source.rows(sql, values)]
 
 
@@ -45,7 +45,7 @@ def page(source: Source, extract: Extract, limit: int) -> list[Row]:
     """Return the first so many of the events, in order."""
     values = Values()
     leaves = source.leaves(_ROW, _conditions(extract, values))
-    sql = f"SELECT * FROM ({leaves}) ORDER BY at_us, id LIMIT {values.bind(limit)}"  # noqa: S608
+    sql = f"SELECT * FROM ({leaves}) ORDER BY at_us, id LIMIT {values.bind(limit)}"
     return [
         Row(row[0], moment(row[1]), moment(row[2]), *row[3:]) for row in source.rows(sql, values)
     ]
