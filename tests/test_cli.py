@@ -74,7 +74,7 @@ def test_every_command_explains_itself(path: tuple[str, ...]) -> None:
 def test_commands_are_the_documented_ones() -> None:
     """None is left out of the tests by being nested or renamed."""
     documented = {"serve", "keys", "keys create", "keys list", "keys revoke", "check", "psql"}
-    documented |= {"migrate"}
+    documented |= {"migrate", "apps", "apps list", "apps set"}
     documented |= {"spool", "spool status", "spool export"}
     documented |= {"rejected", "rejected list", "rejected retry", "rejected drop"}
     assert documented <= {" ".join(path) for path in COMMANDS}
@@ -169,7 +169,7 @@ def test_key_is_listed_revoked_and_listed_as_revoked(nonito: Nonito, database_ur
     make_key(database_url, "shop")
     at = ("--database-url", database_url, "keys")
     head, blog, shop = (line.split() for line in succeed(nonito(*at, "list")).splitlines())
-    assert head == ["PREFIX", "APP", "NAME", "STATE", "CREATED", "EXPIRES"]
+    assert head == ["PREFIX", "APP", "NAME", "STATE", "CREATED", "EXPIRES", "MAY"]
     assert blog[:3] == [secret[:11], "blog", "active"]
     assert shop[1:3] == ["shop", "active"]
     assert secret[:11] in nonito(*at, "revoke", blog[0]).stderr

@@ -19,6 +19,7 @@ class _Command(NamedTuple):
 
 
 COMMANDS: Final = {
+    "apps": _Command("apps_group", "List apps, and set what questions about their events go by."),
     "check": _Command("check", "Say whether the configuration and the database are fit to serve."),
     "health": _Command(
         "health", "Exit with 0 if the server of this configuration answers /healthz, else with 1."

@@ -10,7 +10,7 @@ from typing import Final
 from aiohttp import hdrs, web
 
 from ingest.errors import Code, Refusal
-from ingest.store.api_keys import KEY_START
+from ingest.store.api_keys import Kind
 from ingest.store.apps import App
 from ingest.store.keyring import Keyring
 
@@ -19,7 +19,7 @@ APP: Final = web.RequestKey("app", App)
 """Where a request keeps whose it is, for the log of requests."""
 _BEARER: Final = "bearer"
 _PARAMETER: Final = "&key="
-_HEADERS: Final = f"{API_KEY}, or in {hdrs.AUTHORIZATION} as Bearer {KEY_START}…"
+_HEADERS: Final = f"{API_KEY}, or in {hdrs.AUTHORIZATION} as Bearer {Kind.WRITE.start}…"
 
 
 class Authenticator:
@@ -58,7 +58,7 @@ def with_bearers(given: Sequence[str], authorizations: Iterable[str]) -> list[st
     Beside another key a token is a gateway's own, unless it begins as our keys do.
     """
     tokens = (token for token in map(_token_of, authorizations) if token)
-    return [*given, *(token for token in tokens if not given or token.startswith(KEY_START))]
+    return [*given, *(token for token in tokens if not given or token.startswith(Kind.WRITE.start))]
 
 
 def _token_of(authorization: str) -> str:

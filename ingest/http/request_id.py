@@ -8,14 +8,15 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from ingest.store.api_keys import KEY_START
+from ingest.store.api_keys import Kind
 
 REQUEST_ID: Final = "X-Request-Id"
 TRACEPARENT: Final = "traceparent"
 CHARS_MAX: Final = 128
 
 # Nothing that a log, a shell or a page could take for more than a word, and no API key.
-_ID: Final = re.compile(rf"(?!{KEY_START})[0-9A-Za-z._~:/+=@-]{{1,{CHARS_MAX}}}")
+_KEY_STARTS: Final = "|".join(kind.start for kind in Kind)
+_ID: Final = re.compile(rf"(?!{_KEY_STARTS})[0-9A-Za-z._~:/+=@-]{{1,{CHARS_MAX}}}")
 _TRACE: Final = re.compile(
     r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?"
 )

@@ -1,23 +1,51 @@
-"""API keys at rest: made, listed and revoked. Only their SHA-256 and a short prefix are stored."""
+"""API keys at rest: made, listed and revoked. Only their SHA-256 and a short prefix are stored.
+
+There are two kinds, each in a table of its own: one writes events, the other one reads them.
+"""
 
 import hashlib
 import secrets
 import string
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from enum import Enum
+from typing import Final, NamedTuple
 
 from ingest.store.postgres import Connection
 
 _ALPHABET = string.ascii_letters + string.digits
 _SECRET_CHARS = 43
-KEY_START = "nk_"
 PREFIX_CHARS = 11
 """`nk_` and 8 more: enough to tell keys apart, useless for guessing one."""
+
+
+class Kind(Enum):
+    """What a key may do; the values are for people."""
+
+    WRITE = "write"
+    READ = "read"
+
+    @property
+    def start(self) -> str:
+        """What its secret begins with."""
+        return "nk_" if self is Kind.WRITE else "nr_"
+
+    @property
+    def table(self) -> str:
+        """Where it is kept."""
+        return "api_keys" if self is Kind.WRITE else "read_keys"
+
+
+_LIST: Final = " UNION ALL ".join(
+    f"SELECT '{kind.value}', apps.name, kept.name, prefix, kept.created_at, expires_at, revoked_at"  # noqa: S608 - names of ours
+    f" FROM {kind.table} AS kept JOIN apps ON apps.id = app_id"
+    for kind in Kind
+)
 
 
 class ApiKey(NamedTuple):
     """What is known of a key; never the secret."""
 
+    kind: Kind
     app: str
     name: str
     prefix: str
@@ -40,14 +68,20 @@ def digest(secret: str) -> bytes:
     return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).digest()
 
 
-def new_secret() -> str:
-    """Return a new key: `nk_` and 43 letters and digits, which is 256 random bits."""
-    return KEY_START + "".join(secrets.choice(_ALPHABET) for _ in range(_SECRET_CHARS))
+def new_secret(kind: Kind = Kind.WRITE) -> str:
+    """Return a new key: `nk_` or `nr_`, and 43 letters and digits, which is 256 random bits."""
+    return kind.start + "".join(secrets.choice(_ALPHABET) for _ in range(_SECRET_CHARS))
 
 
-async def create(connection: Connection, app: str, name: str, expires_in_days: int | None) -> str:
+async def create(
+    connection: Connection,
+    app: str,
+    name: str,
+    expires_in_days: int | None,
+    kind: Kind = Kind.WRITE,
+) -> str:
     """Make a key for an app, and the app if it is new; return the secret, which is kept nowhere."""
-    secret = new_secret()
+    secret = new_secret(kind)
     now = datetime.now(UTC)
     expires_at = now + timedelta(days=expires_in_days) if expires_in_days else None
     async with connection.transaction():
@@ -55,7 +89,7 @@ async def create(connection: Connection, app: str, name: str, expires_in_days: i
             "INSERT INTO apps (name) VALUES ($1) ON CONFLICT (name) DO NOTHING", app
         )
         await connection.execute(
-            "INSERT INTO api_keys (app_id, name, prefix, secret_sha256, expires_at)"
+            f"INSERT INTO {kind.table} (app_id, name, prefix, secret_sha256, expires_at)"  # noqa: S608 - ours
             " SELECT id, $2, $3, $4, $5 FROM apps WHERE name = $1",
             app,
             name,
@@ -76,12 +110,9 @@ async def create_first(connection: Connection, app: str) -> str | None:
 
 
 async def list_all(connection: Connection) -> list[ApiKey]:
-    """Return all keys, also the revoked ones, by app and age."""
-    rows = await connection.fetch(
-        "SELECT apps.name AS app, api_keys.name, prefix, api_keys.created_at, expires_at,"
-        " revoked_at FROM api_keys JOIN apps ON apps.id = app_id ORDER BY 1, 4"
-    )
-    return [ApiKey(*row) for row in rows]
+    """Return all keys of both kinds, also the revoked ones, by app and age."""
+    rows = await connection.fetch(f"{_LIST} ORDER BY 2, 5")
+    return [ApiKey(Kind(kind), *values) for kind, *values in rows]
 
 
 async def revoke(connection: Connection, prefix: str) -> list[ApiKey]:
@@ -95,8 +126,10 @@ async def revoke(connection: Connection, prefix: str) -> list[ApiKey]:
         if key.revoked_at is None and key.prefix.startswith(prefix[:PREFIX_CHARS])
     ]
     if len(matching) == 1:
+        (found,) = matching
         await connection.execute(
-            "UPDATE api_keys SET revoked_at = now() WHERE prefix = $1 AND revoked_at IS NULL",
-            matching[0].prefix,
+            f"UPDATE {found.kind.table} SET revoked_at = now()"  # noqa: S608 - a name of ours
+            " WHERE prefix = $1 AND revoked_at IS NULL",
+            found.prefix,
         )
     return matching

@@ -19,7 +19,10 @@ _NOT_SUPPORTED: Final = "0A000"
 _FORGET: Final = "SELECT ctid FROM idempotency_keys LIMIT 0 FOR UPDATE"
 _ALSO_DONE: Final = (
     "INSERT INTO rejected_events SELECT * FROM rejected_events LIMIT 0",
-    "SELECT FROM api_keys, apps, nonito_database LIMIT 0",
+    "SELECT FROM api_keys, apps, nonito_database, read_keys LIMIT 0",
+    "UPDATE archive_state SET changed_at = now() WHERE false",
+    "INSERT INTO archive_files SELECT * FROM archive_files LIMIT 0",
+    "DELETE FROM archive_files WHERE false",
     f"DELETE FROM idempotency_keys WHERE ctid = ANY (ARRAY({_FORGET}))",  # noqa: S608 - ours
 )
 """What a server does beside storing events."""

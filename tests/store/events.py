@@ -106,7 +106,9 @@ async def until_true(url: str, query: str, timeout_s: float = 5.0) -> None:
 async def empty(url: str) -> None:
     """Take out what a test may have left, schema and settings excepted."""
     connection = await asyncpg.connect(url, timeout=10)
-    await connection.execute("DELETE FROM events; DELETE FROM api_keys; DELETE FROM apps")
+    await connection.execute(
+        "DELETE FROM events; DELETE FROM api_keys; DELETE FROM read_keys; DELETE FROM apps"
+    )
     await connection.close()
 
 

@@ -1,0 +1,39 @@
+"""What questions about an app's events go by: columns of `apps` that ingestion knows nothing of."""
+
+from typing import Final, NamedTuple
+
+from ingest.store.postgres import Connection
+
+COLUMNS: Final = "apps.id, apps.name, apps.user_field, apps.timezone"
+"""Of `apps`, in the order of AppSettings."""
+
+
+class AppSettings(NamedTuple):
+    """One app as whoever asks about its events needs to know it."""
+
+    id: int
+    name: str
+    user_field: str
+    """The parameter that says who did it."""
+    timezone: str
+    """In which its days begin, as IANA names it."""
+
+
+async def list_all(connection: Connection) -> list[AppSettings]:
+    """Return all apps by name."""
+    rows = await connection.fetch(f"SELECT {COLUMNS} FROM apps ORDER BY name")  # noqa: S608 - ours
+    return [AppSettings(*row) for row in rows]
+
+
+async def change(
+    connection: Connection, name: str, user_field: str | None, timezone: str | None
+) -> AppSettings | None:
+    """Set what is not None; return the app as it is then, None if there is none of that name."""
+    row = await connection.fetchrow(
+        "UPDATE apps SET user_field = coalesce($2, user_field),"  # noqa: S608 - names of ours
+        f" timezone = coalesce($3, timezone) WHERE name = $1 RETURNING {COLUMNS}",
+        name,
+        user_field,
+        timezone,
+    )
+    return None if row is None else AppSettings(*row)
