@@ -1,15 +1,17 @@
 """The files of one archive: a directory named by its id, so that no archive touches another's.
 
-A file is written under another name, synced, and renamed, and its directory is synced: only then may
-it be named in the manifest. What the manifest does not name is nobody's: left by a crash, or merged
-into a larger file. It is deleted when it has not been touched for GRACE_S, since a question that was
-asked before may still read it, and by whoever has the archive's lock, so that nobody is writing it.
+A file is written under another name, synced, and renamed, and its directory is synced: only then
+may it be named in the manifest. What the manifest does not name is nobody's: left by a crash, or
+merged into a larger file. It is deleted when it has not been touched for GRACE_S, since a question
+that was asked before may still read it, and by whoever has the archive's lock, so that nobody is
+writing it.
 """
 
 import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Container
 from contextlib import suppress
 from pathlib import Path
@@ -69,9 +71,9 @@ class Directory:
         if free < FREE_BYTES_MIN:
             raise DiskTrouble(f"the archive's disk has only {free >> 20} MiB left")
 
-    def new(self, app_id: int) -> "Unfinished":
-        """Return a file to be written."""
-        return Unfinished(self.place / f"app-{app_id}-{uuid4().hex}{_SUFFIX}")
+    def new(self, beginning: str) -> "Unfinished":
+        """Return a file to be written, whose name begins so and is nobody's."""
+        return Unfinished(self.place / f"{beginning}-{uuid4().hex}{_SUFFIX}")
 
     def sync(self) -> None:
         """Make durable which files there are; raise OSError."""
@@ -97,14 +99,22 @@ class Directory:
         with os.scandir(self.place) as entries:
             for each in entries:
                 with suppress(FileNotFoundError):
-                    if each.name not in named and _is_data(each.name):
-                        if each.stat().st_mtime <= end_s:
-                            Path(each.path).unlink()
-                            gone.append(each.name)
+                    is_nobodys = _is_data(each.name) and each.name not in named
+                    if is_nobodys and each.stat().st_mtime <= end_s:
+                        Path(each.path).unlink()
+                        gone.append(each.name)
         return gone
 
+    def remove_deserted(self, grace_s: float = GRACE_S) -> bool:
+        """Delete all of it if nobody has touched it for a while; return whether it is gone."""
+        with suppress(FileNotFoundError):
+            if time.time() - self.place.stat().st_mtime > grace_s:
+                shutil.rmtree(self.place)
+                return True
+        return False
+
     def _now_s(self) -> float:
-        """Return the time by the clock that files have theirs of, which may be another machine's."""
+        """Return the time by the clock of the files, which may be another machine's."""
         label = self.place / _LABEL
         os.utime(label)
         return label.stat().st_mtime

@@ -1,6 +1,7 @@
 """Writes the events of one app to a file: sorted by time, their parameters as a VARIANT."""
 
-from typing import NamedTuple
+from enum import Enum
+from typing import Final, NamedTuple
 
 from ingest.archive import rows, shredding
 from ingest.archive.directory import Directory
@@ -8,16 +9,30 @@ from ingest.archive.manifest import File
 from ingest.archive.rows import literal
 from ingest.archive.workspace import Workspace
 
+SAMPLE_ROWS: Final = shredding.SAMPLE_ROWS
+
+
+class Kind(Enum):
+    """How a file came to be, as its name says."""
+
+    NEW = "new"
+    MERGED = "merged"
+
+    def is_of(self, name: str) -> bool:
+        """Return whether a file of this name is of this kind."""
+        return name.startswith(f"{self.value}-")
+
 
 class Source(NamedTuple):
     """What is to be written: a SELECT of DuckDB's with the columns of a file."""
 
     app_id: int
     user_field: str
+    kind: Kind
     select: str
     """With `params` as VARIANT."""
     texts: str
-    """A SELECT of the parameters alone, as JSON text."""
+    """A SELECT of the parameters of a sample, as JSON text."""
 
 
 def write(workspace: Workspace, directory: Directory, source: Source, mark: int) -> File:
@@ -25,10 +40,10 @@ def write(workspace: Workspace, directory: Directory, source: Source, mark: int)
 
     It is not durable before the directory is synced.
     """
-    file = directory.new(source.app_id)
+    file = directory.new(f"{source.kind.value}-app{source.app_id}")
     to = literal(str(file.unfinished))
     workspace.duck.execute(
-        f"COPY ({source.select} ORDER BY \"at\", id) TO {to}"
+        f'COPY ({source.select} ORDER BY "at", id) TO {to}'
         f" (FORMAT parquet, COMPRESSION zstd{_shredding(workspace, source.texts)})"
     )
     (count, least, most) = workspace.duck.execute(
@@ -43,10 +58,11 @@ def write(workspace: Workspace, directory: Directory, source: Source, mark: int)
 def _shredding(workspace: Workspace, texts: str) -> str:
     found = workspace.duck.execute(
         f"SELECT params FROM ({texts}) WHERE length(params) <= {shredding.SAMPLE_BYTES_MAX}"
-        f" USING SAMPLE reservoir({shredding.SAMPLE_ROWS} ROWS) REPEATABLE (1)"
     ).fetchall()
     shape = shredding.shape(text for (text,) in found)
-    return f", SHREDDING {{params: {literal(shape)}}}" if shape else ", SHREDDING {params: 'VARIANT'}"
+    return (
+        f", SHREDDING {{params: {literal(shape)}}}" if shape else ", SHREDDING {params: 'VARIANT'}"
+    )
 
 
 def of_batch(app_id: int, user_field: str) -> Source:
@@ -55,7 +71,8 @@ def of_batch(app_id: int, user_field: str) -> Source:
     return Source(
         app_id,
         user_field,
+        Kind.NEW,
         # Sorted as text: a VARIANT is larger.
         f"SELECT {rows.COLUMNS}, {rows.VARIANT} AS params {of_app}",
-        f"SELECT params {of_app}",
+        f"SELECT params {of_app} USING SAMPLE reservoir({SAMPLE_ROWS} ROWS) REPEATABLE (1)",
     )
