@@ -11,7 +11,7 @@ from blockbuster import BlockBuster, blockbuster_ctx
 
 from ingest.app.database import make_partitions
 from ingest.config import Config
-from ingest.store import api_keys, migrations
+from ingest.store import api_keys, migrations, upkeep
 from ingest.store.cluster import Cluster
 from ingest.store.postgres import Postgres
 from tests.share.others import Other, running_other, shared_file
@@ -32,9 +32,10 @@ def cluster() -> Iterator[Cluster]:
 
 
 async def prepare(postgres: Postgres) -> None:
-    """Migrate a database and make its partitions."""
+    """Migrate a database, and make its partitions and what else a server makes in time."""
     await migrations.migrate(postgres)
     await make_partitions(Config(), postgres).ensure()
+    await upkeep.complete(postgres)
 
 
 @pytest.fixture

@@ -1,16 +1,19 @@
 """The database of a configuration, brought to where a server can use it."""
 
 from contextlib import suppress
+from typing import Final
 
 from ingest.config import Config
 from ingest.errors import StartupError
-from ingest.store import connection_budget, migrations
+from ingest.store import connection_budget, migrations, upkeep
 from ingest.store.connection_budget import ConnectionBudget
 from ingest.store.database_url import forget_unsearchable_home
 from ingest.store.failures import Unavailable
 from ingest.store.partitions import Partitions
 from ingest.store.postgres import Postgres
 from ingest.store.turns import Turns
+
+_PATIENCE_S: Final = 600.0
 
 
 def make_postgres(config: Config, url: str, shared: int | None = None) -> Postgres:
@@ -53,16 +56,28 @@ def make_partitions(config: Config, postgres: Postgres) -> Partitions:
 
 
 async def prepare(postgres: Postgres, config: Config) -> None:
-    """Bring the database to where the server can use it; raise StartupError."""
-    partitions = make_partitions(config, postgres)
-    await prepare_partitions(postgres, partitions, config.database.start_timeout_s)
+    """Make all that servers need and what they can do without; raise StartupError.
+
+    However long that takes: what is kept from them by a lock, and what is made while they serve.
+    """
+    await postgres.wait_until_up(config.database.start_timeout_s)
+    try:
+        await migrations.migrate(postgres, _PATIENCE_S)
+        await make_partitions(config, postgres).ensure()
+        await upkeep.complete(postgres)
+    except Unavailable as failure:
+        raise _unprepared(failure) from failure
 
 
-async def prepare_partitions(postgres: Postgres, partitions: Partitions, timeout_s: float) -> None:
-    """Wait for Postgres, and make schema and partitions; raise StartupError."""
+async def prepare_to_serve(postgres: Postgres, partitions: Partitions, timeout_s: float) -> None:
+    """Wait for Postgres, and make what a server can't do without; raise StartupError."""
     await postgres.wait_until_up(timeout_s)
     try:
-        await migrations.migrate(postgres)
+        await migrations.migrate_to_serve(postgres)
         await partitions.ensure()
     except Unavailable as failure:
-        raise StartupError(f"the database can't be prepared: {failure}") from failure
+        raise _unprepared(failure) from failure
+
+
+def _unprepared(failure: Unavailable) -> StartupError:
+    return StartupError(f"the database can't be prepared: {failure}")

@@ -10,6 +10,7 @@ import structlog
 
 from ingest.api.server import Server
 from ingest.app.background import Background
+from ingest.archive.archiver import Archiver
 from ingest.archive.view import Views
 from ingest.config import Config
 from ingest.observe import loop_lag
@@ -43,6 +44,14 @@ class Insights:
         self._views = Views(
             database_url, directory, memory_max=archive.memory_max, threads=archive.threads
         )
+        self._archiver = Archiver(
+            database_url,
+            directory,
+            interval_s=archive.interval_s,
+            memory_max=archive.memory_max,
+            threads=archive.threads,
+        )
+        self._keeps_archive = archive.enabled
         self._server = Server(
             lambda app_id, start, end: self._views.view(app_id=app_id, start=start, end=end),
             self._find,
@@ -68,6 +77,8 @@ class Insights:
         own = self._background.own
         own("loop lag", loop_lag.watch(self._publisher.tick))
         own("look", self._look())
+        if self._keeps_archive:
+            own("archiver", self._archiver.run())
         if bound is not None:
             await self._server.listen(bound)
             own("sweep", self._server.sweep())

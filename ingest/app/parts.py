@@ -36,7 +36,7 @@ from ingest.observe.metrics import Metrics
 from ingest.observe.publisher import Publisher
 from ingest.share.member import KeyNotes, Member
 from ingest.spool import Spool
-from ingest.store import idempotency
+from ingest.store import idempotency, upkeep
 from ingest.store.api_key_snapshot import ApiKeySnapshot
 from ingest.store.health import Health
 from ingest.store.keyring import Keyring
@@ -93,6 +93,7 @@ class Parts:
             "partitions": self.partitions.run,
             "rejected events": self.rejected.run,
             "idempotency keys": partial(idempotency.run, self.postgres),
+            "schema": partial(upkeep.run, self.postgres),
         }
 
     def followers(self) -> Iterator[Task]:

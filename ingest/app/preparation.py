@@ -6,7 +6,7 @@ start.
 
 from uuid import UUID
 
-from ingest.app.database import prepare_partitions
+from ingest.app.database import prepare_to_serve
 from ingest.errors import StartupError
 from ingest.spool import Spool, SpoolFailed, SpoolFull
 from ingest.store import identity, migrations
@@ -32,13 +32,13 @@ class Preparation:
 
     async def wait_and_prepare(self, timeout_s: float) -> None:
         """Prepare a database that has to be there in this time; raise StartupError."""
-        await prepare_partitions(self._postgres, self._partitions, timeout_s)
+        await prepare_to_serve(self._postgres, self._partitions, timeout_s)
         await self._identify()
         self._is_done = True
 
     async def prepare(self) -> None:
         """Prepare it now; raise Unavailable or StartupError."""
-        await migrations.migrate(self._postgres)
+        await migrations.migrate_to_serve(self._postgres)
         await self._partitions.ensure()
         await self._identify()
         self._is_done = True

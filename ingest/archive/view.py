@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ingest.archive import manifest, rows, state
+from ingest.archive.directory import Directory
 from ingest.archive.failures import NotHere, NotReady
 from ingest.archive.manifest import File
 from ingest.archive.rows import literal
@@ -36,8 +37,10 @@ class View(NamedTuple):
 
     connection: "duckdb.DuckDBPyConnection"
     """For one thread; `interrupt` may be called from another."""
-    relation: str
-    """What to put after FROM. It holds the events of the range that was asked for, and no other."""
+    sources: tuple[str, ...]
+    """What to put after FROM, each with the six columns; together they hold each event once, those
+    of the range that was asked for and some more. Not one relation: DuckDB 2.0 reads one parameter
+    of a file alone only if nothing stands between."""
     as_of: datetime
     """The time of the snapshot: everything that was answered with 200 before is seen."""
     mark: int
@@ -52,7 +55,7 @@ class Views:
     def __init__(self, url: str, path: Path, *, memory_max: int, threads: int) -> None:
         self._url = url
         self._path = path
-        self._bounds = Bounds(memory_max, threads, path / "temporary")
+        self._bounds = Bounds(memory_max, threads, path)
         self._spare: list[Workspace] = []
         self._lock = threading.Lock()
 
@@ -93,7 +96,7 @@ class Views:
 
     def _give_back(self, workspace: Workspace, *, is_good: bool) -> None:
         if is_good:
-            workspace.duck.execute("DROP VIEW IF EXISTS events_seen; DROP TABLE IF EXISTS tail")
+            workspace.duck.execute("DROP VIEW IF EXISTS tail; DROP TABLE IF EXISTS sent")
             with self._lock:
                 if len(self._spare) < _SPARE_MAX:
                     self._spare.append(workspace)
@@ -109,16 +112,14 @@ def _make(workspace: Workspace, path: Path, app_id: int, wanted: _Range) -> View
         found = state.read(workspace)
         found.require_same()
         files = manifest.read_of_app(workspace, app_id, *wanted)
-        directory = path / found.archive_id
-        if not directory.is_dir():
+        directory = Directory(path, found.archive_id)
+        if not directory.is_there:
             raise NotHere(f"the archive is not in {path}, but where another server archives")
         user_field = _user_field(workspace, app_id)
         tail_rows = _read_tail(workspace, found, app_id, user_field, wanted)
-    workspace.duck.execute(
-        f"CREATE OR REPLACE TEMP VIEW events_seen AS {_seen(directory, files, user_field, wanted)}"
-    )
     as_of = _EPOCH + timedelta(microseconds=found.now_us)
-    return View(workspace.duck, "events_seen", as_of, found.mark, tail_rows)
+    sources = (*_of_files(directory.place, files, user_field), "tail")
+    return View(workspace.duck, sources, as_of, found.mark, tail_rows)
 
 
 def _user_field(workspace: Workspace, app_id: int) -> str:
@@ -129,35 +130,30 @@ def _user_field(workspace: Workspace, app_id: int) -> str:
 def _read_tail(
     workspace: Workspace, found: State, app_id: int, user_field: str, wanted: _Range
 ) -> int:
-    """Put what is not in the archive into the table `tail`; return how many rows."""
+    """Have what is not in the archive as `tail`; return how many rows."""
     of_app = [f"events.app_id = {int(app_id)}", *manifest.within(rows.AT, rows.AT, *wanted)]
     parts = (rows.sent(literal(user_field), " AND ".join([*of_app, each])) for each in found.tail)
     with workspace.stream(f"{' UNION ALL '.join(parts)} LIMIT {TAIL_ROWS_MAX + 1}") as answer:
-        workspace.duck.execute(
-            f"CREATE OR REPLACE TEMP TABLE tail AS SELECT * EXCLUDE (app_id) FROM {answer}"
-        )
-    (count,) = workspace.duck.execute("SELECT count(*) FROM tail").fetchall()[0]
+        workspace.duck.execute(f"CREATE TEMP TABLE sent AS SELECT * EXCLUDE (app_id) FROM {answer}")
+    # A VARIANT is made of the texts of those questions only that ask for parameters.
+    workspace.duck.execute(
+        f"CREATE TEMP VIEW tail AS SELECT {rows.COLUMNS}, {rows.VARIANT} AS params FROM sent"
+    )
+    (count,) = workspace.duck.execute("SELECT count(*) FROM sent").fetchall()[0]
     if count > TAIL_ROWS_MAX:
         raise NotReady(f"more than {TAIL_ROWS_MAX} events are not in the archive yet")
     return int(count)
 
 
-def _seen(directory: Path, files: Sequence[File], user_field: str, wanted: _Range) -> str:
-    """Return the SELECT of all events: files, those of another user field apart, and the tail."""
+def _of_files(directory: Path, files: Sequence[File], user_field: str) -> list[str]:
+    """Return the sources of files, those of another user field apart."""
     named = [each for each in files if each.user_field == user_field]
     other = [each for each in files if each.user_field != user_field]
-    person = f"json_extract_string(params[{literal(user_field)}]::JSON, '$') AS person"
-    parts = [f"SELECT {rows.COLUMNS}, {rows.VARIANT} AS params FROM tail"]
-    if named:
-        parts.append(f"SELECT {rows.COLUMNS}, params FROM {_parquet(directory, named)}")
+    sources = [_parquet(directory, named)] if named else []
     if other:
-        parts.append(
-            f"SELECT * REPLACE ({person}) FROM (SELECT {rows.COLUMNS}, params"
-            f" FROM {_parquet(directory, other)})"
-        )
-    conditions = manifest.within('"at"', '"at"', *wanted)
-    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-    return " UNION ALL ".join(f"{part}{where}" for part in parts)
+        person = f"json_extract_string(params[{literal(user_field)}]::JSON, '$') AS person"
+        sources.append(f"(SELECT * REPLACE ({person}) FROM {_parquet(directory, other)})")
+    return sources
 
 
 def _parquet(directory: Path, files: Sequence[File]) -> str:

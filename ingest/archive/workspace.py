@@ -4,12 +4,15 @@ Both are bounded: DuckDB in memory and threads, Postgres in time, and what takes
 is ended. DuckDB and ADBC are loaded with the first workspace: a server without them serves on.
 """
 
+import os
+import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from uuid import uuid4
 
 from ingest.archive import line
 from ingest.archive.failures import (
@@ -20,17 +23,21 @@ from ingest.archive.failures import (
     PostgresTrouble,
     TimedOut,
 )
+from ingest.archive.rows import literal
 from ingest.store.database_url import DatabaseUrl
 
 if TYPE_CHECKING:
     import duckdb
 
+TEMPORARY: Final = "temporary"
+"""The directory below `archive.path` for what is to be gone soon."""
 INSTALL: Final = "pip install 'nonito-events[insights]'"
 
 _MODULES: Final = ("duckdb", "adbc_driver_manager", "adbc_driver_postgresql")
 _ANSWER: Final = "answer_of_postgres"
 _CONNECT_TIMEOUT_S: Final = 5
 _STATEMENT_SHARE: Final = 0.9
+_SPILL_FACTOR: Final = 16
 
 
 class Bounds(NamedTuple):
@@ -39,8 +46,9 @@ class Bounds(NamedTuple):
     memory_max: int
     """Bytes, of DuckDB's own."""
     threads: int
-    temporary: Path
-    """The directory for what does not fit in memory."""
+    path: Path
+    """`archive.path`: the one directory that DuckDB may read and write; what does not fit in memory
+    is in `temporary` below it."""
 
 
 class Workspace:
@@ -50,8 +58,11 @@ class Workspace:
         require_installed()
         self._driver: Any = import_module("adbc_driver_manager")
         self._duckdb: Any = import_module("duckdb")
-        self.duck: duckdb.DuckDBPyConnection = self._open_duckdb(bounds)
         self._was_cut = False
+        self._temporary = bounds.path / TEMPORARY / f"{os.getpid()}-{uuid4().hex}"
+        with self.judging():
+            (bounds.path / TEMPORARY).mkdir(parents=True, exist_ok=True)
+            self.duck: duckdb.DuckDBPyConnection = self._open_duckdb(bounds)
         try:
             with self.judging():
                 (self._database, self._postgres), self._line = line.connecting(
@@ -66,12 +77,17 @@ class Workspace:
             config={
                 "memory_limit": f"{bounds.memory_max}B",
                 "threads": bounds.threads,
-                "temp_directory": str(bounds.temporary),
+                "temp_directory": str(self._temporary.absolute()),
+                "max_temp_directory_size": f"{bounds.memory_max * _SPILL_FACTOR}B",
                 "autoinstall_known_extensions": False,
                 "autoload_known_extensions": False,
             }
         )
-        opened.execute("SET TimeZone = 'UTC'")
+        allowed = literal(str(bounds.path.absolute()))
+        opened.execute(
+            f"SET TimeZone = 'UTC'; SET allowed_directories = [{allowed}];"
+            " SET enable_external_access = false; SET lock_configuration = true"
+        )
         return opened
 
     def _connect(self, url: str) -> tuple[Any, Any]:
@@ -103,10 +119,21 @@ class Workspace:
 
     def _limit(self, timeout_s: float) -> None:
         """Have Postgres give up before we do, and speak as we read it."""
-        milliseconds = f"{timeout_s * _STATEMENT_SHARE * 1000:.0f}"
-        settings = {"statement_timeout": milliseconds, "lock_timeout": "5000", "TimeZone": "UTC"}
+        settings = {
+            "statement_timeout": f"{timeout_s * _STATEMENT_SHARE * 1000:.0f}",
+            "lock_timeout": "5000",
+            "idle_in_transaction_session_timeout": "0",
+            "TimeZone": "UTC",
+            # Of `xact` there are no statistics in partitions from before it.
+            "enable_seqscan": "off",
+            "jit": "off",
+            "max_parallel_workers_per_gather": "0",
+        }
         for name, value in settings.items():
             self.execute(f"SET LOCAL {name} = '{value}'")
+        # Takes no snapshot. One from before a partition is attached would not see the rows that
+        # moved there, were the tables locked by a later statement.
+        self.execute("LOCK TABLE events IN ACCESS SHARE MODE")
 
     @contextmanager
     def _within(self, timeout_s: float) -> Iterator[None]:
@@ -205,6 +232,7 @@ class Workspace:
             self._postgres.close()
         with suppress(Exception):
             self._database.close()
+        shutil.rmtree(self._temporary, ignore_errors=True)
 
 
 @contextmanager

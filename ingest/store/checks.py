@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 import asyncpg
 
 from ingest.errors import StartupError
-from ingest.store import connection_budget, migrations, trial
+from ingest.store import connection_budget, migrations, trial, xact_index
 from ingest.store.failures import Named, RowRefused
 from ingest.store.partition_map import existing_ranges
 from ingest.store.postgres import Connection, durability_off, is_pooled
@@ -26,6 +26,11 @@ LEFT JOIN LATERAL (
 """
 _PARTITIONED_AHEAD: Final = timedelta(days=7)
 """Less is too little where this role can't make more."""
+_XACT_DEFAULT: Final = (
+    "SELECT pg_get_expr(adbin, adrelid) FROM pg_attrdef JOIN pg_attribute"
+    " ON attrelid = adrelid AND attnum = adnum"
+    " WHERE adrelid = 'events'::regclass AND attname = 'xact'"
+)
 _NO_KEY: Final = "no API key: nonito keys create --app NAME"
 
 
@@ -76,7 +81,7 @@ async def _schema(connection: Connection, table: Table) -> list[Finding]:
         Finding(True, "the schema is up to date"),
         *await _tried(partitions(connection), _strays(connection)),
         await _trial(connection, table),
-        *await _tried(_keys(connection), _rejected(connection)),
+        *await _tried(_marks(connection), _keys(connection), _rejected(connection)),
     ]
 
 
@@ -227,6 +232,25 @@ async def _trial(connection: Connection, table: Table) -> Finding:
     if hindrance := await trial.why_no_events(connection, table):
         return Finding(False, f"this role can't store events: {hindrance}")
     return Finding(True, "this role may do all that storing events takes")
+
+
+async def _marks(connection: Connection) -> Finding:
+    """Say whether new events tell which transaction wrote them, and whether that finds them."""
+    if await connection.fetchval(_XACT_DEFAULT) != "txid_current()":
+        return Finding(
+            False,
+            "new events don't tell which transaction wrote them, so no archive finds them:"
+            " ALTER TABLE events ALTER COLUMN xact SET DEFAULT txid_current()",
+        )
+    lacking = await xact_index.lacking(connection)
+    if not lacking:
+        return Finding(True, "every partition has its index by transaction")
+    said = f"{len(lacking)} partitions have no index by transaction yet: new events are read slowly"
+    if hindrance := await trial.why_no_partitions(connection):
+        return Finding(
+            True, f"{said}; another role has to make it, by `nonito migrate`: {hindrance}"
+        )
+    return Finding(True, f"{said}; `nonito serve` makes it")
 
 
 async def _rejected(connection: Connection) -> Finding:

@@ -11,7 +11,7 @@ from ingest.share.turn import Turn
 _SESSIONS: Final = 2
 _DUTIES_POLL_S: Final = 1.0
 
-CONNECTIONS_MAX: Final = 7 + _SESSIONS
+CONNECTIONS_MAX: Final = 8 + _SESSIONS
 """So many connections a server has at once beside those of its workers' writers."""
 
 
@@ -34,3 +34,6 @@ class Turns:
         """For partitions that events need at once."""
         self.sessions = Turn(7, descriptor, places=_SESSIONS)
         """For everything that is short."""
+        self.schema = Turn(8, descriptor)
+        """Of whoever has the duties: what of the schema is made while servers serve, which may take
+        an hour."""

@@ -106,20 +106,7 @@ def asked_server(url: str, path: Path, **settings: object) -> Iterator[Asked]:
         "dashboard.questions_per_minute_max": 100_000,
         **{name.replace("__", "."): value for name, value in settings.items()},
     }
-    begin_archive(url, path)  # TEMP
     with running_server(("--database-url", url), keys["one"].write, wanted) as server:
         asked = Asked(url, server, server.questions_url, keys)
         wait_for(lambda: asked.get("/v1/events?limit=1").status_code == 200, TIMEOUT_S)
         yield asked
-
-
-def begin_archive(url: str, path: Path) -> None:  # TEMP
-    async def work():
-        async with make_postgres(url).session() as c:
-            i = await c.fetchval(
-                "update archive_state set system_identifier=(SELECT system_identifier FROM pg_control_system())::text || '/' || (SELECT oid FROM pg_database WHERE datname = current_database())::text, timeline=('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int, null_done=true returning archive_id"
-            )
-            (path / str(i)).mkdir()
-            (path / "temporary").mkdir(exist_ok=True)
-
-    asyncio.run(work())

@@ -9,6 +9,7 @@ CREATE TYPE key_use AS (event_id uuid, created_at timestamptz);
 -- waited in a spool for days, and the others that wait there have to find its key. Neither column
 -- rewrites the table. While the index is made, 2 s for 5 million keys, events with a key wait or are
 -- spooled; a server of the version before looks for old keys without an index until it is replaced.
+SET LOCAL statement_timeout = '9min';
 ALTER TABLE idempotency_keys
     ADD COLUMN earlier key_use[] NOT NULL DEFAULT '{}',
     ADD COLUMN kept_since timestamptz NOT NULL DEFAULT now();
