@@ -14,16 +14,20 @@ from ingest.archive.archiver import Archiver
 from ingest.archive.view import Views
 from ingest.config import Config
 from ingest.observe import loop_lag
-from ingest.observe.insights import InsightsGauges, InsightsPublisher
+from ingest.observe.insights import InsightsPublisher
 from ingest.share.member import Member
-from ingest.store import read_keys
+from ingest.store import archive_report, read_keys
 from ingest.store.app_settings import AppSettings
+from ingest.store.failures import Unavailable
 from ingest.store.postgres import Postgres
 
 log = structlog.get_logger(__name__)
 
 _KEY_TIMEOUT_S: Final = 2.0
+_REPORT_TIMEOUT_S: Final = 5.0
 _LOOK_S: Final = 1.0
+_REPORT_S: Final = 10.0
+"""So often Postgres is asked how the archive is."""
 _REST_AFTER_S: Final = 60.0
 """Nobody has asked for so long: then DuckDB's memory and its connections are given back."""
 
@@ -77,6 +81,7 @@ class Insights:
         own = self._background.own
         own("loop lag", loop_lag.watch(self._publisher.tick))
         own("look", self._look())
+        own("report", self._report())
         if self._keeps_archive:
             own("archiver", self._archiver.run())
         if bound is not None:
@@ -88,13 +93,28 @@ class Insights:
         await self._background.end()
         return not self._has_failed
 
+    async def _report(self) -> None:
+        """Publish how the archive is, for ever; while Postgres is away, how it was."""
+        while True:
+            try:
+                async with self._postgres.session(_REPORT_TIMEOUT_S) as connection:
+                    found = await archive_report.read(connection)
+            except Unavailable:
+                pass  # the workers say so
+            else:
+                self._publisher.note(**found._asdict())
+            await asyncio.sleep(_REPORT_S)
+
     async def _look(self) -> None:
         """Note how things are, for ever, and rest when nobody asks."""
         loop = asyncio.get_running_loop()
         asked_s, is_resting = loop.time(), True
         while True:
             await asyncio.sleep(_LOOK_S)
-            self._publisher.gauges = InsightsGauges(questions=self._server.questions)
+            self._publisher.note(
+                questions=self._server.questions,
+                postgres_connections=self._postgres.open_connections,
+            )
             if self._server.has_been_asked():
                 asked_s, is_resting = loop.time(), False
             elif not is_resting and loop.time() - asked_s > _REST_AFTER_S:

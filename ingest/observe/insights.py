@@ -24,16 +24,20 @@ class InsightsGauges(NamedTuple):
     questions: float = 0
     """Questions that are being answered."""
     postgres_connections: float = 0
+    """Those of its own, beside DuckDB's."""
 
 
 class InsightsPublisher:
-    """Publishes for the insights process; gauges are put here by whoever knows them."""
+    """Publishes for the insights process; gauges are noted by whoever knows them."""
 
     def __init__(self, member: Member) -> None:
         self._member = member
         self._ticks = 0
-        self.gauges = InsightsGauges()
-        """As they are published next."""
+        self._gauges = InsightsGauges()
+
+    def note(self, **gauges: float) -> None:
+        """Take note of what some of the gauges are; it is published within a second."""
+        self._gauges = self._gauges._replace(**gauges)
 
     def tick(self, lag_s: float) -> None:
         """Say that the event loop goes round: four times a second."""
@@ -47,4 +51,4 @@ class InsightsPublisher:
         """Publish what is so now; all other counts are workers'."""
         at = NUMBERS.index("cpu_us")
         counts = [0] * at + [time.process_time_ns() // 1_000]
-        self._member.slot.publish(Figures(counts, insights=self.gauges))
+        self._member.slot.publish(Figures(counts, insights=self._gauges))

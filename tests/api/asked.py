@@ -53,6 +53,11 @@ class Asked:
         with_key = {"X-API-Key": self.keys[app].read} | named
         return requests.get(f"{self.url}{path}", headers=with_key, timeout=TIMEOUT_S)
 
+    def open(self, path: str) -> requests.Response:
+        """Ask, and leave the answer to be read piece by piece."""
+        key = {"X-API-Key": self.keys["one"].read}
+        return requests.get(f"{self.url}{path}", headers=key, timeout=TIMEOUT_S, stream=True)
+
     def ask(self, path: str, app: str = "one") -> Any:  # noqa: ANN401 - any JSON value
         """Return the answer, without what was asked for too often."""
         answer = self.get(path, app)

@@ -103,7 +103,7 @@ def test_parquet_has_parameters_as_text_unless_variant_is_asked_for(
     file = tmp_path / "x.parquet"
     file.write_bytes(answer.content)
     columns = "id::VARCHAR, typeof(params), params::JSON->>'n'"
-    found = duckdb.sql(f"SELECT {columns} FROM '{file}'").fetchall()
+    found = duckdb.connect().execute(f"SELECT {columns} FROM '{file}'").fetchall()
     assert sorted(row[0] for row in found) == sorted(ids)
     assert {row[1] for row in found} == {kind}
     assert sorted(row[2] for row in found) == [*"012345"]
