@@ -8,7 +8,7 @@ one or is set: the hour that autumn repeats is two. A date that a zone left out 
 """
 
 from collections.abc import Callable, Iterator
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from itertools import pairwise
 from math import gcd
 from typing import Final, assert_never
@@ -18,8 +18,7 @@ import msgspec
 
 from ingest.insights.questions import Interval
 
-_UTC: Final = ZoneInfo("UTC")
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=_UTC)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _HOUR: Final = timedelta(hours=1)
 _MINUTE: Final = timedelta(minutes=1)
@@ -46,19 +45,27 @@ class Buckets(msgspec.Struct, frozen=True):
 
 def buckets(start: datetime, end: datetime, interval: Interval, zone: ZoneInfo) -> Buckets:
     """Return the buckets that a range touches; its end is later than its start."""
-    start, end = start.astimezone(_UTC), end.astimezone(_UTC)
+    start, end = start.astimezone(UTC), end.astimezone(UTC)
     beginnings = _hours(start, zone) if interval == "hour" else _days(start, interval, zone)
-    return Buckets(tuple(edge.astimezone(zone) for edge in _edges(start, end, beginnings)))
+    return Buckets(tuple(_shown(edge, zone) for edge in _edges(start, end, beginnings)))
 
 
 def microseconds(at: datetime) -> int:
     """Return a time as microseconds since 1970."""
-    return (at.astimezone(_UTC) - _EPOCH) // _MICROSECOND
+    return (at.astimezone(UTC) - _EPOCH) // _MICROSECOND
 
 
-def moment(value: int, zone: ZoneInfo = _UTC) -> datetime:
+def moment(value: int) -> datetime:
     """Return the time of so many microseconds since 1970."""
-    return (_EPOCH + value * _MICROSECOND).astimezone(zone)
+    return _EPOCH + value * _MICROSECOND
+
+
+def _shown(at: datetime, zone: ZoneInfo) -> datetime:
+    """Return a time as its zone's clock shows it, with the offset of that moment.
+
+    One with the zone itself equals no other in the hour that autumn repeats: Python has it so.
+    """
+    return at.astimezone(timezone(_offset(at, zone)))
 
 
 def _edges(start: datetime, end: datetime, beginnings: Iterator[datetime]) -> Iterator[datetime]:
@@ -95,8 +102,8 @@ def _into_hour(at: datetime, zone: ZoneInfo) -> timedelta:
     return timedelta(minutes=local.minute, seconds=local.second, microseconds=local.microsecond)
 
 
-def _offset(at: datetime, zone: ZoneInfo) -> timedelta | None:
-    return at.astimezone(zone).utcoffset()
+def _offset(at: datetime, zone: ZoneInfo) -> timedelta:
+    return at.astimezone(zone).utcoffset() or timedelta(0)
 
 
 def _days(start: datetime, interval: Interval, zone: ZoneInfo) -> Iterator[datetime]:
@@ -109,10 +116,10 @@ def _days(start: datetime, interval: Interval, zone: ZoneInfo) -> Iterator[datet
 def _first_of(day: date, zone: ZoneInfo) -> datetime:
     """Return the first instant of a date; of one that is left out, that of the next one."""
     midnight = datetime.combine(day, time(), zone)
-    first = midnight.astimezone(_UTC)
+    first = midnight.astimezone(UTC)
     if first.astimezone(zone).replace(tzinfo=None) == midnight.replace(tzinfo=None):
         return first
-    skipped = midnight.replace(fold=1).astimezone(_UTC)
+    skipped = midnight.replace(fold=1).astimezone(UTC)
     return _first(skipped, first, lambda at: at.astimezone(zone).date() >= day)
 
 

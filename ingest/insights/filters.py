@@ -75,9 +75,9 @@ def _comparison(question: Condition, values: Values) -> str:
         case "missing":
             return f"{field} IS NULL"
         case "eq":
-            return f"coalesce({_equal(question, written, values)}, false)"
+            return f"coalesce({_equal(question, field, written, values)}, false)"
         case "ne":
-            return f"NOT coalesce({_equal(question, written, values)}, false)"
+            return f"NOT coalesce({_equal(question, field, written, values)}, false)"
         case "contains":
             return f"coalesce(contains({field}, {values.bind(written)}), false)"
         case "gt" | "lt" | "ge" | "le":
@@ -86,10 +86,9 @@ def _comparison(question: Condition, values: Values) -> str:
             assert_never(question.operator)
 
 
-def _equal(question: Condition, written: str, values: Values) -> str:
+def _equal(question: Condition, field: str, written: str, values: Values) -> str:
     ways = _ways(written) if question.field[0] == "params" else {written}
-    bound = ", ".join(values.bind(way) for way in sorted(ways))
-    return f"{text_of(question.field, values)} IN ({bound})"
+    return f"{field} IN ({', '.join(values.bind(way) for way in sorted(ways))})"
 
 
 def _ordered(field: str, operator: str, written: str, values: Values) -> str:

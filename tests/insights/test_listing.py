@@ -1,0 +1,72 @@
+"""Lists of events have each event once, the latest first, whole as it was sent."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from uuid import UUID
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ingest.insights.answers import Event, EventsAnswer
+from ingest.insights.questions import Events, PersonEvents, Selection
+from tests.insights import oracle
+from tests.insights.world import Stored, World, events, world
+
+AT = datetime(2026, 6, 15, tzinfo=UTC)
+
+
+def pages(one: World, question: Events | PersonEvents) -> list[list[Event]]:
+    """Read all pages."""
+    found: list[list[Event]] = []
+    before = question.before
+    while before is not None or not found:
+        if isinstance(question, Events):
+            asked: Events | PersonEvents = Events(
+                question.events, question.start, question.end, before, question.limit
+            )
+        else:
+            asked = PersonEvents(question.person, before, question.limit)
+        page = one.ask(asked)
+        assert isinstance(page, EventsAnswer)
+        found.append(list(page.events))
+        before = page.before
+    return found
+
+
+@settings(max_examples=40, deadline=None)
+@given(events(AT), events(AT), st.integers(1, 7), st.sampled_from([None, "view"]))
+def test_pages_have_each_event_of_the_range_once(
+    archived: list[Stored], tail: list[Stored], limit: int, name: str | None
+) -> None:
+    """Over the archive and the tail, in the order of time and id, and as they were sent."""
+    known = {event.id for event in archived}
+    tail = [event for event in tail if event.id not in known]
+    start, end = AT - timedelta(hours=20), AT + timedelta(hours=20)
+    with TemporaryDirectory() as directory, world(Path(directory), archived, tail) as one:
+        found = pages(one, Events(Selection(name), start, end, limit=limit))
+    meant = [
+        event
+        for event in oracle.meant(Selection(name), archived + tail)[::-1]
+        if start <= event.at < end
+    ]
+    assert all(len(page) == limit for page in found[:-1])
+    rows = [event for page in found for event in page]
+    assert [(e.id, e.at, e.name, e.person) for e in rows] == [
+        (e.id, e.at, e.name, e.person) for e in meant
+    ]
+    assert [json.loads(bytes(e.params)) for e in rows] == [e.params for e in meant]
+
+
+def test_persons_events_are_theirs_alone(tmp_path: Path) -> None:
+    """Also of one whose name is a number: 5 is not 5.0."""
+    people = ["5", "5.0", "05", None, "it's", ""]
+    rows = [
+        Stored(UUID(int=n), AT + n * timedelta(days=n), "view", people[n % len(people)], {})
+        for n in range(30)
+    ]
+    with world(tmp_path, rows[:20], rows[20:]) as one:
+        for person in ("5", "5.0", "it's", "", "nobody"):
+            found = [e for page in pages(one, PersonEvents(person, limit=2)) for e in page]
+            assert [e.id for e in found] == [e.id for e in rows[::-1] if e.person == person]
