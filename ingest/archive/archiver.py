@@ -149,7 +149,7 @@ class Archiver:
             self.figures = done._replace(rows=done.rows + passed.rows, passes=done.passes + 1)
             if passed.without:
                 log.warning("archived without their parameters: too long", events=passed.without)
-            if not is_last:
+            if not is_last and passed.rows:
                 log.info("archiving goes on", archived=self.figures.rows)
 
     def _scrub(self, workspace: Workspace, directory: Directory) -> None:

@@ -28,9 +28,10 @@ _MENDED: Final = (
     rf" regexp_replace(regexp_replace(part, '{_UNSIGNED}', '\1\2.0\3', 'g'),"
     rf" '{_INFINITE}', '\1{_LARGEST}', 'g') END), '')"
 )
-_READABLE: Final = f"CASE WHEN regexp_matches(params, '{_LARGE}') THEN {_MENDED} ELSE params END"
+READABLE: Final = f"CASE WHEN regexp_matches(params, '{_LARGE}') THEN {_MENDED} ELSE params END"
+"""The text `params` with numbers that a VARIANT can hold."""
 VARIANT: Final = (
-    f"coalesce(TRY(({_READABLE})::JSON::VARIANT), params::VARIANT, '{{}}'::JSON::VARIANT)"
+    f"coalesce(TRY(({READABLE})::JSON::VARIANT), params::VARIANT, '{{}}'::JSON::VARIANT)"
 )
 """What DuckDB makes of the text `params`; of none, an empty object."""
 COLUMNS: Final = 'id, "at", created_at, name, person'

@@ -174,6 +174,11 @@ class Workspace:
         with self.stream(sql) as answer:
             return self.duck.execute(f"SELECT * FROM {answer}").fetchall()
 
+    def make_temporary(self) -> Path:
+        """Return a directory that goes with the workspace; raise OSError."""
+        self._temporary.mkdir(parents=True, exist_ok=True)
+        return self._temporary
+
     def cut(self) -> None:
         """End whatever is going on here, from another thread."""
         self._was_cut = True
