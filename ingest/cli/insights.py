@@ -41,7 +41,8 @@ def insights() -> None:
     stand_back()
     log = order.config.log
     logs.configure(log.level, log.format)
-    sys.exit(0 if uvloop.run(_serve(channel, order)) else 1)
+    # No thread is waited for: what it was doing is asked or done again.
+    os._exit(0 if uvloop.run(_serve(channel, order)) else 1)
 
 
 def stand_back() -> None:
