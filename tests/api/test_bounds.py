@@ -183,6 +183,7 @@ def test_export_takes_no_more_memory_for_more_events(database_url: str, tmp_path
         asked.get("/v1/export?from=2026-01-01&to=2026-01-02")
         before = process.memory_info().rss
         with asked.open("/v1/export") as response:
+            assert response.status_code == 200, response.text
             most, size = 0, 0
             for piece in response.iter_content(1 << 20):
                 size += len(piece)
