@@ -167,10 +167,10 @@ def test_insights_process_is_one_beside_the_workers() -> None:
     """Its ends are its own, and whether a server can store does not depend on it."""
     segment = Segment.create(workers=2)
     asked = segment.slots[segment.take_slot(segment.insights)]
-    assert not segment.is_postgres_up
+    seen = [segment.is_postgres_up]
     worker = segment.slots[segment.take_slot(0)]
     worker.is_postgres_up = True
-    assert segment.is_postgres_up
+    assert [*seen, segment.is_postgres_up] == [False, True]
     asked.publish(Figures([0, 5], insights=[1.5]))
     worker.publish(Figures([1, 2, 3]))
     assert segment.read().counts == [1, 7, 3]
