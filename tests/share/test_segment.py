@@ -103,12 +103,12 @@ def test_every_process_reads_what_one_publishes() -> None:
     made = Segment.create(workers=2)
     other = Segment.attach(os.dup(made.descriptor))
     index = made.take_slot(1)
-    other.slots[index].publish(Figures([1, 2], [3], [0.5]))
+    other.slots[index].publish(Figures([1, 2], [3], [0.5], [7.0]))
     other.slots[index].connections = 7
     other.slots[index].is_postgres_up = True
     other.slots[index].beat()
     (live,) = made.read().live
-    assert (live.worker, live.figures) == (1, Figures([1, 2], [3], [0.5]))
+    assert (live.worker, live.figures) == (1, Figures([1, 2], [3], [0.5], [7.0]))
     assert (other.workers, made.connections, made.heartbeat(index)) == (2, 7, 1)
     assert made.is_postgres_up
     assert (other.maker, other.made_s) == (made.maker, made.made_s)
