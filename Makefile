@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 
 .PHONY: serve check test bench setup
 
-serve: $(VENV)/.installed-embedded
+serve: $(VENV)/.installed-serve
 	$(BIN)/nonito serve
 
 check: $(VENV)/.installed-check
@@ -25,9 +25,10 @@ bench: $(VENV)/.installed-bench
 setup: $(VENV)/.installed-check
 
 # An extra of pyproject.toml, and with it those that it holds.
+HELD_BY_serve := embedded insights
 HELD_BY_bench := embedded
-HELD_BY_test := bench embedded
-HELD_BY_check := test bench embedded
+HELD_BY_test := bench serve embedded insights
+HELD_BY_check := test bench serve embedded insights
 
 $(VENV)/.installed-%: pyproject.toml | $(BIN)/pip
 	$(BIN)/pip install --editable '.[$*]'

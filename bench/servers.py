@@ -31,6 +31,7 @@ WORKERS = "server.workers"
 workers_option = click.option(
     "--workers", default=1, type=click.IntRange(1, 256), help="Of the server that is started."
 )
+_USUAL = {WORKERS: 1, "archive.enabled": False, "dashboard.enabled": False}
 _ROOT = Path(__file__).parents[1]
 _GREETING = "Listening on "
 _STOP_TIMEOUT_S = 30.0
@@ -127,7 +128,8 @@ def serving(
 def environment(settings: Mapping[str, object]) -> dict[str, str]:
     """Return this process's environment with these settings of the server and no others.
 
-    It has one worker unless they say otherwise: figures of one process can be compared.
+    It has one worker and no insights process unless they say otherwise: figures of one process can
+    be compared.
     """
     kept = {
         name: value
@@ -136,7 +138,7 @@ def environment(settings: Mapping[str, object]) -> dict[str, str]:
     }
     given = {
         f"NONITO_{key.replace('.', '_').upper()}": str(value).lower()
-        for key, value in ({WORKERS: 1} | dict(settings)).items()
+        for key, value in (_USUAL | dict(settings)).items()
     }
     return kept | given | {"PYTHONPATH": str(_ROOT)}
 

@@ -23,6 +23,9 @@ from ingest.errors import StartupError
 RETIRE_S: Final = 5.0
 """A worker that was replaced serves those who are connected for at least so long."""
 
+INSIGHTS_END_S: Final = 5.0
+"""So long the insights process takes at most to end; what it does then it can do again."""
+
 KIB = 1024
 MIB = 1024 * KIB
 
@@ -118,6 +121,26 @@ class Keys(msgspec.Struct, frozen=True):
     first_key_file: str = ""
 
 
+class Archive(msgspec.Struct, frozen=True):
+    """`[archive]`: the columnar copy of the events that questions are asked of."""
+
+    enabled: bool = True
+    path: str = "data/archive"
+    interval_s: Seconds = 60.0
+    memory_max: Annotated[int, msgspec.Meta(ge=64 * MIB, le=1 << 40)] = 256 * MIB
+    threads: Annotated[int, msgspec.Meta(ge=1, le=256)] = 1
+
+
+class Dashboard(msgspec.Struct, frozen=True):
+    """`[dashboard]`: where questions are answered, apart from where events arrive."""
+
+    enabled: bool = True
+    host: str = "127.0.0.1"
+    port: Port = 8081
+    question_timeout_s: Annotated[float, msgspec.Meta(gt=0, le=600)] = 30.0
+    questions_per_minute_max: Count = 60
+
+
 class Monitoring(msgspec.Struct, frozen=True):
     """`[metrics]`: an address of its own for `/metrics`; port 0 means the server's."""
 
@@ -144,6 +167,8 @@ class Config(msgspec.Struct, frozen=True):
     spool: Spool = Spool()
     events: Events = Events()
     keys: Keys = Keys()
+    archive: Archive = Archive()
+    dashboard: Dashboard = Dashboard()
     metrics: Monitoring = Monitoring()
     log: Log = Log()
 

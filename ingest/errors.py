@@ -100,8 +100,12 @@ class Refusal(Exception):  # noqa: N818 - it is an answer, not a failure of ours
 
     def body(self) -> bytes:
         """Return the error in the one JSON shape that every route answers with."""
-        error = {"code": self.code, "message": self.message}
-        return orjson.dumps({"status": "error", "error": error})
+        return body_of(self.code, self.message)
+
+
+def body_of(code: str, message: str) -> bytes:
+    """Return an error in that shape."""
+    return orjson.dumps({"status": "error", "error": {"code": code, "message": message}})
 
 
 class StartupError(Exception):

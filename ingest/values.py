@@ -1,7 +1,7 @@
 """Values as people write them in a configuration: `yes`, `INFO`, `1GiB`, `30s`.
 
-A setting's name says its unit (`bytes_max`, `idle_timeout_s`, `past_days_max`), and so which units
-may stand behind its number. A number alone has the unit of the name.
+A setting's name says its unit (`bytes_max`, `memory_max`, `idle_timeout_s`, `past_days_max`), and
+so which units may stand behind its number. A number alone has the unit of the name.
 """
 
 import re
@@ -28,6 +28,7 @@ _SECONDS: Final[Mapping[str, int | Decimal]] = {
 }
 _UNITS: Final[Mapping[str, tuple[Mapping[str, int | Decimal], str]]] = {
     "bytes": (_BYTES, "a number of bytes, or with a unit, as 64MiB"),
+    "memory": (_BYTES, "a number of bytes, or with a unit, as 256MiB"),
     "s": (_SECONDS, "a number of seconds, or with a unit, as 500ms, 30s, 5m, 1h"),
     "days": ({"d": 1}, "a number of days, as 30 or 30d"),
 }

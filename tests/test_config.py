@@ -67,6 +67,9 @@ def test_every_setting_can_be_set_by_its_environment_variable(key: str) -> None:
     """NONITO_<SECTION>_<KEY>, as text."""
     default = flat(msgspec.to_builtins(Config()))[key]
     value = {
+        "archive.enabled": "False",
+        "archive.memory_max": "77777777",
+        "dashboard.enabled": "False",
         "events.partition_by": "week",
         "log.level": "debug",
         "log.format": "json",
@@ -146,6 +149,7 @@ def test_white_space_around_a_value_is_not_part_of_it(key: str) -> None:
         ("log.level", "WARNING", "warning"),
         ("events.partition_by", "Week", "week"),
         ("spool.bytes_max", "2GiB", 2 << 30),
+        ("archive.memory_max", "1GiB", 1 << 30),
         ("spool.bytes_max", "2 gib", 2 << 30),
         ("spool.bytes_max", "1.5Gi", 3 << 29),
         ("spool.bytes_max", "2GB", 2_000_000_000),

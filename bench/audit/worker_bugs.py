@@ -11,7 +11,7 @@ import psutil
 
 from bench.audit.patch import replace
 from ingest.app.server import App
-from ingest.cli import worker
+from ingest.cli.channel import Heeding
 from ingest.config import RETIRE_S, Config
 from ingest.share.segment import Segment
 from ingest.share.slot import Figures
@@ -80,15 +80,15 @@ def successor_comes_late() -> None:
 
 def orphans_serve_on() -> None:
     """Have a worker go on when its supervisor is gone."""
-    original = worker._heed
+    original = Heeding.run
 
-    async def heed(reader: asyncio.StreamReader, server: App, is_ready: asyncio.Event) -> None:
-        told = asyncio.StreamReader()
-        passing = asyncio.create_task(_pass(reader, told))
-        await original(told, server, is_ready)
+    async def run(self: Heeding, on_gone: Callable[[], None]) -> None:
+        reader, self._reader = self._reader, asyncio.StreamReader()
+        passing = asyncio.create_task(_pass(reader, self._reader))
+        await original(self, on_gone)
         passing.cancel()
 
-    replace(worker, "_heed", heed)
+    replace(Heeding, "run", run)
 
 
 async def _pass(reader: asyncio.StreamReader, told: asyncio.StreamReader) -> None:

@@ -32,7 +32,11 @@ def make_postgres(config: Config, url: str, shared: int | None = None) -> Postgr
 
 def connections_needed(config: Config, workers: int) -> int:
     """Return how many connections to Postgres a server of so many workers has at once at most."""
-    return connection_budget.needed(workers=workers, writers=config.writer.connections)
+    return connection_budget.needed(
+        workers=workers,
+        writers=config.writer.connections,
+        has_insights=config.archive.enabled or config.dashboard.enabled,
+    )
 
 
 async def budget_of(postgres: Postgres, config: Config, workers: int) -> ConnectionBudget | None:

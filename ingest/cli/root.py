@@ -19,6 +19,9 @@ class _Command(NamedTuple):
 
 
 COMMANDS: Final = {
+    "archive": _Command(
+        "archive_group", "Look at the columnar copy of the events, prove it, or make it anew."
+    ),
     "apps": _Command("apps_group", "List apps, and set what questions about their events go by."),
     "check": _Command("check", "Say whether the configuration and the database are fit to serve."),
     "health": _Command(
@@ -38,7 +41,10 @@ COMMANDS: Final = {
     "serve": _Command("serve", "Take events at POST /event until SIGTERM or Ctrl-C."),
     "spool": _Command("spool_group", "Look at the events that wait on disk for Postgres."),
 }
-_HIDDEN: Final = {"worker": _Command("worker", "")}
+_HIDDEN: Final = {
+    "insights": _Command("insights", ""),
+    "worker": _Command("worker", ""),
+}
 """For other commands to run, not for people."""
 
 

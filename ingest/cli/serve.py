@@ -15,10 +15,10 @@ from ingest.cli.settings import load
 from ingest.errors import StartupError
 from ingest.observe import logs
 from ingest.share.segment import Segment
-from ingest.supervisor import cores
+from ingest.supervisor import cores, insights
 from ingest.supervisor.order import Ready
 from ingest.supervisor.sd_notify import Notifier
-from ingest.supervisor.sockets import Sockets, bind
+from ingest.supervisor.sockets import Sockets, bind, bind_dashboard
 from ingest.supervisor.supervisor import Means, Supervisor
 
 log = structlog.get_logger(__name__)
@@ -59,8 +59,10 @@ def serve(
     _allow_files(settings.limits.connections_max + _FILES_SPARE)
     logs.configure(settings.log.level, settings.log.format)
     count, notifier = cores.workers(settings), Notifier()  # first: no child may speak for us
-    made = database(settings, may_be_new=True)
+    made, has_insights = database(settings, may_be_new=True), insights.is_wanted(settings)
     with bind(settings, count) as sockets, made as (url, embedded):
+        if has_insights and settings.dashboard.enabled:
+            sockets.add_dashboard(bind_dashboard(settings.dashboard))
         means = Means(
             sockets=sockets,
             notifier=notifier,
@@ -71,6 +73,7 @@ def serve(
             inherited=embedded.held if embedded else (),
             # Nobody asked for an app in a database of their own, and a log is no place for a key.
             may_show_key=embedded is not None and sys.stdout.isatty(),
+            has_insights=has_insights,
         )
         supervisor = Supervisor(settings, count, means)
         greet = partial(_greet, sockets, count, embedded.address if embedded else "")
@@ -89,12 +92,15 @@ def _greet(sockets: Sockets, workers: int, embedded: str, ready: Ready) -> None:
         address=address,
         database=place,
         workers=workers,
+        questions=sockets.dashboard_address or "not answered",
         postgres_connections=ready.connections or "unknown",
         version=__version__,
     )
     if ready.lacks_connections:
         log.warning("Postgres may refuse connections", reason=ready.connections)
     click.echo("\n".join(f"Listening on {each}" for each in (address, *others)))
+    if sockets.dashboard_address:
+        click.echo(f"Answering questions on {sockets.dashboard_address}")
     click.echo(ready.greeting)
 
 

@@ -15,12 +15,13 @@ from uuid import UUID
 
 import click
 
+from ingest import disk
 from ingest.cli.database import in_session
 from ingest.cli.settings import load_quietly
 from ingest.cli.table import echo_table, second
 from ingest.errors import StartupError
 from ingest.events.fields import FIELDS, Field, Kind, Stored
-from ingest.spool import disk, owner
+from ingest.spool import owner
 from ingest.spool import report as spool_report
 from ingest.spool.failures import StorageDamaged, describe
 from ingest.spool.owner import Owner

@@ -19,6 +19,7 @@ from prometheus_client.core import (
 from ingest import __version__
 from ingest.observe.counts import Counts
 from ingest.observe.gauges import QUEUES, Gauges, merge
+from ingest.observe.insights import InsightsGauges
 from ingest.observe.processes import Processes
 from ingest.observe.publisher import PLACES
 from ingest.share.segment import Reading, Segment
@@ -70,6 +71,7 @@ class Collector:
         yield from self._spooled(counts, gauges)
         yield from self._postgres(gauges)
         yield from self._workers(reading)
+        yield from _insights(reading)
         yield from self._processes.collect(reading, counts["cpu_us"])
 
     def _listening(self, counts: Counts, gauges: Gauges) -> Iterable[Metric]:
@@ -248,6 +250,22 @@ def _queued(gauges: Gauges) -> Iterable[Metric]:
     yield size
     yield _gauge("queue_events_limit", "As many may wait in each queue", gauges.queue_events_limit)
     yield _gauge("queue_bytes_limit", "So large may their rows be", gauges.queue_bytes_limit)
+
+
+def _insights(reading: Reading) -> Iterable[Metric]:
+    """Yield how the archive is, by the insights process that began last; zeros without one."""
+    found = [each.figures.insights for each in reading.live if each.figures.insights]
+    gauges = InsightsGauges(*found[-1]) if found else InsightsGauges()
+    yield _gauge("insights_up", "Whether the insights process runs", bool(found))
+    yield _counter(
+        "insights_restarts", "How often it ended without being told", reading.insights_restarts
+    )
+    yield _gauge("insights_questions", "Questions that are being answered", gauges.questions)
+    yield _gauge("archive_lag_seconds", "How old what is not in the archive may be", gauges.lag_s)
+    yield _gauge("archive_files", "Files of the archive", gauges.files)
+    yield _gauge("archive_bytes", "What they take on disk", gauges.bytes)
+    yield _gauge("archive_events", "Events in them", gauges.events)
+    yield _gauge("archive_tail_events", "Events that are not in them yet", gauges.tail_events)
 
 
 def _by_worker(name: str, text: str) -> GaugeMetricFamily:

@@ -2,7 +2,8 @@
 
 The supervisor makes it and hands its descriptor to the workers; it goes with the last of them. It
 has a slot for each process, and some more, as a worker's successor is there before the worker has
-gone. Only the supervisor gives slots out and takes them back; a worker writes its own.
+gone. The insights process has the number behind the last worker's. Only the supervisor gives slots
+out and takes them back; a process writes its own.
 
 What a process has counted stays when it has gone: `retire` adds it to what the ended ones counted.
 Which slots count, and what the ended ones have, is one record, the ledger: whoever reads all slots
@@ -56,6 +57,8 @@ class Reading(NamedTuple):
     live: Sequence[Live]
     restarts: Sequence[int]
     """How often each worker was replaced without a plan."""
+    insights_restarts: int
+    """And how often the insights process was."""
 
     @property
     def counts(self) -> list[int]:
@@ -94,7 +97,7 @@ class Segment:
             )
             for index in range(count)
         )
-        self._last = Reading(Figures(), (), (0,) * workers)
+        self._last = Reading(Figures(), (), (0,) * workers, 0)
 
     @classmethod
     def create(cls, workers: int) -> "Segment":
@@ -122,6 +125,11 @@ class Segment:
         if header[_MAGIC_AT] != _MAGIC:
             raise StartupError("the server was started by another version: restart it")
         return cls(descriptor, header[_WORKERS])
+
+    @property
+    def insights(self) -> int:
+        """The number of the insights process, where workers have theirs."""
+        return self.workers
 
     @property
     def maker(self) -> int:
@@ -167,8 +175,9 @@ class Segment:
 
     @property
     def is_postgres_up(self) -> bool:
-        """Whether every process can write to Postgres; False while there is none that can."""
-        taken = self._read_ledger().workers
+        """Whether every worker can write to Postgres; False while there is none that can."""
+        numbers = self._read_ledger().workers
+        taken = [index for index, number in numbers.items() if number != self.insights]
         return bool(taken) and all(self.slots[index].is_postgres_up for index in taken)
 
     @property
@@ -211,7 +220,8 @@ class Segment:
             sequence, ledger = self._ledger.sequence, self._read_ledger()
             live = [self._live(index, worker) for index, worker in ledger.workers.items()]
             if self._ledger.sequence == sequence:
-                self._last = Reading(ledger.ended, live, ledger.restarts)
+                *restarts, insights_restarts = ledger.restarts
+                self._last = Reading(ledger.ended, live, restarts, insights_restarts)
                 break
         return self._last
 
@@ -226,7 +236,7 @@ class Segment:
     def _read_ledger(self) -> _Ledger:
         value = self._ledger.read()
         if not value:
-            return _Ledger({}, Figures(), [0] * self.workers)
+            return _Ledger({}, Figures(), [0] * (self.workers + 1))
         return msgspec.msgpack.decode(value, type=_Ledger)
 
     def _write_ledger(self, ledger: _Ledger) -> None:
@@ -252,7 +262,7 @@ class _Places:
 
 
 def _slots(workers: int) -> int:
-    return 2 * workers + _SLOTS_SPARE
+    return 2 * (workers + 1) + _SLOTS_SPARE
 
 
 def _size(workers: int) -> int:

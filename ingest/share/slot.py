@@ -1,4 +1,4 @@
-"""A slot: what one worker tells the other processes of its server, and is told of them.
+"""A slot: what one process tells the other processes of its server, and is told of them.
 
 Single numbers are written by themselves, one store each. What has to agree with each other, the
 figures, is one record.
@@ -39,6 +39,8 @@ class Figures(msgspec.Struct, array_like=True, frozen=True):
     left: Sequence[int] = ()
     """What is counted as left if the process ends now: see `Segment.retire`."""
     gauges: Sequence[float] = ()
+    insights: Sequence[float] = ()
+    """Gauges of the insights process, which has none of those of workers."""
 
 
 _ENCODER: Final = msgspec.msgpack.Encoder()

@@ -16,7 +16,7 @@ from uuid import UUID
 
 import structlog
 
-from ingest.spool.disk import make_directory, sync_directory
+from ingest.disk import make_directory, sync_directory
 from ingest.spool.failures import StorageDamaged, StorageFailed, describe, is_disk_full
 from ingest.spool.storage import Storage
 

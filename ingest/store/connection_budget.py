@@ -9,6 +9,8 @@ from typing import Final, NamedTuple
 from ingest.store.postgres import Connection
 from ingest.store.turns import CONNECTIONS_MAX
 
+INSIGHTS_MAX: Final = 4
+"""Of the insights process: one that archives, two that are asked, one that looks keys up."""
 _DEDUP: Final = 1
 _SESSIONS: Final = """
 WITH session AS (
@@ -63,9 +65,10 @@ class ConnectionBudget(NamedTuple):
         return f"{said}: raise it, or lower server.workers or writer.connections"
 
 
-def needed(*, workers: int, writers: int) -> int:
+def needed(*, workers: int, writers: int, has_insights: bool = False) -> int:
     """Return how many connections a server has at once at most; `writers` are each worker's."""
-    return workers * (writers + _DEDUP) + CONNECTIONS_MAX
+    insights = INSIGHTS_MAX if has_insights else 0
+    return workers * (writers + _DEDUP) + CONNECTIONS_MAX + insights
 
 
 async def read(connection: Connection, needs: int) -> ConnectionBudget:

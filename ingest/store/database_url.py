@@ -91,6 +91,12 @@ class DatabaseUrl:
             used["host"] = ",".join(map(_bracketed, used["host"].split(",")))
         return self._text(used)
 
+    def for_libpq(self, connect_timeout_s: int, application_name: str) -> str:
+        """Return the URL for libpq within this process, with the password."""
+        used = {name: value for name, value in self.parameters.items() if name in libpq.USED}
+        used.setdefault("application_name", application_name)
+        return self._text(used | {"connect_timeout": str(connect_timeout_s)})
+
     @property
     def trusts_system(self) -> bool:
         """Whether Postgres's certificate is checked by the authorities of this machine."""

@@ -19,6 +19,10 @@ FIXED: Final = (
     "database.url",
     "database.data_dir",
     "spool.path",
+    "archive.enabled",
+    "dashboard.enabled",
+    "dashboard.host",
+    "dashboard.port",
     "metrics.host",
     "metrics.port",
 )

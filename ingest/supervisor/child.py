@@ -1,4 +1,4 @@
-"""One worker process: a clean new one, with the channel to it."""
+"""One child process, a worker or the insights process: a clean new one, with the channel to it."""
 
 import asyncio
 import os
@@ -12,10 +12,10 @@ from typing import Final, Self
 import msgspec
 
 from ingest.errors import StartupError
-from ingest.supervisor.order import Command, Failed, Order, Ready, encode
+from ingest.supervisor.order import Begun, Command, Failed, Order, Ready, encode
 
 COMMAND: Final = ("-m", "ingest")
-"""What of Python's a worker is: the `nonito` command, with this process's modules."""
+"""What of Python's a child is: the `nonito` command, with this process's modules."""
 _LINE_BYTES_MAX: Final = 1 << 20
 _ORDER_TIMEOUT_S: Final = 10.0
 _STACKS_TIMEOUT_S: Final = 2.0
@@ -23,7 +23,7 @@ _KILLED_TIMEOUT_S: Final = 5.0
 
 
 class Child:
-    """A worker from its start to its end. Each method may be called at any time."""
+    """A child from its start to its end. Each method may be called at any time."""
 
     def __init__(
         self, order: Order, process: asyncio.subprocess.Process, channel: socket.socket
@@ -35,8 +35,9 @@ class Child:
         """Since when it serves, on the loop's clock."""
         self._beat = -1
         self._looks = 0
-        self._ended = asyncio.create_task(process.wait(), name=f"worker {order.worker}")
+        self._ended = asyncio.create_task(process.wait(), name=str(self))
         self.ready: Ready | None = None
+        """What it said once it served, if it is a worker."""
 
     @classmethod
     async def start(cls, order: Order, inherited: Sequence[int]) -> Self:
@@ -56,7 +57,7 @@ class Child:
         return child
 
     def __str__(self) -> str:
-        return f"worker {self.order.worker}"
+        return " ".join(self.order.arguments)
 
     @property
     def pid(self) -> int:
@@ -78,10 +79,11 @@ class Child:
             raise StartupError(f"{self} took longer than {timeout_s:.0f} s to begin") from None
         if not line:
             raise StartupError(f"{self} ended before it served: {how}")
-        said = msgspec.json.decode(line, type=Ready | Failed)
+        said = msgspec.json.decode(line, type=Ready | Begun | Failed)
         if isinstance(said, Failed):
             raise StartupError(said.reason)
-        self.ready, self.ready_s = said, asyncio.get_running_loop().time()
+        self.ready = said if isinstance(said, Ready) else None
+        self.ready_s = asyncio.get_running_loop().time()
 
     async def wait(self) -> int:
         """Wait until it has ended; return its exit code, or the negative number of a signal."""
@@ -143,15 +145,12 @@ async def _spawn(
     order: Order, channel: socket.socket, inherited: Sequence[int]
 ) -> asyncio.subprocess.Process:
     """Start a process that imports what this one imports, from wherever that is."""
-    descriptors = [*order.listeners, order.segment, *inherited]
-    if order.monitor is not None:
-        descriptors.append(order.monitor)
     return await asyncio.create_subprocess_exec(
         sys.executable,
         "-P",  # not from the working directory, where anything may lie
-        *(*COMMAND, "worker", str(order.worker)),
+        *(*COMMAND, *order.arguments),
         stdin=channel.fileno(),
-        pass_fds=descriptors,
+        pass_fds=[*order.descriptors, order.segment, *inherited],
         # Ctrl-C at a terminal is the supervisor's to hear, who tells the others.
         process_group=0,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},

@@ -1,4 +1,4 @@
-"""What a worker is told, and what it says: one line of JSON each, over the socket of its stdin."""
+"""What a child is told, and what it says: one line of JSON each, over the socket of its stdin."""
 
 from typing import Literal
 
@@ -11,12 +11,31 @@ Command = Literal["stop", "retire"]
 one is in its place already."""
 
 
-class Order(msgspec.Struct, frozen=True):
-    """Everything that a worker needs to know to begin."""
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """What every child needs to know to begin."""
 
     config: Config
     """With its own share of what is the server's."""
     database_url: str
+    segment: int
+    """The descriptor of what the server's processes share."""
+    slot: int
+    """Its place in there."""
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """What the `nonito` command is told, so that it becomes this child."""
+        raise NotImplementedError
+
+    @property
+    def descriptors(self) -> list[int]:
+        """Those that it is to hold, beside `segment`."""
+        raise NotImplementedError
+
+
+class WorkerOrder(Order, frozen=True, kw_only=True):
+    """What a worker needs to know."""
+
     worker: int
     """Its number, from 0."""
     workers: int
@@ -26,14 +45,37 @@ class Order(msgspec.Struct, frozen=True):
     """Whether the sockets outlive the server, so that no worker may change them."""
     monitor: int | None
     """That of the socket for the metrics, if they have an address of their own."""
-    segment: int
-    """The descriptor of what the server's processes share."""
-    slot: int
-    """Its place in there."""
     address: str
     """Where the server listens, as curl is told."""
     makes_first_key: bool
     """Whether it may make the first app and its key."""
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """What the `nonito` command is told."""
+        return "worker", str(self.worker)
+
+    @property
+    def descriptors(self) -> list[int]:
+        """All sockets."""
+        return self.listeners if self.monitor is None else [*self.listeners, self.monitor]
+
+
+class InsightsOrder(Order, frozen=True, kw_only=True):
+    """What the insights process needs to know."""
+
+    listener: int | None
+    """The descriptor of the socket at which questions are asked; None if they are not."""
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """What the `nonito` command is told."""
+        return ("insights",)
+
+    @property
+    def descriptors(self) -> list[int]:
+        """The socket."""
+        return [] if self.listener is None else [self.listener]
 
 
 class Ready(msgspec.Struct, frozen=True, tag="ready"):
@@ -48,13 +90,17 @@ class Ready(msgspec.Struct, frozen=True, tag="ready"):
     lacks_connections: bool
 
 
+class Begun(msgspec.Struct, frozen=True, tag="begun"):
+    """What the insights process says once it serves."""
+
+
 class Failed(msgspec.Struct, frozen=True, tag="failed"):
-    """What a worker says that can't begin."""
+    """What a child says that can't begin."""
 
     reason: str
     """One line that says why and how to mend it."""
 
 
-def encode(line: Order | Ready | Failed | Command) -> bytes:
+def encode(line: Order | Ready | Begun | Failed | Command) -> bytes:
     """Return a line."""
     return msgspec.json.encode(line) + b"\n"

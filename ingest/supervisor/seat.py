@@ -1,11 +1,12 @@
-"""A seat: one worker's number, and whoever holds it now."""
+"""A seat: the place of a worker, or of the insights process, and whoever holds it now."""
 
 import asyncio
-from typing import Final, Protocol
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple, Protocol
 
 import structlog
 
-from ingest.config import RETIRE_S, Config
+from ingest.config import INSIGHTS_END_S, RETIRE_S, Config
 from ingest.errors import StartupError
 from ingest.supervisor.child import Child, how_ended
 
@@ -16,18 +17,42 @@ _BACKOFF_MAX_S: Final = 15.0
 _LOOP_S: Final = 10.0
 """Who ends sooner than that ends in a loop."""
 _START_SPARE_S: Final = 30.0
-"""So much longer than Postgres a worker may take to begin."""
+"""So much longer than Postgres a child may take to begin."""
 _LEAVE_S: Final = 2.0
 """So long one that said that it can't begin may take to end."""
 _END_SPARE_S: Final = 10.0
-"""A worker bounds its own end; so much later it is ended."""
+"""A child bounds its own end; so much later it is ended."""
+
+
+class Role(NamedTuple):
+    """Whose seat it is."""
+
+    words: str
+    """Who that is, for people: "a worker"."""
+    named: Mapping[str, int]
+    """Which one of several, for the log."""
+    end_s: Callable[[Config], float]
+    """How long one allows itself to end."""
+
+
+def worker(number: int) -> Role:
+    """Return the role of a worker, by its number."""
+    return Role(
+        "a worker",
+        {"worker": number},
+        lambda config: config.server.drain_s + config.server.shutdown_timeout_s,
+    )
+
+
+INSIGHTS: Final = Role("the insights process", {}, lambda _: INSIGHTS_END_S)
+"""The one of the insights process."""
 
 
 class Hire(Protocol):
-    """Starts a worker."""
+    """Starts a child of one role."""
 
-    async def __call__(self, worker: int, config: Config, *, is_first: bool) -> Child:
-        """Start number `worker`; raise OSError."""
+    async def __call__(self, config: Config, *, is_first: bool) -> Child:
+        """Start one; raise OSError."""
 
 
 class Dismiss(Protocol):
@@ -38,10 +63,10 @@ class Dismiss(Protocol):
 
 
 class Seat:
-    """Has one worker serve, until the server stops."""
+    """Has one child of its role serve, until the server stops."""
 
-    def __init__(self, worker: int, config: Config, hire: Hire, dismiss: Dismiss) -> None:
-        self.worker = worker
+    def __init__(self, role: Role, config: Config, hire: Hire, dismiss: Dismiss) -> None:
+        self._role = role
         self._config = config
         self._hire = hire
         self._dismiss = dismiss
@@ -55,7 +80,7 @@ class Seat:
         """How many ended early, one after the other."""
 
     async def fill(self, *, is_first: bool = False) -> Child:
-        """Have a worker here that serves; raise StartupError."""
+        """Have one here that serves; raise StartupError."""
         async with self._changing:
             if self.child is None:
                 self.child = await self._begin(self._config, is_first=is_first)
@@ -68,7 +93,8 @@ class Seat:
                 child = await self.fill()
             except StartupError as error:
                 self._early_ends += 1
-                log.error("a worker can't be replaced", reason=str(error), again_s=self._pause_s)  # noqa: TRY400 - in words
+                what, why = f"{self._role.words} can't be replaced", str(error)
+                log.error(what, reason=why, again_s=self._pause_s)  # noqa: TRY400 - in words
             else:
                 if not await self._is_over(child):
                     continue
@@ -87,12 +113,12 @@ class Seat:
             self._replaced.set()
         if old is not None:
             old.tell("retire")
-            name = f"retired worker {self.worker}"
-            self._retired[old] = asyncio.create_task(self._see_off(old), name=name)
+            self._retired[old] = asyncio.create_task(self._see_off(old), name=f"retired {old}")
 
     async def end_stuck(self, child: Child, after_s: float) -> None:
         """End one that does nothing any more; `keep` sees to the next."""
-        log.critical("a worker is stuck; where it is follows", worker=self.worker, after_s=after_s)
+        what = f"{self._role.words} is stuck; where it is follows"
+        log.critical(what, **self._role.named, after_s=after_s)
         await child.end_stuck()
 
     def tell_stop(self) -> None:
@@ -112,17 +138,16 @@ class Seat:
         code = await child.wait_or_kill(self._end_s)
         self._let_go(child, is_planned=True)
         if code:
-            log.error(
-                "a worker did not stop in good order", worker=self.worker, how=how_ended(code)
-            )
+            what = f"{self._role.words} did not stop in good order"
+            log.error(what, **self._role.named, how=how_ended(code))
         return code
 
     async def _begin(self, config: Config, *, is_first: bool = False) -> Child:
         """Start one and wait until it serves; raise StartupError."""
         try:
-            child = await self._hire(self.worker, config, is_first=is_first)
+            child = await self._hire(config, is_first=is_first)
         except OSError as error:
-            raise StartupError(f"a worker can't be started: {error.strerror}") from error
+            raise StartupError(f"{self._role.words} can't be started: {error.strerror}") from error
         try:
             await child.wait_until_ready(config.database.start_timeout_s + _START_SPARE_S)
         except BaseException as error:  # the end of the server as well
@@ -148,9 +173,10 @@ class Seat:
         self.child = None
         served_s = asyncio.get_running_loop().time() - child.ready_s
         self._early_ends = self._early_ends + 1 if served_s < _LOOP_S else 0
+        what = f"{self._role.words} ended, another one is started"
         log.error(
-            "a worker ended, another one is started",
-            worker=self.worker,
+            what,
+            **self._role.named,
             pid=child.pid,
             how=how_ended(code),
             served_s=round(served_s, 1),
@@ -167,8 +193,7 @@ class Seat:
 
     @property
     def _end_s(self) -> float:
-        server = self._config.server
-        return server.drain_s + server.shutdown_timeout_s + _END_SPARE_S
+        return self._role.end_s(self._config) + _END_SPARE_S
 
     async def _see_off(self, old: Child) -> None:
         await old.wait_or_kill(self._end_s + RETIRE_S)

@@ -15,17 +15,25 @@ from functools import partial
 from pathlib import Path
 from typing import Final, Self, TypeVar
 
+import structlog
+
 from ingest.addresses import Address, Tcp, Unix
-from ingest.config import Config, Monitoring, Server
+from ingest.config import Config, Dashboard, Monitoring, Server
 from ingest.errors import StartupError
 from ingest.supervisor import systemd, tcp, unix
 from ingest.supervisor.tcp import TcpSockets
 from ingest.supervisor.unix import UnixSocket
 
+log = structlog.get_logger(__name__)
+
 _BACKLOG: Final = 128
-"""Of the metrics' own address, which a few ask."""
+"""Of the metrics' own address and of the dashboard's, which a few ask."""
 _TAKEN_TIMEOUT_S: Final = 2.0
 """So long the workers of a server that was killed may take to let go of its addresses."""
+_USUAL: Final = Tcp(Dashboard().host, Dashboard().port)
+"""Where questions are asked if nobody says otherwise."""
+_USUAL_TIMEOUT_S: Final = 0.5
+"""And so long the insights process of such a server may take to let go of it."""
 _TAKEN_INTERVAL_S: Final = 0.02
 
 Made = TypeVar("Made")
@@ -37,6 +45,7 @@ class Sockets:
     def __init__(self, workers: int) -> None:
         self._by_worker: list[list[socket.socket]] = [[] for _ in range(workers)]
         self._monitor: socket.socket | None = None
+        self._dashboard: socket.socket | None = None
         self._tcp: list[TcpSockets] = []
         self._unix: list[UnixSocket] = []
         self.addresses: list[str] = []
@@ -54,6 +63,16 @@ class Sockets:
     def monitor(self) -> int | None:
         """The descriptor of the metrics' own address, for all workers; None without one."""
         return self._monitor.fileno() if self._monitor is not None else None
+
+    @property
+    def dashboard(self) -> int | None:
+        """The descriptor of where questions are asked; None where they are not."""
+        return self._dashboard.fileno() if self._dashboard is not None else None
+
+    @property
+    def dashboard_address(self) -> str:
+        """Where that is, for people; empty without it."""
+        return f"http://{_place(self._dashboard)}" if self._dashboard is not None else ""
 
     def add_tcp(self, made: TcpSockets) -> None:
         """Have each worker listen at an address."""
@@ -80,6 +99,10 @@ class Sockets:
         """Have all workers share the metrics' own address."""
         self._monitor = made
 
+    def add_dashboard(self, made: socket.socket | None) -> None:
+        """Have the insights process take questions, and its successors."""
+        self._dashboard = made
+
     def _tell(self, place: Address) -> None:
         is_tcp = isinstance(place, Tcp)
         self.addresses.append(f"http://{place}" if is_tcp else str(place))
@@ -96,9 +119,9 @@ class Sockets:
         for sockets in self._by_worker:
             for each in sockets:
                 each.close()
-        if self._monitor is not None:
-            self._monitor.close()
-            self._monitor = None
+        for each in filter(None, (self._monitor, self._dashboard)):
+            each.close()
+        self._monitor = self._dashboard = None
 
     def close(self) -> None:
         """Close everything, and remove the files of unix sockets."""
@@ -158,9 +181,28 @@ def bind_monitor(metrics: Monitoring) -> socket.socket:
         return _patiently(lambda: tcp.listening(address, _BACKLOG))
 
 
-def _patiently(make: Callable[[], Made]) -> Made:
+def bind_dashboard(dashboard: Dashboard) -> socket.socket | None:
+    """Return the socket at which questions are asked, and at which it listens.
+
+    None, with a warning, where the address that is the default is somebody else's: that keeps no
+    events from being taken. Raises StartupError for one that an operator has chosen.
+    """
+    address = Tcp(dashboard.host, dashboard.port)
+    is_chosen = address != _USUAL
+    timeout_s = _TAKEN_TIMEOUT_S if is_chosen else _USUAL_TIMEOUT_S
+    try:
+        with _told(address, "set dashboard.host and dashboard.port"):
+            return _patiently(lambda: tcp.listening(address, _BACKLOG), timeout_s)
+    except StartupError as error:
+        if is_chosen:
+            raise
+        log.warning("no questions are answered", reason=str(error))
+        return None
+
+
+def _patiently(make: Callable[[], Made], timeout_s: float = _TAKEN_TIMEOUT_S) -> Made:
     """Return what is made; wait a little for an address that somebody has. Raises OSError."""
-    end_s = time.monotonic() + _TAKEN_TIMEOUT_S
+    end_s = time.monotonic() + timeout_s
     while True:
         try:
             return make()

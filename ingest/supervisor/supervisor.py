@@ -4,6 +4,7 @@ import asyncio
 import signal
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Final, NamedTuple
 
 import structlog
@@ -12,9 +13,9 @@ from ingest.config import Config
 from ingest.errors import StartupError
 from ingest.observe import logs
 from ingest.share.segment import Segment
-from ingest.supervisor import changes, shares
+from ingest.supervisor import changes, seat, shares
 from ingest.supervisor.child import Child
-from ingest.supervisor.order import Order, Ready
+from ingest.supervisor.order import InsightsOrder, Order, Ready, WorkerOrder
 from ingest.supervisor.sd_notify import Notifier
 from ingest.supervisor.seat import Seat
 from ingest.supervisor.sockets import Sockets
@@ -22,7 +23,7 @@ from ingest.supervisor.sockets import Sockets
 log = structlog.get_logger(__name__)
 
 STUCK_S: Final = 10.0
-"""A worker whose loop has not come round for so long is ended."""
+"""A child whose loop has not come round for so long is ended."""
 _WATCH_S: Final = 1.0
 _REVIVE_S: Final = 1.0
 
@@ -40,9 +41,11 @@ class Means(NamedTuple):
     revive: Callable[[], None] | None
     """Starts the embedded Postgres if it has died; in a thread. Raises StartupError."""
     inherited: tuple[int, ...]
-    """Descriptors that workers are to hold for as long as they live."""
+    """Descriptors that children are to hold for as long as they live."""
     may_show_key: bool
     """Whether somebody sits at a terminal, who may read the first key."""
+    has_insights: bool
+    """Whether there is an insights process."""
 
 
 class Supervisor:
@@ -52,7 +55,15 @@ class Supervisor:
         self._config = config
         self._workers = workers
         self._means = means
-        self._seats = [Seat(number, config, self._hire, self._dismiss) for number in range(workers)]
+        self._seats = [
+            Seat(seat.worker(number), config, partial(self._hire, number), self._dismiss)
+            for number in range(workers)
+        ]
+        self._insights: list[Seat] = []
+        """The seat of the insights process, if there is one: what becomes of it hurts no events."""
+        if means.has_insights:
+            made = Seat(seat.INSIGHTS, config, self._hire_insights, self._dismiss)
+            self._insights.append(made)
         self._stop = asyncio.Event()
         self._skip = asyncio.Event()
         self._hangup = asyncio.Event()
@@ -120,9 +131,14 @@ class Supervisor:
             raise StartupError(str(errors.exceptions[0])) from errors
         return child.ready
 
+    @property
+    def _all_seats(self) -> list[Seat]:
+        return [*self._seats, *self._insights]
+
     def _own_tasks(self) -> None:
+        """Begin what goes on until the end; the insights process begins here, behind all others."""
         works: list[tuple[str, Awaitable[None]]] = [
-            *((f"seat {seat.worker}", seat.keep()) for seat in self._seats),
+            *((f"seat {number}", each.keep()) for number, each in enumerate(self._all_seats)),
             ("watch", self._watch()),
             ("systemd", self._means.notifier.run_watchdog()),
         ]
@@ -144,8 +160,7 @@ class Supervisor:
 
     async def _hire(self, worker: int, config: Config, *, is_first: bool) -> Child:
         means = self._means
-        slot = means.segment.take_slot(worker)
-        order = Order(
+        order = WorkerOrder(
             config=shares.share(config, self._workers),
             database_url=means.database_url,
             worker=worker,
@@ -154,33 +169,49 @@ class Supervisor:
             are_lent=means.sockets.are_lent,
             monitor=means.sockets.monitor,
             segment=means.segment.descriptor,
-            slot=slot,
+            slot=means.segment.take_slot(worker),
             address=_for_curl(means.sockets.addresses),
             makes_first_key=is_first and (means.may_show_key or bool(config.keys.first_key_file)),
         )
+        return await self._begin(order)
+
+    async def _hire_insights(self, config: Config, *, is_first: bool) -> Child:
+        del is_first
+        means = self._means
+        order = InsightsOrder(
+            config=config,
+            database_url=means.database_url,
+            listener=means.sockets.dashboard,
+            segment=means.segment.descriptor,
+            slot=means.segment.take_slot(means.segment.insights),
+        )
+        return await self._begin(order)
+
+    async def _begin(self, order: Order) -> Child:
+        """Start a child; raise OSError, and then its slot is free again."""
         try:
-            return await Child.start(order, means.inherited)
+            return await Child.start(order, self._means.inherited)
         except BaseException:
-            means.segment.retire(slot, is_planned=False)
+            self._means.segment.retire(order.slot, is_planned=False)
             raise
 
     def _dismiss(self, child: Child, *, is_planned: bool) -> None:
         self._means.segment.retire(child.order.slot, is_planned=is_planned)
 
     async def _watch(self) -> None:
-        """End workers whose loop does not come round, for ever.
+        """End children whose loop does not come round, for ever.
 
         Looked at by how often we have looked: when the whole machine stood still nobody is stuck.
         """
         segment = self._means.segment
         while True:
             await asyncio.sleep(_WATCH_S)
-            for seat in self._seats:
-                if (child := seat.child) is None:
+            for each in self._all_seats:
+                if (child := each.child) is None:
                     continue
                 looks = child.note_beat(segment.heartbeat(child.order.slot))
                 if looks * _WATCH_S >= STUCK_S:
-                    await seat.end_stuck(child, STUCK_S)
+                    await each.end_stuck(child, STUCK_S)
 
     async def _keep_embedded(self, revive: Callable[[], None]) -> None:
         while True:
@@ -201,6 +232,7 @@ class Supervisor:
             self._means.notifier.reloading()
             await self._follow(reread)
             self._means.notifier.ready()
+            await self._replace_insights()
 
     async def _follow(self, reread: Callable[[], Config]) -> None:
         try:
@@ -217,11 +249,19 @@ class Supervisor:
 
     async def _replace_all(self, config: Config) -> None:
         """One after the other, so that a configuration that does not work costs nobody anything."""
-        for seat in self._seats:
-            await seat.replace(config)
+        for each in self._seats:
+            await each.replace(config)
         self._config = config
         logs.set_level(config.log.level)
         log.info("the configuration was read anew, by new workers", workers=self._workers)
+
+    async def _replace_insights(self) -> None:
+        """Have it follow the workers, when they are served already: nobody waits for it."""
+        for each in self._insights:
+            try:
+                await each.replace(self._config)
+            except StartupError as error:
+                log.error("the insights process goes on as before", reason=str(error))  # noqa: TRY400 - in words
 
     async def _end(self) -> bool:
         """End everything; return whether each worker ended in good order."""
@@ -231,17 +271,17 @@ class Supervisor:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         # From now on each socket is its worker's alone, which serves who is queued, and closes it.
         self._means.sockets.release()
-        for seat in self._seats:
-            seat.tell_stop()
+        for each in self._all_seats:
+            each.tell_stop()
         skipping = asyncio.create_task(self._pass_on_skip())
-        codes = await asyncio.gather(*(seat.end() for seat in self._seats))
+        codes = await asyncio.gather(*(each.end() for each in self._all_seats))
         skipping.cancel()
-        return not any(codes) and not self._has_failed
+        return not any(codes[: self._workers]) and not self._has_failed
 
     async def _pass_on_skip(self) -> None:
         await self._skip.wait()
-        for seat in self._seats:
-            seat.tell_stop()
+        for each in self._all_seats:
+            each.tell_stop()
 
 
 def _for_curl(addresses: Sequence[str]) -> str:

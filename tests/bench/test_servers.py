@@ -14,6 +14,7 @@ def test_server_has_one_worker_unless_it_is_told_otherwise() -> None:
     """So that figures are one process's on any machine, whatever the caller's environment says."""
     assert servers.environment({})["NONITO_SERVER_WORKERS"] == "1"
     assert servers.environment({servers.WORKERS: 4})["NONITO_SERVER_WORKERS"] == "4"
+    assert servers.environment({})["NONITO_ARCHIVE_ENABLED"] == "false"
 
 
 def test_costs_are_those_of_supervisor_and_workers_and_of_nobody_else(database_url: str) -> None:

@@ -66,13 +66,15 @@ def permitted() -> set[str]:
     """Return the system calls that the unit permits."""
     permitted: set[str] = set()
     for line in re.findall(r"(?m)^SystemCallFilter=(.*)$", SERVICE.read_text()):
-        calls = {call for group in line.lstrip("~").split() for call in calls_of(group)}
+        calls = {call for name in line.lstrip("~").split() for call in calls_of(name)}
         permitted = permitted - calls if line.startswith("~") else permitted | calls
     return permitted
 
 
 def calls_of(group: str) -> set[str]:
-    """Return the system calls of a group, and of the groups in it."""
+    """Return the system calls of a group, and of the groups in it; one that is none is itself."""
+    if not group.startswith("@"):
+        return {group}
     names = re.findall(r"(?m)^    ([@a-z]\S*)", systemd_analyze("syscall-filter", group))
     plain = {name for name in names if not name.startswith("@")}
     return plain.union(*(calls_of(name) for name in names if name.startswith("@")))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ingest.spool.disk import make_directory
+from ingest.disk import make_directory
 from ingest.spool.file import SpoolFile
 from ingest.spool.formats import STORAGE
 from ingest.spool.lock import FileLock

@@ -19,6 +19,8 @@ ROOT = Path(__file__).parents[2]
 START_TIMEOUT_S = 60.0
 COMMAND = (sys.executable, "-m", "ingest")
 
+NO_INSIGHTS: Final = {"archive.enabled": "false", "dashboard.enabled": "false"}
+"""Settings of a server that only takes events."""
 LANES: Final = ["true", "false"]
 """With the fast lane, and without."""
 ONE_EVENT: Final[dict[str, Any]] = {
@@ -38,9 +40,9 @@ def environment(settings: Mapping[str, object] | None = None) -> dict[str, str]:
         if not name.startswith("NONITO_") and name != "DATABASE_URL"
     }
     # FAST_LANE=false runs whatever does not choose a lane itself on aiohttp's; one worker, whatever
-    # the machine has.
+    # the machine has, and no insights process.
     usual = {"server.fast_lane": os.environ.get("FAST_LANE", "true"), "server.workers": 1}
-    for key, value in (usual | dict(settings or {})).items():
+    for key, value in (usual | NO_INSIGHTS | dict(settings or {})).items():
         kept[f"NONITO_{key.replace('.', '_').upper()}"] = str(value)
     return kept
 
@@ -102,6 +104,18 @@ class Server:
         """Return the processes that serve now, those of the lowest numbers first."""
         return sorted(workers_of(self.process.pid), key=_number)
 
+    def insights(self) -> list[psutil.Process]:
+        """Return the insights process; none while there is none, two while one is replaced."""
+        return [each for each in children_of(self.process.pid) if "insights" in _words(each)]
+
+    @property
+    def questions_url(self) -> str:
+        """Where questions are answered, as the server says behind where it listens."""
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline().decode()
+        assert line.startswith("Answering questions on "), line
+        return line.removeprefix("Answering questions on ").strip()
+
     @property
     def worker_pid(self) -> int:
         """The first of them."""
@@ -123,31 +137,38 @@ class Server:
 
 def workers_of(pid: int) -> list[psutil.Process]:
     """Return the workers of a supervisor; none if it is gone."""
+    return [each for each in children_of(pid) if "worker" in _words(each)]
+
+
+def children_of(pid: int) -> list[psutil.Process]:
+    """Return what a supervisor has started; nothing if it is gone."""
     with suppress(psutil.NoSuchProcess):
-        children = psutil.Process(pid).children()
-        return [each for each in children if _is_worker(each)]
+        return psutil.Process(pid).children()
     return []
 
 
 def kill_server(process: subprocess.Popen[Any]) -> None:
-    """End a supervisor and its workers at once."""
-    workers = workers_of(process.pid)
+    """End a supervisor, its workers and its insights process at once."""
+    started = [
+        each for each in children_of(process.pid) if {"worker", "insights"} & {*_words(each)}
+    ]
     process.kill()  # first: it has nobody replaced any more
-    for each in workers:
+    for each in started:
         with suppress(psutil.NoSuchProcess):
             each.kill()
-    psutil.wait_procs(workers, timeout=10)
+    psutil.wait_procs(started, timeout=10)
 
 
-def _is_worker(process: psutil.Process) -> bool:
+def _words(process: psutil.Process) -> list[str]:
+    """Return a process's command line; nothing if it is gone."""
     with suppress(psutil.NoSuchProcess):
-        return "worker" in process.cmdline()
-    return False
+        return process.cmdline()
+    return []
 
 
 def _number(process: psutil.Process) -> int:
-    with suppress(psutil.NoSuchProcess, IndexError, ValueError):
-        return int(process.cmdline()[-1])
+    with suppress(IndexError, ValueError):
+        return int(_words(process)[-1])
     return -1
 
 

@@ -12,7 +12,7 @@ import sqlite3
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from ingest.spool.disk import sync_directory
+from ingest.disk import sync_directory
 from ingest.spool.sqlite import batches, index
 from ingest.spool.sqlite.wal import Wal
 from ingest.spool.storage import DAMAGED_SUFFIX

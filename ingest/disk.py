@@ -1,4 +1,4 @@
-"""What the spool asks of a file system beyond its storage: directories that are there to stay."""
+"""What spool and archive ask of a file system: directories that are there to stay."""
 
 import os
 from pathlib import Path

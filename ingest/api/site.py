@@ -1,0 +1,156 @@
+"""The site of questions: what each path is answered with, in one shape whatever goes wrong.
+
+Only a script of no page may read it: no answer says otherwise, and none may be kept by a browser.
+"""
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import structlog
+from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
+
+from ingest.api import asking, openapi
+from ingest.api.allowance import Allowance
+from ingest.api.answering import Answering
+from ingest.api.asking import KINDS, PERSON_PARAMETERS, Asked, Kind
+from ingest.api.desk import Desk
+from ingest.api.export import Export
+from ingest.api.parameters import Parameters
+from ingest.api.parquet import ParquetFiles
+from ingest.api.readers import Reader, Readers
+from ingest.api.refusals import Code, Refused
+from ingest.archive.failures import ArchiveTrouble, Moved, NotReady
+from ingest.http.request_id import REQUEST_ID, TRACEPARENT, headers_of_id, request_id_of
+
+log = structlog.get_logger(__name__)
+
+_VERSIONS: Final = (HttpVersion11, HttpVersion10)
+_JSON: Final = "application/json"
+_PERSON: Final = re.compile(r"/v1/people/(.+)/events", re.DOTALL)
+_PERSON_CHARS_MAX: Final = 1_000
+_HEADERS: Final[Mapping[str, str]] = {
+    hdrs.SERVER: "nonito",
+    hdrs.CACHE_CONTROL: "no-store",
+    "X-Content-Type-Options": "nosniff",
+}
+_FOR_NOBODY: Final = "There is nothing here; /openapi.json says what can be asked."
+
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+
+class Site:
+    """Answers requests; every route but two needs a key that reads."""
+
+    def __init__(self, desk: Desk, readers: Readers, allowance: Allowance, directory: Path) -> None:
+        """`directory` is where files for export are written; nothing stays in it."""
+        self._readers = readers
+        self._allowance = allowance
+        self._answering = Answering(desk)
+        self._export = Export(desk, ParquetFiles(desk, directory))
+        self._open: Mapping[str, Handler] = {
+            "/healthz": self._get_healthz,
+            "/openapi.json": self._get_document,
+        }
+        self._document = openapi.document()
+
+    async def dispatch(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer a request; whatever happens, in our one shape."""
+        headers = {**_HEADERS, **headers_of_id(_id_of(request))}
+        try:
+            return await self._handler(request)(request, headers)
+        except Refused as refused:
+            return _refusal(refused, headers)
+        except ArchiveTrouble as trouble:
+            log.warning("a question can't be answered", reason=str(trouble))
+            return _refusal(_unavailable(trouble), headers)
+        except Exception:
+            log.exception("a question failed", path=request.path)
+            failed = Refused(Code.INTERNAL_ERROR, "The server failed; see its log.")
+            return _refusal(failed, headers)
+
+    def _handler(
+        self, request: web.BaseRequest
+    ) -> Callable[[web.BaseRequest, Mapping[str, str]], Awaitable[web.StreamResponse]]:
+        if request._version not in _VERSIONS:  # noqa: SLF001 - `version` would be cached
+            request._version = HttpVersion11  # noqa: SLF001 - and the answer would repeat it
+        found = self._route(request.path)
+        if found is None:
+            raise Refused(Code.NOT_FOUND, _FOR_NOBODY)
+        is_open = request.path in self._open
+        if request.method != hdrs.METH_GET and not (is_open and request.method == hdrs.METH_HEAD):
+            allow = "GET, HEAD" if is_open else "GET"
+            raise Refused(Code.METHOD_NOT_ALLOWED, f"Use {allow} here.", allow=allow)
+        return found
+
+    def _route(
+        self, path: str
+    ) -> Callable[[web.BaseRequest, Mapping[str, str]], Awaitable[web.StreamResponse]] | None:
+        if (opened := self._open.get(path)) is not None:
+            return partial(_with_headers, opened)
+        if (kind := KINDS.get(path)) is not None:
+            return partial(self._answer, kind)
+        if path == "/v1/export":
+            return self._stream
+        if (person := _PERSON.fullmatch(path)) is not None:
+            read = partial(asking.person_events, person=person[1])
+            return partial(self._answer, Kind(PERSON_PARAMETERS, read))
+        return None
+
+    async def _answer(
+        self, kind: Kind, request: web.BaseRequest, headers: Mapping[str, str]
+    ) -> web.StreamResponse:
+        reader = await self._readers.reader_of(request)
+        question = kind.read(_asked(request, reader, kind.parameters))
+        with self._allowance.question(reader.key):
+            body = await self._answering.answer(reader.app.id, question)
+        return web.Response(body=body, headers={**headers, hdrs.CONTENT_TYPE: _JSON})
+
+    async def _stream(
+        self, request: web.BaseRequest, headers: Mapping[str, str]
+    ) -> web.StreamResponse:
+        reader = await self._readers.reader_of(request)
+        asked = _asked(request, reader, self._export.parameters)
+        with self._allowance.question(reader.key):
+            return await self._export.send(request, asked, headers)
+
+    async def _get_healthz(self, _: web.BaseRequest) -> web.StreamResponse:
+        return web.Response(body=b'{"status":"ok"}', headers={hdrs.CONTENT_TYPE: _JSON})
+
+    async def _get_document(self, _: web.BaseRequest) -> web.StreamResponse:
+        return web.Response(body=self._document, headers={hdrs.CONTENT_TYPE: _JSON})
+
+
+async def _with_headers(
+    handler: Handler, request: web.BaseRequest, headers: Mapping[str, str]
+) -> web.StreamResponse:
+    response = await handler(request)
+    response.headers.update(headers)
+    return response
+
+
+def _unavailable(trouble: ArchiveTrouble) -> Refused:
+    """Return the refusal of what can't be asked now; an operator's words are in the log."""
+    is_told = isinstance(trouble, NotReady | Moved)
+    message = f"The events can't be read now{f': {trouble}' if is_told else ''}; ask again."
+    return Refused(Code.UNAVAILABLE, message, retry_after_s=5)
+
+
+def _asked(request: web.BaseRequest, reader: Reader, known: frozenset[str]) -> Asked:
+    return Asked(reader.app, Parameters(request.query, known), datetime.now(UTC))
+
+
+def _refusal(refused: Refused, headers: Mapping[str, str]) -> web.Response:
+    return web.Response(
+        status=refused.status,
+        body=refused.body(),
+        headers={**headers, **refused.headers, hdrs.CONTENT_TYPE: _JSON},
+    )
+
+
+def _id_of(request: web.BaseRequest) -> str:
+    headers = request.headers
+    return request_id_of(headers.getall(REQUEST_ID, ()), headers.getall(TRACEPARENT, ()))

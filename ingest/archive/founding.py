@@ -1,0 +1,125 @@
+"""Begins an archive: the first of a database, or another one in the place of what can't be used.
+
+An archive whose mark is of a Postgres that was restored or has failed over says nothing; one that
+misses files, or is not what was written, neither. Then a new one is begun, with an id and a
+directory of its own, and everything is archived anew. An archive in a directory that is not here
+may be in use by another server: it is left alone for as long as somebody works on it.
+"""
+
+from pathlib import Path
+from typing import Final, NamedTuple
+from uuid import uuid4
+
+from ingest.archive import manifest, passes, state
+from ingest.archive.directory import Directory, sha256
+from ingest.archive.failures import Damaged, NotHere, PostgresTrouble
+from ingest.archive.manifest import File
+from ingest.archive.state import State
+from ingest.archive.workspace import Workspace
+
+DESERTED_S: Final = 600.0
+"""An archive that nobody has worked on for so long is deserted."""
+
+_TIMEOUT_S: Final = 60.0
+_NO_PRIVILEGE: Final = "42501"
+# In one statement, and the default behind the column, so that the rows that there are have none.
+# The index by `xact` goes with the column; a server's upkeep makes it again.
+_COUNT_ANEW: Final = (
+    "ALTER TABLE events DROP COLUMN xact, ADD COLUMN xact bigint,"
+    " ALTER COLUMN xact SET DEFAULT txid_current()"
+)
+_INDEX: Final = (
+    "CREATE INDEX events_xact_idx ON ONLY events USING brin (xact) WITH (autosummarize = on)"
+)
+
+
+class Founded(NamedTuple):
+    """The archive that there is, and why it was begun; an empty reason for one that was there."""
+
+    directory: Directory
+    reason: str
+
+
+def find(workspace: Workspace, path: Path) -> Founded:
+    """Return the archive, begun anew where that is needed; raise ArchiveTrouble."""
+    with workspace.transaction(_TIMEOUT_S, commits=True):
+        passes.lock(workspace)
+        found = state.read(workspace)
+        directory = Directory(path, found.archive_id)
+        reason = _reason(workspace, found, directory)
+        return Founded(_begin(workspace, path, found) if reason else directory, reason)
+
+
+def begin(workspace: Workspace, path: Path) -> Directory:
+    """Begin an archive whatever there is; raise ArchiveTrouble."""
+    with workspace.transaction(_TIMEOUT_S, commits=True):
+        passes.lock(workspace)
+        return _begin(workspace, path, state.read(workspace))
+
+
+def _reason(workspace: Workspace, found: State, directory: Directory) -> str:
+    """Return why an archive has to be begun, empty if it need not; raise NotHere."""
+    if found.is_new:
+        return "there was none"
+    if found.has_moved:
+        return "the database was restored, or has failed over"
+    if not directory.is_there:
+        if found.age_s < DESERTED_S:
+            raise NotHere(
+                f"the archive {found.archive_id} is not in {directory.place.parent}, and somebody"
+                f" has worked on it {found.age_s:.0f} s ago: all servers need one archive.path"
+            )
+        return f"the archive {found.archive_id} is not in {directory.place.parent}"
+    return damage(directory, manifest.read_all(workspace))
+
+
+def damage(directory: Directory, files: list[File]) -> str:
+    """Return what of the files is missing or has another size, in words; empty for nothing."""
+    sizes = directory.sizes()
+    wrong = [each.name for each in files if sizes.get(each.name) != each.bytes]
+    if not wrong:
+        return ""
+    return f"{len(wrong)} of its {len(files)} files are missing or cut short, such as {wrong[0]}"
+
+
+def require_whole(directory: Directory, file: File) -> None:
+    """Raise Damaged for a file that is not what was written; raise OSError."""
+    if sha256(directory.path_of(file.name)) != file.sha256:
+        raise Damaged(f"the file {file.name} is not what was written")
+
+
+def _begin(workspace: Workspace, path: Path, found: State) -> Directory:
+    directory = Directory(path, str(uuid4()))
+    directory.make(found.system_now)
+    if found.has_other_numbers:
+        _count_anew(workspace)
+    manifest.unname(workspace, [each.name for each in manifest.read_all(workspace)])
+    state.advance(
+        workspace,
+        found,
+        found._replace(
+            archive_id=directory.place.name,
+            mark=0,
+            null_before=None,
+            null_done=False,
+            system=found.system_now,
+            timeline=found.timeline_now,
+        ),
+    )
+    return directory
+
+
+def _count_anew(workspace: Workspace) -> None:
+    try:
+        workspace.execute(_COUNT_ANEW)
+        workspace.execute(_INDEX)
+    except Exception as error:
+        sqlstate = str(getattr(error, "sqlstate", ""))
+        if not sqlstate.startswith(_NO_PRIVILEGE):
+            raise
+        raise PostgresTrouble(
+            "the column events.xact has to be made anew, since the database was restored or has"
+            " failed over, and this role may not: run `nonito archive rebuild` as the role that"
+            " owns the tables",
+            sqlstate,
+        ) from error

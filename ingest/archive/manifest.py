@@ -1,0 +1,92 @@
+"""Which files count: the rows of `archive_files`. A file that is not named there is none."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Final, NamedTuple
+
+from ingest.archive.failures import Overtaken
+from ingest.archive.rows import literal
+from ingest.archive.workspace import Workspace
+
+_MICROSECONDS: Final = "(extract(epoch FROM {}) * 1000000)::bigint"
+_COLUMNS: Final = "name, app_id, rows, at_min, at_max, mark, bytes, sha256, user_field"
+_READ: Final = (
+    f"SELECT name, app_id, rows, {_MICROSECONDS.format('at_min')},"
+    f" {_MICROSECONDS.format('at_max')}, mark, bytes, encode(sha256, 'hex'), user_field"
+    " FROM archive_files"
+)
+
+
+class File(NamedTuple):
+    """A file that counts."""
+
+    name: str
+    app_id: int
+    rows: int
+    at_min_us: int
+    """The least time of an event in it, since 1970."""
+    at_max_us: int
+    mark: int
+    """Up to where the archive was when it was named."""
+    bytes: int
+    sha256: str
+    user_field: str
+    """Of which parameter its column `person` is."""
+
+
+def read_all(workspace: Workspace) -> list[File]:
+    """Return all files, in the order of their names; raise ArchiveTrouble."""
+    return [File(*row) for row in workspace.rows(f"{_READ} ORDER BY name")]
+
+
+def read_of_app(
+    workspace: Workspace, app_id: int, start: datetime | None, end: datetime | None
+) -> list[File]:
+    """Return the files that may hold events of an app of [start, end); raise ArchiveTrouble."""
+    conditions = [f"app_id = {int(app_id)}", *within("at_max", "at_min", start, end)]
+    return [File(*row) for row in workspace.rows(f"{_READ} WHERE {' AND '.join(conditions)}")]
+
+
+def within(least: str, most: str, start: datetime | None, end: datetime | None) -> list[str]:
+    """Return a range of time as SQL: `least` is not before it, `most` not behind."""
+    conditions = []
+    if start is not None:
+        conditions.append(f"{least} >= {moment(start)}")
+    if end is not None:
+        conditions.append(f"{most} < {moment(end)}")
+    return conditions
+
+
+def moment(value: datetime) -> str:
+    """Return a time as SQL; one without a zone is refused with a ValueError."""
+    if value.tzinfo is None:
+        raise ValueError("a time needs a zone")
+    return literal(value.isoformat()) + "::timestamptz"
+
+
+def name(workspace: Workspace, files: Sequence[File]) -> None:
+    """Have files count from the end of the transaction on; raise ArchiveTrouble."""
+    if not files:
+        return
+    values = ", ".join(
+        f"({literal(each.name)}, {each.app_id}, {each.rows}, {_time(each.at_min_us)},"
+        f" {_time(each.at_max_us)}, {each.mark}, {each.bytes}, '\\x{each.sha256}'::bytea,"
+        f" {literal(each.user_field)})"
+        for each in files
+    )
+    workspace.execute(f"INSERT INTO archive_files ({_COLUMNS}) VALUES {values}")
+
+
+def unname(workspace: Workspace, names: Iterable[str]) -> None:
+    """Have files count no more; raise Overtaken if one of them has not."""
+    wanted = list(names)
+    listed = ", ".join(map(literal, wanted))
+    if not wanted:
+        return
+    gone = workspace.execute(f"DELETE FROM archive_files WHERE name IN ({listed})")
+    if gone != len(wanted):
+        raise Overtaken("another process has changed the files of the archive meanwhile")
+
+
+def _time(microseconds: int) -> str:
+    return f"timestamptz 'epoch' + {microseconds} * interval '1 microsecond'"

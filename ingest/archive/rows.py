@@ -1,0 +1,58 @@
+"""From a row of `events` to the columns that are asked: what is sent, and what DuckDB makes of it.
+
+The parameters travel as text and become a VARIANT, in which a number has the digits of a double.
+DuckDB 2.0 can't write a number from 2^63 to 2^64 there, and what is past a double would be
+infinite, so such numbers are made doubles, and the largest double, before. A document that it
+refuses in whatever way is kept as a text, and one that Postgres prints in more than
+PRINTED_BYTES_MAX bytes as an empty object: the event counts all the same.
+"""
+
+from typing import Final
+
+PRINTED_BYTES_MAX: Final = 4 << 20
+
+# No client's time is out of this range; what somebody has put there by hand is to stop nothing.
+_TIME: Final = "greatest(least({}, '9999-12-31 00:00:00+00'), '0001-01-01 00:00:00+00')"
+AT: Final = _TIME.format('coalesce(events."timestamp", events.created_at)')
+"""When an event happened, for Postgres."""
+
+_LARGE: Final = r"[\[ ]-?(9[0-9]{18}[,\]}]|1[0-9]{19}[,\]}]|[0-9]{309})"
+"""Where jsonb may have printed such a number, or a text that looks like it."""
+_STRINGS_AND_REST: Final = r""""(?:[^"\\]|\\.)*"|[^"]+"""
+_UNSIGNED: Final = "(^|[^0-9.])(9[0-9]{18}|1[0-9]{19})($|[^0-9.])"
+_INFINITE: Final = r"(^|[^0-9.])([2-9][0-9]{308}|1[7-9][0-9]{307}|[1-9][0-9]{309,})(\.[0-9]+)?"
+_LARGEST: Final = "1.7976931348623157e308"
+_MENDED: Final = (
+    f"array_to_string(list_transform(regexp_extract_all(params, '{_STRINGS_AND_REST}'),"
+    " lambda part: CASE WHEN part[1] = '\"' THEN part ELSE"
+    rf" regexp_replace(regexp_replace(part, '{_UNSIGNED}', '\1\2.0\3', 'g'),"
+    rf" '{_INFINITE}', '\1{_LARGEST}', 'g') END), '')"
+)
+READABLE: Final = f"CASE WHEN regexp_matches(params, '{_LARGE}') THEN {_MENDED} ELSE params END"
+"""The text `params` with numbers that a VARIANT can hold."""
+VARIANT: Final = (
+    f"coalesce(TRY(({READABLE})::JSON::VARIANT), params::VARIANT, '{{}}'::JSON::VARIANT)"
+)
+"""What DuckDB makes of the text `params`; of none, an empty object."""
+COLUMNS: Final = 'id, "at", created_at, name, person'
+"""Those beside the parameters, as they are in the files."""
+
+
+def sent(person: str, condition: str) -> str:
+    """Return what Postgres is asked: app_id, id, at, created_at, name, person, params as text.
+
+    `person` is SQL for the text of an app's user field.
+    """
+    return (
+        f"SELECT events.app_id, events.id, {AT} AS at, {_TIME.format('events.created_at')}"
+        f" AS created_at, events.event_name AS name, events.event_params ->> {person} AS person,"
+        f" CASE WHEN octet_length(printed.params) <= {PRINTED_BYTES_MAX} THEN printed.params END"
+        " AS params FROM events LEFT JOIN apps ON apps.id = events.app_id"
+        " CROSS JOIN LATERAL (SELECT events.event_params::text AS params OFFSET 0) AS printed"
+        f" WHERE {condition}"
+    )
+
+
+def literal(text: str) -> str:
+    """Return a text as SQL, for DuckDB, and for Postgres with its standard strings."""
+    return "'" + text.replace("'", "''") + "'"

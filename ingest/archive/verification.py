@@ -1,0 +1,203 @@
+"""Proves by app and day that archive and tail hold what Postgres holds, in one snapshot.
+
+Of each event its id, its name and its parameters in a canonical form are hashed, and the hashes of
+an app's day (UTC) are added: the order does not matter, and what is missing, there twice or
+different shows. Both sides are made canonical by the same few lines, of Postgres's text here, of
+the VARIANT in the file there, and not by DuckDB, which has made the one of the other: keys sorted,
+whole numbers of 64 bits as they are, all others as the doubles that they are nearest to. What that
+can't see are digits past a double, which the archive does not keep, and parameters that are too
+long for it, or nested deeper than a thousand times: of those id and name are compared. Files are
+compared with their checksums as well.
+
+The files are pinned by a link each, so that archiving and merging go on meanwhile.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import orjson
+
+from ingest.archive import founding, manifest, passes, rows, state
+from ingest.archive.directory import Directory
+from ingest.archive.failures import Damaged
+from ingest.archive.manifest import File
+from ingest.archive.rows import literal
+from ingest.archive.workspace import Workspace
+
+_TIMEOUT_S: Final = 6 * 3600.0
+_MASK: Final = (1 << 64) - 1
+_DAY_US: Final = 86_400_000_000
+_CHUNK: Final = 5_000
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+Key = tuple[int, int]
+"""An app, and a day since 1970."""
+
+
+class Sum(NamedTuple):
+    """What is held of an app's day."""
+
+    events: int = 0
+    checksum: int = 0
+
+
+class Difference(NamedTuple):
+    """A day of an app of which archive and tail do not hold what Postgres holds."""
+
+    app_id: int
+    day: datetime
+    archived: Sum
+    stored: Sum
+
+    @property
+    def reason(self) -> str:
+        """What is different, in words."""
+        missing = self.stored.events - self.archived.events
+        if missing > 0:
+            return f"{missing} events are missing"
+        if missing < 0:
+            return f"{-missing} events are there that Postgres does not have, or are there twice"
+        return "events are different"
+
+
+class Verified(NamedTuple):
+    """What a verification found."""
+
+    events: int
+    """In Postgres."""
+    tail: int
+    """Of them, not in the archive yet."""
+    days: int
+    differences: list[Difference]
+    damaged: list[str]
+    """Files that are missing, or are not what was written."""
+
+    @property
+    def is_good(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.differences and not self.damaged
+
+
+Progress = Callable[[int], None]
+"""Told how many events were read since it was told last, of either side."""
+
+
+def verify(workspace: Workspace, path: Path, tell: Progress) -> Verified:
+    """Compare everything; raise ArchiveTrouble."""
+    with workspace.transaction(_TIMEOUT_S, commits=False):
+        found = state.read(workspace)
+        directory = Directory(path, found.archive_id)
+        passes.require(directory, found)
+        files = manifest.read_all(workspace)
+        pinned = _pin(workspace, directory, files)
+        damaged = [each for each in files if not _is_whole(pinned, each)]
+        stored, tail = _sums(), _sums()
+        _add(stored, _of_postgres(workspace, "true"), tell)
+        for condition in found.tail:
+            _add(tail, _of_postgres(workspace, condition), tell)
+    archived = _sums(tail)
+    for each in files:
+        if each not in damaged:
+            _add(archived, _of_file(workspace, pinned, each), tell)
+    differences = [
+        Difference(app_id, _EPOCH + timedelta(days=day), archived[app_id, day], stored[app_id, day])
+        for app_id, day in sorted(archived.keys() | stored.keys())
+        if archived[app_id, day] != stored[app_id, day]
+    ]
+    return Verified(
+        sum(each.events for each in stored.values()),
+        sum(each.events for each in tail.values()),
+        len(stored),
+        differences,
+        [each.name for each in damaged],
+    )
+
+
+def estimate(workspace: Workspace) -> int:
+    """Return about how many events are read by a verification, of both sides."""
+    with workspace.transaction(_TIMEOUT_S, commits=False):
+        return 2 * sum(each.rows for each in manifest.read_all(workspace))
+
+
+def _pin(workspace: Workspace, directory: Directory, files: list[File]) -> Directory:
+    """Return a directory in which the files stay, whatever becomes of their names."""
+    pinned = Directory(workspace.make_temporary(), "pinned")
+    pinned.place.mkdir()
+    for each in files:
+        with suppress(FileNotFoundError):  # it is told of as damaged
+            pinned.path_of(each.name).hardlink_to(directory.path_of(each.name))
+    return pinned
+
+
+def _is_whole(directory: Directory, file: File) -> bool:
+    try:
+        founding.require_whole(directory, file)
+    except (OSError, Damaged):
+        return False
+    return True
+
+
+_Row = tuple[int, int, str, str, str]
+"""App, day, id, name, parameters as JSON text."""
+
+
+def _sums(before: dict[Key, Sum] | None = None) -> dict[Key, Sum]:
+    return defaultdict(Sum, before or {})
+
+
+def _add(sums: dict[Key, Sum], found: Iterable[_Row], tell: Progress) -> None:
+    count = 0
+    for app_id, day, event_id, name, params in found:
+        before = sums[app_id, day]
+        checksum = (before.checksum + _hash(event_id, name, params)) & _MASK
+        sums[app_id, day] = Sum(before.events + 1, checksum)
+        count += 1
+        if count % _CHUNK == 0:
+            tell(_CHUNK)
+    tell(count % _CHUNK)
+
+
+def _hash(event_id: str, name: str, params: str) -> int:
+    document = orjson.dumps([event_id, name, _canonical(params)], option=orjson.OPT_SORT_KEYS)
+    return int.from_bytes(hashlib.blake2b(document, digest_size=8).digest())
+
+
+def _canonical(params: str) -> object:
+    """Return what a document holds; None for one that is too deep to be compared."""
+    try:
+        found = orjson.loads(params)
+        return _canonical(found) if isinstance(found, str) else found  # one that is kept as a text
+    except orjson.JSONDecodeError:
+        return None
+
+
+def _of_postgres(workspace: Workspace, condition: str) -> Iterator[_Row]:
+    with workspace.stream(rows.sent("'user_id'", condition)) as answer:
+        yield from _fetched(
+            workspace,
+            f"SELECT app_id, {_DAY}, id::VARCHAR, name, coalesce({rows.READABLE}, '{{}}')"
+            f" FROM {answer}",
+        )
+
+
+def _of_file(workspace: Workspace, directory: Directory, file: File) -> Iterator[_Row]:
+    at = literal(str(directory.path_of(file.name)))
+    yield from _fetched(
+        workspace,
+        f"SELECT {file.app_id}, {_DAY}, id::VARCHAR, name, params::JSON::VARCHAR"
+        f" FROM read_parquet({at})",
+    )
+
+
+_DAY: Final = f'epoch_us("at") // {_DAY_US}'
+
+
+def _fetched(workspace: Workspace, sql: str) -> Iterator[_Row]:
+    answer = workspace.duck.execute(sql)
+    while found := answer.fetchmany(_CHUNK):
+        yield from found

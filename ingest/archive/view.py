@@ -1,0 +1,161 @@
+"""What a question sees: all events of an app, archive plus tail, each once, in one snapshot.
+
+Manifest, mark and tail are read in one transaction of Postgres, so nothing is counted twice or
+missed while the archiver commits. It ends before the question is asked. Files that stopped counting
+meanwhile are there for a while yet (`directory.GRACE_S`): a question has to end before.
+"""
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from ingest.archive import manifest, rows, state
+from ingest.archive.directory import Directory
+from ingest.archive.failures import NotHere, NotReady
+from ingest.archive.manifest import File
+from ingest.archive.rows import literal
+from ingest.archive.state import State
+from ingest.archive.workspace import Bounds, Workspace
+
+if TYPE_CHECKING:
+    import duckdb
+
+TAIL_ROWS_MAX: Final = 2_000_000
+"""More events that are not in the archive no question reads: then it is said to be behind."""
+
+_TIMEOUT_S: Final = 30.0
+_SPARE_MAX: Final = 2
+_USER_FIELD: Final = "user_id"
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class View(NamedTuple):
+    """A relation of events of one app: id, at, created_at, name, person, params."""
+
+    connection: "duckdb.DuckDBPyConnection"
+    """For one thread; `interrupt` may be called from another."""
+    sources: tuple[str, ...]
+    """What to put after FROM, each with the six columns; together they hold each event once, those
+    of the range that was asked for and some more. Not one relation: DuckDB 2.0 reads one parameter
+    of a file alone only if nothing stands between."""
+    as_of: datetime
+    """The time of the snapshot: everything that was answered with 200 before is seen."""
+    mark: int
+    """Of the archive; it moves on while events come in."""
+    tail_rows: int
+    """How many of the events came from Postgres."""
+
+
+class Views:
+    """Opens views, for all threads; what it has opened it keeps until it is told to `rest`."""
+
+    def __init__(self, url: str, path: Path, *, memory_max: int, threads: int) -> None:
+        self._url = url
+        self._path = path
+        self._bounds = Bounds(memory_max, threads, path)
+        self._spare: list[Workspace] = []
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def view(
+        self, *, app_id: int, start: datetime | None = None, end: datetime | None = None
+    ) -> Iterator[View]:
+        """Open a view of an app's events of [start, end); raise ArchiveTrouble.
+
+        Takes as long as Postgres takes for the tail, and blocks: to be done in a thread.
+        """
+        workspace = self._take()
+        is_good = False
+        try:
+            with workspace.judging():
+                made = _make(workspace, self._path, app_id, (start, end))
+                yield made
+            is_good = True
+        finally:
+            self._give_back(workspace, is_good=is_good)
+
+    def rest(self) -> None:
+        """Give back what is kept for the next view."""
+        with self._lock:
+            spare, self._spare = self._spare, []
+        for each in spare:
+            each.close()
+
+    def _take(self) -> Workspace:
+        while True:
+            with self._lock:
+                found = self._spare.pop() if self._spare else None
+            if found is None:
+                return Workspace(self._url, self._bounds)
+            if found.is_usable:
+                return found
+            found.close()
+
+    def _give_back(self, workspace: Workspace, *, is_good: bool) -> None:
+        if is_good:
+            workspace.duck.execute("DROP VIEW IF EXISTS tail; DROP TABLE IF EXISTS sent")
+            with self._lock:
+                if len(self._spare) < _SPARE_MAX:
+                    self._spare.append(workspace)
+                    return
+        workspace.close()
+
+
+_Range = tuple[datetime | None, datetime | None]
+
+
+def _make(workspace: Workspace, path: Path, app_id: int, wanted: _Range) -> View:
+    with workspace.transaction(_TIMEOUT_S, commits=False):
+        found = state.read(workspace)
+        found.require_same()
+        files = manifest.read_of_app(workspace, app_id, *wanted)
+        directory = Directory(path, found.archive_id)
+        if not directory.is_there:
+            raise NotHere(f"the archive is not in {path}, but where another server archives")
+        user_field = _user_field(workspace, app_id)
+        tail_rows = _read_tail(workspace, found, app_id, user_field, wanted)
+    as_of = _EPOCH + timedelta(microseconds=found.now_us)
+    sources = (*_of_files(directory.place, files, user_field), "tail")
+    return View(workspace.duck, sources, as_of, found.mark, tail_rows)
+
+
+def _user_field(workspace: Workspace, app_id: int) -> str:
+    found = workspace.rows(f"SELECT user_field FROM apps WHERE id = {int(app_id)}")
+    return str(found[0][0]) if found else _USER_FIELD
+
+
+def _read_tail(
+    workspace: Workspace, found: State, app_id: int, user_field: str, wanted: _Range
+) -> int:
+    """Have what is not in the archive as `tail`; return how many rows."""
+    of_app = [f"events.app_id = {int(app_id)}", *manifest.within(rows.AT, rows.AT, *wanted)]
+    parts = (rows.sent(literal(user_field), " AND ".join([*of_app, each])) for each in found.tail)
+    with workspace.stream(f"{' UNION ALL '.join(parts)} LIMIT {TAIL_ROWS_MAX + 1}") as answer:
+        workspace.duck.execute(f"CREATE TEMP TABLE sent AS SELECT * EXCLUDE (app_id) FROM {answer}")
+    # A VARIANT is made of the texts of those questions only that ask for parameters.
+    workspace.duck.execute(
+        f"CREATE TEMP VIEW tail AS SELECT {rows.COLUMNS}, {rows.VARIANT} AS params FROM sent"
+    )
+    (count,) = workspace.duck.execute("SELECT count(*) FROM sent").fetchall()[0]
+    if count > TAIL_ROWS_MAX:
+        raise NotReady(f"more than {TAIL_ROWS_MAX} events are not in the archive yet")
+    return int(count)
+
+
+def _of_files(directory: Path, files: Sequence[File], user_field: str) -> list[str]:
+    """Return the sources of files, those of another user field apart."""
+    named = [each for each in files if each.user_field == user_field]
+    other = [each for each in files if each.user_field != user_field]
+    sources = [_parquet(directory, named)] if named else []
+    if other:
+        person = f"json_extract_string(params[{literal(user_field)}]::JSON, '$') AS person"
+        sources.append(f"(SELECT * REPLACE ({person}) FROM {_parquet(directory, other)})")
+    return sources
+
+
+def _parquet(directory: Path, files: Sequence[File]) -> str:
+    listed = ", ".join(literal(str(directory / each.name)) for each in files)
+    return f"read_parquet([{listed}])"
