@@ -5,10 +5,8 @@ import json
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
-
-import asyncpg
 
 from ingest.archive import verification
 from ingest.archive.archiver import Archiver
@@ -17,6 +15,9 @@ from ingest.archive.view import Views
 from ingest.archive.workspace import Bounds, Workspace, opened
 from ingest.events.ids import IdSequence
 from tests.support.postgres import fetch
+
+if TYPE_CHECKING:
+    import asyncpg
 
 MEMORY_MAX: Final = 128 << 20
 APP: Final = 1
@@ -53,10 +54,9 @@ async def insert(connection: "asyncpg.Connection[asyncpg.Record]", ids: list[UUI
     await connection.execute(_INSERT, APP, ids, "test", ["{}"] * len(ids))
 
 
-def make_archiver(url: str, path: Path, **settings: Any) -> Archiver:
+def make_archiver(url: str, path: Path) -> Archiver:
     """Return an archiver with little memory."""
-    defaults = {"interval_s": 0.05, "memory_max": MEMORY_MAX, "threads": 1}
-    return Archiver(url, path, **(defaults | settings))
+    return Archiver(url, path, interval_s=0.05, memory_max=MEMORY_MAX, threads=1)
 
 
 def archive(url: str, path: Path) -> None:
