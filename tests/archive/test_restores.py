@@ -174,10 +174,11 @@ def test_back_up_that_is_restored_elsewhere_gets_an_archive_of_its_own(
     programs = find_programs()
     target = own_cluster.url("restored")
     own_cluster.create_database("restored")
-    for command in (
+    commands: tuple[list[str | Path], ...] = (
         [programs / "pg_dump", "-Fc", "-f", dump, own_url],
         [programs / "pg_restore", "--no-owner", "-d", target, dump],
-    ):
+    )
+    for command in commands:
         subprocess.run(command, check=True, timeout=TIMEOUT_S)
     store(target, [{"n": "new"}])
     with pytest.raises(Moved):
