@@ -213,7 +213,7 @@ def promoted_standby(primary: Cluster) -> Iterator[Cluster]:
             cwd="/",
         )
         standby.create()
-        standby.start()
+        standby.start("max_connections=300")  # no fewer than the primary has
         try:
             standby.execute("SELECT pg_promote(true, 60)")
             yield standby
