@@ -11,6 +11,7 @@ from tests.support.postgres import fetch
 
 README = Path(__file__).parent.parent / "README.md"
 COUNT = "SELECT count(*), (SELECT id FROM nonito_database) FROM events"
+XACTS = "SELECT id, xact FROM events ORDER BY id"
 
 
 def commands() -> dict[str, str]:
@@ -40,6 +41,9 @@ def test_back_up_that_is_restored_is_the_same_database(
     run(commands()["pg_restore"], empty_url, tmp_path)
     before, after = (asyncio.run(fetch(url, COUNT)) for url in (database_url, empty_url))
     assert [tuple(row) for row in before] == [tuple(row) for row in after]
+    ((kept,), (told,)) = (asyncio.run(fetch(url, XACTS)) for url in (database_url, empty_url))
+    assert tuple(kept) == tuple(told)
+    assert kept["xact"] is not None
     restored = start_server(empty_url, key=server.key)
     again = restored.post({"event_name": "before"}, **{"Idempotency-Key": "k"})
     assert again.json() == first

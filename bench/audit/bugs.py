@@ -350,6 +350,7 @@ BUGS: Final[dict[str, Bug]] = {
         claim_bugs.rejected_retry_ignores_keys,
         ("check-refuses", "trigger-raises"),
         ("stored-once",),
+        times=10,
     ),
     "early-ack-dropped": Bug(claim_bugs.early_ack_dropped, (), ("early-kept",)),
     "apps-mixed": Bug(claim_bugs.apps_mixed, (), ("nothing-else",)),

@@ -88,7 +88,9 @@ class Export:
 
 def status(directory: Path, storage: Storage = STORAGE) -> list[FileStatus]:
     """Return the figures of every file, the oldest first; none if there is no such directory."""
-    return [_status(path, storage) for path in _paths(directory, storage) if path.exists()]
+    found = [(path, _status(path, storage)) for path in _paths(directory, storage)]
+    # One that was drained and deleted meanwhile can't be read, and nothing is wrong with that.
+    return [file for path, file in found if path.exists()]
 
 
 def export(directory: Path, storage: Storage = STORAGE) -> Export:

@@ -1,23 +1,28 @@
 """The schema: made on a fresh database, never twice, never by half, never downgraded."""
 
 import asyncio
+import re
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
 
 import asyncpg
 import pytest
+from structlog.testing import capture_logs
 
 from ingest.errors import StartupError
-from ingest.store import migrations
+from ingest.store import brief, migrations
 from ingest.store.cluster import Cluster
 from ingest.store.migrations import Migration
-from tests.conftest import make_key
-from tests.store.events import assert_works, make_event, make_link, until_true
+from tests.conftest import StartServer, make_key
+from tests.store.before import LAST, make_before
+from tests.store.events import assert_works, copy, make_event, make_link, until, until_true
+from tests.store.strays import holding
 from tests.support.postgres import fetch, make_postgres
 from tests.support.server import Server, running_server
 
 KNOWN = migrations.known()
+READER = "SELECT count(*) FROM events"
 OBJECTS = """
     SELECT 'table' AS kind, relname AS name, relkind::text AS what FROM pg_class
     WHERE relnamespace = 'public'::regnamespace
@@ -170,3 +175,95 @@ def test_database_of_another_encoding_is_refused(cluster: Cluster) -> None:
     cluster.execute("CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
     with pytest.raises(StartupError, match="LATIN1"):
         asyncio.run(migrations.migrate(make_postgres(cluster.url("latin"))))
+
+
+async def test_reader_holds_up_the_migration_and_no_event(
+    empty_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A dump, say: events go on beside both, and who it is stands in the log."""
+    await make_before(empty_url, monkeypatch)
+    monkeypatch.setattr(migrations, "_PAUSE_S", 0.05)
+    link = make_link(make_postgres(empty_url, commit_timeout_s=3.0))
+    with capture_logs() as logs:
+        async with holding(empty_url, READER):
+            migrating = asyncio.create_task(migrations.migrate(make_postgres(empty_url), 60.0))
+            await until(lambda: any(entry["event"] == "a migration waits" for entry in logs), 20)
+            for _ in range(50):
+                await copy(link, make_event())
+            assert not migrating.done()
+            assert (await fetch(empty_url, LAST))[0][0] == 8
+        await migrating
+    await assert_works(link, empty_url)
+    await link.close()
+    (waited,) = [entry for entry in logs if entry["event"] == "a migration waits"]
+    assert re.fullmatch(
+        r"events\S* is in use by process \d+ \(unnamed\) for \d+ s", waited["reason"]
+    )
+    (row,) = await fetch(empty_url, "SELECT count(*) AS n, count(xact) AS marked FROM events")
+    assert (row["n"], row["marked"]) == (51, 1)
+
+
+async def test_migration_that_is_only_for_reading_is_left_to_later(
+    empty_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server serves without it, and applies it once nobody is in the way."""
+    await make_before(empty_url, monkeypatch)
+    monkeypatch.setattr(migrations, "_PATIENCE_BEFORE_SERVING_S", 0.0)
+    postgres = make_postgres(empty_url)
+    with capture_logs() as logs:
+        async with holding(empty_url, READER):
+            await migrations.migrate_to_serve(postgres)
+            with pytest.raises(migrations.Waiting, match="events"):
+                await migrations.migrate(postgres, 0.0)
+    assert (await fetch(empty_url, LAST))[0][0] == 8
+    assert [each["log_level"] for each in logs if "left to later" in each["event"]] == ["warning"]
+    await migrations.migrate_to_serve(postgres)
+    assert len(await journal(empty_url)) == len(KNOWN)
+
+
+async def test_migration_that_serving_needs_is_waited_for(
+    empty_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Events could not be stored without it."""
+    postgres = make_postgres(empty_url)
+    with monkeypatch.context() as earlier:
+        earlier.setattr(migrations, "known", lambda: KNOWN[:2])
+        await migrations.migrate(postgres)
+    monkeypatch.setattr(migrations, "_PATIENCE_BEFORE_SERVING_S", 0.0)
+    monkeypatch.setattr(migrations, "_PAUSE_S", 0.05)
+    with capture_logs() as logs:
+        async with holding(empty_url, READER):
+            migrating = asyncio.create_task(migrations.migrate_to_serve(postgres))
+            await until(lambda: any(entry["event"] == "a migration waits" for entry in logs), 20)
+            assert not migrating.done()
+        await migrating
+    assert len(await journal(empty_url)) == len(KNOWN)
+
+
+async def test_work_that_takes_longer_than_others_may_wait_is_done_at_last(
+    own_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a slow machine, with thousands of partitions: it gets more time after some tries."""
+    slow = Migration(len(KNOWN) + 1, "slow", "SELECT pg_sleep(0.15)")
+    monkeypatch.setattr(migrations, "known", lambda: [*KNOWN, slow])
+    monkeypatch.setattr(brief, "LIMIT_MS", 100.0)
+    monkeypatch.setattr(migrations, "_PAUSE_S", 0.01)
+    await migrations.migrate(make_postgres(own_url), 60.0)
+    assert (await journal(own_url))[-1][:2] == (slow.version, "slow")
+
+
+def test_server_starts_beside_a_dump_of_the_version_before(
+    empty_url: str, start_server: StartServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes events at once, by the schema that it found."""
+    asyncio.run(make_before(empty_url, monkeypatch))
+    key = make_key(empty_url)
+
+    async def serve() -> tuple[int, int]:
+        async with holding(empty_url, f"{READER}; SELECT count(*) FROM apps"):
+            server = await asyncio.to_thread(start_server, empty_url, key=key)
+            answer = await asyncio.to_thread(server.post, {"event_name": "during"})
+            assert "left to later" in server.logs()
+            return answer.status_code, (await fetch(empty_url, LAST))[0][0]
+
+    assert asyncio.run(serve()) == (200, migrations.NEEDED_TO_SERVE)
