@@ -1,6 +1,7 @@
 """What is archived: each event once, whatever its parameters are, in files that count."""
 
 import asyncio
+import contextlib
 import os
 import time
 from datetime import UTC, datetime, timedelta
@@ -12,7 +13,13 @@ import orjson
 import pytest
 
 from ingest.archive import directory, merging, passes, state
-from ingest.archive.failures import NotReady, Occupied, Overtaken, PostgresTrouble
+from ingest.archive.failures import (
+    ArchiveTrouble,
+    NotReady,
+    Occupied,
+    Overtaken,
+    PostgresTrouble,
+)
 from ingest.archive.view import Views
 from tests.archive.archiving import (
     archive,
@@ -283,3 +290,18 @@ def test_nothing_is_archived_before_its_transaction_and_older_ones_have_ended(
     assert tail_rows(url, path) == 0
     assert_exact(url, path)
     assert verify(url, path).events == 4
+
+
+def test_questions_reach_no_other_file_and_no_network(url: str, path: Path) -> None:
+    """Whatever text a question brings in: DuckDB is locked to the archive's directory."""
+    archive(url, path)
+    with contextlib.closing(workspace_of(url, path)) as workspace:
+        for statement in (
+            "SELECT * FROM read_csv('/etc/passwd')",
+            "COPY (SELECT 1) TO '/tmp/out.csv'",
+            "ATTACH '/tmp/other.db'",
+            "INSTALL httpfs",
+            "SET enable_external_access = true",
+        ):
+            with pytest.raises(ArchiveTrouble), workspace.judging():
+                workspace.duck.execute(statement)
