@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 import structlog
 
 from ingest.archive import founding, manifest, merging, passes, state
-from ingest.archive.directory import Directory, of_database
+from ingest.archive.directory import Directory, of_database, sweep_temporary
 from ingest.archive.failures import (
     ArchiveTrouble,
     Damaged,
@@ -190,6 +190,7 @@ def _tidy(workspace: Workspace, path: Path, directory: Directory) -> None:
         found = state.read(workspace)
         passes.require(directory, found)
         gone = directory.sweep({each.name for each in manifest.read_all(workspace)})
+        gone += sweep_temporary(path)
         for each in of_database(path, found.system_now):
             if each.place.name != found.archive_id and each.remove_deserted():
                 gone.append(each.place.name)

@@ -26,6 +26,10 @@ GRACE_S: Final = 900.0
 FREE_BYTES_MIN: Final = 256 << 20
 """So much room is left on the disk, which Postgres may use as well."""
 
+TEMPORARY: Final = "temporary"
+"""The directory below `archive.path` for what is to be gone soon."""
+
+_TEMPORARY_S: Final = 86_400.0
 _LABEL: Final = "archive.json"
 _FORMAT: Final = 1
 _SUFFIX: Final = ".parquet"
@@ -152,6 +156,17 @@ def of_database(path: Path, database: str) -> list[Directory]:
     except FileNotFoundError:
         return []
     return [each for each in found if each.database == database]
+
+
+def sweep_temporary(path: Path) -> list[str]:
+    """Delete what was left in the directory for what is to be gone soon; return its names."""
+    gone = []
+    for each in (path / TEMPORARY).iterdir():
+        with suppress(FileNotFoundError):
+            if time.time() - each.stat().st_mtime > _TEMPORARY_S:
+                shutil.rmtree(each) if each.is_dir() else each.unlink()
+                gone.append(each.name)
+    return gone
 
 
 def _is_data(name: str) -> bool:

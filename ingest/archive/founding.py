@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from ingest.archive import manifest, passes, state
 from ingest.archive.directory import Directory, sha256
-from ingest.archive.failures import Damaged, NotHere, PostgresTrouble
+from ingest.archive.failures import Damaged, NotHere, Occupied, PostgresTrouble
 from ingest.archive.manifest import File
 from ingest.archive.state import State
 from ingest.archive.workspace import Workspace
@@ -22,6 +22,7 @@ DESERTED_S: Final = 600.0
 
 _TIMEOUT_S: Final = 60.0
 _NO_PRIVILEGE: Final = "42501"
+_IN_THE_WAY: Final = "55P03"
 # In one statement, and the default behind the column, so that the rows that there are have none.
 # The index by `xact` goes with the column; a server's upkeep makes it again.
 _COUNT_ANEW: Final = (
@@ -110,16 +111,20 @@ def _begin(workspace: Workspace, path: Path, found: State) -> Directory:
 
 
 def _count_anew(workspace: Workspace) -> None:
+    """Have all rows without an `xact`; raise ArchiveTrouble. Nobody waits for it for long."""
     try:
-        workspace.execute(_COUNT_ANEW)
-        workspace.execute(_INDEX)
-    except Exception as error:
-        sqlstate = str(getattr(error, "sqlstate", ""))
-        if not sqlstate.startswith(_NO_PRIVILEGE):
+        with workspace.judging():
+            workspace.execute("SET LOCAL lock_timeout = '200ms'")
+            workspace.execute(_COUNT_ANEW)
+            workspace.execute(_INDEX)
+    except PostgresTrouble as trouble:
+        if trouble.sqlstate == _IN_THE_WAY:
+            raise Occupied("somebody holds a lock on events") from trouble
+        if trouble.sqlstate != _NO_PRIVILEGE:
             raise
         raise PostgresTrouble(
             "the column events.xact has to be made anew, since the database was restored or has"
             " failed over, and this role may not: run `nonito archive rebuild` as the role that"
             " owns the tables",
-            sqlstate,
-        ) from error
+            trouble.sqlstate,
+        ) from trouble

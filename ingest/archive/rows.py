@@ -19,7 +19,13 @@ AT: Final = _TIME.format('coalesce(events."timestamp", events.created_at)')
 _LARGE: Final = r"[\[ ]-?(9[0-9]{18}[,\]}]|1[0-9]{19}[,\]}]|[0-9]{309})"
 """Where jsonb may have printed such a number, or a text that looks like it."""
 _STRINGS_AND_REST: Final = r""""(?:[^"\\]|\\.)*"|[^"]+"""
-_UNSIGNED: Final = "(^|[^0-9.])(9[0-9]{18}|1[0-9]{19})($|[^0-9.])"
+_INT64_MAX: Final = "9223372036854775807"
+_ABOVE: Final = "|".join(  # of as many digits: one is larger, and those before it are the same
+    f"{_INT64_MAX[:at]}[{int(digit) + 1}-9][0-9]{{{len(_INT64_MAX) - 1 - at}}}"
+    for at, digit in enumerate(_INT64_MAX)
+    if digit < "9"
+)
+_UNSIGNED: Final = f"(^|[^0-9.])({_ABOVE}|1[0-9]{{19}})($|[^0-9.])"
 _INFINITE: Final = r"(^|[^0-9.])([2-9][0-9]{308}|1[7-9][0-9]{307}|[1-9][0-9]{309,})(\.[0-9]+)?"
 _LARGEST: Final = "1.7976931348623157e308"
 _MENDED: Final = (

@@ -6,7 +6,7 @@ different shows. Both sides are made canonical by the same few lines, of Postgre
 the VARIANT in the file there, and not by DuckDB, which has made the one of the other: keys sorted,
 whole numbers of 64 bits as they are, all others as the doubles that they are nearest to. What that
 can't see are digits past a double, which the archive does not keep, and parameters that are too
-long for it, or nested deeper than a thousand times: of those id and name are compared. Files are
+long for it, or nested deeper than 250 times: of those id and name are compared. Files are
 compared with their checksums as well.
 
 The files are pinned by a link each, so that archiving and merging go on meanwhile.
@@ -163,17 +163,20 @@ def _add(sums: dict[Key, Sum], found: Iterable[_Row], tell: Progress) -> None:
 
 
 def _hash(event_id: str, name: str, params: str) -> int:
-    document = orjson.dumps([event_id, name, _canonical(params)], option=orjson.OPT_SORT_KEYS)
+    try:
+        document = _canonical([event_id, name, _read(params)])
+    except (orjson.JSONDecodeError, orjson.JSONEncodeError):  # too deep to be compared
+        document = _canonical([event_id, name])
     return int.from_bytes(hashlib.blake2b(document, digest_size=8).digest())
 
 
-def _canonical(params: str) -> object:
-    """Return what a document holds; None for one that is too deep to be compared."""
-    try:
-        found = orjson.loads(params)
-        return _canonical(found) if isinstance(found, str) else found  # one that is kept as a text
-    except orjson.JSONDecodeError:
-        return None
+def _canonical(value: object) -> bytes:
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+
+
+def _read(params: str) -> object:
+    found = orjson.loads(params)
+    return _read(found) if isinstance(found, str) else found  # one that is kept as a text
 
 
 def _of_postgres(workspace: Workspace, condition: str) -> Iterator[_Row]:

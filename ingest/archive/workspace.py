@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from uuid import uuid4
 
 from ingest.archive import line
+from ingest.archive.directory import TEMPORARY
 from ingest.archive.failures import (
     ArchiveTrouble,
     DiskTrouble,
     NotInstalled,
     OutOfMemory,
+    Overtaken,
     PostgresTrouble,
     TimedOut,
 )
@@ -29,14 +31,14 @@ from ingest.store.database_url import DatabaseUrl
 if TYPE_CHECKING:
     import duckdb
 
-TEMPORARY: Final = "temporary"
-"""The directory below `archive.path` for what is to be gone soon."""
 INSTALL: Final = "pip install 'nonito-events[insights]'"
 
 _MODULES: Final = ("duckdb", "adbc_driver_manager", "adbc_driver_postgresql")
 _ANSWER: Final = "answer_of_postgres"
 _CONNECT_TIMEOUT_S: Final = 5
+_LOOK_TIMEOUT_S: Final = 5.0
 _STATEMENT_SHARE: Final = 0.9
+_OVERTAKEN: Final = "40001"
 _SPILL_FACTOR: Final = 16
 
 
@@ -191,7 +193,8 @@ class Workspace:
         if self._was_cut:
             return False
         try:
-            self.execute("SELECT 1")
+            with self._within(_LOOK_TIMEOUT_S):
+                self.execute("SELECT 1")
         except Exception:  # noqa: BLE001 - of whatever kind: it is no use any more
             return False
         return True
@@ -212,15 +215,13 @@ class Workspace:
         if self._was_cut:
             return TimedOut("it took longer than it may")
         if isinstance(error, self._driver.Error):
-            sqlstate = (getattr(error, "sqlstate", None) or "").strip("\0")
-            return PostgresTrouble(_told(error), sqlstate)
+            return _of_postgres(error)
         if isinstance(error, self._duckdb.OutOfMemoryException):
             return OutOfMemory(_told(error))
-        if isinstance(error, self._duckdb.IOException) and self._is_answering():
-            return DiskTrouble(_told(error))
         if not self._is_answering():  # DuckDB says in words of its own that a stream has failed
             return PostgresTrouble(_told(error))
-        return ArchiveTrouble(_told(error))
+        is_of_disk = isinstance(error, self._duckdb.IOException)
+        return (DiskTrouble if is_of_disk else ArchiveTrouble)(_told(error))
 
     def _is_answering(self) -> bool:
         try:
@@ -257,6 +258,13 @@ def require_installed() -> None:
             import_module(name)
     except ImportError as error:
         raise NotInstalled(f"{error.name} is not installed: {INSTALL}") from error
+
+
+def _of_postgres(error: Exception) -> ArchiveTrouble:
+    sqlstate = str(getattr(error, "sqlstate", None) or "").strip("\0")
+    if sqlstate == _OVERTAKEN:
+        return Overtaken("another process has changed the archive meanwhile")
+    return PostgresTrouble(_told(error), sqlstate)
 
 
 def _told(error: Exception) -> str:
