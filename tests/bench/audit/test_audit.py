@@ -46,7 +46,8 @@ def audit(
         only=only,
         bug=bug,
         workers=workers,
-        drain_timeout_s=60.0 if not bug else 5.0,
+        # What is stored is compared once the spool is empty, which takes a busy machine a while.
+        drain_timeout_s=5.0 if bug and "spool-drains" in BUGS[bug].breaks else 60.0,
     )
     return uvloop.run(runner.run(plan, directory, lambda _: None))
 
