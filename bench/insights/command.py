@@ -34,7 +34,8 @@ def insights(
     """Ask every kind of question in SQL and of the archive, and what that costs who sends."""
     screen = console.make()
     plan = InsightsPlan(events, rounds, load_seconds, kept)
-    found = runner.measure(plan, partial(console.progress, screen))
+    on_asked = partial(report.show_questions, screen, events)
+    found = runner.measure(plan, partial(console.progress, screen), on_asked)
     report.show(screen, found)
     if json_path is not None:
         console.write_json(json_path, found.as_json())

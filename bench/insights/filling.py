@@ -21,7 +21,7 @@ from bench.insights.events import Period
 from bench.insights.place import Filled, Place
 from bench.load import database
 from bench.load.database import Session
-from ingest.app.database import make_partitions, make_postgres, prepare
+from ingest.app.database import make_partitions, make_postgres
 from ingest.archive.archiver import Archiver
 from ingest.archive.failures import ArchiveTrouble
 from ingest.archive.view import Views
@@ -124,8 +124,9 @@ def _fill(where: Place, app_id: int, count: int, bar: Bar) -> Filled:
         _copy(where.database_url, app_id, period, count, update)
     database.run(where.database_url, _tidy, TIMEOUT_S)
     with bar("archiving", count) as update:
+        begun_s = time.process_time()
         took_s = archive(where, update)
-    filled = Filled(count, *period, count / took_s)
+    filled = Filled(count, *period, count / took_s, time.process_time() - begun_s)
     place.write(where, filled)
     return filled
 
@@ -143,9 +144,7 @@ def _empty(url: str) -> None:
 
 async def _partition(url: str, app_id: int, period: Period) -> None:
     """Make the partitions of a period, as the server does it for events of the past."""
-    postgres, config = make_postgres(Config(), url), Config()
-    await prepare(postgres, config)
-    partitions = make_partitions(config, postgres)
+    partitions = make_partitions(Config(), make_postgres(Config(), url))
     moments = [(app_id, round(each.start.timestamp() * 1000)) for each in period.cut(events.DAYS)]
     await partitions.ensure()
     await partitions.make_for(moments)

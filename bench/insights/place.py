@@ -36,6 +36,8 @@ class Filled(msgspec.Struct, frozen=True):
     end: datetime
     archived_per_s: float
     """How many events a second went into the archive while nobody asked, with one thread."""
+    archive_cpu_s: float
+    """What that took of this process."""
 
     @property
     def period(self) -> Period:

@@ -1,15 +1,15 @@
 """A run of `insights` on the screen: both sides of each question, the loads, and the targets."""
 
 import statistics
+from collections.abc import Sequence
 
 from bench import console, targets
 from bench.console import Console
-from bench.insights.result import EVENTS, Found, Load, median_of
+from bench.insights.result import EVENTS, Asked, Found, Load, median_of
 
 
 def show(screen: Console, found: Found) -> None:
-    """Print medians over the rounds, the targets, or why it does not count."""
-    _show_questions(screen, found)
+    """Print all but the questions: medians, the targets, or why it does not count."""
     _show_storage(screen, found)
     _show_loads(screen, found)
     console.show_void(screen, found.void)
@@ -21,13 +21,15 @@ def show(screen: Console, found: Found) -> None:
     screen.print(targets.table(("", "wanted", "seen"), rows))
 
 
-def _show_questions(screen: Console, found: Found) -> None:
-    figures = ("ours, s", "SQL, s", "SQL / ours")
-    table = console.table(f"{found.events:,} events", ("question",), figures, ("the answers",))
-    for each in found.asked:
+def show_questions(screen: Console, events: int, asked: Sequence[Asked]) -> None:
+    """Print medians over the rounds, and whether the answers are equal."""
+    figures = ("ours, s", "its CPU", "SQL, s", "SQL / ours")
+    table = console.table(f"{events:,} events", ("question",), figures, ("the answers",))
+    for each in asked:
         table.add_row(
             each.name,
             f"{statistics.median(each.ours_s):.3f}",
+            f"{statistics.median(each.ours_cpu_s):.3f}",
             f"{statistics.median(each.sql_s):.3f}",
             f"{each.times_faster:,.1f}",
             "[red]differ" if each.differences else "are equal",
@@ -40,7 +42,8 @@ def _show_storage(screen: Console, found: Found) -> None:
     screen.print(
         f"{storage.bytes_an_event:.1f} bytes an event in {storage.files} files "
         f"(in Postgres {storage.postgres_bytes / max(1, storage.stored):.0f}); "
-        f"archived at {found.archived_per_s:,.0f} events/s; an event is in an answer after "
+        f"archived at {found.archived_per_s:,.0f} events/s ({found.archive_cpu_s:.1f} s of "
+        f"CPU beside Postgres's); an event is in an answer after "
         f"{statistics.median(found.fresh_s):.2f} s, {max(found.fresh_s):.2f} at most"
     )
 

@@ -29,6 +29,8 @@ class Asked(msgspec.Struct, frozen=True):
 
     name: str
     ours_s: list[float]
+    ours_cpu_s: list[float]
+    """Of the process that answers; holds still where the machine has other things to do."""
     sql_s: list[float]
     bound_s: float | None
     """How long ours may take."""
@@ -114,6 +116,8 @@ class Found(msgspec.Struct, frozen=True):
     asked: list[Asked]
     storage: Storage
     archived_per_s: float
+    archive_cpu_s: float
+    """Of the process that archives; the rest is Postgres's."""
     fresh_s: list[float]
     """Of each probe: from its 200 to the end of the first answer that it is in."""
     loads: list[LoadRound]
@@ -167,6 +171,7 @@ def _medians(asked: Asked) -> dict[str, Any]:
     return {
         "name": asked.name,
         "ours_s": statistics.median(asked.ours_s),
+        "ours_cpu_s": statistics.median(asked.ours_cpu_s),
         "sql_s": statistics.median(asked.sql_s),
         "times_faster": asked.times_faster,
     }

@@ -1,12 +1,13 @@
 """The parts of a run, one after the other: fill, archive, ask, look how fresh, and load."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from bench.insights import asking, filling, freshness, ingestion, place
 from bench.insights.filling import Bar, Site
 from bench.insights.questions import all_kinds
-from bench.insights.result import Found, Storage
+from bench.insights.result import Asked, Found, Storage
 from bench.load import database
 from bench.load.database import Session
 
@@ -20,13 +21,14 @@ class InsightsPlan(NamedTuple):
     kept: Path | None = None
 
 
-def measure(plan: InsightsPlan, bar: Bar) -> Found:
-    """Measure all of it; raise BenchError."""
+def measure(plan: InsightsPlan, bar: Bar, on_asked: Callable[[Sequence[Asked]], None]) -> Found:
+    """Measure all of it, and tell of the questions as soon as they are; raise BenchError."""
     with place.opened(plan.kept) as where:
         site = filling.prepared(where, plan.events, bar)
         kinds = all_kinds(site.filled.period, plan.events)
         with bar("asking", len(kinds) * plan.rounds) as update:
             asked = asking.ask(site, kinds, plan.rounds, update)
+        on_asked(asked)
         storage = _storage(site)
         with bar("is it fresh", freshness.PROBES) as update:
             fresh_s = freshness.measure(site, update)
@@ -38,6 +40,7 @@ def measure(plan: InsightsPlan, bar: Bar) -> Found:
             asked,
             storage,
             site.filled.archived_per_s,
+            site.filled.archive_cpu_s,
             fresh_s,
             loads,
             faults,

@@ -29,9 +29,10 @@ LOAD = Load(10_000.0, 5.0, 10.0, 5, 0.5)
 DURABLE = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
 FOUND = Found(
     events=20_000_000,
-    asked=[Asked("names by day", [0.5], [5.0], 0.5, [])],
+    asked=[Asked("names by day", [0.5], [0.4], [5.0], 0.5, [])],
     storage=Storage(100, 3_500, 1, 105, 30_000),
     archived_per_s=120_000.0,
+    archive_cpu_s=80.0,
     fresh_s=[0.8, 1.0],
     loads=[LoadRound(LOAD, LOAD, LOAD)],
     faults=[],
@@ -169,8 +170,8 @@ def test_run_at_the_bounds_reaches_every_target() -> None:
 @pytest.mark.parametrize(
     ("changed", "missed"),
     [
-        ({"asked": [Asked("x", [0.51], [9.0], 0.5, [])]}, "x, s"),
-        ({"asked": [Asked("x", [0.5], [4.9], 0.5, [])]}, "x: SQL / ours"),
+        ({"asked": [Asked("x", [0.51], [0.1], [9.0], 0.5, [])]}, "x, s"),
+        ({"asked": [Asked("x", [0.5], [0.1], [4.9], 0.5, [])]}, "x: SQL / ours"),
         ({"storage": Storage(100, 3_501, 1, 105, 30_000)}, "bytes an event"),
         ({"archived_per_s": 119_999.0}, "archived a second"),
         ({"fresh_s": [0.1, 0.1, 1.01]}, "from 200 to an answer"),
@@ -194,7 +195,10 @@ def test_each_target_can_be_missed(changed: dict[str, object], missed: str) -> N
 @pytest.mark.parametrize(
     ("changed", "why"),
     [
-        ({"asked": [Asked("x", [0.1], [9.0], 0.5, ["a: SQL 1, ours 2"])]}, "x: a: SQL 1, ours 2"),
+        (
+            {"asked": [Asked("x", [0.1], [0.1], [9.0], 0.5, ["a: SQL 1, ours 2"])]},
+            "x: a: SQL 1, ours 2",
+        ),
         ({"faults": ["5 acknowledged, 4 rows"]}, "5 acknowledged, 4 rows"),
         ({"postgres": DURABLE | {"fsync": "off"}}, "fsync is off"),
     ],
