@@ -23,6 +23,7 @@ COMMANDS: Final = {
     "documents": "bench.agreement.documents",
     "outage": "bench.outage.command",
     "audit": "bench.audit.command",
+    "insights": "bench.insights.command",
 }
 """The module of each command, which has it under its own name."""
 

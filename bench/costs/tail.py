@@ -22,10 +22,10 @@ import msgspec
 
 from bench import console, machine, metrics, servers, targets
 from bench.console import Console
-from bench.costs import neighbour, pacer
+from bench.costs import pacer
 from bench.costs.pacer import Copied, Pace
 from bench.errors import BenchError
-from bench.load import database, payloads, pool
+from bench.load import database, neighbour, payloads, pool
 from bench.load.histogram import Histogram
 from bench.load.plan import Stats
 from bench.load.pool import Job

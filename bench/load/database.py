@@ -42,7 +42,7 @@ def settings(database_url: str) -> dict[str, str]:
         )
         return {row["name"]: row["value"] for row in rows}
 
-    return _run(database_url, work)
+    return run(database_url, work)
 
 
 def clear(database_url: str) -> None:
@@ -52,7 +52,7 @@ def clear(database_url: str) -> None:
         await connection.execute("TRUNCATE events")
         await connection.execute("CHECKPOINT")
 
-    _run(database_url, work)
+    run(database_url, work)
 
 
 def count(database_url: str) -> int:
@@ -61,7 +61,7 @@ def count(database_url: str) -> int:
     async def work(connection: Session) -> int:
         return int(await connection.fetchval("SELECT count(*) FROM events"))
 
-    return _run(database_url, work)
+    return run(database_url, work)
 
 
 def count_others(database_url: str, payload: Payload) -> int:
@@ -76,7 +76,7 @@ def count_others(database_url: str, payload: Payload) -> int:
         )
         return int(found)
 
-    return _run(database_url, work)
+    return run(database_url, work)
 
 
 def count_strangers(database_url: str, key: str) -> int:
@@ -90,7 +90,7 @@ def count_strangers(database_url: str, key: str) -> int:
         )
         return int(found)
 
-    return _run(database_url, work)
+    return run(database_url, work)
 
 
 def find_postmaster(database_url: str) -> int | None:
@@ -99,15 +99,19 @@ def find_postmaster(database_url: str) -> int | None:
     async def work(connection: Session) -> int | None:
         return machine.postmaster(int(await connection.fetchval("SELECT pg_backend_pid()")))
 
-    return _run(database_url, work)
+    return run(database_url, work)
 
 
-def _run(database_url: str, work: Callable[[Session], Awaitable[T]]) -> T:
-    """Do some work on a connection of its own; raise BenchError."""
+def run(
+    database_url: str,
+    work: Callable[[Session], Awaitable[T]],
+    timeout_s: float = _STATEMENT_TIMEOUT_S,
+) -> T:
+    """Do some work on a connection of its own, each statement within a time; raise BenchError."""
 
     async def connected() -> T:
         connection = await asyncpg.connect(
-            database_url, timeout=_CONNECT_TIMEOUT_S, command_timeout=_STATEMENT_TIMEOUT_S
+            database_url, timeout=_CONNECT_TIMEOUT_S, command_timeout=timeout_s
         )
         try:
             return await work(connection)

@@ -1,7 +1,8 @@
-"""A stand-in for the load client: it takes from a core what the client took, and asks nobody.
+"""A stand-in for another process: it takes from a core what that one took, and asks nobody.
 
 Where server and client are measured on a machine with few cores, the client shares Postgres's. Bare
-COPYs without it would have a core that the server's never had.
+COPYs without it would have a core that the server's never had. And what questions cost those who
+send events, beyond the CPU that they take, is told beside one that is as nice as who answers them.
 """
 
 import os
@@ -18,13 +19,14 @@ _END_TIMEOUT_S: Final = 5.0
 
 
 @contextmanager
-def beside(cores: frozenset[int], share: float, per_s: float) -> Iterator[None]:
+def beside(cores: frozenset[int], share: float, per_s: float, niceness: int = 0) -> Iterator[None]:
     """Keep these cores busy with so much of one core, in so many bursts a second."""
     child = subprocess.Popen(  # noqa: S603 - our own program
         [sys.executable, "-m", __name__, str(share / per_s), str((1 - share) / per_s)],
         env=servers.environment({}),
     )
     try:
+        os.setpriority(os.PRIO_PROCESS, child.pid, niceness)
         if cores:
             os.sched_setaffinity(child.pid, cores)
         yield

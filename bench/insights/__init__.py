@@ -1,0 +1,1 @@
+"""Questions about events: Postgres alone beside the archive, and what asking costs ingestion."""
