@@ -31,7 +31,7 @@ log = structlog.get_logger(__name__)
 _PARAMETERS: Final = ("format", "from", "to", "timezone", "event", "where", "after", "variant")
 _PART_EVENTS: Final = 100_000
 """So many events are looked through for one page, unless an hour has more."""
-_PIECE_BYTES: Final = 2 * 1024 * 1024
+_PIECE_BYTES: Final = 4 * 1024 * 1024
 _PAGE_USUAL: Final = 500
 _PAGE_MAX: Final = 20_000
 _GROWTH: Final = 4

@@ -2,12 +2,10 @@
 
 import difflib
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import date, datetime, timedelta
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 from zoneinfo import ZoneInfo
-
-from multidict import MultiMapping
 
 from ingest.api.refusals import Refused, invalid
 from ingest.insights import bounds
@@ -28,10 +26,19 @@ _TIME: Final = "write a day as 2026-01-31, or a time as 2026-01-31T12:00:00Z"
 Choice = TypeVar("Choice", bound=str)
 
 
+class Query(Protocol):
+    """Names, each with its values in order, as aiohttp has them."""
+
+    def __iter__(self) -> Iterator[str]: ...
+
+    def getall(self, key: str, default: list[str]) -> list[str]:
+        """Return all values of a name."""
+
+
 class Parameters:
     """What stands behind the `?` of one request; each name in it is known. Raises Refused."""
 
-    def __init__(self, query: MultiMapping[str], known: Collection[str]) -> None:
+    def __init__(self, query: Query, known: Collection[str]) -> None:
         self._query = query
         for name in query:
             if name not in known:

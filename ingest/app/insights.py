@@ -16,14 +16,13 @@ from ingest.config import Config
 from ingest.observe import loop_lag
 from ingest.observe.insights import InsightsPublisher
 from ingest.share.member import Member
-from ingest.store import archive_report, read_keys
-from ingest.store.app_settings import AppSettings
+from ingest.store import archive_report
 from ingest.store.failures import Unavailable
 from ingest.store.postgres import Postgres
+from ingest.store.reader_lookup import ReaderLookup
 
 log = structlog.get_logger(__name__)
 
-_KEY_TIMEOUT_S: Final = 2.0
 _REPORT_TIMEOUT_S: Final = 5.0
 _LOOK_S: Final = 1.0
 _REPORT_S: Final = 10.0
@@ -39,6 +38,7 @@ class Insights:
         self, config: Config, database_url: str, postgres: Postgres, member: Member
     ) -> None:
         self._postgres = postgres
+        self._lookup = ReaderLookup(postgres)
         self._publisher = InsightsPublisher(member)
         self._background = Background(self._fail)
         self._stop = asyncio.Event()
@@ -58,15 +58,11 @@ class Insights:
         self._keeps_archive = archive.enabled
         self._server = Server(
             lambda app_id, start, end: self._views.view(app_id=app_id, start=start, end=end),
-            self._find,
+            self._lookup.find,
             directory / "temporary",
             config.dashboard,
             config.limits,
         )
-
-    async def _find(self, secret: str) -> AppSettings | None:
-        async with self._postgres.session(_KEY_TIMEOUT_S) as connection:
-            return await read_keys.find(connection, secret)
 
     def stop(self) -> None:
         """Stop at once: whoever waits for an answer asks again."""
@@ -91,6 +87,7 @@ class Insights:
         await self._stop.wait()
         await self._server.close()
         await self._background.end()
+        await self._lookup.rest()
         return not self._has_failed
 
     async def _report(self) -> None:
@@ -119,4 +116,5 @@ class Insights:
                 asked_s, is_resting = loop.time(), False
             elif not is_resting and loop.time() - asked_s > _REST_AFTER_S:
                 await asyncio.to_thread(self._views.rest)
+                await self._lookup.rest()
                 is_resting = True

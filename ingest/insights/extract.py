@@ -42,13 +42,34 @@ def hours(source: Source, extract: Extract) -> Sequence[tuple[datetime, int]]:
 
 
 def page(source: Source, extract: Extract, limit: int) -> list[Row]:
-    """Return the first so many of the events, in order."""
+    """Return the first so many of the events, in order.
+
+    Where the last of them lies is found first, so that no parameters are read but theirs.
+    """
+    last = _place_at(source, extract, limit)
+    if last is None:
+        return []
     values = Values()
-    leaves = source.leaves(_ROW, _conditions(extract, values))
-    sql = f"SELECT * FROM ({leaves}) ORDER BY at_us, id LIMIT {values.bind(limit)}"
+    until = _up_to(last, values)
+    leaves = source.leaves(_ROW, [*_conditions(extract, values), *until])
+    sql = f"SELECT * FROM ({leaves}) ORDER BY at_us, id"
     return [
         Row(row[0], moment(row[1]), moment(row[2]), *row[3:]) for row in source.rows(sql, values)
     ]
+
+
+def _place_at(source: Source, extract: Extract, limit: int) -> Cursor | None:
+    """Return the place of the last of the first so many events; None if there are none."""
+    values = Values()
+    leaves = source.leaves({"at_us": _AT_US, "id": "id"}, _conditions(extract, values))
+    first = f"SELECT * FROM ({leaves}) ORDER BY at_us, id LIMIT {values.bind(limit)}"
+    found = source.rows(f"SELECT * FROM ({first}) ORDER BY at_us DESC, id DESC LIMIT 1", values)
+    return Cursor(moment(found[0][0]), found[0][1]) if found else None
+
+
+def _up_to(place: Cursor, values: Values) -> list[str]:
+    at, event_id = values.bind(place.at), values.bind(place.id)
+    return [f'"at" <= {at}', f'("at" < {at} OR id <= {event_id})']
 
 
 def copy_to(source: Source, extract: Extract, path: str, *, as_variant: bool) -> None:

@@ -9,8 +9,8 @@ from typing import Final, NamedTuple
 from ingest.store.postgres import Connection
 from ingest.store.turns import CONNECTIONS_MAX
 
-INSIGHTS_MAX: Final = 3
-"""Of the insights process: one that archives, and two that are asked."""
+INSIGHTS_MAX: Final = 4
+"""Of the insights process: one that archives, two that are asked, one that looks keys up."""
 _DEDUP: Final = 1
 _SESSIONS: Final = """
 WITH session AS (

@@ -104,6 +104,7 @@ def asked_server(url: str, path: Path, **settings: object) -> Iterator[Asked]:
     keys = {app: make_keys(url, app) for app in ("one", "two")}
     wanted = {
         "archive.enabled": "true",
+        "database.connect_timeout_s": 20,  # of a machine that has much else to do
         "archive.path": path,
         "archive.interval_s": 1,
         "dashboard.enabled": "true",

@@ -2,11 +2,9 @@
 
 import asyncio
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import NamedTuple
 
 import duckdb
@@ -19,20 +17,10 @@ from ingest.api.desk import AT_ONCE as THREADS
 from ingest.api.desk import WAITING_MAX, Desk, TookTooLong, Work
 from ingest.api.refusals import Code, Refused
 from ingest.insights.questions import Events, Selection, Trends
-from tests.api.asked import asked_server
-from tests.support.postgres import fetch
-from tests.support.server import wait_for
 
 ENDLESS = (
     "SELECT count(*) FROM range(1000000000000) a, range(1000000) b WHERE a.range % 7 = b.range"
 )
-EXPORT_BYTES = 80_000_000
-FILLED = (
-    "INSERT INTO events (app_id, id, event_name, event_params, created_at)"
-    " SELECT apps.id, gen_random_uuid(), 'a', jsonb_build_object('text', repeat('x', 2000)), now()"
-    " FROM apps, generate_series(1, 40000) WHERE name = 'one'"
-)
-"""The events of an export of so many bytes."""
 START, END = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 3, 1, tzinfo=UTC)
 
 
@@ -173,23 +161,3 @@ def test_cache_is_bounded() -> None:
     assert cache.find(b"0") is not None
     assert cache.find(b"1") is None
     assert cache.find(b"%d" % (count - 1)) is not None
-
-
-def test_export_takes_no_more_memory_for_more_events(database_url: str, tmp_path: Path) -> None:
-    """Of a client that reads slowly, too; and whoever leaves in the middle is forgotten."""
-    with asked_server(database_url, tmp_path) as asked:
-        asyncio.run(fetch(database_url, FILLED))
-        (process,) = asked.server.insights()
-        asked.get("/v1/export?from=2026-01-01&to=2026-01-02")
-        before = process.memory_info().rss
-        with asked.open("/v1/export") as response:
-            most, size = 0, 0
-            for piece in response.iter_content(1 << 20):
-                size += len(piece)
-                most = max(most, process.memory_info().rss)
-                time.sleep(0.005)
-        assert size > EXPORT_BYTES
-        assert most - before < EXPORT_BYTES / 2
-        with asked.open("/v1/export") as response:
-            next(response.iter_content(1000))
-        wait_for(lambda: asked.server.metrics()["nonito_insights_questions"] == 0)

@@ -103,12 +103,12 @@ def test_every_process_reads_what_one_publishes() -> None:
     made = Segment.create(workers=2)
     other = Segment.attach(os.dup(made.descriptor))
     index = made.take_slot(1)
-    other.slots[index].publish(Figures([1, 2], [3], [0.5]))
+    other.slots[index].publish(Figures([1, 2], [3], [0.5], [7.0]))
     other.slots[index].connections = 7
     other.slots[index].is_postgres_up = True
     other.slots[index].beat()
     (live,) = made.read().live
-    assert (live.worker, live.figures) == (1, Figures([1, 2], [3], [0.5]))
+    assert (live.worker, live.figures) == (1, Figures([1, 2], [3], [0.5], [7.0]))
     assert (other.workers, made.connections, made.heartbeat(index)) == (2, 7, 1)
     assert made.is_postgres_up
     assert (other.maker, other.made_s) == (made.maker, made.made_s)
@@ -151,16 +151,33 @@ def test_what_killed_processes_counted_stays() -> None:
 def test_slots_are_free_again_and_planned_ends_are_no_restarts() -> None:
     """A worker's successor is there before it has gone."""
     segment = Segment.create(workers=2)
-    taken = [segment.take_slot(worker % 2) for worker in range(6)]
+    taken = [segment.take_slot(number % 3) for number in range(8)]
     with pytest.raises(RuntimeError, match="every slot"):
         segment.take_slot(0)
-    segment.slots[taken[3]].publish(Figures([1], [2, 3]))
-    segment.retire(taken[3], is_planned=True)
+    segment.slots[taken[4]].publish(Figures([1], [2, 3]))
+    segment.retire(taken[4], is_planned=True)
     segment.retire(taken[0])
-    assert segment.take_slot(1) in (taken[0], taken[3])
+    assert segment.take_slot(1) in (taken[0], taken[4])
     assert segment.read().counts == [1]
     assert segment.read().ended.left == [2, 3]
     assert list(segment.read().restarts) == [1, 0]
+
+
+def test_insights_process_is_one_beside_the_workers() -> None:
+    """Its ends are its own, and whether a server can store does not depend on it."""
+    segment = Segment.create(workers=2)
+    asked = segment.slots[segment.take_slot(segment.insights)]
+    seen = [segment.is_postgres_up]
+    worker = segment.slots[segment.take_slot(0)]
+    worker.is_postgres_up = True
+    assert [*seen, segment.is_postgres_up] == [False, True]
+    asked.publish(Figures([0, 5], insights=[1.5]))
+    worker.publish(Figures([1, 2, 3]))
+    assert segment.read().counts == [1, 7, 3]
+    segment.retire(asked.index)
+    reading = segment.read()
+    assert (reading.counts, reading.insights_restarts) == ([1, 7, 3], 1)
+    assert list(reading.restarts) == [0, 0]
 
 
 def test_a_writer_that_is_stopped_in_the_middle_holds_up_nobody() -> None:
