@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from bench.audit import claim_bugs, row_bugs, spool_bugs, worker_bugs
+from bench.audit import archive_bugs, claim_bugs, row_bugs, spool_bugs, worker_bugs
 from bench.audit.patch import Nobody, replace, with_new_ids
 from ingest.delivery import fallback, intake, outcome, queue, writer
 from ingest.delivery.committer import Commit, Committer, Part
@@ -44,6 +44,8 @@ class Bug(NamedTuple):
     times: int = 6
     """How many faults have to happen."""
     workers: int = 1
+    is_archives: bool = False
+    """Whether it is one of the archive: the others are looked for without."""
 
 
 def ack_before_commit() -> None:
@@ -375,4 +377,18 @@ BUGS: Final[dict[str, Bug]] = {
     "dead-workers-spool-waits": Bug(
         worker_bugs.dead_workers_spool_waits, ("worker-killed",), ("spool-drains",), 4, 2
     ),
+    **{
+        name: Bug(plant, ("insights-killed",), breaks, times, is_archives=True)
+        for name, plant, breaks, times in (
+            ("file-after-mark", archive_bugs.file_after_mark, ("archive-kept",), 4),
+            ("mark-alone", archive_bugs.mark_alone, ("asked-exactly", "archive-true"), 3),
+            ("row-at-mark-missed", archive_bugs.row_at_mark_missed, ("archive-true",), 2),
+            ("row-at-mark-twice", archive_bugs.row_at_mark_twice, ("archive-true",), 2),
+            ("tail-without-bound", archive_bugs.tail_without_bound, ("asked-exactly",), 2),
+            ("tail-behind-mark", archive_bugs.tail_behind_mark, ("asked-exactly",), 4),
+            ("late-rows-ignored", archive_bugs.late_rows_ignored, ("archive-true",), 2),
+            ("parts-deleted-early", archive_bugs.parts_deleted_early, ("archive-kept",), 4),
+            ("parts-count-on", archive_bugs.parts_count_on, ("archive-true",), 2),
+        )
+    },
 }

@@ -12,16 +12,20 @@ tried on histories that are known to be wrong. What it counts, by the name of an
   beforehand: acknowledged with 202 it is there and not in `events`. A good event may have been
   there while a fault allows it; in the end `nonito rejected retry` has brought it to `events`.
 - What was refused is not stored; what is unknown at most once; what was never sent not at all.
+- What was asked meanwhile was answered by that, see `questions`.
 """
 
 from collections.abc import Container, Iterable
+from functools import partial
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from bench.audit.answer_checks import check_answers, check_handovers
 from bench.audit.claims import Claims, claim_of
-from bench.audit.excuses import SET_ASIDE, Excused, Excuses
+from bench.audit.excuses import ASKED, SET_ASIDE, Excused, Excuses
 from bench.audit.findings import EventCounts, Findings
 from bench.audit.history import EARLY, TOLD, Aside, History, Record
+from bench.audit.questions import Questions
 from bench.audit.rows import AsSent, StoredEvent, microseconds
 from bench.audit.workload import GOOD, GUARDED, POISON, TOKEN, app_of_token
 
@@ -54,7 +58,13 @@ def check(
 class Checker:
     """Lays every stored row beside the record of what was sent, one after the other."""
 
-    def __init__(self, history: History, excuses: Excuses, handovers: Container[str] = ()) -> None:
+    def __init__(
+        self,
+        history: History,
+        excuses: Excuses,
+        handovers: Container[str] = (),
+        answers: Path | None = None,
+    ) -> None:
         self.findings = Findings()
         self.counts = EventCounts()
         self._history = history
@@ -77,6 +87,12 @@ class Checker:
             self.findings.add("staffed", text)
         self._take_aside()
         _count(history, self.counts)
+        self.questions: Questions | None = None
+        """What was asked meanwhile, if anybody did."""
+        if answers is not None:
+            is_excused = partial(self._excused.during, ASKED)
+            self.questions = Questions(answers, is_excused)
+            self.questions.judge_counts(self.findings)
 
     def take(self, row: StoredEvent) -> None:
         """Check one stored row."""
@@ -86,6 +102,10 @@ class Checker:
             self._phantom(f"the row {row.id} was never sent: {row.params[:100]}")
             return
         record.rows += 1
+        if self.questions is not None:
+            committed_ns = _committed_ns(record)
+            sent_ns = record.sent_ns
+            self.questions.judge_stored(self.findings, row.app, row.id, sent_ns, committed_ns)
         if record.rows > 1:
             self.counts.doubled += 1
             text = f"{token} is stored {record.rows} times, also as {row.id}"
@@ -113,6 +133,8 @@ class Checker:
             self.counts.unknown_stored += not record.status and bool(record.rows)
             if record.is_acked:
                 self._check_acked(label, record, missing)
+        if self.questions is not None:
+            self.questions.judge_rest(self.findings)
 
     def judge_loss(self, told: int) -> None:
         """Check that the server said of as many events as are lost that they are."""
@@ -208,6 +230,11 @@ class Checker:
     def _phantom(self, text: str) -> None:
         self.counts.phantom += 1
         self.findings.add("nothing-else", text)
+
+
+def _committed_ns(record: Record) -> int | None:
+    """Return when it was first known that an event is in Postgres; None if that was not told."""
+    return min((each.at_ns for each in record.attempts if each.status == _OK), default=None)
 
 
 def _count(history: History, counts: EventCounts) -> None:

@@ -14,7 +14,7 @@ import uvloop
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 
 from bench import console
-from bench.audit import report, runner
+from bench.audit import archive, report, runner
 from bench.audit.failpoints import BUG_VARIABLE
 from bench.audit.nemesis import choose
 from bench.audit.plan import AuditPlan, AuditProgress, AuditResult, OnAuditProgress
@@ -31,6 +31,12 @@ _CLUSTER = "cluster"
 @click.option("--seconds", default=0.0, type=click.FloatRange(0), help="At most; 0: no limit.")
 @click.option("--connections", default=48, type=click.IntRange(8, 1_000), help="Clients.")
 @click.option("--workers", default=1, type=click.IntRange(1, 16), help="Of the server.")
+@click.option(
+    "--archive/--no-archive",
+    "has_archive",
+    default=None,
+    help="Whether the server keeps an archive, and is asked. Default: where it can.",
+)
 @click.option("--only", multiple=True, metavar="FAULT", help="Only this kind. Repeatable.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write findings here.")
 @click.option("--keep", is_flag=True, help="Keep the history and the server's log in any case.")
@@ -42,6 +48,7 @@ def audit(  # noqa: PLR0913 - one for each option
     seconds: float,
     connections: int,
     workers: int,
+    has_archive: bool | None,
     only: tuple[str, ...],
     json_path: Path | None,
     keep: bool,
@@ -60,6 +67,7 @@ def audit(  # noqa: PLR0913 - one for each option
         only,
         os.environ.get(BUG_VARIABLE, ""),
         workers,
+        has_archive=archive.is_installed() if has_archive is None else has_archive,
     )
     screen = console.make()
     result = perform(plan, screen, is_kept=keep)

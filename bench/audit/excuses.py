@@ -6,6 +6,8 @@ from bench.audit.history import EARLY, KEPT_OUT, History
 
 SET_ASIDE: Final = "set aside"
 """The excuse for a good event in `rejected_events`, until it is taken from there again."""
+ASKED: Final = "asked"
+"""The excuse for answers about something else than all events that were stored."""
 
 _GRACE_NS: Final = 1_500_000_000
 """How long behind a fault its excuses hold: a batch may be on its way when it is lifted."""
@@ -22,7 +24,7 @@ _BEFORE_NS: Final = {EARLY: _QUEUED_NS, KEPT_OUT: _NOTICED_NS}
 Excuses = dict[str, frozenset[str]]
 """By a fault's name: codes of refusal that clients may see, LOST for connections, KEPT_OUT where
 none can be made, UNANSWERED, EARLY for early acknowledgements that are lost, SET_ASIDE for events
-that are."""
+that are, ASKED for answers to questions."""
 
 
 class Excused:

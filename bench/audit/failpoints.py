@@ -2,15 +2,17 @@
 
 They exist in the launcher of `bench.audit.server` only: it wraps the named functions of `ingest`
 before a worker starts, so the product has no trace of them. What is armed stands in a file that
-each worker reads at its start and at each SIGUSR1: `step:N=action`, parted by commas. At its N-th
-passage from then on the action happens:
+each worker, and the insights process, reads at its start and at each SIGUSR1: `step:N=action`,
+parted by commas. At its N-th passage from then on the action happens:
 
-- `kill`: SIGKILL to itself, a worker; its number stands in another file then
+- `kill`: SIGKILL to itself; its number stands in another file then
 - `crash`: SIGKILL to the supervisor first, so that all of the server goes down
-- `eio`, `full`: fail as SQLite does on a failing disk and in a short write; three times
+- `eio`, `full`: fail as SQLite does on a failing disk and in a short write; three times. In the
+  archive, whose files are none of SQLite's, as the system does
 - `stall`: block the event loop for 300 ms
 """
 
+import errno
 import functools
 import importlib
 import inspect
@@ -27,6 +29,7 @@ from ingest.spool.sqlite.failures import classified
 
 FILE_VARIABLE: Final = "AUDIT_FAILPOINTS"
 BUG_VARIABLE: Final = "AUDIT_BUG"
+ARCHIVE: Final = "archive"
 _DEATHS: Final = ".deaths"
 _STALL_S: Final = 0.3
 _REPEATS: Final = 3
@@ -38,10 +41,11 @@ class Step(NamedTuple):
     name: str
     module: str
     method: str
-    """`Class.method`."""
+    """`Class.method`, or a function."""
     is_behind: bool
     needs: str = ""
-    """What has to be going on for it to be passed: nothing, "outage", "replay", or "disk"."""
+    """What has to be going on for it to be passed: nothing, "outage", "replay", or "disk"; or
+    ARCHIVE, for those of the insights process."""
 
 
 STEPS: Final = (
@@ -63,6 +67,34 @@ STEPS: Final = (
         "replay",
     ),
     Step("after-remove", "ingest.spool", "Spool.remove", True, "replay"),
+    Step(
+        "archive-before-file-sync",
+        "ingest.archive.directory",
+        "Unfinished.finish",
+        False,
+        ARCHIVE,
+    ),
+    Step(
+        "archive-after-file-sync",
+        "ingest.archive.directory",
+        "Unfinished.finish",
+        True,
+        ARCHIVE,
+    ),
+    Step(
+        "archive-after-directory-sync",
+        "ingest.archive.directory",
+        "Directory.sync",
+        True,
+        ARCHIVE,
+    ),
+    Step("archive-after-naming", "ingest.archive.manifest", "name", True, ARCHIVE),
+    Step("archive-after-mark", "ingest.archive.state", "advance", True, ARCHIVE),
+    Step("archive-after-commit", "ingest.archive.passes", "archive", True, ARCHIVE),
+    Step("archive-before-unnaming", "ingest.archive.manifest", "unname", False, ARCHIVE),
+    Step("archive-after-merge", "ingest.archive.merging", "merge", True, ARCHIVE),
+    Step("archive-before-deletion", "ingest.archive.directory", "Directory.sweep", False, ARCHIVE),
+    Step("archive-after-deletion", "ingest.archive.directory", "Directory.sweep", True, ARCHIVE),
 )
 
 
@@ -94,7 +126,7 @@ class Failpoints:
             return
         if action in {"kill", "crash"}:
             self._die(action)
-        _act(action)
+        _act(action, _NEEDS[step])
 
     def _die(self, action: str) -> None:
         if self._path is not None:
@@ -123,10 +155,15 @@ def parse(text: str) -> dict[str, tuple[int, str]]:
     return armed
 
 
-def _act(action: str) -> None:
+_NEEDS: Final = {step.name: step.needs for step in STEPS}
+
+
+def _act(action: str, needs: str) -> None:
     match action:
         case "stall":
             time.sleep(_STALL_S)
+        case "eio" if needs == ARCHIVE:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
         case "eio":
             raise _disk_error("disk I/O error", "SQLITE_IOERR_WRITE")
         case "full":
@@ -147,20 +184,20 @@ def possible() -> list[Step]:
     return [step for step in STEPS if _find(step) is not None]
 
 
-def install(points: Failpoints) -> None:
-    """Wrap every step."""
-    for step in possible():
-        found = _find(step)
-        if found is not None:
+def install(points: Failpoints, *, of_archive: bool) -> None:
+    """Wrap every step of a worker, or of the insights process."""
+    for step in STEPS:
+        if (step.needs == ARCHIVE) is of_archive and (found := _find(step)) is not None:
             owner, name = found
             setattr(owner, name, _wrap(getattr(owner, name), step, points))
 
 
-def _find(step: Step) -> tuple[type, str] | None:
-    """Return class and name of a step's method."""
-    class_name, _, name = step.method.partition(".")
+def _find(step: Step) -> tuple[Any, str] | None:
+    """Return class, or module, and name of a step's method."""
+    class_name, _, name = step.method.rpartition(".")
     try:
-        owner = getattr(importlib.import_module(step.module), class_name)
+        owner: Any = importlib.import_module(step.module)
+        owner = getattr(owner, class_name) if class_name else owner
     except (ImportError, AttributeError):
         return None
     return (owner, name) if hasattr(owner, name) else None

@@ -30,6 +30,10 @@ class Fault(ABC):
     """How often it happens, beside the others; 0: only when it is asked for."""
     excuses: ClassVar[frozenset[str]] = frozenset()
     """Codes of refusal, or LOST and the like, that clients may see while it lasts."""
+    moves_rows: ClassVar[bool] = False
+    """Whether what `events` holds is not all that was stored, while it lasts."""
+    spoils_archive: ClassVar[bool] = False
+    """Whether the archive's files have to be made anew because of it."""
     is_handover: ClassVar[bool] = False
     """Whether workers are replaced by it, and nobody has to wait for that."""
 

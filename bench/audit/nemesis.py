@@ -9,6 +9,7 @@ from typing import Final
 import asyncpg
 
 from bench.audit import (
+    archive_faults,
     link_faults,
     operator_faults,
     postgres_faults,
@@ -32,6 +33,7 @@ FAULTS: Final = (
     *spool_faults.FAULTS,
     *operator_faults.FAULTS,
     *worker_faults.FAULTS,
+    *archive_faults.FAULTS,
 )
 _PAUSE_S: Final = 0.15
 _TICK_S: Final = 0.1

@@ -10,7 +10,7 @@ import time
 from random import Random
 from typing import ClassVar, Final
 
-from bench.audit import rejected
+from bench.audit import archive_faults, rejected
 from bench.audit.excuses import SET_ASIDE
 from bench.audit.faults import Fault, log_uniform
 from bench.audit.postgres import TABLESPACE
@@ -186,6 +186,12 @@ class PartitionGone(_ForAll):
     """There is no partition for what comes now, not even the default one."""
 
     name = "partition-gone"
+    moves_rows = True
+
+    async def inject(self, system: System, random: Random) -> None:
+        """Let it last, and have the archive made anew: rows came back that it has passed by."""
+        await super().inject(system, random)
+        await archive_faults.rebuild(system)
 
     async def make(self, system: System, random: Random) -> tuple[str, str]:
         """DETACH PARTITION, and ATTACH."""

@@ -24,6 +24,8 @@ class AuditPlan:
     bug: str = ""
     workers: int = 1
     drain_timeout_s: float = DRAIN_TIMEOUT_S
+    has_archive: bool = False
+    """Whether the server keeps an archive, and somebody asks it."""
 
 
 @dataclass
@@ -56,6 +58,10 @@ class AuditResult:
     timings_s: dict[str, float] = field(default_factory=dict)
     postgres: str = ""
     starts: int = 0
+    questions: int = 0
+    """Answers that were judged."""
+    unanswered: Counter[str] = field(default_factory=Counter)
+    """Why others were not answered."""
 
     @property
     def is_good(self) -> bool:

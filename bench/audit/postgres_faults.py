@@ -170,6 +170,7 @@ class AnotherDatabase(Fault):
 
     name = "another-database"
     weight = 2
+    moves_rows = True
 
     async def inject(self, system: System, random: Random) -> None:
         """Rename both, and back. What gets into the other one is lost."""

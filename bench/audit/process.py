@@ -7,28 +7,30 @@ them the audit has ended, `ended` says, so that others can be told from them in 
 import asyncio
 import resource
 import signal
-import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from random import Random
-from typing import Final
+from typing import IO, Final
 
 from bench import machine, metrics, servers
 from bench.audit import session
 from bench.audit.failpoints import BUG_VARIABLE, FILE_VARIABLE, deaths
+from bench.audit.sockets import free_port
 from bench.errors import BenchError
 from ingest import config
 
 _ROOT: Final = Path(__file__).parents[2]
-_PORTS: Final = (20_000, 30_000)  # below those that the kernel gives to clients
-_PORT_TRIES: Final = 100
 _POLL_S: Final = 0.01
 _STAFF_POLL_S: Final = 0.05
 _UP: Final = "worker_up"
+_INSIGHTS_UP: Final = "insights_up"
+_WORKER: Final = "worker"
+_INSIGHTS: Final = "insights"
+"""Commands, by which it is seen what a process is."""
 _EXIT_TIMEOUT_S: Final = 30.0
 _COMMAND_TIMEOUT_S: Final = 120.0
 _NONITO: Final = (sys.executable, "-m", "bench.audit.server")
@@ -60,7 +62,7 @@ class ServerProcess:
         self._log_bytes = 0
         """Of the lives before this one."""
         self._orphans: list[int] = []
-        """Workers whose supervisor was killed alone, and that may be there yet."""
+        """Processes whose supervisor was killed alone, and that may be there yet."""
         self.workers_wanted = workers
         """As many a life has, unless another number is given at its start."""
         self._workers = workers
@@ -71,7 +73,7 @@ class ServerProcess:
         self.unexpected_ends: list[str] = []
         """Of lives that ended though nobody had ended them."""
         self.ended: dict[int, str] = {}
-        """Workers that the audit has ended, and how they have to have ended then."""
+        """Processes that the audit has ended, and how they have to have ended then."""
         self.is_up = False
         """Whether it has said that it listens, and was not told to end since."""
         self.on_up: Callable[[bool], None] = lambda _: None
@@ -86,22 +88,41 @@ class ServerProcess:
     @property
     def workers(self) -> list[int]:
         """Its living workers, the oldest first; also those that are replaced, or start yet."""
-        return session.workers(self._process.pid) if self._process is not None else []
+        return [pid for pid in self._members if _WORKER in session.arguments(pid)]
+
+    @property
+    def insights(self) -> int | None:
+        """Its insights process, if it has one at the moment."""
+        found = [pid for pid in self._members if _INSIGHTS in session.arguments(pid)]
+        return found[-1] if found else None
+
+    @property
+    def _members(self) -> list[int]:
+        """Its living processes but for the supervisor, the oldest first."""
+        return session.members(self._process.pid) if self._process is not None else []
 
     def is_staffed(self) -> bool:
         """Whether there are as many workers as there have to be, and all of them serve."""
         if self.pid is None or len(self.workers) != self._workers:
             return False
+        samples = self._scrape()
+        return all(samples.get(f'{_UP}{{worker="{each}"}}') for each in range(self._workers))
+
+    def has_insights(self) -> bool:
+        """Whether its insights process serves."""
+        return bool(self._scrape().get(_INSIGHTS_UP))
+
+    def _scrape(self) -> metrics.Samples:
+        """Return what its metrics say; nothing while nobody answers."""
         with suppress(OSError, ValueError):
-            samples = metrics.scrape("127.0.0.1", self.port)
-            return all(samples.get(f'{_UP}{{worker="{each}"}}') for each in range(self._workers))
-        return False
+            return metrics.scrape("127.0.0.1", self.port)
+        return {}
 
     def rss_bytes(self) -> int:
         """Return the resident memory of its largest process; 0 while it is away."""
         if (pid := self.pid) is None:
             return 0
-        return max((session.rss_bytes(each) for each in (pid, *self.workers)), default=0)
+        return max((session.rss_bytes(each) for each in (pid, *self._members)), default=0)
 
     def log(self) -> str:
         """Return the end of what it logged."""
@@ -122,26 +143,36 @@ class ServerProcess:
                 stdout=log,
                 stderr=log,
                 cwd=self._directory,  # where no config.toml lies
-                env=self._environment(str(self._failpoints)),
+                env=self._environment(str(self._failpoints), self._bug),
                 start_new_session=True,
             )
 
     def command(self, *arguments: str) -> None:
         """Run another `nonito` command beside the server, with the same bug; wait for its end."""
         with self.log_path.open("ab") as log:
-            subprocess.run(  # noqa: S603 - our own program
-                [*_NONITO, *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd=self._directory,
-                env=self._environment(""),
-                check=False,  # 1 if any was refused again
-                timeout=_COMMAND_TIMEOUT_S,
-            )
+            self._command(arguments, self._bug, log)  # 1 if any was refused again
 
-    def _environment(self, failpoints: str) -> Mapping[str, str]:
-        variables = {FILE_VARIABLE: failpoints, BUG_VARIABLE: self._bug, "PYTHONPATH": str(_ROOT)}
+    def ask(self, *arguments: str) -> tuple[int, str]:
+        """Run an honest `nonito` command; return its exit code and what it says."""
+        with tempfile.TemporaryFile() as said:
+            code = self._command(arguments, "", said)
+            said.seek(0)
+            return code, said.read().decode(errors="replace")
+
+    def _command(self, arguments: Sequence[str], bug: str, output: IO[bytes]) -> int:
+        return subprocess.run(  # noqa: S603 - our own program
+            [*_NONITO, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd=self._directory,
+            env=self._environment("", bug),
+            check=False,
+            timeout=_COMMAND_TIMEOUT_S,
+        ).returncode
+
+    def _environment(self, failpoints: str, bug: str) -> Mapping[str, str]:
+        variables = {FILE_VARIABLE: failpoints, BUG_VARIABLE: bug, "PYTHONPATH": str(_ROOT)}
         return servers.environment(self._settings) | variables
 
     async def wait_until_listening(self, timeout_s: float) -> None:
@@ -168,9 +199,9 @@ class ServerProcess:
         self._set_up(is_up=False)
         if process is not None:
             process.kill()  # first: it replaces nobody any more
-            session.send(session.workers(process.pid), signal.SIGKILL)
+            session.send(session.members(process.pid), signal.SIGKILL)
             process.wait(_EXIT_TIMEOUT_S)
-            left = [*left, *session.workers(process.pid)]
+            left = [*left, *session.members(process.pid)]
         session.send(left, signal.SIGKILL)
         session.wait_until_gone(left, _EXIT_TIMEOUT_S)
 
@@ -182,15 +213,15 @@ class ServerProcess:
         self._set_up(is_up=False)
         process.kill()
         process.wait(_EXIT_TIMEOUT_S)
-        self._orphans = session.workers(process.pid)
+        self._orphans = session.members(process.pid)
 
     def outliving(self, timeout_s: float) -> list[int]:
-        """Return the workers that are there, a time behind their supervisor's end."""
+        """Return the processes that are there, a time behind their supervisor's end."""
         self._orphans = session.wait_until_gone(self._orphans, timeout_s)
         return self._orphans
 
-    def kill_worker(self, pid: int) -> None:
-        """Kill -9 one of its workers."""
+    def kill_member(self, pid: int) -> None:
+        """Kill -9 one of its workers, or its insights process."""
         self.ended[pid] = "SIGKILL"
         session.send([pid], signal.SIGKILL)
 
@@ -225,18 +256,18 @@ class ServerProcess:
                 resource.prlimit(pid, resource.RLIMIT_FSIZE, (bytes_max, resource.RLIM_INFINITY))
 
     def arm(self, failpoints: str) -> None:
-        """Set the workers' failpoints, also of those to come; an empty text disarms all."""
+        """Set the failpoints of all, also of those to come; an empty text disarms them."""
         self._failpoints.write_text(failpoints)
-        session.send(self.workers, signal.SIGUSR1)
+        session.send(self._members, signal.SIGUSR1)
 
     def disarm(self) -> None:
-        """Disarm the workers' failpoints, behind which all of it is expected to live again."""
+        """Disarm the failpoints, behind which all of it is expected to live again."""
         self.arm("")
         self.is_death_expected = False
         self._disarmed_s = time.monotonic()
 
     def deaths(self) -> list[int]:
-        """Return the workers that have died of failpoints."""
+        """Return the processes that have died of failpoints."""
         with suppress(OSError):
             return [int(each) for each in deaths(self._failpoints).read_text().split()]
         return []
@@ -250,7 +281,7 @@ class ServerProcess:
                 self._look()
                 continue
             self._set_up(is_up=False)
-            self._orphans += session.workers(process.pid)
+            self._orphans += session.members(process.pid)
             is_late = time.monotonic() - self._disarmed_s < _DISARMING_S
             if not (self.is_death_expected or is_late) or code != -signal.SIGKILL:
                 self.unexpected_ends.append(f"exit code {code}")
@@ -274,14 +305,3 @@ class ServerProcess:
         if is_up is not self.is_up:
             self.is_up = is_up
             self.on_up(is_up)
-
-
-def free_port() -> int:
-    """Return a port that nobody uses and that no client is given by the kernel."""
-    random = Random()  # noqa: S311 - any port will do
-    for _ in range(_PORT_TRIES):
-        port = random.randrange(*_PORTS)
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-    raise BenchError("no free port was found")

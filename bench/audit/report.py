@@ -65,9 +65,17 @@ def _observations(result: AuditResult, observed: Observed) -> list[tuple[str, st
         ("scrapes", f"{scrapes.count:,}, of which {scrapes.unbalanced:,} unbalanced"),
         ("server", f"{result.starts:,} starts, with {result.plan.workers:,} workers"),
         ("its largest process", f"{scrapes.rss_bytes_max / 1e6:.0f} MB"),
+        *_questions(result, observed),
         ("spool", f"{scrapes.spool_bytes_max / 1e6:.0f} MB at its fullest"),
         ("drained in", f"{observed.drain_s:.1f} s"),
     ]
+
+
+def _questions(result: AuditResult, observed: Observed) -> list[tuple[str, str]]:
+    if observed.archive is None:
+        return []
+    failed = ", ".join(f"{count:,} {why}" for why, count in result.unanswered.most_common())
+    return [("questions", f"{result.questions:,} answered; {failed or 'none'} not")]
 
 
 def _deviations(result: AuditResult) -> str:
@@ -96,6 +104,8 @@ def as_json(result: AuditResult) -> dict[str, Any]:
         "sent": result.sent,
         **asdict(result.counts),
         "server_starts": result.starts,
+        "questions": result.questions,
+        "questions_not_answered": dict(result.unanswered),
         "rss_bytes_max": observed.scrapes.rss_bytes_max if observed else None,
         "scrapes": observed.scrapes.count if observed else 0,
         "scrapes_unbalanced": observed.scrapes.unbalanced if observed else 0,

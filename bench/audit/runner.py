@@ -2,17 +2,21 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext, suppress
 from pathlib import Path
 from random import Random
 from typing import Final
 
 from bench import machine, servers
 from bench.audit import quiesce, server_log, spool_faults
+from bench.audit.archive import ArchiveDisk
+from bench.audit.asking import ANSWERS, asking, judge, judge_begun
 from bench.audit.checker import Checker
 from bench.audit.clients import Client, Traffic
 from bench.audit.disk import SmallDisk
+from bench.audit.excuses import ASKED
 from bench.audit.faults import DOWN, OVERLOADED, SERVER_DOWN
 from bench.audit.history import read
 from bench.audit.nemesis import FAULTS, Nemesis
@@ -49,13 +53,17 @@ async def run(plan: AuditPlan, directory: Path, on_progress: OnAuditProgress) ->
     begin_s = time.monotonic()
     async with _system(plan, directory) as system:
         keys = await _prepare(system, result)
+        asked = asking(system, directory, plan.bug) if system.archive else nullcontext()
         scraper = Scraper(system)
         workload = Workload(f"{plan.seed:x}", plan.seed)
         traffic = Traffic(system.server.port, keys, workload, system.recorder)
         result.timings_s["start"] = time.monotonic() - begin_s
-        async with _alive(system, scraper):
+        async with _alive(system, scraper), asked as asker:
             observed = await _drive(plan, system, traffic, scraper, result, on_progress)
-        await _check(system, result, observed)
+            if asker is not None:
+                observed.archive = await judge(system, asker)
+        answers = directory / ANSWERS if system.archive else None
+        await _check(system, result, observed, answers)
     result.timings_s["all"] = time.monotonic() - begin_s
     return result
 
@@ -107,18 +115,28 @@ async def _warm_up(system: System) -> None:
         await asyncio.sleep(_TICK_S)
 
 
-async def _check(system: System, result: AuditResult, observed: Observed) -> None:
+async def _check(
+    system: System, result: AuditResult, observed: Observed, answers: Path | None
+) -> None:
     """Compare; without what is stored while the spool is not empty."""
     begin_s = time.monotonic()
     history = await asyncio.to_thread(read, system.recorder.path)
-    excuses = {fault.name: fault.excuses for fault in FAULTS}
+    excuses = {
+        fault.name: fault.excuses | ({ASKED} if fault.moves_rows else set()) for fault in FAULTS
+    }
     excuses |= {SPOOL_FULL: OVERLOADED, DOWN: SERVER_DOWN}
     handovers = {fault.name for fault in FAULTS if fault.is_handover}
-    checker = await asyncio.to_thread(Checker, history, excuses, handovers)
+    checker = await asyncio.to_thread(Checker, history, excuses, handovers, answers)
     if observed.is_drained:
         await quiesce.read_rows(system, checker)
     told = await asyncio.to_thread(spool_faults.told_events, system.server.log_path, system.spool)
     checker.judge_loss(told)
+    if checker.questions is not None and observed.archive is not None:
+        spoilers = {fault.name for fault in FAULTS if fault.spoils_archive}
+        spoilt = sum(window.fault in spoilers for window in history.windows)
+        observed.archive += judge_begun(system, spoilt)
+        result.questions = checker.questions.answered
+        result.unanswered = Counter(why.partition(":")[0] for why in checker.questions.failed)
     result.counts, result.sent = checker.counts, len(history.records)
     result.verdicts = reach(checker.findings, observed)
     result.timings_s["judging"] = time.monotonic() - begin_s
@@ -156,8 +174,13 @@ async def _system(plan: AuditPlan, directory: Path) -> AsyncIterator[System]:
         stack.callback(spool.unmount)
         url = f"postgresql://{OWNER}@127.0.0.1:{proxy.port}/{DATABASE}?sslmode=disable"
         settings = SETTINGS | {"database.url": url, "spool.path": spool.directory}
+        archive = ArchiveDisk(directory / "archive") if plan.has_archive else None
+        if archive is not None:
+            archive.mount()
+            stack.callback(archive.unmount)
+            settings |= archive.settings
         server = ServerProcess(directory, settings, cores.server, plan.bug, plan.workers)
         recorder = await stack.enter_async_context(Recorder(directory / "history").keeping())
         stack.callback(server.kill)
         server.on_up = lambda is_up: recorder.fault(DOWN, "ended" if is_up else "begun")
-        yield System(database, proxy, server, spool, tablespace, recorder)
+        yield System(database, proxy, server, spool, tablespace, recorder, archive)

@@ -18,9 +18,11 @@ _HASTE: Final = 0.2
 _FAILPOINT_TIMEOUT_S: Final = 2.0
 _POLL_S: Final = 0.01
 _OUTAGE_S: Final = 0.4
+_OTHERS: Final = frozenset({"disk", failpoints.ARCHIVE})
+"""Steps at which a worker does not die."""
 _PASSAGES_MAX: Final = 40
 _ROOM_BYTES_MAX: Final = 200_000
-_CRASHES: Final = 0.3
+CRASHES: Final = 0.3
 """The share of deaths at a step that take all of the server with them."""
 
 
@@ -95,7 +97,7 @@ class Failpoint(Fault):
         """Arm it, make its step likely, and wait until it has happened or can't be expected."""
         await system.server.wait_until_listening(LISTEN_TIMEOUT_S)
         life, deaths = system.server.starts, len(system.server.deaths())
-        is_crash = random.random() < _CRASHES
+        is_crash = random.random() < CRASHES
         system.server.is_death_expected = is_crash
         passages = 1 if self._step.needs else random.randint(1, _PASSAGES_MAX)
         system.server.arm(f"{self._step.name}:{passages}={'crash' if is_crash else 'kill'}")
@@ -225,5 +227,5 @@ async def outage(system: System, random: Random) -> None:
 FAULTS: Final = (
     ServerKill(), BothKill(), ServerTerminate(), OutageKill(), SpoolDiskError(),
     SpoolShortWrites(), SpoolDamage(), Stall(),
-    *(Failpoint(step) for step in failpoints.STEPS if step.needs != "disk"),
+    *(Failpoint(step) for step in failpoints.STEPS if step.needs not in _OTHERS),
 )  # fmt: skip

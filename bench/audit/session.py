@@ -1,6 +1,6 @@
 """The processes of one life of the server: those of the session that its supervisor leads.
 
-A worker stays in it when the supervisor is gone, whoever its parent is then.
+One of them stays in it when the supervisor is gone, whoever its parent is then.
 """
 
 import os
@@ -29,7 +29,7 @@ class _Stat(NamedTuple):
     started: int
 
 
-def workers(leader: int) -> list[int]:
+def members(leader: int) -> list[int]:
     """Return the living processes of a session but for its leader, the oldest first."""
     found = []
     for pid in psutil.pids():
@@ -37,6 +37,13 @@ def workers(leader: int) -> list[int]:
         if stat and stat.session == leader != pid and stat.state not in _ENDED:
             found.append((stat.started, pid))
     return [pid for _, pid in sorted(found)]
+
+
+def arguments(pid: int) -> list[str]:
+    """Return what a process was started with; nothing for one that is gone."""
+    with suppress(OSError):
+        return (_PROCESSES / str(pid) / "cmdline").read_text(errors="replace").split("\0")[:-1]
+    return []
 
 
 def is_alive(pid: int) -> bool:

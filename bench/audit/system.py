@@ -4,8 +4,9 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Final
 
+from bench.audit.archive import ArchiveDisk
 from bench.audit.disk import SmallDisk
-from bench.audit.postgres import DATABASE, MAINTENANCE, Database
+from bench.audit.postgres import DATABASE, MAINTENANCE, OWNER, Database
 from bench.audit.process import ServerProcess
 from bench.audit.proxy import Proxy
 from bench.audit.recorder import Recorder
@@ -27,9 +28,16 @@ class System:
     spool: SpoolDisk
     tablespace: SmallDisk
     recorder: Recorder
+    archive: ArchiveDisk | None = None
+    """None for a server that keeps none."""
     bad_exits: list[str] = field(default_factory=list)
     """Of servers that were told to stop and did not end with exit code 0."""
     _undo: str = ""
+
+    @property
+    def proxied_url(self) -> str:
+        """Where the server connects: the proxy, as its own role."""
+        return f"postgresql://{OWNER}@127.0.0.1:{self.proxy.port}/{DATABASE}?sslmode=disable"
 
     def largest_file_bytes(self) -> int:
         """Return the size of the largest file that the server writes."""
@@ -74,6 +82,8 @@ class System:
         self.proxy.release()
         self.spool.free()
         self.tablespace.free()
+        if self.archive is not None:
+            self.archive.free()
         await self.database.start()
         await self.database.put_back()
         await self.end_rule()

@@ -31,6 +31,10 @@ INVARIANTS: Final = {
     "memory-bounded": "each process of the server stays below 300 MB",
     "stays-up": "the server and its workers end when they are told to, and only then",
     "staffed": "a worker that ends is replaced in seconds, and none outlives its supervisor",
+    "asked-exactly": "no answer counts an event twice, or misses one acknowledged with 200 before",
+    "archive-true": "nonito archive verify finds no difference",
+    "archive-kept": "the archive is begun anew only where its files were taken away",
+    "archive-goes-on": "a minute after the last fault all is archived, and questions are answered",
     "handed-over": "nobody waits for a worker to be replaced at SIGHUP",
 }
 TABLE: Final = frozenset(
@@ -45,6 +49,8 @@ TABLE: Final = frozenset(
     }
 )
 """The invariants that can't be judged while events may still come out of the spool."""
+ARCHIVE: Final = frozenset({"asked-exactly", "archive-true", "archive-kept", "archive-goes-on"})
+"""The invariants of a server that keeps an archive."""
 
 
 @dataclass
@@ -59,6 +65,8 @@ class Observed:
     """From the last fault's end to a fresh event's row; None when it took too long."""
     ends: list[str] = field(default_factory=list)
     """Of servers that ended by themselves, or badly."""
+    archive: list[tuple[str, str]] | None = None
+    """What is wrong with the archive: an invariant, and how. None for a server without one."""
 
 
 class Verdict(NamedTuple):
@@ -77,6 +85,8 @@ def reach(findings: Findings, observed: Observed) -> list[Verdict]:
         findings.add(invariant, text)
     verdicts = []
     for invariant in INVARIANTS:
+        if observed.archive is None and invariant in ARCHIVE:
+            continue
         count = findings.counts[invariant]
         is_kept: bool | None = not count
         if not count and invariant in TABLE and not observed.is_drained:
@@ -90,6 +100,7 @@ def _observations(observed: Observed) -> list[tuple[str, str]]:
     found = [("stays-up", text) for text in observed.ends]
     found += [("books-balance", text) for text in scrapes.shown]
     found += [("counters-grow", text) for text in scrapes.fallen]
+    found += observed.archive or []
     if not scrapes.count:
         found.append(("books-balance", "nothing could be scraped"))
     if not observed.is_drained:

@@ -140,7 +140,7 @@ class WorkerStuck(_OfWorkers):
         system.recorder.broke(pid, since_ns, ports)
         if left:
             system.recorder.unstaffed(f"a worker did nothing for {_STUCK_S_MAX} s and was left so")
-            server.kill_worker(pid)
+            server.kill_member(pid)
         await system.see_staffed(self.name)
 
 
@@ -264,7 +264,7 @@ async def _kill(system: System, pid: int) -> None:
     since_ns = time.monotonic_ns()
     ports = await _still(system, pid)
     system.recorder.broke(pid, since_ns, ports)
-    system.server.kill_worker(pid)
+    system.server.kill_member(pid)
 
 
 async def _still(system: System, pid: int) -> list[int]:

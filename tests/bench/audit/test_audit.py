@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from bench.audit import runner, spool_faults
+from bench.audit import archive, runner, spool_faults
 from bench.audit.bugs import BUGS
 from bench.audit.plan import AuditPlan, AuditResult
 from bench.audit.report import as_json
@@ -28,13 +28,15 @@ def directory() -> Iterator[Path]:
         yield made
 
 
-def audit(
+def audit(  # noqa: PLR0913 - what a run may differ in
     directory: Path,
     faults: int,
     only: tuple[str, ...],
     bug: str = "",
     seed: int = 4,
     workers: int = 1,
+    *,
+    has_archive: bool = False,
 ) -> AuditResult:
     """Run a short audit; its history lies in the directory."""
     plan = AuditPlan(
@@ -48,6 +50,7 @@ def audit(
         workers=workers,
         # What is stored is compared once the spool is empty, which takes a busy machine a while.
         drain_timeout_s=5.0 if bug and "spool-drains" in BUGS[bug].breaks else 60.0,
+        has_archive=has_archive,
     )
     return uvloop.run(runner.run(plan, directory, lambda _: None))
 
@@ -55,7 +58,7 @@ def audit(
 def test_honest_server_keeps_every_promise(directory: Path) -> None:
     """The first faults of a run with all kinds."""
     handler = signal.getsignal(signal.SIGINT)  # ignored where this runs in the background
-    result = audit(directory, faults=25, only=())
+    result = audit(directory, faults=25, only=(), has_archive=archive.is_installed())
     broken = [verdict for verdict in result.verdicts if not verdict.is_kept]
     assert not broken
     assert result.faults.total() >= 25
@@ -95,10 +98,15 @@ def test_good_events_go_on_while_a_rule_refuses_others(directory: Path) -> None:
 def test_seeded_bug_is_caught(directory: Path, name: str) -> None:
     """By an invariant that it breaks, in one of five short runs: some need luck with the time."""
     bug = BUGS[name]
+    if bug.is_archives and not archive.is_installed():
+        pytest.skip("there is no archive without the extra")
     for seed in range(4, 9):
         place = directory / str(seed)
         place.mkdir()
-        result = audit(place, bug.times if bug.faults else 0, bug.faults, name, seed, bug.workers)
+        times = bug.times if bug.faults else 0
+        result = audit(
+            place, times, bug.faults, name, seed, bug.workers, has_archive=bug.is_archives
+        )
         if {each.invariant for each in result.verdicts if each.found} & set(bug.breaks):
             assert not result.is_good
             return
