@@ -20,7 +20,8 @@ class _Command(NamedTuple):
 
 COMMANDS: Final = {
     "archive": _Command(
-        "archive_group", "Look at the columnar copy of the events, prove it, or make it anew."
+        "archive_group",
+        "Look at the columnar copy of the events, prove it equal to Postgres, or make it anew.",
     ),
     "apps": _Command("apps_group", "List apps, and set what questions about their events go by."),
     "check": _Command("check", "Say whether the configuration and the database are fit to serve."),
