@@ -28,7 +28,7 @@ LOADS: Final = 3
 _NICENESS: Final = 10
 """Of the insights process."""
 _CONNECTIONS: Final = 64
-_WARM_UP_S: Final = 1.0
+_WARM_UP_S: Final = 0.5
 _SHARE_MAX: Final = 0.98
 _INSTANT: Final = timedelta(microseconds=1)
 _ANSWER_TIMEOUT_S: Final = 120.0
