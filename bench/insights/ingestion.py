@@ -101,6 +101,8 @@ class _Loads:
         self._acknowledged += stats.successes
         self._faults += stats.faults
         self._update(advance=1)
+        if not stats.answers:
+            raise BenchError("a load without an answer; give it more --load-seconds")
         latency_ms = stats.latencies.latency_ms()
         return Load(
             stats.events_per_s,
