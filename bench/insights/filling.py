@@ -18,7 +18,7 @@ from bench.console import Update
 from bench.errors import BenchError
 from bench.insights import events, place
 from bench.insights.events import Period
-from bench.insights.place import Filled, Place
+from bench.insights.place import Archiving, Filled, Place
 from bench.load import database
 from bench.load.database import Session
 from ingest.app.database import make_partitions, make_postgres
@@ -73,8 +73,8 @@ def views_of(where: Place) -> Views:
     )
 
 
-def archive(where: Place, update: Update) -> float:
-    """Archive what there is; return how many seconds it took. Raises BenchError."""
+def archive(where: Place, update: Update) -> Archiving:
+    """Archive what there is; return how long that took. Raises BenchError."""
     settings = Config().archive
     archiver = Archiver(
         where.database_url,
@@ -85,15 +85,31 @@ def archive(where: Place, update: Update) -> float:
     )
     failures: list[ArchiveTrouble] = []
     thread = threading.Thread(target=_round, args=(archiver, failures), name="archiver")
-    begun_s = time.perf_counter()
+    begun = written = _Moment.now()
+    rows = 0
     thread.start()
     while thread.is_alive():
         thread.join(_LOOK_S)
-        update(completed=archiver.figures.rows)
-    took_s = time.perf_counter() - begun_s
+        if archiver.figures.rows != rows:
+            rows, written = archiver.figures.rows, _Moment.now()
+            update(completed=rows)
     if failures:
         raise BenchError(f"the archive: {failures[0]}")
-    return took_s
+    return Archiving(*begun.until(_Moment.now()), *begun.until(written))
+
+
+class _Moment(NamedTuple):
+    """What a clock shows, and how much CPU this process has had."""
+
+    at_s: float
+    cpu_s: float
+
+    @classmethod
+    def now(cls) -> "_Moment":
+        return cls(time.perf_counter(), time.process_time())
+
+    def until(self, later: "_Moment") -> tuple[float, float]:
+        return later.at_s - self.at_s, later.cpu_s - self.cpu_s
 
 
 def _round(archiver: Archiver, failures: list[ArchiveTrouble]) -> None:
@@ -124,9 +140,8 @@ def _fill(where: Place, app_id: int, count: int, bar: Bar) -> Filled:
         _copy(where.database_url, app_id, period, count, update)
     database.run(where.database_url, _tidy, TIMEOUT_S)
     with bar("archiving", count) as update:
-        begun_s = time.process_time()
-        took_s = archive(where, update)
-    filled = Filled(count, *period, count / took_s, time.process_time() - begun_s)
+        archiving = archive(where, update)
+    filled = Filled(count, *period, archiving)
     place.write(where, filled)
     return filled
 

@@ -20,7 +20,8 @@ from bench.load.database import Session
 from bench.servers import Endpoint
 from ingest.store.api_keys import Kind
 
-PROBES: Final = 10
+PROBES: Final = 3
+"""For each round."""
 
 _NAME: Final = "bench_probe"
 _LATEST_S: Final = 30.0
@@ -28,13 +29,14 @@ _TIMEOUT_S: Final = 30.0
 _OK: Final = 200
 
 
-def measure(site: Site, update: Update) -> list[float]:
+def measure(site: Site, rounds: int, update: Update) -> list[float]:
     """Return for each probe the seconds from its 200 to an answer with it; raise BenchError."""
     key = make_key(site, Kind.WRITE)
     try:
         with serving(site, archives=False) as served:
             return [
-                _probe(site, served.endpoint, served.reader, key, update) for _ in range(PROBES)
+                _probe(site, served.endpoint, served.reader, key, update)
+                for _ in range(rounds * PROBES)
             ]
     finally:
         database.run(site.place.database_url, lambda connection: _clear(connection, site))

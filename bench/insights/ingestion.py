@@ -28,7 +28,7 @@ LOADS: Final = 3
 _NICENESS: Final = 10
 """Of the insights process."""
 _CONNECTIONS: Final = 64
-_WARM_UP_S: Final = 1.0
+_WARM_UP_S: Final = 0.5
 _SHARE_MAX: Final = 0.98
 _INSTANT: Final = timedelta(microseconds=1)
 _ANSWER_TIMEOUT_S: Final = 120.0
@@ -101,6 +101,8 @@ class _Loads:
         self._acknowledged += stats.successes
         self._faults += stats.faults
         self._update(advance=1)
+        if not stats.answers:
+            raise BenchError("a load without an answer; give it more --load-seconds")
         latency_ms = stats.latencies.latency_ms()
         return Load(
             stats.events_per_s,

@@ -28,16 +28,25 @@ class Place(NamedTuple):
     """What it was filled with, once it is."""
 
 
+class Archiving(msgspec.Struct, frozen=True):
+    """How long a first archive took, with one thread, while nobody asked."""
+
+    took_s: float
+    """From the archiver's start to the end of its round."""
+    cpu_s: float
+    """Of this process; the rest is Postgres's."""
+    written_s: float
+    """Until all events were in some file, before the last merging."""
+    written_cpu_s: float
+
+
 class Filled(msgspec.Struct, frozen=True):
     """What a database was filled with."""
 
     events: int
     start: datetime
     end: datetime
-    archived_per_s: float
-    """How many events a second went into the archive while nobody asked, with one thread."""
-    archive_cpu_s: float
-    """What that took of this process."""
+    archiving: Archiving
 
     @property
     def period(self) -> Period:

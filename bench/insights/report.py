@@ -38,13 +38,15 @@ def show_questions(screen: Console, events: int, asked: Sequence[Asked]) -> None
 
 
 def _show_storage(screen: Console, found: Found) -> None:
-    storage = found.storage
+    storage, archiving = found.storage, found.archiving
     screen.print(
         f"{storage.bytes_an_event:.1f} bytes an event in {storage.files} files "
-        f"(in Postgres {storage.postgres_bytes / max(1, storage.stored):.0f}); "
-        f"archived at {found.archived_per_s:,.0f} events/s ({found.archive_cpu_s:.1f} s of "
-        f"CPU beside Postgres's); an event is in an answer after "
-        f"{statistics.median(found.fresh_s):.2f} s, {max(found.fresh_s):.2f} at most"
+        f"(in Postgres {storage.postgres_bytes / max(1, storage.stored):.0f})\n"
+        f"archived at {found.archived_per_s:,.0f} events/s, {archiving.cpu_s:.1f} s of CPU; "
+        f"without the last merging at {found.events / archiving.written_s:,.0f}, "
+        f"{archiving.written_cpu_s:.1f} s\n"
+        f"an event is in an answer after {statistics.median(found.fresh_s):.2f} s, "
+        f"{max(found.fresh_s):.2f} at most"
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from bench import machine
+from bench.insights.place import Archiving
 from bench.load.database import DURABLE_SETTINGS
 from bench.targets import Bound, Target
 
@@ -115,9 +116,7 @@ class Found(msgspec.Struct, frozen=True):
     events: int
     asked: list[Asked]
     storage: Storage
-    archived_per_s: float
-    archive_cpu_s: float
-    """Of the process that archives; the rest is Postgres's."""
+    archiving: Archiving
     fresh_s: list[float]
     """Of each probe: from its 200 to the end of the first answer that it is in."""
     loads: list[LoadRound]
@@ -125,6 +124,11 @@ class Found(msgspec.Struct, frozen=True):
     """Of the loads."""
     postgres: dict[str, str]
     """Its settings."""
+
+    @property
+    def archived_per_s(self) -> float:
+        """Return how many events a second were archived, merging included."""
+        return self.events / self.archiving.took_s
 
     @property
     def void(self) -> list[str]:
@@ -156,6 +160,7 @@ class Found(msgspec.Struct, frozen=True):
         return {
             "machine": machine.describe(),
             **msgspec.to_builtins(self),
+            "archived_per_s": self.archived_per_s,
             "bytes_an_event": self.storage.bytes_an_event,
             "medians": [_medians(each) for each in self.asked],
             "targets": [_verdict(each) for each in self.targets],

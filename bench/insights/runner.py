@@ -30,8 +30,8 @@ def measure(plan: InsightsPlan, bar: Bar, on_asked: Callable[[Sequence[Asked]], 
             asked = asking.ask(site, kinds, plan.rounds, update)
         on_asked(asked)
         storage = _storage(site)
-        with bar("is it fresh", freshness.PROBES) as update:
-            fresh_s = freshness.measure(site, update)
+        with bar("is it fresh", plan.rounds * freshness.PROBES) as update:
+            fresh_s = freshness.measure(site, plan.rounds, update)
         with bar("loading", plan.rounds * ingestion.LOADS) as update:
             loads, faults = ingestion.measure(site, plan.rounds, plan.load_seconds, update)
         site.views.rest()
@@ -39,8 +39,7 @@ def measure(plan: InsightsPlan, bar: Bar, on_asked: Callable[[Sequence[Asked]], 
             plan.events,
             asked,
             storage,
-            site.filled.archived_per_s,
-            site.filled.archive_cpu_s,
+            site.filled.archiving,
             fresh_s,
             loads,
             faults,

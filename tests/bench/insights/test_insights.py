@@ -22,17 +22,17 @@ from bench.insights.result import Asked, Found, Load, LoadRound, Storage
 from tests.support.postgres import fetch
 
 VOID = 3
-EVENTS = 5_000
+EVENTS = 3_000
 START = datetime(2026, 3, 1, tzinfo=UTC)
 PERIOD = Period(START, START + timedelta(days=60))
 LOAD = Load(10_000.0, 5.0, 10.0, 5, 0.5)
+ARCHIVING = place.Archiving(took_s=20_000_000 / 120_000, cpu_s=80.0, written_s=90, written_cpu_s=50)
 DURABLE = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
 FOUND = Found(
     events=20_000_000,
     asked=[Asked("names by day", [0.5], [0.4], [5.0], 0.5, [])],
     storage=Storage(100, 3_500, 1, 105, 30_000),
-    archived_per_s=120_000.0,
-    archive_cpu_s=80.0,
+    archiving=ARCHIVING,
     fresh_s=[0.8, 1.0],
     loads=[LoadRound(LOAD, LOAD, LOAD)],
     faults=[],
@@ -46,10 +46,11 @@ def no_bar(_: str, __: float) -> Iterator[Update]:
     yield lambda **_: None
 
 
+@pytest.mark.timeout(300)  # seconds of it wait for what is kept of an answer, and for loads
 def test_run_asks_both_sides_and_measures_what_it_costs(here: str, tmp_path: Path) -> None:
     """The command itself, very small: nothing in it is held to a target."""
     path = tmp_path / "insights.json"
-    options = ("--events", str(EVENTS), "--rounds", "1", "--load-seconds", "0.3")
+    options = ("--events", str(EVENTS), "--rounds", "1", "--load-seconds", "1")
     ran = CliRunner().invoke(command, ["insights", *options, "--json", str(path)])
     assert ran.exit_code == 0, ran.output
     found = json.loads(path.read_bytes())
@@ -59,15 +60,15 @@ def test_run_asks_both_sides_and_measures_what_it_costs(here: str, tmp_path: Pat
         assert each["differences"] == []
         assert min(*each["ours_s"], *each["sql_s"]) > 0
     storage = found["storage"]
-    assert (storage["archived"], storage["stored"]) == (EVENTS, EVENTS * 1.1)
+    assert (storage["archived"], storage["stored"]) == (EVENTS, EVENTS + EVENTS // 10)
     assert 0 < found["bytes_an_event"] < storage["postgres_bytes"] / storage["stored"]
-    assert len(found["fresh_s"]) == 10
+    assert len(found["fresh_s"]) == 3
     (load,) = found["loads"]
     assert load["asked"]["questions"] > 0 < load["beside"]["events_per_s"]
     assert load["asked"]["cpu_share"] > load["alone"]["cpu_share"]
     # What probes and loads have sent is gone again.
     (row,) = asyncio.run(fetch(here, "SELECT count(*) FROM events"))
-    assert row["count"] == EVENTS * 1.1
+    assert row["count"] == EVENTS + EVENTS // 10
 
 
 def test_event_that_one_side_lacks_is_found_by_every_question_about_it(here: str) -> None:
@@ -105,7 +106,7 @@ def test_kept_database_is_filled_once(
     assert second.filled == first.filled
     with second.views.view(app_id=second.app_id) as view:
         assert view.tail_rows == EVENTS // 10
-    with pytest.raises(BenchError, match="5,000 events"):
+    with pytest.raises(BenchError, match="3,000 events"):
         filling.prepared(where, EVENTS + 1, no_bar)
     first.views.rest()
     second.views.rest()
@@ -173,7 +174,7 @@ def test_run_at_the_bounds_reaches_every_target() -> None:
         ({"asked": [Asked("x", [0.51], [0.1], [9.0], 0.5, [])]}, "x, s"),
         ({"asked": [Asked("x", [0.5], [0.1], [4.9], 0.5, [])]}, "x: SQL / ours"),
         ({"storage": Storage(100, 3_501, 1, 105, 30_000)}, "bytes an event"),
-        ({"archived_per_s": 119_999.0}, "archived a second"),
+        ({"archiving": msgspec.structs.replace(ARCHIVING, took_s=166.7)}, "archived a second"),
         ({"fresh_s": [0.1, 0.1, 1.01]}, "from 200 to an answer"),
         (
             {"loads": [LoadRound(LOAD, msgspec.structs.replace(LOAD, p99_ms=15.1), LOAD)]},
