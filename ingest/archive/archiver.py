@@ -129,7 +129,9 @@ class Archiver:
 
     def _work(self, workspace: Workspace) -> None:
         directory, reason = founding.find(workspace, self._path)
-        if reason:
+        if reason == founding.FIRST:
+            log.info("an archive is begun")
+        elif reason:
             log.warning("an archive is begun: everything is archived anew", reason=reason)
         self._scrub(workspace, directory)
         self._archive(workspace, directory)

@@ -20,6 +20,8 @@ from ingest.archive.workspace import Workspace
 DESERTED_S: Final = 600.0
 """An archive that nobody has worked on for so long is deserted."""
 
+FIRST: Final = "there was none"
+"""Why the first archive of a database is begun."""
 _TIMEOUT_S: Final = 60.0
 _NO_PRIVILEGE: Final = "42501"
 _IN_THE_WAY: Final = "55P03"
@@ -61,7 +63,7 @@ def begin(workspace: Workspace, path: Path) -> Directory:
 def _reason(workspace: Workspace, found: State, directory: Directory) -> str:
     """Return why an archive has to be begun, empty if it need not; raise NotHere."""
     if found.is_new:
-        return "there was none"
+        return FIRST
     if found.has_moved:
         return "the database was restored, or has failed over"
     if not directory.is_there:
