@@ -26,7 +26,7 @@ setup: $(VENV)/.installed-check
 
 # An extra of pyproject.toml, and with it those that it holds.
 HELD_BY_serve := embedded insights
-HELD_BY_bench := embedded
+HELD_BY_bench := serve embedded insights
 HELD_BY_test := bench serve embedded insights
 HELD_BY_check := test bench serve embedded insights
 
