@@ -14,15 +14,6 @@ _FILES: Final = "*.parquet"
 _OLDER: Final = "older"
 
 
-def is_installed() -> bool:
-    """Whether this version of the server keeps an archive, and has what it needs for that."""
-    try:
-        from ingest.supervisor.insights import is_installed as has_extra  # noqa: PLC0415
-    except ImportError:
-        return False
-    return has_extra()
-
-
 class ArchiveDisk(SmallDisk):
     """The directory of the archive, on a small filesystem of its own where that is permitted."""
 

@@ -14,11 +14,12 @@ import uvloop
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 
 from bench import console
-from bench.audit import archive, report, runner
+from bench.audit import report, runner
 from bench.audit.failpoints import BUG_VARIABLE
 from bench.audit.nemesis import choose
 from bench.audit.plan import AuditPlan, AuditProgress, AuditResult, OnAuditProgress
 from bench.console import Console
+from ingest.supervisor import insights
 
 _BROKEN_EXIT_CODE = 1
 _CLUSTER = "cluster"
@@ -67,7 +68,7 @@ def audit(  # noqa: PLR0913 - one for each option
         only,
         os.environ.get(BUG_VARIABLE, ""),
         workers,
-        has_archive=archive.is_installed() if has_archive is None else has_archive,
+        has_archive=insights.is_installed() if has_archive is None else has_archive,
     )
     screen = console.make()
     result = perform(plan, screen, is_kept=keep)

@@ -16,7 +16,7 @@ async def until(condition: Condition, timeout_s: float, poll_s: float) -> bool:
 
 
 async def until_in_thread(condition: Condition, timeout_s: float, poll_s: float) -> bool:
-    """Do the same for a condition that blocks."""
+    """Wait, in a thread, until a condition that blocks is true; return whether it came to be."""
     end_s = time.monotonic() + timeout_s
     while True:
         if await asyncio.to_thread(condition):

@@ -107,7 +107,7 @@ def run(
     work: Callable[[Session], Awaitable[T]],
     timeout_s: float = _STATEMENT_TIMEOUT_S,
 ) -> T:
-    """Do some work on a connection of its own, each statement within a time; raise BenchError."""
+    """Open a connection for some work, each statement within a time; raise BenchError."""
 
     async def connected() -> T:
         connection = await asyncpg.connect(

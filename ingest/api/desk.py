@@ -54,7 +54,7 @@ class Work(Generic[Result]):
         self._is_ended = False
 
     def __call__(self) -> Result:
-        """Do it. Raises Ended, and whatever the work raises."""
+        """Open the view and do the work with it. Raises Ended, and whatever the work raises."""
         self._require()
         with self._open_view(self._app_id, *self._reach) as view:
             self._have(view)

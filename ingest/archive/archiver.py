@@ -82,7 +82,7 @@ class Archiver:
                 await asyncio.sleep(self._interval_s)
 
     async def _in_thread(self, work: Callable[[], None]) -> None:
-        """Do something in a thread that no end of the process waits for; cut it when cancelled."""
+        """Call something in a thread that the process does not wait for; cut it when cancelled."""
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
 

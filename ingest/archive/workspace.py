@@ -26,14 +26,12 @@ from ingest.archive.failures import (
     TimedOut,
 )
 from ingest.archive.rows import literal
+from ingest.insights_extra import INSTALL, PACKAGES
 from ingest.store.database_url import DatabaseUrl
 
 if TYPE_CHECKING:
     import duckdb
 
-INSTALL: Final = "pip install 'nonito-events[insights]'"
-
-_MODULES: Final = ("duckdb", "adbc_driver_manager", "adbc_driver_postgresql")
 _ANSWER: Final = "answer_of_postgres"
 _CONNECT_TIMEOUT_S: Final = 5
 _LOOK_TIMEOUT_S: Final = 5.0
@@ -254,7 +252,7 @@ def opened(url: str, bounds: Bounds) -> Iterator[Workspace]:
 def require_installed() -> None:
     """Raise NotInstalled if something is missing that the archive needs."""
     try:
-        for name in _MODULES:
+        for name in PACKAGES:
             import_module(name)
     except ImportError as error:
         raise NotInstalled(f"{error.name} is not installed: {INSTALL}") from error

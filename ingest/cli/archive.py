@@ -170,7 +170,7 @@ def _archive_all(workspace: Workspace, directory: Directory, tell: Callable[[int
 
 
 def _patiently(work: Callable[[], T]) -> T:
-    """Do something while a server may archive as well: in turns, as one of them at a time may."""
+    """Call something until it gets its turn: a server may archive too, one of both at a time."""
     end_s = time.monotonic() + _PATIENCE_S
     while True:
         try:

@@ -1,17 +1,13 @@
 """Whether this server has an insights process: what it needs is an extra, and may be missing."""
 
 from importlib.util import find_spec
-from typing import Final
 
 import structlog
 
 from ingest.config import Config
+from ingest.insights_extra import INSTALL, PACKAGES
 
 log = structlog.get_logger(__name__)
-
-PACKAGES: Final = ("duckdb", "adbc_driver_manager", "adbc_driver_postgresql")
-"""What the extra `insights` installs."""
-INSTALL: Final = "pip install 'nonito-events[insights]'"
 
 
 def is_installed() -> bool:

@@ -48,7 +48,7 @@ def test_event_of_another_app_is_no_place_to_go_on_from(asked: Asked, marked: st
 
 
 def test_figures_are_of_the_keys_own_app(asked: Asked, marked: str) -> None:
-    """The same question, the same moment, two answers."""
+    """Two apps that ask one question at one moment are each told of their own events."""
     query = f"/v1/trends?event={MARKED['event_name']}"
     assert marked
     totals = [asked.ask(query, app)["series"][0]["total"] for app in ("one", "two")]

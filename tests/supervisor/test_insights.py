@@ -10,6 +10,7 @@ import structlog
 from ingest.addresses import Tcp
 from ingest.config import Config, Dashboard
 from ingest.errors import StartupError
+from ingest.insights_extra import INSTALL, PACKAGES
 from ingest.supervisor import insights, sockets
 from tests.conftest import StartServer
 from tests.support.server import Server, wait_for
@@ -84,7 +85,7 @@ def test_it_ends_with_its_supervisor(
     process.wait(10)
 
 
-@pytest.mark.parametrize("missing", insights.PACKAGES)
+@pytest.mark.parametrize("missing", PACKAGES)
 def test_without_its_packages_there_is_none_and_the_log_says_what_to_install(
     missing: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -92,7 +93,7 @@ def test_without_its_packages_there_is_none_and_the_log_says_what_to_install(
     monkeypatch.setattr(insights, "find_spec", lambda name: None if name == missing else object())
     with structlog.testing.capture_logs() as lines:
         assert not insights.is_wanted(Config())
-    assert [(line["log_level"], line["mend"]) for line in lines] == [("info", insights.INSTALL)]
+    assert [(line["log_level"], line["mend"]) for line in lines] == [("info", INSTALL)]
 
 
 def test_usual_address_that_is_taken_stops_nothing_and_a_chosen_one_does(

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from bench.audit import archive
 from bench.audit.bugs import BUGS
+from ingest.supervisor import insights
 from tests.bench.audit.test_audit import audit, directory, was_caught
 
 pytestmark = [
     pytest.mark.archive_audit,
     pytest.mark.timeout(600),
-    pytest.mark.skipif(not archive.is_installed(), reason="there is no archive without the extra"),
+    pytest.mark.skipif(not insights.is_installed(), reason="there is no archive without the extra"),
 ]
 __all__ = ["directory"]
 
