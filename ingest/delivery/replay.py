@@ -11,6 +11,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from itertools import accumulate
 from typing import Final
 
@@ -239,10 +240,10 @@ class Replayer:
         """Take batches out of the spool."""
         if not settled:
             return
-        await self._spool.remove([batch for batch, _ in settled])
         dead = sum(at in commit.refused for _, indices in settled for at in indices)
-        self._metrics.replayed_events += sum(len(indices) for _, indices in settled) - dead
-        self._metrics.dead_lettered_events += dead
+        events = sum(len(indices) for _, indices in settled)
+        note = partial(self._metrics.replayed, events - dead, dead)
+        await self._spool.remove([batch for batch, _ in settled], note)
 
     async def _keep_refused(self, settled: Sequence[Placed], commit: Commit) -> list[Placed]:
         """Make the refused rows of batches dead letters; return the batches that are settled then.

@@ -21,12 +21,15 @@ ANSWERS: Final[Sequence[Answer]] = tuple(
     product(sorted(ROUTES), sorted({_OK, 202, 204, 207, 304, *STATUS.values()}))
 )
 _COUNTED: Final = (
-    *("spooled_events", "recovered_events"),
     *("replayed_events", "dead_lettered_events", "damaged_events"),
+    *("spooled_events", "recovered_events"),
     *("committed_events", "failed_events", "duplicate_events"),
     *("async_acks", "async_refused_events"),
 )
-"""Attributes of `Metrics`: what comes into the spool, what leaves it, and others."""
+"""Attributes of `Metrics`: what leaves the spool, what comes into it, and others.
+
+In this order they are read, while the spool's thread may find events that are damaged.
+"""
 _read: Final = attrgetter(*_COUNTED)
 NUMBERS: Final = (*_COUNTED, "refused_connections", "cpu_us")
 HISTOGRAMS: Final[Mapping[str, Histogram]] = {
@@ -81,7 +84,7 @@ def events_in_spool(row: Sequence[int]) -> int:
 
     Whose thread goes on counting: read another time it might not be what the row has.
     """
-    spooled, recovered, *gone = row[:5]
+    *gone, spooled, recovered = row[:5]
     return spooled + recovered - sum(gone)
 
 

@@ -97,6 +97,11 @@ class Metrics:
         """Count events that their sender is told to be refused; every refusal comes by here."""
         self.refusals[code] += events
 
+    def replayed(self, events: int, dead: int) -> None:
+        """Count what has left the spool: brought to Postgres, and kept as dead letters."""
+        self.replayed_events += events
+        self.dead_lettered_events += dead
+
     def failed(self, code: Code, events: int = 1) -> None:
         """Count refused events that had been accepted."""
         self.refused(code, events)

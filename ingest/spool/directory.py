@@ -252,11 +252,13 @@ class SpoolDirectory:
         self, file: SpoolFile, blob: bytes, events: int, dedup_keys: Sequence[PlacedKey]
     ) -> bool:
         """Append to a file; return whether it is there to stay, and take the batch out if not."""
+        before = file.events
         try:
             entry = file.append(blob, events, dedup_keys)
             if file.is_in_place:
                 return True
         except FAILURES as error:
+            self._recovered_events += file.events - before  # nobody is told that they are there
             self._files.retire(file, error)
             self._files.finish()
             raise classify(error, stored=None) from error

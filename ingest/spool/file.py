@@ -46,6 +46,11 @@ class SpoolFile:
         """In batches that are quarantined, or of which nothing is left."""
         self.missing_events = 0
         """Those of them that nobody missed before this process adopted the file."""
+        self.unforeseen_events = 0
+        """Those that have left it and that it was not known to hold; only ever grows.
+
+        Of an append that failed when its batch was there already, or a count that was damaged.
+        """
         self.oldest_ms: int | None = None
         """When the oldest batch was appended, in Unix ms; None when nothing is left to be read."""
 
@@ -161,10 +166,13 @@ class SpoolFile:
             self._lock.tally.write(left, self._start_id)
             try:
                 deleted = self._stored.remove(gone.keys())
-                self.events = max(0, self.events - sum(gone[id_] for id_ in deleted))
-                self._hidden |= gone.keys() - deleted  # in a damaged file one may stay
             except FAILURES as error:
                 self.fail(error)
+            else:
+                stayed = gone.keys() - deleted - self._hidden  # in a damaged file, and counts there
+                self.unforeseen_events += sum(gone[id_] for id_ in stayed)
+                self._leave({id_: gone[id_] for id_ in deleted})
+                self._hidden |= stayed
         if not self.is_writable:
             self._hide(gone)
         self.refresh()
@@ -335,7 +343,11 @@ class SpoolFile:
                 self.fail(error)
 
     def _hide(self, gone: Mapping[int, int]) -> None:
-        for id_, events in gone.items():
-            if id_ not in self._hidden:
-                self._hidden.add(id_)
-                self.events = max(0, self.events - events)
+        self._leave(gone)
+        self._hidden |= gone.keys()
+
+    def _leave(self, gone: Mapping[int, int]) -> None:
+        """Count what is not to be returned any more, once."""
+        events = sum(gone[id_] for id_ in gone.keys() - self._hidden)
+        self.unforeseen_events += max(0, events - self.events)
+        self.events = max(0, self.events - events)

@@ -27,8 +27,8 @@ class HeldFiles:
         """The one that is appended to."""
         self.lost_events = 0
         """In files that were kept as damaged."""
-        self.unforeseen_events = 0
-        """Those of them that nobody had counted before."""
+        self._unforeseen_events = 0
+        """In files that are not held any more."""
 
     def __len__(self) -> int:
         return len(self._files)
@@ -38,6 +38,11 @@ class HeldFiles:
 
     def __contains__(self, name: object) -> bool:
         return name in self._files
+
+    @property
+    def unforeseen_events(self) -> int:
+        """How many left a file, or are lost in it, that nobody had counted before."""
+        return self._unforeseen_events + sum(file.unforeseen_events for file in self)
 
     def add(self, file: SpoolFile) -> None:
         """Hold a file."""
@@ -94,7 +99,7 @@ class HeldFiles:
         _tell_lost(file)
         self.lost_events += file.events + file.damaged_events
         self.leave(file)
-        del self._files[file.name]  # first: what is released is not to be released again
+        self._forget(file)  # first: what is released is not to be released again
         file.release()
 
     def finish(self) -> None:
@@ -106,10 +111,14 @@ class HeldFiles:
             try:
                 lost = file.finish()
                 self.lost_events += lost
-                self.unforeseen_events += max(0, lost - counted)
-                del self._files[file.name]
+                self._unforeseen_events += max(0, lost - counted)
+                self._forget(file)
             except FAILURES as error:
                 self.complain(file.name, error)
+
+    def _forget(self, file: SpoolFile) -> None:
+        self._unforeseen_events += file.unforeseen_events
+        del self._files[file.name]
 
     def close_idle(self) -> None:
         """Close all files but the newest and those that are read next."""

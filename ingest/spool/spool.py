@@ -45,6 +45,10 @@ OLDEST_BYTES_MAX: Final = 8 * 1024 * 1024
 NOWHERE: Final[Mapping[str, int]] = MappingProxyType({})
 
 
+def _nothing() -> None:
+    """Do nothing."""
+
+
 class Spool:
     """One process's part of a spool directory. To be used from one event loop."""
 
@@ -102,8 +106,8 @@ class Spool:
     def recovered_events(self) -> int:
         """How many were found that no `append` has told of; only ever grows.
 
-        In files that other processes left, or appended after their caller had been told that this
-        is unknown.
+        In files that other processes left, appended after their caller had been told that this is
+        unknown, or in a file whose own count was too low.
         """
         return self._directory.figures.recovered_events + self._late_events
 
@@ -168,7 +172,8 @@ class Spool:
         if keys and len(keys) != len(rows):
             raise ValueError(f"{len(keys)} keys for {len(rows)} rows")
         if rows:
-            await self._do(lambda: self._directory.append(rows, keys), events=len(rows))
+            late = partial(self._count_late, len(rows))
+            await self._do(lambda: self._directory.append(rows, keys), late)
             self._tidy()
 
     async def find(self, dedup_keys: Sequence[DedupKey]) -> dict[DedupKey, list[Row]]:
@@ -206,13 +211,17 @@ class Spool:
         """
         return await self._do(lambda: self._directory.oldest(events_max, bytes_max, beyond))
 
-    async def remove(self, batches: Sequence[SpooledBatch]) -> None:
+    async def remove(
+        self, batches: Sequence[SpooledBatch], note: Callable[[], None] = _nothing
+    ) -> None:
         """Forget batches; that is durable when this returns. Raises SpoolFailed.
 
+        Then `note` is called, also where that succeeds when nobody waits for it any more.
         Only in a file that failed it is remembered in memory until the file is deleted: a crash
         before that brings its batches back, to be replayed once more.
         """
-        await self._do(lambda: self._directory.remove(batches))
+        await self._do(lambda: self._directory.remove(batches), note)
+        note()
         self._tidy()
 
     async def close(self) -> None:
@@ -235,10 +244,10 @@ class Spool:
         if self._thread is not None and self._directory.figures.is_overdue:
             self._thread.submit(self._directory.tidy).add_done_callback(_report)
 
-    async def _do(self, work: Callable[[], T], *, events: int = 0) -> T:
+    async def _do(self, work: Callable[[], T], late: Callable[[], None] = _nothing) -> T:
         """Have work done in the thread and return its result; raise SpoolFailed in time.
 
-        Should it succeed when nobody waits for it any more, so many `events` are recovered.
+        Should it succeed when nobody waits for it any more, `late` is called.
         """
         if self._thread is None:
             raise SpoolFailed("the spool is closed", stored=False)
@@ -247,23 +256,21 @@ class Spool:
         job = self._thread.submit(work)
         outcome = asyncio.wrap_future(job)
         outcome.add_done_callback(_look_at)
-        late = partial(self._count_late, events)
         try:
             await asyncio.wait((outcome,), timeout=self._timeout_s)
         except asyncio.CancelledError:
-            outcome.add_done_callback(late)
+            outcome.add_done_callback(partial(_note, late))
             raise
         if outcome.done():
             return outcome.result()
         if job.cancel():
             raise SpoolFailed("the disk was busy for too long", stored=False)
         self._overdue = job
-        outcome.add_done_callback(late)
+        outcome.add_done_callback(partial(_note, late))
         raise SpoolFailed("the disk did not answer in time", stored=None)
 
-    def _count_late(self, events: int, outcome: asyncio.Future[Any]) -> None:
-        if not outcome.cancelled() and outcome.exception() is None:
-            self._late_events += events
+    def _count_late(self, events: int) -> None:
+        self._late_events += events
 
     def _explain(self, failed: SpoolFailed) -> str:
         cause = failed.__cause__
@@ -309,6 +316,11 @@ def _perform(job: Future[Any], work: Callable[[], Any]) -> None:
         job.set_exception(error)
     else:
         job.set_result(result)
+
+
+def _note(late: Callable[[], None], outcome: asyncio.Future[Any]) -> None:
+    if not outcome.cancelled() and outcome.exception() is None:
+        late()
 
 
 def _look_at(outcome: asyncio.Future[Any]) -> None:
