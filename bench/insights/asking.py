@@ -72,7 +72,10 @@ def _ask_ours(site: Site, kind: Kind) -> _Answered:
     start, end = reach.of(kind.question)
     try:
         with site.views.view(app_id=site.app_id, start=start, end=end) as view:
-            answer = engine.answer(view.connection, view.sources, kind.question, datetime.now(UTC))
+            now = datetime.now(UTC)
+            answer = engine.answer(
+                view.connection, view.sources, kind.question, now, view.read_names
+            )
             took_s, cpu_s = time.perf_counter() - begun_s, time.process_time() - cpu_s
     except ArchiveTrouble as trouble:
         raise BenchError(f"{kind.name}: {trouble}") from trouble

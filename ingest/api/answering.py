@@ -104,4 +104,5 @@ def _data(view: View, question: Question) -> bytes:
     from ingest.insights import engine  # noqa: PLC0415 - DuckDB, for those who ask
 
     now = datetime.now(UTC)
-    return msgspec.json.encode(engine.answer(view.connection, view.sources, question, now))
+    answer = engine.answer(view.connection, view.sources, question, now, view.read_names)
+    return msgspec.json.encode(answer)

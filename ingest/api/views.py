@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     import duckdb
 
+    from ingest.insights.menu import Known
+
 
 class View(Protocol):
     """The events of one app, all of one moment."""
@@ -31,6 +33,10 @@ class View(Protocol):
     @property
     def tail_rows(self) -> int:
         """How many of them come from Postgres."""
+
+    @property
+    def read_names(self) -> "Callable[[], Known]":
+        """Reads how often names are in the archive."""
 
 
 OpenView = Callable[[int, datetime | None, datetime | None], AbstractContextManager[View]]

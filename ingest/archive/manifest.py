@@ -4,6 +4,8 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
+import msgspec
+
 from ingest.archive.failures import Overtaken
 from ingest.archive.rows import literal
 from ingest.archive.workspace import Workspace
@@ -15,6 +17,14 @@ _READ: Final = (
     f" {_MICROSECONDS.format('at_max')}, mark, bytes, encode(sha256, 'hex'), user_field"
     " FROM archive_files"
 )
+
+
+class NameCount(NamedTuple):
+    """How often a name is somewhere, and when last, in microseconds since 1970."""
+
+    name: str
+    events: int
+    latest_us: int
 
 
 class File(NamedTuple):
@@ -32,6 +42,9 @@ class File(NamedTuple):
     sha256: str
     user_field: str
     """Of which parameter its column `person` is."""
+    names: str | None = None
+    """Its NameCounts as JSON, to be named with it; None of too many names, and where it was read.
+    """
 
 
 def read_all(workspace: Workspace) -> list[File]:
@@ -45,6 +58,20 @@ def read_of_app(
     """Return the files that may hold events of an app of [start, end); raise ArchiveTrouble."""
     conditions = [f"app_id = {int(app_id)}", *within("at_max", "at_min", start, end)]
     return [File(*row) for row in workspace.rows(f"{_READ} WHERE {' AND '.join(conditions)}")]
+
+
+def read_names(workspace: Workspace, files: Sequence[File]) -> dict[str, list[NameCount]]:
+    """Return how often each name is in files, by file; not of those of which that is not known.
+
+    Raises ArchiveTrouble.
+    """
+    if not files:
+        return {}
+    listed = ", ".join(literal(each.name) for each in files)
+    found = workspace.rows(
+        f"SELECT name, names FROM archive_files WHERE name IN ({listed}) AND names IS NOT NULL"
+    )
+    return {name: msgspec.json.decode(names, type=list[NameCount]) for name, names in found}
 
 
 def within(least: str, most: str, start: datetime | None, end: datetime | None) -> list[str]:
@@ -71,10 +98,10 @@ def name(workspace: Workspace, files: Sequence[File]) -> None:
     values = ", ".join(
         f"({literal(each.name)}, {each.app_id}, {each.rows}, {_time(each.at_min_us)},"
         f" {_time(each.at_max_us)}, {each.mark}, {each.bytes}, '\\x{each.sha256}'::bytea,"
-        f" {literal(each.user_field)})"
+        f" {literal(each.user_field)}, {'NULL' if each.names is None else literal(each.names)})"
         for each in files
     )
-    workspace.execute(f"INSERT INTO archive_files ({_COLUMNS}) VALUES {values}")
+    workspace.execute(f"INSERT INTO archive_files ({_COLUMNS}, names) VALUES {values}")
 
 
 def unname(workspace: Workspace, names: Iterable[str]) -> None:

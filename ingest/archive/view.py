@@ -6,16 +6,17 @@ meanwhile are there for a while yet (`directory.GRACE_S`): a question has to end
 """
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ingest.archive import manifest, rows, state
 from ingest.archive.directory import Directory
 from ingest.archive.failures import NotHere, NotReady
-from ingest.archive.manifest import File
+from ingest.archive.manifest import File, NameCount
 from ingest.archive.rows import literal
 from ingest.archive.state import State
 from ingest.archive.workspace import Bounds, Workspace
@@ -30,6 +31,14 @@ _TIMEOUT_S: Final = 30.0
 _SPARE_MAX: Final = 2
 _USER_FIELD: Final = "user_id"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Known(NamedTuple):
+    """How often names are in the files of which that is known, and where the other events are."""
+
+    counts: list[NameCount]
+    """A name comes once for each file that has it."""
+    others: tuple[str, ...]
 
 
 class View(NamedTuple):
@@ -47,6 +56,8 @@ class View(NamedTuple):
     """Of the archive; it moves on while events come in."""
     tail_rows: int
     """How many of the events came from Postgres."""
+    read_names: Callable[[], Known]
+    """Reads how often each name is in the files."""
 
 
 class Views:
@@ -119,7 +130,8 @@ def _make(workspace: Workspace, path: Path, app_id: int, wanted: _Range) -> View
         tail_rows = _read_tail(workspace, found, app_id, user_field, wanted)
     as_of = _EPOCH + timedelta(microseconds=found.now_us)
     sources = (*_of_files(directory.place, files, user_field), "tail")
-    return View(workspace.duck, sources, as_of, found.mark, tail_rows)
+    read_names = partial(_read_names, workspace, directory.place, files)
+    return View(workspace.duck, sources, as_of, found.mark, tail_rows, read_names)
 
 
 def _user_field(workspace: Workspace, app_id: int) -> str:
@@ -143,6 +155,15 @@ def _read_tail(
     if count > TAIL_ROWS_MAX:
         raise NotReady(f"more than {TAIL_ROWS_MAX} events are not in the archive yet")
     return int(count)
+
+
+def _read_names(workspace: Workspace, directory: Path, files: Sequence[File]) -> Known:
+    """Read it a moment after the view: what is in a file never changes, though it may be gone."""
+    with workspace.transaction(_TIMEOUT_S, commits=False):
+        known = manifest.read_names(workspace, files)
+    others = [each for each in files if each.name not in known]
+    sources = ("tail",) if not others else (_parquet(directory, others), "tail")
+    return Known([each for counts in known.values() for each in counts], sources)
 
 
 def _of_files(directory: Path, files: Sequence[File], user_field: str) -> list[str]:

@@ -4,7 +4,7 @@ Whatever it takes, `connection.interrupt()` from another thread ends it with Duc
 InterruptException. All values travel as bound parameters.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import assert_never
 
@@ -12,6 +12,7 @@ import duckdb
 
 from ingest.insights import bounds, funnels, listing, menu, retention, trends
 from ingest.insights.answers import Answer
+from ingest.insights.menu import Known
 from ingest.insights.questions import (
     Events,
     Funnel,
@@ -25,9 +26,15 @@ from ingest.insights.sql import Source
 
 
 def answer(
-    connection: duckdb.DuckDBPyConnection, sources: Sequence[str], question: Question, now: datetime
+    connection: duckdb.DuckDBPyConnection,
+    sources: Sequence[str],
+    question: Question,
+    now: datetime,
+    read_names: Callable[[], Known] | None = None,
 ) -> Answer:
     """Answer a question about the events of all sources (`sql.py`), as of `now`.
+
+    `read_names` is asked how often names are where that is known already.
 
     Raises BadQuestion for one that has no answer, TooDear with a range that would have one.
     """
@@ -45,6 +52,7 @@ def answer(
         case PersonEvents():
             return listing.answer(source, listing.of_person(question))
         case Names():
-            return menu.answer(source, question)
+            known = read_names() if read_names else ((), source.parts)
+            return menu.answer(source, question, known)
         case _:
             assert_never(question)

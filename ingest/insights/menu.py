@@ -4,13 +4,14 @@ Names are counted over all events there are. Parameters are those of the latest 
 `SAMPLE_MAX` at most: in how many of these, with which types and values. A parameter within an
 object has a path of its own, and so has the object; what is in a list has none.
 
-Menus of parts of the events, say of each file, make the menu of all of them: `merged`. A file
-never changes, so that whoever keeps its menu has to look into new ones only.
+How often a name is in a file that never changes may be known already: then only what comes beside
+is counted.
 """
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any, Final
 
 from ingest.insights import listing
@@ -27,6 +28,13 @@ PARAMETERS_MAX: Final = 200
 VALUE_CHARS_MAX: Final = 100
 """Longer texts are no menu's."""
 
+Known = tuple[Iterable[tuple[str, int, int]], Sequence[str]]
+"""How often names are in some of the events, and the sources of all others.
+
+A name, so many events, and when the latest was, in microseconds since 1970; a name may come more
+than once.
+"""
+
 _TYPES: Final[dict[type, str]] = {
     str: "text",
     bool: "boolean",
@@ -38,49 +46,30 @@ _TYPES: Final[dict[type, str]] = {
 }
 
 
-def answer(source: Source, question: Names) -> NamesAnswer:
+def answer(source: Source, question: Names, known: Known) -> NamesAnswer:
     """Count the names, and look into the latest events."""
     sample: defaultdict[str, list[Event]] = defaultdict(list)
     for event in listing.answer(source, Events(limit=SAMPLE_MAX)).events:
         sample[event.name].append(event)
-    counts = source.leaves({"name": "name", "at": '"at"'}, [])
-    sql = f'SELECT name, count(*), epoch_us(max("at")) FROM ({counts}) GROUP BY name'
-    return _menu(
+    uses = [
         NameUse(name, count, moment(latest), len(sample[name]), _parameters(sample[name], question))
-        for name, count, latest in source.rows(sql, Values())
-    )
-
-
-def merged(menus: Iterable[NamesAnswer], question: Names) -> NamesAnswer:
-    """Return the menu of all the events of several menus.
-
-    Counts of values are those of the menus that list them.
-    """
-    uses: defaultdict[str, list[NameUse]] = defaultdict(list)
-    for menu in menus:
-        for use in menu.names:
-            uses[use.name].append(use)
-    return _menu(_merged_use(name, parts, question) for name, parts in uses.items())
-
-
-def _menu(uses: Iterable[NameUse]) -> NamesAnswer:
+        for name, (count, latest) in _counted(source, known).items()
+    ]
     names = tuple(sorted(uses, key=lambda use: (-use.count, use.name)))
     return NamesAnswer(names, sum(use.count for use in names), sum(use.sampled for use in names))
 
 
-def _merged_use(name: str, parts: list[NameUse], question: Names) -> NameUse:
-    types: defaultdict[Path, Counter[str]] = defaultdict(Counter)
-    tops: defaultdict[Path, Counter[str]] = defaultdict(Counter)
-    for parameter in (one for part in parts for one in part.parameters):
-        types[parameter.path].update(parameter.types)
-        tops[parameter.path].update({one.value: one.count for one in parameter.top})
-    return NameUse(
-        name=name,
-        count=sum(part.count for part in parts),
-        latest=max(part.latest for part in parts),
-        sampled=sum(part.sampled for part in parts),
-        parameters=_listed(types, tops, question),
-    )
+def _counted(source: Source, known: Known) -> dict[str, tuple[int, int]]:
+    """Return how often each name is, and when last."""
+    known_counts, sources = known
+    others = Source(source.connection, tuple(sources))
+    counts = others.leaves({"name": "name", "at": '"at"'}, [])
+    sql = f'SELECT name, count(*), epoch_us(max("at")) FROM ({counts}) GROUP BY name'
+    found: dict[str, tuple[int, int]] = {}
+    for name, count, latest in chain(known_counts, others.rows(sql, Values())):
+        before = found.get(name, (0, latest))
+        found[name] = before[0] + count, max(before[1], latest)
+    return found
 
 
 def _parameters(events: list[Event], question: Names) -> tuple[Parameter, ...]:

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from ingest.insights import menu
 from ingest.insights.answers import NamesAnswer, Parameter
+from ingest.insights.engine import answer
 from ingest.insights.questions import Names
 from tests.insights.world import Stored, World, world
 
@@ -51,12 +52,23 @@ def test_new_name_is_in_the_menu_at_once(tmp_path: Path) -> None:
     assert found.names[1].parameters[0].path == ("params", "x")
 
 
-def test_menus_of_parts_make_the_menu_of_all(tmp_path: Path) -> None:
-    """As long as each part was looked into whole."""
+def test_counts_that_are_known_are_not_made_again(tmp_path: Path) -> None:
+    """Those of a file, beside what is in no file yet."""
     rows = [
-        Stored(UUID(int=n), AT + n * timedelta(hours=1), "view", "a", {"x": n % 2, "y": True})
+        Stored(UUID(int=n), AT + n * timedelta(hours=1), f"view {n % 3}", "a", {"x": n % 2})
         for n in range(10)
     ]
     with world(tmp_path, rows[:7], rows[7:]) as one:
-        parts = [asked(one, source) for source in one.sources]
-        assert menu.merged(parts, Names(top=2)) == asked(one)
+        known = one.connection.execute(
+            f'SELECT name, count(*), epoch_us(max("at")) FROM {one.sources[0]} GROUP BY name'
+        ).fetchall()
+        twice = [(name, events, latest) for name, events, latest in known for _ in range(2)]
+        assert menu_of(one, (known, one.sources[1:])) == asked(one)
+        assert menu_of(one, (twice, one.sources[1:])).events == 7 + len(rows)
+
+
+def menu_of(one: World, known: menu.Known) -> NamesAnswer:
+    """Ask for the menu with what is known."""
+    found = answer(one.connection, one.sources, Names(top=2), AT, lambda: known)
+    assert isinstance(found, NamesAnswer)
+    return found
