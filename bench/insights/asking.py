@@ -73,9 +73,7 @@ def _ask_ours(site: Site, kind: Kind) -> _Answered:
     try:
         with site.views.view(app_id=site.app_id, start=start, end=end) as view:
             now = datetime.now(UTC)
-            answer = engine.answer(
-                view.connection, view.sources, kind.question, now, view.read_names
-            )
+            answer = engine.answer(view.connection, view.sources, kind.question, now, view.known)
             took_s, cpu_s = time.perf_counter() - begun_s, time.process_time() - cpu_s
     except ArchiveTrouble as trouble:
         raise BenchError(f"{kind.name}: {trouble}") from trouble

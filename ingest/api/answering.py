@@ -104,5 +104,5 @@ def _data(view: View, question: Question) -> bytes:
     from ingest.insights import engine  # noqa: PLC0415 - DuckDB, for those who ask
 
     now = datetime.now(UTC)
-    answer = engine.answer(view.connection, view.sources, question, now, view.read_names)
+    answer = engine.answer(view.connection, view.sources, question, now, view.known)
     return msgspec.json.encode(answer)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     import duckdb
 
-    from ingest.insights.menu import Known
+    from ingest.insights.known import Known
 
 
 class View(Protocol):
@@ -35,8 +35,8 @@ class View(Protocol):
         """How many of them come from Postgres."""
 
     @property
-    def read_names(self) -> "Callable[[], Known]":
-        """Reads how often names are in the archive."""
+    def known(self) -> "Known | None":
+        """What is known of them without a look at them."""
 
 
 OpenView = Callable[[int, datetime | None, datetime | None], AbstractContextManager[View]]

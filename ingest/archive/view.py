@@ -6,10 +6,9 @@ meanwhile are there for a while yet (`directory.GRACE_S`): a question has to end
 """
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -33,12 +32,37 @@ _USER_FIELD: Final = "user_id"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class Known(NamedTuple):
-    """How often names are in the files of which that is known, and where the other events are."""
+class Known:
+    """What the manifest says of a view's events."""
 
-    counts: list[NameCount]
-    """A name comes once for each file that has it."""
-    others: tuple[str, ...]
+    def __init__(
+        self, workspace: Workspace, directory: Path, files: Sequence[File], tail: Sequence[int]
+    ) -> None:
+        """`tail` has the times of its first and its last event, if there are any, in us."""
+        self._workspace = workspace
+        self._directory = directory
+        self._files = files
+        self._tail = tail
+
+    @property
+    def ends(self) -> tuple[datetime, datetime] | None:
+        """The time of the first event, and the moment behind that of the last."""
+        times = [
+            *self._tail,
+            *(us for file in self._files for us in (file.at_min_us, file.at_max_us)),
+        ]
+        return (_moment(min(times)), _moment(max(times) + 1)) if times else None
+
+    def names(self) -> tuple[list[NameCount], tuple[str, ...]]:
+        """Return how often names are in files, and the sources in which they have to be counted.
+
+        Read a moment after the view: what is in a file never changes, though it may be gone.
+        """
+        with self._workspace.transaction(_TIMEOUT_S, commits=False):
+            found = manifest.read_names(self._workspace, self._files)
+        others = [each for each in self._files if each.name not in found]
+        sources = ("tail",) if not others else (_parquet(self._directory, others), "tail")
+        return [each for counts in found.values() for each in counts], sources
 
 
 class View(NamedTuple):
@@ -56,8 +80,8 @@ class View(NamedTuple):
     """Of the archive; it moves on while events come in."""
     tail_rows: int
     """How many of the events came from Postgres."""
-    read_names: Callable[[], Known]
-    """Reads how often each name is in the files."""
+    known: Known
+    """Of its events, without a look at them."""
 
 
 class Views:
@@ -128,10 +152,10 @@ def _make(workspace: Workspace, path: Path, app_id: int, wanted: _Range) -> View
             raise NotHere(f"the archive is not in {path}, but where another server archives")
         user_field = _user_field(workspace, app_id)
         tail_rows = _read_tail(workspace, found, app_id, user_field, wanted)
-    as_of = _EPOCH + timedelta(microseconds=found.now_us)
+    as_of = _moment(found.now_us)
     sources = (*_of_files(directory.place, files, user_field), "tail")
-    read_names = partial(_read_names, workspace, directory.place, files)
-    return View(workspace.duck, sources, as_of, found.mark, tail_rows, read_names)
+    known = Known(workspace, directory.place, files, _ends_of_tail(workspace))
+    return View(workspace.duck, sources, as_of, found.mark, tail_rows, known)
 
 
 def _user_field(workspace: Workspace, app_id: int) -> str:
@@ -157,13 +181,14 @@ def _read_tail(
     return int(count)
 
 
-def _read_names(workspace: Workspace, directory: Path, files: Sequence[File]) -> Known:
-    """Read it a moment after the view: what is in a file never changes, though it may be gone."""
-    with workspace.transaction(_TIMEOUT_S, commits=False):
-        known = manifest.read_names(workspace, files)
-    others = [each for each in files if each.name not in known]
-    sources = ("tail",) if not others else (_parquet(directory, others), "tail")
-    return Known([each for counts in known.values() for each in counts], sources)
+def _ends_of_tail(workspace: Workspace) -> list[int]:
+    """Return the times of the first and the last event of the tail, in us; nothing of none."""
+    sql = 'SELECT epoch_us(min("at")), epoch_us(max("at")) FROM sent HAVING count(*) > 0'
+    return [us for row in workspace.duck.execute(sql).fetchall() for us in row]
+
+
+def _moment(us: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=us)
 
 
 def _of_files(directory: Path, files: Sequence[File], user_field: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Writes the events of one app to a file: sorted by time, their parameters as a VARIANT."""
+"""Writes the events of one app to a file, in some order, their parameters as a VARIANT."""
 
 from enum import Enum
 from typing import Final, NamedTuple
@@ -43,6 +43,7 @@ class Source(NamedTuple):
     """With `params` as VARIANT."""
     texts: str
     """A SELECT of the parameters of a sample, as JSON text."""
+    order: str = '"at", id'
 
 
 def write(workspace: Workspace, directory: Directory, source: Source, mark: int) -> File:
@@ -53,7 +54,7 @@ def write(workspace: Workspace, directory: Directory, source: Source, mark: int)
     file = directory.new(f"{source.kind.value}-app{source.app_id}")
     to = literal(str(file.unfinished))
     workspace.duck.execute(
-        f'COPY ({source.select} ORDER BY "at", id) TO {to}'
+        f"COPY ({source.select} ORDER BY {source.order}) TO {to}"
         f" (FORMAT parquet, COMPRESSION zstd{_shredding(workspace, source.texts)})"
     )
     (count, least, most, names) = workspace.duck.execute(_SUMMARY.format(to)).fetchall()[0]

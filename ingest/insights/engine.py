@@ -4,7 +4,7 @@ Whatever it takes, `connection.interrupt()` from another thread ends it with Duc
 InterruptException. All values travel as bound parameters.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import assert_never
 
@@ -12,7 +12,7 @@ import duckdb
 
 from ingest.insights import bounds, funnels, listing, menu, retention, trends
 from ingest.insights.answers import Answer
-from ingest.insights.menu import Known
+from ingest.insights.known import Known
 from ingest.insights.questions import (
     Events,
     Funnel,
@@ -30,16 +30,16 @@ def answer(
     sources: Sequence[str],
     question: Question,
     now: datetime,
-    read_names: Callable[[], Known] | None = None,
+    known: Known | None = None,
 ) -> Answer:
     """Answer a question about the events of all sources (`sql.py`), as of `now`.
 
-    `read_names` is asked how often names are where that is known already.
+    What is `known` of them is not looked for.
 
     Raises BadQuestion for one that has no answer, TooDear with a range that would have one.
     """
     bounds.check(question)
-    source = Source(connection, tuple(sources))
+    source = Source(connection, tuple(sources), known)
     match question:
         case Trends():
             return trends.answer(source, question, now)
@@ -50,9 +50,8 @@ def answer(
         case Events():
             return listing.answer(source, question)
         case PersonEvents():
-            return listing.answer(source, listing.of_person(question))
+            return listing.of_person(source, question)
         case Names():
-            known = read_names() if read_names else ((), source.parts)
-            return menu.answer(source, question, known)
+            return menu.answer(source, question)
         case _:
             assert_never(question)

@@ -10,7 +10,7 @@ is counted.
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from itertools import chain
 from typing import Any, Final
 
@@ -28,13 +28,6 @@ PARAMETERS_MAX: Final = 200
 VALUE_CHARS_MAX: Final = 100
 """Longer texts are no menu's."""
 
-Known = tuple[Iterable[tuple[str, int, int]], Sequence[str]]
-"""How often names are in some of the events, and the sources of all others.
-
-A name, so many events, and when the latest was, in microseconds since 1970; a name may come more
-than once.
-"""
-
 _TYPES: Final[dict[type, str]] = {
     str: "text",
     bool: "boolean",
@@ -46,27 +39,27 @@ _TYPES: Final[dict[type, str]] = {
 }
 
 
-def answer(source: Source, question: Names, known: Known) -> NamesAnswer:
+def answer(source: Source, question: Names) -> NamesAnswer:
     """Count the names, and look into the latest events."""
     sample: defaultdict[str, list[Event]] = defaultdict(list)
     for event in listing.answer(source, Events(limit=SAMPLE_MAX)).events:
         sample[event.name].append(event)
     uses = [
         NameUse(name, count, moment(latest), len(sample[name]), _parameters(sample[name], question))
-        for name, (count, latest) in _counted(source, known).items()
+        for name, (count, latest) in _counted(source).items()
     ]
     names = tuple(sorted(uses, key=lambda use: (-use.count, use.name)))
     return NamesAnswer(names, sum(use.count for use in names), sum(use.sampled for use in names))
 
 
-def _counted(source: Source, known: Known) -> dict[str, tuple[int, int]]:
+def _counted(source: Source) -> dict[str, tuple[int, int]]:
     """Return how often each name is, and when last."""
-    known_counts, sources = known
+    known, sources = source.known.names() if source.known else ((), source.parts)
     others = Source(source.connection, tuple(sources))
     counts = others.leaves({"name": "name", "at": '"at"'}, [])
     sql = f'SELECT name, count(*), epoch_us(max("at")) FROM ({counts}) GROUP BY name'
     found: dict[str, tuple[int, int]] = {}
-    for name, count, latest in chain(known_counts, others.rows(sql, Values())):
+    for name, count, latest in chain(known, others.rows(sql, Values())):
         before = found.get(name, (0, latest))
         found[name] = before[0] + count, max(before[1], latest)
     return found

@@ -14,6 +14,7 @@ import duckdb
 import msgspec
 
 from ingest.insights.calendar import Buckets
+from ingest.insights.known import Known
 from ingest.insights.questions import Path, Selection
 
 _TEXT: Final = "CAST(value AS VARCHAR)"
@@ -31,6 +32,8 @@ class Source(msgspec.Struct, frozen=True):
 
     connection: duckdb.DuckDBPyConnection
     parts: tuple[str, ...]
+    known: Known | None = None
+    """What is known of all of them together."""
 
     def rows(self, sql: str, values: "Values") -> list[tuple[Any, ...]]:
         """Return what a statement returns; it is ended by the connection's `interrupt`."""

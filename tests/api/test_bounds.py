@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -16,7 +16,7 @@ from ingest.api.cache import ANSWER_BYTES_MAX, BYTES_MAX, Cache, Kept, State
 from ingest.api.desk import AT_ONCE as THREADS
 from ingest.api.desk import WAITING_MAX, Desk, TookTooLong, Work
 from ingest.api.refusals import Code, Refused
-from ingest.insights.menu import Known
+from ingest.insights.known import Known
 from ingest.insights.questions import Events, Selection, Trends
 
 ENDLESS = (
@@ -33,7 +33,7 @@ class FakeView(NamedTuple):
     as_of: datetime = END
     mark: int = 1
     tail_rows: int = 0
-    read_names: Callable[[], Known] = lambda: ((), ("events",))
+    known: Known | None = None
 
 
 class Opened:

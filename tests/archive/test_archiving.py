@@ -168,6 +168,25 @@ def test_view_reads_files_of_the_range_only(url: str, path: Path) -> None:
     with views.view(app_id=1, start=now - 2 * hour, end=now - hour) as view:
         assert view.sources == ("tail",)
         assert view.as_of >= now
+        assert view.known.ends is None
+    views.rest()
+
+
+def test_view_knows_when_its_first_and_last_event_happened(url: str, path: Path) -> None:
+    """In files, in the tail, and in both."""
+    archive(url, path)
+    views = Views(url, path, memory_max=MEMORY_MAX, threads=1)
+    for is_archived in (False, True, False):
+        store(url, [{}] * 2)
+        if is_archived:
+            archive(url, path)
+        with views.view(app_id=APP) as view:
+            times = " UNION ALL ".join(f'SELECT "at" FROM {each}' for each in view.sources)
+            sql = f'SELECT epoch_us(min("at")), epoch_us(max("at")) FROM ({times})'
+            ((first, last),) = view.connection.execute(sql).fetchall()
+            ends = view.known.ends
+        assert ends is not None
+        assert [each.timestamp() * 1_000_000 for each in ends] == [first, last + 1]
     views.rest()
 
 
@@ -200,9 +219,9 @@ def known_names(url: str, path: Path) -> set[str]:
     """Return the names that files are known to hold."""
     views = Views(url, path, memory_max=MEMORY_MAX, threads=1)
     with views.view(app_id=APP) as view:
-        found = view.read_names()
+        found, _ = view.known.names()
     views.rest()
-    return {each.name for each in found.counts}
+    return {each.name for each in found}
 
 
 def menu(url: str, path: Path) -> dict[str, int]:
@@ -210,8 +229,8 @@ def menu(url: str, path: Path) -> dict[str, int]:
     views = Views(url, path, memory_max=MEMORY_MAX, threads=1)
     with views.view(app_id=APP) as view:
         asked = [
-            engine.answer(view.connection, view.sources, Names(), view.as_of, read)
-            for read in (view.read_names, None)
+            engine.answer(view.connection, view.sources, Names(), view.as_of, known)
+            for known in (view.known, None)
         ]
     views.rest()
     assert asked[0] == asked[1]
@@ -261,6 +280,27 @@ def test_small_files_are_merged(url: str, path: Path) -> None:
         os.utime(each, (0, 0))
     archive(url, path)
     assert len(files(path)) == 1
+    assert_exact(url, path)
+
+
+def test_merged_events_are_sorted_by_person_within_spans_of_time(
+    url: str, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that those of one person lie together, and those of a day not all over the file."""
+    monkeypatch.setattr(merging, "SPAN_ROWS", 20)
+    for n in range(merging.FAN):
+        store(url, [{"user_id": f"u{(n + each) % 3}"} for each in range(5)])
+        archive(url, path)
+    times = seen(url, path, 'epoch_us("at")')
+    people = seen(url, path, "person")
+    assert len(files(path)) == merging.FAN + 1
+    middle = (min(times) + max(times)) // 2
+    spans: list[list[str]] = [[], []]
+    for us, person in zip(times, people, strict=True):
+        spans[us > middle].append(person)
+    assert times != sorted(times)
+    assert people == [*spans[0], *spans[1]]
+    assert spans == [sorted(span) for span in spans]
     assert_exact(url, path)
 
 

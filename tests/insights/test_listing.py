@@ -6,9 +6,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from uuid import UUID
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ingest.insights import listing
 from ingest.insights.answers import Event, EventsAnswer
 from ingest.insights.questions import Events, PersonEvents, Selection
 from tests.insights import oracle
@@ -59,8 +61,12 @@ def test_pages_have_each_event_of_the_range_once(
     assert [json.loads(bytes(e.params)) for e in rows] == [e.params for e in meant]
 
 
-def test_persons_events_are_theirs_alone(tmp_path: Path) -> None:
-    """Also of one whose name is a number: 5 is not 5.0."""
+@pytest.mark.parametrize("few", [0, 1_000])
+def test_persons_events_are_theirs_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    """Also of one whose name is a number, 5 is not 5.0; of many events and of few."""
+    monkeypatch.setattr(listing, "_FEW", few)
     people = ["5", "5.0", "05", None, "it's", ""]
     rows = [
         Stored(UUID(int=n), AT + n * timedelta(days=n), "view", people[n % len(people)], {})

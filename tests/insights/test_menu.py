@@ -7,7 +7,6 @@ from uuid import UUID
 
 from ingest.insights import menu
 from ingest.insights.answers import NamesAnswer, Parameter
-from ingest.insights.engine import answer
 from ingest.insights.questions import Names
 from tests.insights.world import Stored, World, world
 
@@ -63,12 +62,26 @@ def test_counts_that_are_known_are_not_made_again(tmp_path: Path) -> None:
             f'SELECT name, count(*), epoch_us(max("at")) FROM {one.sources[0]} GROUP BY name'
         ).fetchall()
         twice = [(name, events, latest) for name, events, latest in known for _ in range(2)]
-        assert menu_of(one, (known, one.sources[1:])) == asked(one)
-        assert menu_of(one, (twice, one.sources[1:])).events == 7 + len(rows)
+        assert menu_of(one, KnownNames(known, one.sources[1:])) == asked(one)
+        assert menu_of(one, KnownNames(twice, one.sources[1:])).events == 7 + len(rows)
 
 
-def menu_of(one: World, known: menu.Known) -> NamesAnswer:
+class KnownNames:
+    """What is known of names."""
+
+    ends = (AT, AT + timedelta(days=1))
+
+    def __init__(self, counts: list[tuple[str, int, int]], others: tuple[str, ...]) -> None:
+        """Know how often they are where the others are not."""
+        self._known = counts, others
+
+    def names(self) -> tuple[list[tuple[str, int, int]], tuple[str, ...]]:
+        """Return it."""
+        return self._known
+
+
+def menu_of(one: World, known: KnownNames) -> NamesAnswer:
     """Ask for the menu with what is known."""
-    found = answer(one.connection, one.sources, Names(top=2), AT, lambda: known)
+    found = one.ask(Names(top=2), AT, known)
     assert isinstance(found, NamesAnswer)
     return found

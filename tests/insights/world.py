@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from ingest.insights.answers import Answer
 from ingest.insights.engine import answer
+from ingest.insights.known import Known
 from ingest.insights.questions import Question
 
 COLUMNS = 'id UUID, "at" TIMESTAMPTZ, created_at TIMESTAMPTZ, name VARCHAR, person VARCHAR'
@@ -56,9 +57,9 @@ class World:
         self.connection = connection
         self.sources = sources
 
-    def ask(self, question: Question, now: datetime = LATER) -> Answer:
+    def ask(self, question: Question, now: datetime = LATER, known: Known | None = None) -> Answer:
         """Ask the engine."""
-        return answer(self.connection, self.sources, question, now)
+        return answer(self.connection, self.sources, question, now, known)
 
 
 @contextmanager
