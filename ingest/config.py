@@ -191,7 +191,8 @@ _MODE: Final = re.compile(r"(0o?)?[0-7]{3}")
 _HOSTS_BESIDE_LISTEN: Final = (Server().host, EVERY_IPV4, EVERY_IPV6)
 """What may stand beside `server.listen`, as nobody has chosen it: containers' images say so."""
 _LIKENESS_MIN = 0.8  # names of one section are rather alike as it is
-RESERVED_ENVIRONMENT = {"NONITO_CONFIG"}
+RESERVED_ENVIRONMENT = {"NONITO_CONFIG", "NONITO_READ_KEY"}
+"""Ours, and no settings: the second is of `nonito query`."""
 # What Kubernetes tells every container of a Service named `nonito`, or `nonito-` and anything.
 _SERVICE_NAME: Final = re.compile(
     r"NONITO_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)"

@@ -77,6 +77,8 @@ def test_commands_are_the_documented_ones() -> None:
     documented |= {"migrate", "apps", "apps list", "apps set"}
     documented |= {"spool", "spool status", "spool export"}
     documented |= {"rejected", "rejected list", "rejected retry", "rejected drop"}
+    documented |= {"query", "query trends", "query funnel", "query retention"}
+    documented |= {"query names", "query events", "query person"}
     assert documented <= {" ".join(path) for path in COMMANDS}
 
 

@@ -6,7 +6,7 @@ to be true.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, get_args
 
 from ingest.api.refusals import Refused, invalid
@@ -36,6 +36,17 @@ def field(name: str, text: str) -> Path:
         return fields.read(text)
     except BadQuestion as error:
         raise invalid(name, str(error)) from None
+
+
+def with_fields(text: str, change: Callable[[str], str]) -> str:
+    """Return a parameter's text with each field changed; what is no condition stays as it is."""
+    changed, position = "", 0
+    while found := _CONDITION.match(text, position):
+        changed += change(found[1]) + text[found.end(1) : found.end()]
+        position = found.end()
+        if not found[4]:
+            break
+    return changed + text[position:]
 
 
 def _alternatives(name: str, text: str) -> Filter:

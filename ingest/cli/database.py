@@ -27,7 +27,12 @@ def with_database(context: click.Context, work: Work[T]) -> T:
 def in_session(settings: Config, work: Work[T], *, migrate: bool) -> T:
     """Do a piece of work on a connection of its own; raise StartupError."""
     with database(settings) as (url, _):
-        return asyncio.run(_work(make_postgres(settings, url), work, migrate=migrate))
+        return in_session_at(settings, url, work, migrate=migrate)
+
+
+def in_session_at(settings: Config, url: str, work: Work[T], *, migrate: bool) -> T:
+    """Do the same where the database is open already."""
+    return asyncio.run(_work(make_postgres(settings, url), work, migrate=migrate))
 
 
 async def _work(postgres: Postgres, work: Work[T], *, migrate: bool) -> T:

@@ -35,6 +35,9 @@ COMMANDS: Final = {
         "migrate", "Make tables and partitions, for servers whose own role may not."
     ),
     "psql": _Command("psql", "Run psql on the database."),
+    "query": _Command(
+        "query_group", "Ask questions about an app's events: trends, funnels, retention, lists."
+    ),
     "rejected": _Command(
         "rejected_group",
         "List, retry or drop events that Postgres refused after they had been acknowledged.",
