@@ -1,0 +1,153 @@
+"""Exports of many events that are not archived yet: what they take, and that each is there once."""
+
+import asyncio
+import json
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from threading import Thread
+from typing import Final
+
+import psutil
+import pytest
+import requests
+
+from ingest.api.server import Server
+from ingest.archive.scope import Scope
+from ingest.archive.view import View, Views
+from ingest.config import Dashboard, Limits
+from ingest.store.app_settings import AppSettings
+from tests.api.asked import TIMEOUT_S, asked_server
+from tests.archive.archiving import MEMORY_MAX, archive, ask
+from tests.support.postgres import fetch
+
+MIB: Final = 1 << 20
+FILL: Final = (
+    "INSERT INTO events (app_id, id, event_name, event_params, created_at)"
+    " SELECT apps.id, gen_random_uuid(), CASE WHEN n % 100 = 0 THEN 'rare' ELSE 'usual' END,"
+    " jsonb_build_object('n', n, 'text', repeat('x', $2)), now()"
+    " FROM apps, generate_series(1, $1) AS n WHERE name = 'one'"
+)
+"""So many events of so many bytes: all of one time, so that their ids alone have an order."""
+
+
+class Opened:
+    """Opens views as an insights process does, and counts what they read of Postgres."""
+
+    def __init__(self, url: str, path: Path) -> None:
+        self._views = Views(url, path, memory_max=MEMORY_MAX, threads=1)
+        self.count = 0
+        self.tail_rows = 0
+        self.before: Callable[[int], None] = lambda _: None
+        """What to do before the view of a number, from 1, is opened."""
+
+    @contextmanager
+    def __call__(self, app_id: int, scope: Scope) -> Iterator[View]:
+        """Open one."""
+        self.count += 1
+        self.before(self.count)
+        with self._views.view(app_id, scope) as view:
+            self.tail_rows += view.tail_rows
+            yield view
+
+    def rest(self) -> None:
+        """Give back what it has."""
+        self._views.rest()
+
+
+@contextmanager
+def answering(opened: Opened, path: Path) -> Iterator[Callable[[str], list[str]]]:
+    """Answer questions in a thread of this process; yield what asks for the ids of an export."""
+    loop, stop = asyncio.new_event_loop(), asyncio.Event()
+    with socket.create_server(("127.0.0.1", 0)) as bound, closing(loop):
+        thread = Thread(target=loop.run_until_complete, args=(serve(opened, path, bound, stop),))
+        thread.start()
+        try:
+            yield lambda query: exported(f"http://127.0.0.1:{bound.getsockname()[1]}", query)
+        finally:
+            loop.call_soon_threadsafe(stop.set)
+            thread.join()
+            opened.rest()
+
+
+async def serve(opened: Opened, path: Path, bound: socket.socket, stop: asyncio.Event) -> None:
+    """Answer until told to stop; every key is one of the app's."""
+
+    async def find(_: str) -> AppSettings:
+        return AppSettings(1, "one", "user_id", "UTC")
+
+    server = Server(opened, find, path / "temporary", Dashboard(), Limits())
+    await server.listen(bound)
+    await stop.wait()
+    await server.close()
+
+
+def exported(url: str, query: str) -> list[str]:
+    """Return the ids of an export that has come whole."""
+    key = {"X-API-Key": "nr_any"}
+    answer = requests.get(f"{url}/v1/export?{query}", headers=key, timeout=TIMEOUT_S)
+    assert answer.status_code == 200, answer.text
+    return [json.loads(line)["id"] for line in answer.text.splitlines()]
+
+
+def stored(url: str, condition: str = "true") -> list[str]:
+    """Return the ids of the events in Postgres, in the order of an export."""
+    sql = f"SELECT id::text FROM events WHERE {condition} ORDER BY created_at, id"
+    return [row[0] for row in ask(url, sql)]
+
+
+@pytest.fixture
+def url(database_url: str, tmp_path: Path) -> str:
+    """A database with an app and an archive, which has no events yet."""
+    ask(database_url, "INSERT INTO apps (name) VALUES ('one')")
+    archive(database_url, tmp_path)
+    return database_url
+
+
+def test_each_event_is_exported_once_while_the_archive_grows(url: str, tmp_path: Path) -> None:
+    """Whether it is archived before, between two pages, or not at all."""
+    ask(url, FILL, 5_000, 3_000)
+    archive(url, tmp_path)
+    ask(url, FILL, 15_000, 3_000)
+    opened, before = Opened(url, tmp_path), stored(url)
+
+    def archive_more(number: int) -> None:
+        ask(url, FILL, 10, 10)
+        if number in (4, 6):
+            archive(url, tmp_path)
+
+    opened.before = archive_more
+    with answering(opened, tmp_path) as export:
+        found = export("")
+    assert opened.count > 6
+    assert found[: len(before)] == before
+    assert found == stored(url)[: len(found)]
+
+
+def test_process_takes_no_more_memory_for_more_events(database_url: str, tmp_path: Path) -> None:
+    """The real one, of a tail whose texts have more bytes than it may take; nothing is left."""
+    settings = {"archive__interval_s": 3600, "archive__memory_max": 1024 * MIB}
+    with asked_server(database_url, tmp_path, **settings) as asked:
+        (process,) = asked.server.insights()
+        assert asked.get("/v1/export").text == ""
+        resting = most_memory(process, since=process.memory_info().rss)
+        asyncio.run(fetch(database_url, FILL, 120_000, 2_000))
+        with asked.open("/v1/export") as response:
+            assert response.status_code == 200, response.text
+            size = sum(len(piece) for piece in response.iter_content(MIB))
+        assert size > 240 * MIB
+        assert most_memory(process) - resting < 200 * MIB
+        assert [each for each in (tmp_path / "temporary").iterdir() if each.is_file()] == []
+
+
+def most_memory(process: psutil.Process, since: int | None = None) -> int:
+    """Return the most bytes of memory that a process has had; begin anew with `since`."""
+    place = Path(f"/proc/{process.pid}")
+    if since is not None:
+        (place / "clear_refs").write_text("5")
+        return since
+    (line,) = [
+        each for each in (place / "status").read_text().splitlines() if each.startswith("VmHWM")
+    ]
+    return int(line.split()[1]) * 1024
