@@ -105,6 +105,24 @@ def url(database_url: str, tmp_path: Path) -> str:
     return database_url
 
 
+def test_pages_read_no_event_of_the_tail_again_and_again(url: str, tmp_path: Path) -> None:
+    """Each is read about once, however many pages there are."""
+    count = 20_000
+    ask(url, FILL, count, 3_000)
+    opened = Opened(url, tmp_path)
+    with answering(opened, tmp_path) as export:
+        assert export("") == stored(url)
+        assert opened.count > 5
+        assert opened.tail_rows < 1.5 * count
+        opened.tail_rows = 0
+        rare = stored(url, "event_name = 'rare'")
+        assert export("event=rare") == rare
+        assert opened.tail_rows < 1.5 * count
+        opened.tail_rows = 0
+        assert export(f"event=rare&after={rare[-2]}") == rare[-1:]
+        assert opened.tail_rows < count / 10
+
+
 def test_each_event_is_exported_once_while_the_archive_grows(url: str, tmp_path: Path) -> None:
     """Whether it is archived before, between two pages, or not at all."""
     ask(url, FILL, 5_000, 3_000)
