@@ -14,6 +14,7 @@ import pytest
 import requests
 
 from ingest.api.server import Server
+from ingest.archive.failures import DiskTrouble
 from ingest.archive.scope import Scope
 from ingest.archive.view import View, Views
 from ingest.config import Dashboard, Limits
@@ -23,6 +24,7 @@ from tests.archive.archiving import MEMORY_MAX, archive, ask
 from tests.support.postgres import fetch
 
 MIB: Final = 1 << 20
+LF: Final = ord("\n")
 FILL: Final = (
     "INSERT INTO events (app_id, id, event_name, event_params, created_at)"
     " SELECT apps.id, gen_random_uuid(), CASE WHEN n % 100 = 0 THEN 'rare' ELSE 'usual' END,"
@@ -83,12 +85,32 @@ async def serve(opened: Opened, path: Path, bound: socket.socket, stop: asyncio.
     await server.close()
 
 
+class Cut(Exception):  # noqa: N818 - what a client sees of it
+    """An export had no end."""
+
+    def __init__(self, ids: list[str]) -> None:
+        super().__init__()
+        self.ids = ids
+        """Of the events that came whole."""
+
+
 def exported(url: str, query: str) -> list[str]:
-    """Return the ids of an export that has come whole."""
-    key = {"X-API-Key": "nr_any"}
-    answer = requests.get(f"{url}/v1/export?{query}", headers=key, timeout=TIMEOUT_S)
+    """Return the ids of an export that has come whole; raise Cut."""
+    key, came = {"X-API-Key": "nr_any"}, bytearray()
+    answer = requests.get(f"{url}/v1/export?{query}", headers=key, timeout=TIMEOUT_S, stream=True)
     assert answer.status_code == 200, answer.text
-    return [json.loads(line)["id"] for line in answer.text.splitlines()]
+    try:
+        for piece in answer.iter_content(MIB):
+            came += piece
+    except requests.exceptions.ChunkedEncodingError:
+        raise Cut(ids_of(came)) from None
+    assert came.endswith(b"\n")
+    return ids_of(came)
+
+
+def ids_of(lines: bytearray) -> list[str]:
+    """Return the ids of the events that have come whole."""
+    return [json.loads(line)["id"] for line in lines.splitlines(keepends=True) if line[-1] == LF]
 
 
 def stored(url: str, condition: str = "true") -> list[str]:
@@ -141,6 +163,25 @@ def test_each_event_is_exported_once_while_the_archive_grows(url: str, tmp_path:
     assert opened.count > 6
     assert found[: len(before)] == before
     assert found == stored(url)[: len(found)]
+
+
+def test_export_that_failed_has_no_end_and_goes_on_behind_what_came(
+    url: str, tmp_path: Path
+) -> None:
+    """Each event is there once in what came and what came then."""
+    ask(url, FILL, 15_000, 3_000)
+    opened = Opened(url, tmp_path)
+
+    def fail(number: int) -> None:
+        if number == 6:
+            raise DiskTrouble("it is gone")
+
+    opened.before = fail
+    with answering(opened, tmp_path) as export:
+        with pytest.raises(Cut) as cut:
+            export("")
+        assert cut.value.ids
+        assert cut.value.ids + export(f"after={cut.value.ids[-1]}") == stored(url)
 
 
 def test_process_takes_no_more_memory_for_more_events(database_url: str, tmp_path: Path) -> None:
