@@ -11,7 +11,7 @@ import psutil
 
 from bench.audit.patch import replace
 from ingest.app.server import App
-from ingest.cli.channel import Heeding
+from ingest.cli.channel import Actions, Heeding
 from ingest.config import RETIRE_S, Config
 from ingest.share.segment import Segment
 from ingest.share.slot import Figures
@@ -82,10 +82,10 @@ def orphans_serve_on() -> None:
     """Have a worker go on when its supervisor is gone."""
     original = Heeding.run
 
-    async def run(self: Heeding, on_gone: Callable[[], None]) -> None:
+    async def run(self: Heeding, does: Actions, on_gone: Callable[[], None]) -> None:
         reader, self._reader = self._reader, asyncio.StreamReader()
         passing = asyncio.create_task(_pass(reader, self._reader))
-        await original(self, on_gone)
+        await original(self, does, on_gone)
         passing.cancel()
 
     replace(Heeding, "run", run)

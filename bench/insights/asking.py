@@ -17,6 +17,7 @@ from bench.insights.result import Asked
 from bench.load import database
 from bench.load.database import Session
 from ingest.archive.failures import ArchiveTrouble
+from ingest.archive.scope import Scope
 from ingest.insights import engine, reach
 
 
@@ -69,9 +70,9 @@ def _ask_ours(site: Site, kind: Kind) -> _Answered:
     """Ask the archive and the tail; it takes from the opening of the view to the whole answer."""
     gc.collect()
     begun_s, cpu_s = time.perf_counter(), time.process_time()
-    start, end = reach.of(kind.question)
+    scope = Scope(*reach.of(kind.question))
     try:
-        with site.views.view(app_id=site.app_id, start=start, end=end) as view:
+        with site.views.view(site.app_id, scope) as view:
             now = datetime.now(UTC)
             answer = engine.answer(view.connection, view.sources, kind.question, now, view.known)
             took_s, cpu_s = time.perf_counter() - begun_s, time.process_time() - cpu_s

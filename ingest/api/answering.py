@@ -15,6 +15,7 @@ from ingest.api.desk import Desk, TookTooLong, Work
 from ingest.api.refusals import Code, Refused
 from ingest.api.views import View
 from ingest.archive.failures import OutOfMemory
+from ingest.archive.scope import Scope
 from ingest.insights import reach
 from ingest.insights.errors import BadQuestion, TooDear
 from ingest.insights.questions import Funnel, Question, Retention, Trends
@@ -68,7 +69,7 @@ class Answering:
             return Kept(data, state, view.as_of.timestamp())
 
         try:
-            work = Work(self._desk.open_view, app_id, reach.of(question), do)
+            work = Work(self._desk.open_view, app_id, Scope(*reach.of(question)), do)
             return await self._desk.do(work)
         except (TookTooLong, TooDear, OutOfMemory) as error:
             raise too_dear(question, error, self._desk.timeout_s) from None

@@ -8,7 +8,6 @@ somebody asks.
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
 from threading import Lock
 from typing import Final, Generic, TypeVar
 
@@ -16,6 +15,7 @@ import structlog
 
 from ingest.api.refusals import Code, Refused
 from ingest.api.views import OpenView, View
+from ingest.archive.scope import Scope
 
 log = structlog.get_logger(__name__)
 
@@ -42,12 +42,12 @@ class Work(Generic[Result]):
         self,
         open_view: OpenView,
         app_id: int,
-        reach: tuple[datetime | None, datetime | None],
+        scope: Scope,
         do: Callable[[View], Result],
     ) -> None:
         self._open_view = open_view
         self._app_id = app_id
-        self._reach = reach
+        self._scope = scope
         self._do = do
         self._view: View | None = None
         self._lock = Lock()
@@ -56,7 +56,7 @@ class Work(Generic[Result]):
     def __call__(self) -> Result:
         """Open the view and do the work with it. Raises Ended, and whatever the work raises."""
         self._require()
-        with self._open_view(self._app_id, *self._reach) as view:
+        with self._open_view(self._app_id, self._scope) as view:
             self._have(view)
             try:
                 self._require()

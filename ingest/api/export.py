@@ -1,16 +1,17 @@
-"""All events of a range, streamed: in memory is a piece at a time, as fast as the client reads.
+"""All events of a range, streamed page by page, as fast as the client reads.
 
 By time and id, and from behind `after` on; see `insights/places.py` for what that promises. Each
-piece is read from a view of its own, so that no snapshot and no file is held for as long as it
-takes. A failure on the way ends the connection without an end of the body, and the last event that
-came whole is where to go on.
+page is read from a view of its own, so that no snapshot and no file of the archive is held for as
+long as it takes. A failure on the way ends the connection without an end of the body, and the last
+event that came whole is where to go on.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Final, TypeVar
+from pathlib import Path
+from typing import IO, Any, Final
 from uuid import UUID
 
 import structlog
@@ -20,24 +21,19 @@ from ingest.api import asking, formats
 from ingest.api.asking import Asked
 from ingest.api.desk import Desk, TookTooLong, Work
 from ingest.api.formats import Format
+from ingest.api.pages import Pages
 from ingest.api.parquet import ParquetFiles
 from ingest.api.refusals import Code, Refused, invalid
-from ingest.api.views import View
-from ingest.archive.failures import OutOfMemory
-from ingest.insights.places import Extract, Row
+from ingest.api.views import View, source_of
+from ingest.archive.scope import Nothing, One, Portion, Scope
+from ingest.insights.places import Extract
 
 log = structlog.get_logger(__name__)
 
 _PARAMETERS: Final = ("format", "from", "to", "timezone", "event", "where", "after", "variant")
 _PART_EVENTS: Final = 100_000
-"""So many events are looked through for one page, unless an hour has more."""
-_PIECE_BYTES: Final = 4 * 1024 * 1024
-_PAGE_USUAL: Final = 500
-_PAGE_MAX: Final = 20_000
-_GROWTH: Final = 4
-_SHRINKING: Final = 8
-
-Result = TypeVar("Result")
+"""So many events of the archive are looked through for one page, unless an hour has more."""
+_READ_BYTES: Final = 256 * 1024
 
 
 class Export:
@@ -45,9 +41,11 @@ class Export:
 
     parameters = frozenset(_PARAMETERS)
 
-    def __init__(self, desk: Desk, files: ParquetFiles) -> None:
+    def __init__(self, desk: Desk, directory: Path) -> None:
+        """`directory` is where files are written; nothing stays in it."""
         self._desk = desk
-        self._files = files
+        self._pages = Pages(desk, directory)
+        self._files = ParquetFiles(desk, directory)
 
     async def send(
         self, request: web.BaseRequest, asked: Asked, headers: Mapping[str, str]
@@ -72,7 +70,7 @@ class Export:
             event_id = UUID(text)
         except ValueError:
             raise invalid("after", "write the id of the last event that you have") from None
-        place = await self._read(asked.app.id, extract, "place_of", event_id)
+        place = await self._find(asked.app.id, extract, One(event_id), "place_of", event_id)
         if place is None:
             raise invalid("after", "there is no event with this id in the range")
         return extract._replace(after=place)
@@ -85,35 +83,22 @@ class Export:
         lines: Format,
         headers: Mapping[str, str],
     ) -> web.StreamResponse:
-        hours = await self._read(app_id, extract, "hours")
+        hours = await self._find(app_id, extract, Nothing(), "hours")
+        parts = extract.parts(hours, _PART_EVENTS)
         response = web.StreamResponse(headers={**headers, hdrs.CONTENT_TYPE: lines.kind})
         await response.prepare(request)
         with _aborting(request):
             await response.write(lines.head)
-            async for rows in self._pages(app_id, extract.parts(hours, _PART_EVENTS)):
-                await response.write(await asyncio.to_thread(_encode, lines, rows))
+            async for file in self._pages.read(app_id, parts, lines.encode):
+                await _send(response, file)
         return response
 
-    async def _pages(self, app_id: int, parts: Iterator[Extract]) -> AsyncIterator[Sequence[Row]]:
-        """Yield all events, about a piece at a time."""
-        size = _PAGE_USUAL
-        for part in parts:
-            rest: Extract | None = part
-            while rest is not None:
-                try:
-                    rows = await self._read(app_id, rest, "page", size)
-                except OutOfMemory:
-                    if size == 1:
-                        raise
-                    size = max(1, size // _SHRINKING)
-                    continue
-                yield rows
-                rest = rest._replace(after=rows[-1].place) if len(rows) == size else None
-                size = _next_size(size, rows)
-
-    async def _read(self, app_id: int, extract: Extract, what: str, *more: object) -> Any:  # noqa: ANN401
+    async def _find(
+        self, app_id: int, extract: Extract, tail: Portion, what: str, *more: object
+    ) -> Any:  # noqa: ANN401
         """Return what a function of `insights/extract.py` returns; raise Refused."""
-        work = Work(self._desk.open_view, app_id, extract.reach, partial(_do, what, extract, more))
+        do = partial(_do, what, extract, more)
+        work = Work(self._desk.open_view, app_id, Scope(*extract.reach, tail), do)
         try:
             return await self._desk.do(work)
         except TookTooLong:
@@ -123,22 +108,15 @@ class Export:
 
 def _do(what: str, extract: Extract, more: Sequence[object], view: View) -> object:
     from ingest.insights import extract as reading  # noqa: PLC0415 - DuckDB, for those who ask
-    from ingest.insights.sql import Source  # noqa: PLC0415 - the same
 
     does: Callable[..., object] = getattr(reading, what)
-    return does(Source(view.connection, tuple(view.sources)), extract, *more)
+    return does(source_of(view), extract, *more)
 
 
-def _encode(lines: Format, rows: Sequence[Row]) -> bytes:
-    return b"".join(map(lines.encode, rows))
-
-
-def _next_size(size: int, rows: Sequence[Row]) -> int:
-    """Return how many events are about a piece, by those that were just read."""
-    if not rows:
-        return size
-    fitting = _PIECE_BYTES * len(rows) // sum(200 + len(row.params) for row in rows)
-    return max(1, min(fitting, size * _GROWTH, _PAGE_MAX))
+async def _send(response: web.StreamResponse, file: IO[bytes]) -> None:
+    with file:
+        while piece := await asyncio.to_thread(file.read, _READ_BYTES):
+            await response.write(piece)
 
 
 @contextmanager

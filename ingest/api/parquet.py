@@ -1,6 +1,7 @@
 """Exports as Parquet: written to a file first, since its end says where everything is.
 
-One at a time; the file has no name any more when it is sent, so nothing stays of it.
+One at a time, of one view: what does not fit in DuckDB's memory is on disk meanwhile. The file has
+no name any more when it is sent, so nothing stays of it.
 """
 
 import asyncio
@@ -15,8 +16,9 @@ from aiohttp import hdrs, web
 
 from ingest.api.desk import Desk, TookTooLong, Work
 from ingest.api.refusals import Code, Refused
-from ingest.api.views import View
+from ingest.api.views import View, source_of
 from ingest.archive.failures import OutOfMemory
+from ingest.archive.scope import Scope
 from ingest.insights.places import Extract
 
 KIND: Final = "application/vnd.apache.parquet"
@@ -65,7 +67,9 @@ class ParquetFiles:
             raise Refused(Code.OVERLOADED, message, retry_after_s=10) from None
         try:
             do = partial(_write, extract, path, as_variant)
-            await self._desk.do(Work(self._desk.open_view, app_id, extract.reach, do), _TIMEOUT_S)
+            await self._desk.do(
+                Work(self._desk.open_view, app_id, Scope(*extract.reach), do), _TIMEOUT_S
+            )
             return await asyncio.to_thread(os.open, path, os.O_RDONLY)
         except (TookTooLong, OutOfMemory):
             message = "This is too much for one Parquet file; ask for a shorter range, or NDJSON."
@@ -77,8 +81,6 @@ class ParquetFiles:
 
 def _write(extract: Extract, path: Path, as_variant: bool, view: View) -> None:  # noqa: FBT001
     from ingest.insights import extract as reading  # noqa: PLC0415 - DuckDB, for those who ask
-    from ingest.insights.sql import Source  # noqa: PLC0415 - the same
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    source = Source(view.connection, tuple(view.sources))
-    reading.copy_to(source, extract, str(path), as_variant=as_variant)
+    reading.copy_to(source_of(view), extract, str(path), as_variant=as_variant)

@@ -20,7 +20,6 @@ from ingest.api.asking import KINDS, PERSON_PARAMETERS, Asked, Kind
 from ingest.api.desk import Desk
 from ingest.api.export import Export
 from ingest.api.parameters import Parameters
-from ingest.api.parquet import ParquetFiles
 from ingest.api.readers import Reader, Readers
 from ingest.api.refusals import Code, Refused
 from ingest.archive.failures import ArchiveTrouble, Moved, NotReady
@@ -50,7 +49,7 @@ class Site:
         self._readers = readers
         self._allowance = allowance
         self._answering = Answering(desk)
-        self._export = Export(desk, ParquetFiles(desk, directory))
+        self._export = Export(desk, directory)
         self._open: Mapping[str, Handler] = {
             "/healthz": self._get_healthz,
             "/openapi.json": self._get_document,

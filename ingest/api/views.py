@@ -5,10 +5,13 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
+from ingest.archive.scope import Place, Scope
+
 if TYPE_CHECKING:
     import duckdb
 
     from ingest.insights.known import Known
+    from ingest.insights.sql import Source
 
 
 class View(Protocol):
@@ -38,6 +41,21 @@ class View(Protocol):
     def known(self) -> "Known | None":
         """What is known of them without a look at them."""
 
+    @property
+    def tail_bytes(self) -> int:
+        """Of the parameters of these, if a portion was asked for."""
 
-OpenView = Callable[[int, datetime | None, datetime | None], AbstractContextManager[View]]
-"""Opens the events of an app and a time, by its number; in a thread. Raises Unavailable."""
+    @property
+    def until(self) -> Place | None:
+        """Up to where all is there that was asked for, if that was a portion."""
+
+
+def source_of(view: View) -> "Source":
+    """Return where its events are asked for."""
+    from ingest.insights.sql import Source  # noqa: PLC0415 - DuckDB, for those who ask
+
+    return Source(view.connection, tuple(view.sources), view.known)
+
+
+OpenView = Callable[[int, Scope], AbstractContextManager[View]]
+"""Opens the events of an app, by its number; in a thread. Raises ArchiveTrouble."""

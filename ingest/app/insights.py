@@ -57,7 +57,7 @@ class Insights:
         )
         self._keeps_archive = archive.enabled
         self._server = Server(
-            lambda app_id, start, end: self._views.view(app_id=app_id, start=start, end=end),
+            self._views.view,
             self._lookup.find,
             directory / "temporary",
             config.dashboard,

@@ -7,14 +7,13 @@ from typing import Final, NamedTuple
 import msgspec
 
 from ingest.archive.failures import Overtaken
-from ingest.archive.rows import literal
+from ingest.archive.rows import literal, microseconds
 from ingest.archive.workspace import Workspace
 
-_MICROSECONDS: Final = "(extract(epoch FROM {}) * 1000000)::bigint"
 _COLUMNS: Final = "name, app_id, rows, at_min, at_max, mark, bytes, sha256, user_field"
 _READ: Final = (
-    f"SELECT name, app_id, rows, {_MICROSECONDS.format('at_min')},"
-    f" {_MICROSECONDS.format('at_max')}, mark, bytes, encode(sha256, 'hex'), user_field"
+    f"SELECT name, app_id, rows, {microseconds('at_min')},"
+    f" {microseconds('at_max')}, mark, bytes, encode(sha256, 'hex'), user_field"
     " FROM archive_files"
 )
 

@@ -59,6 +59,11 @@ def sent(person: str, condition: str) -> str:
     )
 
 
+def microseconds(time: str) -> str:
+    """Return SQL for a time of Postgres's as microseconds since 1970."""
+    return f"(extract(epoch FROM {time}) * 1000000)::bigint"
+
+
 def literal(text: str) -> str:
     """Return a text as SQL, for DuckDB, and for Postgres with its standard strings."""
     return "'" + text.replace("'", "''") + "'"

@@ -12,23 +12,21 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from ingest.archive import manifest, rows, state
+from ingest.archive import manifest, state, tail
 from ingest.archive.directory import Directory
-from ingest.archive.failures import NotHere, NotReady
+from ingest.archive.failures import NotHere
 from ingest.archive.manifest import File, NameCount
 from ingest.archive.rows import literal
-from ingest.archive.state import State
+from ingest.archive.scope import Place, Scope
 from ingest.archive.workspace import Bounds, Workspace
 
 if TYPE_CHECKING:
     import duckdb
 
-TAIL_ROWS_MAX: Final = 2_000_000
-"""More events that are not in the archive no question reads: then it is said to be behind."""
-
 _TIMEOUT_S: Final = 30.0
 _SPARE_MAX: Final = 2
 _USER_FIELD: Final = "user_id"
+_EVERYTHING: Final = Scope()
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -36,19 +34,19 @@ class Known:
     """What the manifest says of a view's events."""
 
     def __init__(
-        self, workspace: Workspace, directory: Path, files: Sequence[File], tail: Sequence[int]
+        self, workspace: Workspace, directory: Path, files: Sequence[File], of_tail: Sequence[int]
     ) -> None:
-        """`tail` has the times of its first and its last event, if there are any, in us."""
+        """`of_tail` has the times of its first and its last event, if there are any, in us."""
         self._workspace = workspace
         self._directory = directory
         self._files = files
-        self._tail = tail
+        self._of_tail = of_tail
 
     @property
     def ends(self) -> tuple[datetime, datetime] | None:
         """The time of the first event, and the moment behind that of the last."""
         times = [
-            *self._tail,
+            *self._of_tail,
             *(us for file in self._files for us in (file.at_min_us, file.at_max_us)),
         ]
         return (_moment(min(times)), _moment(max(times) + 1)) if times else None
@@ -61,7 +59,7 @@ class Known:
         with self._workspace.transaction(_TIMEOUT_S, commits=False):
             found = manifest.read_names(self._workspace, self._files)
         others = [each for each in self._files if each.name not in found]
-        sources = ("tail",) if not others else (_parquet(self._directory, others), "tail")
+        sources = (tail.NAME,) if not others else (_parquet(self._directory, others), tail.NAME)
         return [each for counts in found.values() for each in counts], sources
 
 
@@ -80,6 +78,10 @@ class View(NamedTuple):
     """Of the archive; it moves on while events come in."""
     tail_rows: int
     """How many of the events came from Postgres."""
+    tail_bytes: int
+    """Of their parameters, if a portion was asked for."""
+    until: Place | None
+    """Up to where it holds all that was asked for, if that was a portion; None: without end."""
     known: Known
     """Of its events, without a look at them."""
 
@@ -95,10 +97,8 @@ class Views:
         self._lock = threading.Lock()
 
     @contextmanager
-    def view(
-        self, *, app_id: int, start: datetime | None = None, end: datetime | None = None
-    ) -> Iterator[View]:
-        """Open a view of an app's events of [start, end); raise ArchiveTrouble.
+    def view(self, app_id: int, scope: Scope = _EVERYTHING) -> Iterator[View]:
+        """Open a view of an app's events; raise ArchiveTrouble.
 
         Takes as long as Postgres takes for the tail, and blocks: to be done in a thread.
         """
@@ -106,7 +106,7 @@ class Views:
         is_good = False
         try:
             with workspace.judging():
-                made = _make(workspace, self._path, app_id, (start, end))
+                made = _make(workspace, self._path, app_id, scope)
                 yield made
             is_good = True
         finally:
@@ -131,7 +131,7 @@ class Views:
 
     def _give_back(self, workspace: Workspace, *, is_good: bool) -> None:
         if is_good:
-            workspace.duck.execute("DROP VIEW IF EXISTS tail; DROP TABLE IF EXISTS sent")
+            workspace.duck.execute(tail.DROP)
             with self._lock:
                 if len(self._spare) < _SPARE_MAX:
                     self._spare.append(workspace)
@@ -139,52 +139,25 @@ class Views:
         workspace.close()
 
 
-_Range = tuple[datetime | None, datetime | None]
-
-
-def _make(workspace: Workspace, path: Path, app_id: int, wanted: _Range) -> View:
+def _make(workspace: Workspace, path: Path, app_id: int, scope: Scope) -> View:
     with workspace.transaction(_TIMEOUT_S, commits=False):
         found = state.read(workspace)
         found.require_same()
-        files = manifest.read_of_app(workspace, app_id, *wanted)
+        files = manifest.read_of_app(workspace, app_id, scope.start, scope.end)
         directory = Directory(path, found.archive_id)
         if not directory.is_there:
             raise NotHere(f"the archive is not in {path}, but where another server archives")
         user_field = _user_field(workspace, app_id)
-        tail_rows = _read_tail(workspace, found, app_id, user_field, wanted)
+        read = tail.Reader(workspace, found, app_id, user_field).read(scope)
     as_of = _moment(found.now_us)
-    sources = (*_of_files(directory.place, files, user_field), "tail")
-    known = Known(workspace, directory.place, files, _ends_of_tail(workspace))
-    return View(workspace.duck, sources, as_of, found.mark, tail_rows, known)
+    sources = (*_of_files(directory.place, files, user_field), tail.NAME)
+    known = Known(workspace, directory.place, files, tail.ends(workspace))
+    return View(workspace.duck, sources, as_of, found.mark, *read, known)
 
 
 def _user_field(workspace: Workspace, app_id: int) -> str:
     found = workspace.rows(f"SELECT user_field FROM apps WHERE id = {int(app_id)}")
     return str(found[0][0]) if found else _USER_FIELD
-
-
-def _read_tail(
-    workspace: Workspace, found: State, app_id: int, user_field: str, wanted: _Range
-) -> int:
-    """Have what is not in the archive as `tail`; return how many rows."""
-    of_app = [f"events.app_id = {int(app_id)}", *manifest.within(rows.AT, rows.AT, *wanted)]
-    parts = (rows.sent(literal(user_field), " AND ".join([*of_app, each])) for each in found.tail)
-    with workspace.stream(f"{' UNION ALL '.join(parts)} LIMIT {TAIL_ROWS_MAX + 1}") as answer:
-        workspace.duck.execute(f"CREATE TEMP TABLE sent AS SELECT * EXCLUDE (app_id) FROM {answer}")
-    # A VARIANT is made of the texts of those questions only that ask for parameters.
-    workspace.duck.execute(
-        f"CREATE TEMP VIEW tail AS SELECT {rows.COLUMNS}, {rows.VARIANT} AS params FROM sent"
-    )
-    (count,) = workspace.duck.execute("SELECT count(*) FROM sent").fetchall()[0]
-    if count > TAIL_ROWS_MAX:
-        raise NotReady(f"more than {TAIL_ROWS_MAX} events are not in the archive yet")
-    return int(count)
-
-
-def _ends_of_tail(workspace: Workspace) -> list[int]:
-    """Return the times of the first and the last event of the tail, in us; nothing of none."""
-    sql = 'SELECT epoch_us(min("at")), epoch_us(max("at")) FROM sent HAVING count(*) > 0'
-    return [us for row in workspace.duck.execute(sql).fetchall() for us in row]
 
 
 def _moment(us: int) -> datetime:

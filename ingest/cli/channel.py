@@ -5,19 +5,22 @@ import faulthandler
 import os
 import signal
 import socket
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Final, TypeVar
 
 import msgspec
 
 from ingest.errors import StartupError
-from ingest.supervisor.order import Command, Order
+from ingest.store.failures import Unavailable
+from ingest.supervisor.order import Begun, Command, Failed, Order, Ready, encode
 
 _ORDER_BYTES_MAX: Final = 1 << 20
 _STDIN: Final = 0
 
 OrderT = TypeVar("OrderT", bound=Order)
+Actions = Mapping[Command, Callable[[], None]]
+"""What to do when told so."""
 
 
 def receive(kind: type[OrderT]) -> tuple[socket.socket, OrderT]:
@@ -41,25 +44,55 @@ def receive(kind: type[OrderT]) -> tuple[socket.socket, OrderT]:
 
 
 class Heeding:
-    """Does as the supervisor says, until that is gone."""
+    """Does as the supervisor says, until that is gone, and tells it what comes of it."""
 
-    def __init__(
-        self, reader: asyncio.StreamReader, does: Mapping[Command, Callable[[], None]]
-    ) -> None:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
-        self._does = {f'"{command}"'.encode(): do for command, do in does.items()}
-        self.has_begun = False
-        """Whether this process serves: until then it ends at once with its supervisor."""
+        self._writer = writer
+        self._has_begun = False
 
-    async def run(self, on_gone: Callable[[], None]) -> None:
-        """Heed it; call `on_gone` when it is gone, as then nobody is to serve on."""
+    def begin(self, said: Ready | Begun) -> None:
+        """Say that this process serves: until then it ends at once with its supervisor."""
+        self._writer.write(encode(said))
+        self._has_begun = True
+
+    @contextmanager
+    def doing(self, does: Actions, on_gone: Callable[[], None]) -> Iterator[None]:
+        """Do so when told; call `on_gone` when it is gone, as then nobody is to serve on.
+
+        Signals come from somebody who means this process alone: it is to retire.
+        """
+        task = asyncio.create_task(self.run(does, on_gone), name="supervisor")
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, does["retire"])
+        try:
+            yield
+        finally:
+            task.cancel()
+
+    async def run(self, does: Actions, on_gone: Callable[[], None]) -> None:
+        """Heed it until it is gone."""
+        known = {f'"{command}"'.encode(): do for command, do in does.items()}
         while line := await self._line():
-            self._does[line]()
-        if not self.has_begun:  # it may wait for Postgres yet, and would keep the address all along
-            os._exit(1)
+            known[line]()
+        if not self._has_begun:
+            os._exit(1)  # it may wait for Postgres yet, and would keep the address all along
         on_gone()
 
     async def _line(self) -> bytes:
         with suppress(OSError):
             return (await self._reader.readline()).rstrip()
         return b""
+
+
+async def attend(channel: socket.socket, run: Callable[[Heeding], Awaitable[bool]]) -> bool:
+    """Run until that ends, and return what it returns; tell the supervisor why it can't begin."""
+    reader, writer = await asyncio.open_connection(sock=channel)
+    try:
+        return await run(Heeding(reader, writer))
+    except (StartupError, Unavailable) as error:
+        failed = isinstance(error, Unavailable)
+        writer.write(encode(Failed(f"the database failed: {error}" if failed else str(error))))
+        return False
+    finally:
+        writer.close()

@@ -4,14 +4,13 @@ Started by `nonito serve` and told by it. Events come first: it runs when nobody
 processor or the disk, and is the first to go where memory is short.
 """
 
-import asyncio
 import ctypes
 import os
 import platform
-import signal
 import socket
 import sys
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -20,12 +19,11 @@ import uvloop
 
 from ingest.app.database import make_postgres
 from ingest.app.insights import Insights
-from ingest.cli.channel import Heeding, receive
-from ingest.errors import StartupError
+from ingest.cli.channel import Heeding, attend, receive
 from ingest.observe import logs
 from ingest.share.member import Member
 from ingest.share.segment import Segment
-from ingest.supervisor.order import Begun, Failed, InsightsOrder, encode
+from ingest.supervisor.order import Begun, InsightsOrder
 
 _NICENESS: Final = 10
 _IOPRIO_SET: Final = {"x86_64": 251, "aarch64": 30}
@@ -42,7 +40,7 @@ def insights() -> None:
     log = order.config.log
     logs.configure(log.level, log.format)
     # No thread is waited for: what it was doing is asked or done again.
-    os._exit(0 if uvloop.run(_serve(channel, order)) else 1)
+    os._exit(0 if uvloop.run(attend(channel, partial(_run, order=order))) else 1)
 
 
 def stand_back() -> None:
@@ -55,36 +53,11 @@ def stand_back() -> None:
         Path("/proc/self/oom_score_adj").write_text(_FIRST_TO_GO)
 
 
-async def _serve(channel: socket.socket, order: InsightsOrder) -> bool:
-    """Serve until told to stop; tell the supervisor why if that can't even begin."""
-    reader, writer = await asyncio.open_connection(sock=channel)
-    try:
-        return await _run(reader, writer, order)
-    except StartupError as error:
-        writer.write(encode(Failed(str(error))))
-        return False
-    finally:
-        writer.close()
-
-
-async def _run(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, order: InsightsOrder
-) -> bool:
+async def _run(heeding: Heeding, order: InsightsOrder) -> bool:
     postgres = make_postgres(order.config, order.database_url, order.segment)
     member = Member(Segment.attach(order.segment), order.slot)
     process = Insights(order.config, order.database_url, postgres, member)
-    heeding = Heeding(reader, {"stop": process.stop, "retire": process.stop})
     # Without its supervisor it ends at once: what it was doing is done again by the next one.
-    task = asyncio.create_task(heeding.run(lambda: os._exit(1)), name="supervisor")
-    for number in (signal.SIGTERM, signal.SIGINT):  # from somebody who means this process alone
-        asyncio.get_running_loop().add_signal_handler(number, process.stop)
-
-    def say_ready() -> None:
-        writer.write(encode(Begun()))
-        heeding.has_begun = True
-
-    try:
+    with heeding.doing({"stop": process.stop, "retire": process.stop}, lambda: os._exit(1)):
         listener = None if order.listener is None else socket.socket(fileno=order.listener)
-        return await process.run(listener, say_ready)
-    finally:
-        task.cancel()
+        return await process.run(listener, lambda: heeding.begin(Begun()))

@@ -1,10 +1,9 @@
 """`nonito worker`: one of the processes that serve, started by `nonito serve` and told by it."""
 
-import asyncio
-import signal
 import socket
 import sys
 from contextlib import suppress
+from functools import partial
 
 import click
 import uvloop
@@ -12,15 +11,14 @@ import uvloop
 from ingest.app.database import budget_of, make_postgres
 from ingest.app.server import App
 from ingest.cli import first_key
-from ingest.cli.channel import Heeding, receive
+from ingest.cli.channel import Heeding, attend, receive
 from ingest.cli.process import return_large_blocks
-from ingest.errors import StartupError
 from ingest.observe import logs
 from ingest.share.member import Member
 from ingest.share.segment import Segment
 from ingest.store.failures import Unavailable
 from ingest.store.postgres import Postgres
-from ingest.supervisor.order import Failed, Ready, WorkerOrder, encode
+from ingest.supervisor.order import Ready, WorkerOrder
 
 
 @click.command(hidden=True)
@@ -32,47 +30,24 @@ def worker(number: int) -> None:
     return_large_blocks()
     log = order.config.log
     logs.configure(log.level, log.format, worker=order.worker if order.workers > 1 else None)
-    sys.exit(0 if uvloop.run(_serve(channel, order)) else 1)
+    sys.exit(0 if uvloop.run(attend(channel, partial(_run, order=order))) else 1)
 
 
-async def _serve(channel: socket.socket, order: WorkerOrder) -> bool:
-    """Serve until told to stop; tell the supervisor why if that can't even begin."""
-    reader, writer = await asyncio.open_connection(sock=channel)
-    try:
-        return await _run(reader, writer, order)
-    except (StartupError, Unavailable) as error:
-        failed = isinstance(error, Unavailable)
-        writer.write(encode(Failed(f"the database failed: {error}" if failed else str(error))))
-        return False
-    finally:
-        writer.close()
-
-
-async def _run(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, order: WorkerOrder
-) -> bool:
+async def _run(heeding: Heeding, order: WorkerOrder) -> bool:
     postgres = make_postgres(order.config, order.database_url, order.segment)
     member = Member(Segment.attach(order.segment), order.slot)
     server = App(order.config, postgres, member, are_sockets_lent=order.are_lent)
-    heeding = Heeding(reader, {"stop": server.stop, "retire": server.retire})
 
     def stop_at_once() -> None:
         server.stop()
         server.stop()  # without the drain
 
-    task = asyncio.create_task(heeding.run(stop_at_once), name="supervisor")
-    for number in (signal.SIGTERM, signal.SIGINT):  # from somebody who means this worker alone
-        asyncio.get_running_loop().add_signal_handler(number, server.retire)
-
     async def greet() -> None:
-        writer.write(encode(await _ready(server, postgres, order)))
-        heeding.has_begun = True
+        heeding.begin(await _ready(server, postgres, order))
 
-    try:
+    with heeding.doing({"stop": server.stop, "retire": server.retire}, stop_at_once):
         await server.open()
         return await server.run(*_sockets(order), greet)
-    finally:
-        task.cancel()
 
 
 def _sockets(order: WorkerOrder) -> tuple[list[socket.socket], socket.socket | None]:

@@ -1,13 +1,13 @@
 """Events in their order (`places.py`), page by page; and as a file."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Final
 from uuid import UUID
 
 from ingest.insights import filters
 from ingest.insights.calendar import moment
-from ingest.insights.places import Extract, Row
+from ingest.insights.places import Extract, Page, Row
 from ingest.insights.questions import Cursor
 from ingest.insights.sql import Source, Values, within
 
@@ -41,35 +41,34 @@ def hours(source: Source, extract: Extract) -> Sequence[tuple[datetime, int]]:
     return [(moment(hour * _HOUR_US), count) for hour, count in source.rows(sql, values)]
 
 
-def page(source: Source, extract: Extract, limit: int) -> list[Row]:
-    """Return the first so many of the events, in order.
+def page(source: Source, extract: Extract, limit: int) -> Page:
+    """Return the first so many of the events, in order; they are read as they are taken.
 
     Where the last of them lies is found first, so that no parameters are read but theirs.
     """
-    last = _place_at(source, extract, limit)
+    last, count = _last_of_first(source, extract, limit)
     if last is None:
-        return []
+        return Page(iter(()), extract.until)
+    end = last if count == limit else extract.until
+    return Page(_rows(source, extract._replace(until=last)), end)
+
+
+def _rows(source: Source, extract: Extract) -> Iterator[Row]:
     values = Values()
-    until = _up_to(last, values)
-    leaves = source.leaves(_ROW, [*_conditions(extract, values), *until])
-    sql = f"SELECT * FROM ({leaves}) ORDER BY at_us, id"
-    return [
-        Row(row[0], moment(row[1]), moment(row[2]), *row[3:]) for row in source.rows(sql, values)
-    ]
+    leaves = source.leaves(_ROW, _conditions(extract, values))
+    for row in source.stream(f"SELECT * FROM ({leaves}) ORDER BY at_us, id", values):
+        yield Row(row[0], moment(row[1]), moment(row[2]), *row[3:])
 
 
-def _place_at(source: Source, extract: Extract, limit: int) -> Cursor | None:
-    """Return the place of the last of the first so many events; None if there are none."""
+def _last_of_first(source: Source, extract: Extract, limit: int) -> tuple[Cursor | None, int]:
+    """Return the place of the last of the first so many events, and how many these are."""
     values = Values()
     leaves = source.leaves({"at_us": _AT_US, "id": "id"}, _conditions(extract, values))
     first = f"SELECT * FROM ({leaves}) ORDER BY at_us, id LIMIT {values.bind(limit)}"
-    found = source.rows(f"SELECT * FROM ({first}) ORDER BY at_us DESC, id DESC LIMIT 1", values)
-    return Cursor(moment(found[0][0]), found[0][1]) if found else None
-
-
-def _up_to(place: Cursor, values: Values) -> list[str]:
-    at, event_id = values.bind(place.at), values.bind(place.id)
-    return [f'"at" <= {at}', f'("at" < {at} OR id <= {event_id})']
+    sql = f"SELECT *, count(*) OVER () FROM ({first}) ORDER BY at_us DESC, id DESC LIMIT 1"
+    for at_us, event_id, count in source.rows(sql, values):
+        return Cursor(moment(at_us), event_id), count
+    return None, 0
 
 
 def copy_to(source: Source, extract: Extract, path: str, *, as_variant: bool) -> None:
@@ -93,4 +92,7 @@ def _conditions(extract: Extract, values: Values) -> list[str]:
     if extract.after is not None:
         at, event_id = values.bind(extract.after.at), values.bind(extract.after.id)
         found.append(f'("at" > {at} OR id > {event_id})')
+    if extract.until is not None:
+        at, event_id = values.bind(extract.until.at), values.bind(extract.until.id)
+        found += [f'"at" <= {at}', f'("at" < {at} OR id <= {event_id})']
     return found

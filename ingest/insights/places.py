@@ -34,13 +34,23 @@ class Row(NamedTuple):
         return Cursor(self.at, self.id)
 
 
+class Page(NamedTuple):
+    """Some events in order, to be read once."""
+
+    rows: Iterator[Row]
+    end: Cursor | None
+    """Up to where they are all there are; None if nothing lies behind them."""
+
+
 class Extract(NamedTuple):
-    """Which events are meant: of a selection and a range, behind a place."""
+    """Which events are meant: of a selection and a range, behind a place and up to one."""
 
     selection: Selection
     start: datetime | None
     end: datetime | None
     after: Cursor | None = None
+    until: Cursor | None = None
+    """Up to an event, which belongs to it."""
 
     @property
     def reach(self) -> Reach:

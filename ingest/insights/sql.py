@@ -6,7 +6,7 @@ directly above each source: DuckDB 2.0 reads one parameter alone only there (12 
 events), and through a view or a union all of them (1,300 ms).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -26,6 +26,10 @@ _TEXT_OF_ANY: Final = (
     f" ELSE {_JSON} ->> '$' END"
 )
 
+_ROWS_AT_ONCE: Final = 500
+
+_Fetch = Callable[[duckdb.DuckDBPyConnection], list[tuple[Any, ...]]]
+
 
 class Source(msgspec.Struct, frozen=True):
     """Where a question is asked: a connection, and what to write after FROM, part by part."""
@@ -37,14 +41,28 @@ class Source(msgspec.Struct, frozen=True):
 
     def rows(self, sql: str, values: "Values") -> list[tuple[Any, ...]]:
         """Return what a statement returns; it is ended by the connection's `interrupt`."""
-        try:
-            return self._rows(sql, values, _TEXT)
-        except duckdb.NotImplementedException:
-            return self._rows(sql, values, _TEXT_OF_ANY)
+        return self._begun(sql, values, lambda begun: begun.fetchall())
 
-    def _rows(self, sql: str, values: "Values", text: str) -> list[tuple[Any, ...]]:
+    def stream(self, sql: str, values: "Values") -> Iterator[tuple[Any, ...]]:
+        """Yield it as it is taken, some rows in memory at a time; nothing else is asked meanwhile.
+
+        The statement has to sort, so that all of it was read before its first row is there.
+        """
+        some = self._begun(sql, values, lambda begun: begun.fetchmany(_ROWS_AT_ONCE))
+        while some:
+            yield from some
+            some = self.connection.fetchmany(_ROWS_AT_ONCE)
+
+    def _begun(self, sql: str, values: "Values", fetch: _Fetch) -> list[tuple[Any, ...]]:
+        """Return what is fetched of a statement, texts in the usual way or in that of any."""
+        try:
+            return fetch(self._execute(sql, values, _TEXT))
+        except duckdb.NotImplementedException:
+            return fetch(self._execute(sql, values, _TEXT_OF_ANY))
+
+    def _execute(self, sql: str, values: "Values", text: str) -> duckdb.DuckDBPyConnection:
         self.connection.execute(f"CREATE OR REPLACE TEMP MACRO text_of(value) AS {text}")
-        return self.connection.execute(sql, values.bound).fetchall()
+        return self.connection.execute(sql, values.bound)
 
     def leaves(self, columns: Mapping[str, str], where: Sequence[str]) -> str:
         """Return a SELECT of all events of which each of `where` is true."""

@@ -14,7 +14,9 @@ INSIGHTS_MAX: Final = 4
 _DEDUP: Final = 1
 _SESSIONS: Final = """
 WITH session AS (
-    SELECT datname, usename, application_name = current_setting('application_name') AS is_ours
+    SELECT datname, usename, application_name IN (
+        current_setting('application_name'), current_setting('application_name') || '-archive'
+    ) AS is_ours
     FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND usename IS NOT NULL
     AND coalesce(backend_type, 'client backend') = 'client backend'
 )
@@ -74,8 +76,8 @@ def needed(*, workers: int, writers: int, has_insights: bool = False) -> int:
 async def read(connection: Connection, needs: int) -> ConnectionBudget:
     """Return how that compares with what Postgres allows; through a pooler that says little.
 
-    Sessions of the same `application_name` are this server's as far as it needs them, and another
-    one's beyond that.
+    Sessions of the same `application_name`, and of its archive's, are this server's as far as it
+    needs them, and another one's beyond that.
     """
     rows = await connection.fetch(_SESSIONS)
     budgets = (

@@ -16,6 +16,7 @@ from ingest.api.cache import ANSWER_BYTES_MAX, BYTES_MAX, Cache, Kept, State
 from ingest.api.desk import AT_ONCE as THREADS
 from ingest.api.desk import WAITING_MAX, Desk, TookTooLong, Work
 from ingest.api.refusals import Code, Refused
+from ingest.archive.scope import Scope
 from ingest.insights.known import Known
 from ingest.insights.questions import Events, Selection, Trends
 
@@ -33,6 +34,8 @@ class FakeView(NamedTuple):
     as_of: datetime = END
     mark: int = 1
     tail_rows: int = 0
+    tail_bytes: int = 0
+    until: None = None
     known: Known | None = None
 
 
@@ -96,7 +99,7 @@ async def test_question_whose_client_leaves_is_ended_within_duckdb() -> None:
     opened = Opened()
     desk = Desk(opened, timeout_s=60)
     asking = [
-        asyncio.create_task(desk.do(Work(opened, 1, (None, None), endless))) for _ in range(THREADS)
+        asyncio.create_task(desk.do(Work(opened, 1, Scope(), endless))) for _ in range(THREADS)
     ]
     while opened.open < THREADS:  # noqa: ASYNC110 - a count of threads
         await asyncio.sleep(0.01)
@@ -107,7 +110,7 @@ async def test_question_whose_client_leaves_is_ended_within_duckdb() -> None:
     async with asyncio.timeout(10):
         while desk.questions or opened.open:  # noqa: ASYNC110 - as above
             await asyncio.sleep(0.01)
-    assert await desk.do(Work(opened, 1, (None, None), lambda _: 7)) == 7
+    assert await desk.do(Work(opened, 1, Scope(), lambda _: 7)) == 7
     await desk.close(5)
 
 
@@ -116,7 +119,7 @@ async def test_question_that_takes_too_long_is_ended_and_told_what_fits() -> Non
     opened = Opened()
     desk = Desk(opened, timeout_s=0.3)
     with pytest.raises(TookTooLong):
-        await desk.do(Work(opened, 1, (None, None), endless))
+        await desk.do(Work(opened, 1, Scope(), endless))
     await desk.close(5)
     assert (desk.questions, opened.open) == (0, 0)
 
@@ -126,12 +129,12 @@ async def test_more_than_may_wait_are_refused() -> None:
     opened, release = Opened(), threading.Event()
     desk = Desk(opened, timeout_s=60)
     works = [
-        asyncio.create_task(desk.do(Work(opened, 1, (None, None), lambda _: release.wait(30))))
+        asyncio.create_task(desk.do(Work(opened, 1, Scope(), lambda _: release.wait(30))))
         for _ in range(THREADS + WAITING_MAX)
     ]
     await asyncio.sleep(0.1)
     with pytest.raises(Refused) as refused:
-        await desk.do(Work(opened, 1, (None, None), lambda _: None))
+        await desk.do(Work(opened, 1, Scope(), lambda _: None))
     assert refused.value.status == 503
     release.set()
     await asyncio.gather(*works)

@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -10,12 +11,15 @@ from typing import Any, Final
 import aiohttp
 import pytest
 
+from ingest.store import connection_budget
+from ingest.store.connection_budget import INSIGHTS_MAX, ConnectionBudget
 from ingest.store.turns import CONNECTIONS_MAX
+from tests.api.asked import asked_server
 from tests.app.workers import Watch, running_workers
 from tests.conftest import StartServer, make_key
 from tests.delivery.rules import script
 from tests.support.load import drive
-from tests.support.postgres import fetch
+from tests.support.postgres import fetch, make_postgres
 from tests.support.server import Server, wait_for
 
 WORKERS: Final = 4
@@ -24,6 +28,10 @@ OWN: Final = 3
 SLACK_S: Final = 4.0
 """For a machine that has much else to do."""
 GOOD: Final = {"event_name": "good"}
+SESSIONS: Final = (
+    "SELECT application_name, count(*) FROM pg_stat_activity WHERE datname = current_database()"
+    " AND pid <> pg_backend_pid() GROUP BY application_name"
+)
 RULE: Final = (
     "CREATE FUNCTION test_rule() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
     " IF NEW.event_name = 'wrong' THEN RAISE 'no'; END IF;"
@@ -256,3 +264,33 @@ def test_idle_server_has_three_for_each_worker_and_one_that_listens(
     wait_for(lambda: count() == WORKERS * OWN + 1, 20)
     assert f"{WORKERS * OWN + CONNECTIONS_MAX} connections at most" in server.logs()
     wait_for(lambda: server.metrics()["nonito_postgres_connections"] == WORKERS * OWN + 1)
+
+
+def test_insights_process_has_as_many_as_are_counted_for_it(
+    database_url: str, tmp_path: Path
+) -> None:
+    """While it archives and answers two questions; and none of them is taken for another's."""
+    needed = connection_budget.needed(workers=1, writers=OWN - 1, has_insights=True)
+    others = asyncio.run(budget(database_url, needed)).others
+    most: Counter[str] = Counter()
+    with asked_server(database_url, tmp_path) as asked, ThreadPoolExecutor(2) as pool:
+
+        def is_all_there() -> bool:
+            nonlocal most
+            asking = [pool.submit(asked.get, f"/v1/events?limit={n + 1}") for n in range(2)]
+            while not all(each.done() for each in asking):
+                most |= Counter(dict(asyncio.run(fetch(database_url, SESSIONS))))
+            assert {each.result().status_code for each in asking} == {200}
+            return most["nonito-archive"] == INSIGHTS_MAX - 1
+
+        wait_for(is_all_there, 60)
+        assert asyncio.run(budget(database_url, needed)).others == others
+        assert most["nonito-archive"] == INSIGHTS_MAX - 1
+        assert most.total() <= needed
+        assert f"{needed} connections at most" in asked.server.logs()
+
+
+async def budget(url: str, needed: int) -> ConnectionBudget:
+    """Return what a check says."""
+    async with make_postgres(url).session() as connection:
+        return await connection_budget.read(connection, needed)

@@ -20,6 +20,7 @@ from ingest.archive.failures import (
     Overtaken,
     PostgresTrouble,
 )
+from ingest.archive.scope import Scope
 from ingest.archive.view import Views
 from ingest.insights import engine
 from ingest.insights.answers import NamesAnswer
@@ -163,9 +164,9 @@ def test_view_reads_files_of_the_range_only(url: str, path: Path) -> None:
     views = Views(url, path, memory_max=128 << 20, threads=1)
     now = datetime.now(UTC)
     hour = timedelta(hours=1)
-    with views.view(app_id=1, start=now - hour, end=now + hour) as view:
+    with views.view(1, Scope(now - hour, now + hour)) as view:
         assert len(view.sources) == 2
-    with views.view(app_id=1, start=now - 2 * hour, end=now - hour) as view:
+    with views.view(1, Scope(now - 2 * hour, now - hour)) as view:
         assert view.sources == ("tail",)
         assert view.as_of >= now
         assert view.known.ends is None
@@ -257,7 +258,7 @@ def test_question_is_refused_while_too_much_is_not_archived(
     url: str, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Rather than answered late, or without it."""
-    monkeypatch.setattr("ingest.archive.view.TAIL_ROWS_MAX", 5)
+    monkeypatch.setattr("ingest.archive.tail.ROWS_MAX", 5)
     with pytest.raises(NotReady, match="no archive"):
         seen(url, path)
     archive(url, path)

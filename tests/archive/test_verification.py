@@ -20,6 +20,10 @@ def differences(url: str, path: Path) -> list[str]:
     return [each.reason for each in verify(url, path).differences]
 
 
+PARTITION_OF_ALL = (
+    "SELECT DISTINCT pg_class.oid::regclass::text, pg_get_expr(relpartbound, pg_class.oid)"
+    " FROM events JOIN pg_class ON pg_class.oid = events.tableoid"
+)
 SPOILT = {
     "UPDATE archive_state SET mark = 0": "1 events are there that Postgres does not have",
     "DELETE FROM events": "1 events are there that Postgres does not have",
@@ -84,6 +88,34 @@ def test_command_verifies_and_rebuilds(url: str, path: Path, nonito: Nonito) -> 
     assert "2 events archived" in nonito("archive", "rebuild", "--yes", settings=settings).stderr
     succeed(nonito("archive", "verify", settings=settings))
     assert len(seen(url, path, app_id=APP)) == 2
+
+
+def test_rows_of_a_partition_go_and_come_only_with_a_rebuild(
+    own_url: str, path: Path, nonito: Nonito
+) -> None:
+    """Detached and attached by hand: a verification finds both, and says how many."""
+    settings = {"database.url": own_url, "archive.path": path}
+    ask(own_url, "INSERT INTO apps (name) VALUES ('one')")
+    ids = [str(each) for each in store(own_url, [{"n": 1}] * 3)]
+    archive(own_url, path)
+    ((partition, bound),) = ask(own_url, PARTITION_OF_ALL)
+
+    def rebuild_and_verify() -> list[str]:
+        succeed(nonito("archive", "rebuild", "--yes", settings=settings))
+        assert verify(own_url, path).is_good
+        return sorted(seen(own_url, path))
+
+    ask(own_url, f"ALTER TABLE events DETACH PARTITION {partition}")
+    archive(own_url, path)
+    assert sorted(seen(own_url, path)) == sorted(ids)
+    (told,) = differences(own_url, path)
+    assert told.startswith("3 events are there that Postgres does not have")
+    assert rebuild_and_verify() == []
+    ask(own_url, f"ALTER TABLE events ATTACH PARTITION {partition} {bound}")
+    archive(own_url, path)
+    assert seen(own_url, path) == []
+    assert differences(own_url, path) == ["3 events are missing"]
+    assert rebuild_and_verify() == sorted(ids)
 
 
 def test_command_tells_what_there_is(url: str, path: Path, nonito: Nonito) -> None:

@@ -53,7 +53,7 @@ async def test_sessions_of_this_server_are_no_others_as_far_as_it_needs_them(own
     """A check beside a server that runs; beyond that they are another server's."""
     (row,) = await fetch(own_url, "SELECT current_database() AS name")
     await fetch(own_url, f'ALTER DATABASE "{row["name"]}" CONNECTION LIMIT 12')
-    async with sessions(own_url, 6, "nonito"):
+    async with sessions(own_url, 4, "nonito"), sessions(own_url, 2, "nonito-archive"):
         assert await read(own_url, 9) == (9, 0, 12, "the database's CONNECTION LIMIT")
         other = await read(own_url, 4)
         assert (other.others, other.is_enough) == (2, True)

@@ -69,10 +69,7 @@ def _views(settings: Config, url: str) -> Iterator[Views]:
 
 async def _answer(settings: Config, views: Views, app_id: int, question: Question) -> bytes:
     """Raise Refused, or ArchiveTrouble. Cancelled, as by Ctrl-C, it has DuckDB stop."""
-    desk = Desk(
-        lambda app_id, start, end: views.view(app_id=app_id, start=start, end=end),
-        settings.dashboard.question_timeout_s,
-    )
+    desk = Desk(views.view, settings.dashboard.question_timeout_s)
     try:
         return await Answering(desk).answer(app_id, question)
     finally:
