@@ -12,7 +12,7 @@ import asyncpg
 import structlog
 
 from ingest.errors import StartupError
-from ingest.store import migrations, xact_index
+from ingest.store import migrations, xact_index, xact_ranges
 from ingest.store.failures import Unavailable
 from ingest.store.postgres import Postgres
 from ingest.store.reasons import reason_of
@@ -39,10 +39,11 @@ async def complete(postgres: Postgres) -> bool:
     """
     async with postgres.session(_TIMEOUT_S, postgres.turns.schema) as connection:
         try:
-            return await xact_index.complete(connection)
+            is_made = await xact_index.complete(connection)
+            return await xact_ranges.complete(connection) and is_made
         except asyncpg.InsufficientPrivilegeError as error:
             raise StartupError(
-                f"an index of events is missing, and this role may not make it ({error}):"
+                f"an index of events is not complete, and this role may not make it ({error}):"
                 " run `nonito migrate` as the role that owns the tables"
             ) from error
 
