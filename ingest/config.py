@@ -139,6 +139,8 @@ class Dashboard(msgspec.Struct, frozen=True):
     port: Port = 8081
     question_timeout_s: Annotated[float, msgspec.Meta(gt=0, le=600)] = 30.0
     questions_per_minute_max: Count = 60
+    question_threads: Annotated[int, msgspec.Meta(ge=0, le=256)] = 0
+    """Of each question; 0: one for each core, four at most."""
 
 
 class Monitoring(msgspec.Struct, frozen=True):

@@ -13,6 +13,8 @@ from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import Final, NamedTuple
 
+from msgspec.structs import replace
+
 from bench import servers
 from bench.console import Update
 from bench.errors import BenchError
@@ -24,7 +26,7 @@ from bench.load.database import Session
 from ingest.app.database import make_partitions, make_postgres
 from ingest.archive.archiver import Archiver
 from ingest.archive.failures import ArchiveTrouble
-from ingest.archive.view import Views
+from ingest.archive.view import Views, views_of
 from ingest.config import Config
 from ingest.store import api_keys
 
@@ -57,20 +59,16 @@ def prepared(where: Place, count: int, bar: Bar) -> Site:
     """Fill a place unless it is filled; see that there is a tail. Raises BenchError."""
     app_id = _prepare(where.database_url)
     filled = place.read(where, count) or _fill(where, app_id, count, bar)
-    site = Site(where, app_id, filled, views_of(where))
+    site = Site(where, app_id, filled, _views_of(where))
     _add_tail(site)
     return site
 
 
-def views_of(where: Place) -> Views:
+def _views_of(where: Place) -> Views:
     """Return what opens views, with the settings that a server has by default."""
-    settings = Config().archive
-    return Views(
-        where.database_url,
-        where.archive,
-        memory_max=settings.memory_max,
-        threads=settings.threads,
-    )
+    config = Config()
+    archive = replace(config.archive, path=str(where.archive))
+    return views_of(replace(config, archive=archive), where.database_url)
 
 
 def archive(where: Place, update: Update) -> Archiving:

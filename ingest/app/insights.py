@@ -11,7 +11,7 @@ import structlog
 from ingest.api.server import Server
 from ingest.app.background import Background
 from ingest.archive.archiver import Archiver
-from ingest.archive.view import Views
+from ingest.archive.view import views_of
 from ingest.config import Config
 from ingest.observe import loop_lag
 from ingest.observe.insights import InsightsPublisher
@@ -45,9 +45,7 @@ class Insights:
         self._has_failed = False
         archive = config.archive
         directory = Path(archive.path)
-        self._views = Views(
-            database_url, directory, memory_max=archive.memory_max, threads=archive.threads
-        )
+        self._views = views_of(config, database_url)
         self._archiver = Archiver(
             database_url,
             directory,

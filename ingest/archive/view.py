@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from ingest import cores
 from ingest.archive import manifest, state, tail
 from ingest.archive.directory import Directory
 from ingest.archive.failures import NotHere
@@ -19,12 +20,15 @@ from ingest.archive.manifest import File, NameCount
 from ingest.archive.rows import literal
 from ingest.archive.scope import Place, Scope
 from ingest.archive.workspace import Bounds, Workspace
+from ingest.config import Config
 
 if TYPE_CHECKING:
     import duckdb
 
 _TIMEOUT_S: Final = 30.0
 _SPARE_MAX: Final = 2
+_THREADS_MAX: Final = 4
+"""Of each question, where nobody says how many."""
 _USER_FIELD: Final = "user_id"
 _EVERYTHING: Final = Scope()
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -84,6 +88,16 @@ class View(NamedTuple):
     """Up to where it holds all that was asked for, if that was a portion; None: without end."""
     known: Known
     """Of its events, without a look at them."""
+
+
+def views_of(config: Config, url: str) -> "Views":
+    """Return what opens views of a server's archive, as that is configured."""
+    return Views(
+        url,
+        Path(config.archive.path),
+        memory_max=config.archive.memory_max,
+        threads=config.dashboard.question_threads or min(cores.count(), _THREADS_MAX),
+    )
 
 
 class Views:

@@ -6,14 +6,13 @@ It is answered by what answers in a server, within the same time, and needs none
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Final
 
 from ingest.api.answering import Answering
 from ingest.api.desk import Desk
 from ingest.api.refusals import Refused
 from ingest.archive.failures import ArchiveTrouble
-from ingest.archive.view import Views
+from ingest.archive.view import Views, views_of
 from ingest.cli.database import in_session_at
 from ingest.cli.database_url import database
 from ingest.cli.query.inquiry import Inquiry
@@ -59,8 +58,7 @@ def _chosen(apps: list[AppSettings], name: str | None) -> AppSettings:
 
 @contextmanager
 def _views(settings: Config, url: str) -> Iterator[Views]:
-    archive = settings.archive
-    views = Views(url, Path(archive.path), memory_max=archive.memory_max, threads=archive.threads)
+    views = views_of(settings, url)
     try:
         yield views
     finally:
