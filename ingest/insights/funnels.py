@@ -14,8 +14,10 @@
 - `median_s` is the median over those who reached a step of the time from the step before.
 
 The latest earlier step is all that has to be known of a step: whoever has a later first step has
-more of the window left. So each step is one ASOF join with the one before (1.6 M events of 28
-days: 0.9 s of CPU; windows over each person's events 2.3 s, sorted lists 1.2 s without any step).
+more of the window left. So each step is one ASOF join with the one before. All events are numbered
+by person, and then in order: the latest earlier step is somebody else's only where there is none.
+(1.5 M events of 8 days, of CPU: 0.6 s; joined by person and order 0.95 s, sorted lists 0.55 s
+without any step.)
 """
 
 from datetime import datetime
@@ -65,7 +67,7 @@ def _sql(source: Source, question: Funnel, values: Values) -> str:
     first = "NULL" if question.breakdown is None else "arg_min_null(label, n)"
     marked = _marked(source, question, values)
     return f"""WITH marked AS MATERIALIZED (
-            SELECT *, row_number() OVER (ORDER BY t, id) AS n FROM ({marked})),
+            SELECT *, row_number() OVER (ORDER BY person, t, id) AS n FROM ({marked})),
         step_1 AS (SELECT person, n, label, t AS t_1 FROM marked WHERE is_1),
         {", ".join(_step(step, window) for step in steps)},
         furthest AS (SELECT DISTINCT ON (person) * FROM ({_attempts(len(question.steps))})
@@ -97,9 +99,8 @@ def _step(step: int, window: int) -> str:
     return f"""step_{step} AS (
         SELECT later.person, later.n, earlier.label, {times}, later.t AS t_{step}
         FROM (SELECT person, n, t FROM marked WHERE is_{step}) AS later
-        ASOF JOIN step_{step - 1} AS earlier
-            ON earlier.person = later.person AND later.n > earlier.n
-        WHERE later.t - earlier.t_1 <= {window})"""
+        ASOF JOIN step_{step - 1} AS earlier ON later.n > earlier.n
+        WHERE earlier.person = later.person AND later.t - earlier.t_1 <= {window})"""
 
 
 def _attempts(steps: int) -> str:

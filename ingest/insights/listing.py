@@ -47,21 +47,14 @@ def of_person(source: Source, question: PersonEvents) -> EventsAnswer:
     """Return one page of a person's events."""
     whose = Condition(("person",), "eq", question.person)
     events = Events(Selection(where=whose), before=question.before, limit=question.limit)
-    if _count(source, events) > _FEW:
-        return answer(source, events)
     values = Values()
-    found = _events(source, [*chosen(events.events, values), *_before(events, values)], values)
+    where = [*chosen(events.events, values), *_before(events, values)]
+    found = _events(source, where, values, _FEW + 1)
+    if len(found) > _FEW:
+        return answer(source, events)
     page = found[: question.limit]
     has_more = len(found) > question.limit
     return EventsAnswer(tuple(page), Cursor(page[-1].at, page[-1].id) if has_more else None)
-
-
-def _count(source: Source, question: Events) -> int:
-    """Return how many events are meant, wherever the page begins."""
-    values = Values()
-    meant = source.leaves({"one": "1"}, chosen(question.events, values))
-    ((count,),) = source.rows(f"SELECT count(*) FROM ({meant})", values)
-    return int(count)
 
 
 def _spans(source: Source, question: Events) -> Iterator[tuple[datetime, datetime]]:
@@ -129,11 +122,11 @@ def _read(source: Source, question: Events, page: list[Cursor]) -> list[Event]:
     where = within(page[-1].at, page[0].at + _INSTANT, values)
     where += chosen(question.events, values)  # again: what has none of them is not read at all
     where.append(f"list_contains({values.bind([place.id for place in page])}::UUID[], id)")
-    return _events(source, where, values)
+    return _events(source, where, values, len(page))
 
 
-def _events(source: Source, where: list[str], values: Values) -> list[Event]:
-    """Return whole events, the latest first."""
+def _events(source: Source, where: list[str], values: Values, limit: int) -> list[Event]:
+    """Return whole events, the latest first; of more than the limit any."""
     events = source.leaves(
         {
             "id": "id",
@@ -145,7 +138,8 @@ def _events(source: Source, where: list[str], values: Values) -> list[Event]:
         },
         where,
     )
-    found = [_event(row) for row in source.rows(events, values)]
+    sql = f"SELECT * FROM ({events}) LIMIT {values.bind(limit)}"
+    found = [_event(row) for row in source.rows(sql, values)]
     return sorted(found, key=lambda event: (event.at, event.id), reverse=True)
 
 
