@@ -22,6 +22,8 @@ NAMES: Final = {
 """How often each is."""
 PEOPLE: Final = 200_000
 DAYS: Final = 60
+TAIL: Final = 5_000
+_TAIL_SHARE: Final = 10
 CHUNK: Final = 50_000
 """Events in a COPY."""
 
@@ -70,6 +72,11 @@ class Period(NamedTuple):
         length = (self.end - self.start) / pieces
         for number in range(pieces):
             yield Period(self.start + number * length, self.start + (number + 1) * length)
+
+
+def tail_of(count: int) -> int:
+    """Return how many of so many events are not in the archive, at least."""
+    return min(TAIL, count // _TAIL_SHARE)
 
 
 def person(rank: int) -> str:

@@ -32,14 +32,11 @@ from ingest.store import api_keys
 
 APP: Final = "bench-insights"
 """Whose events are asked for."""
-TAIL: Final = 5_000
-"""Events that are not in the archive, at least; none of fewer than so many in all."""
 TIMEOUT_S: Final = 7_200.0
 """Of each statement: a question in SQL may take minutes."""
 
 _SEED: Final = 14
 _TAIL_LENGTH: Final = timedelta(hours=1)
-_TAIL_SHARE: Final = 10
 _LOOK_S: Final = 0.05
 
 Bar = Callable[[str, float], AbstractContextManager[Update]]
@@ -202,7 +199,7 @@ async def _tidy(connection: Session) -> None:
 
 def _add_tail(site: Site) -> None:
     """Have some thousand events that are not in the archive."""
-    wanted = min(TAIL, site.filled.events // _TAIL_SHARE)
+    wanted = events.tail_of(site.filled.events)
     with site.views.view(app_id=site.app_id) as view:
         missing = wanted - view.tail_rows
     if missing <= 0:

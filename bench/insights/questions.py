@@ -10,6 +10,7 @@ from bench.insights import events, rows, statements
 from bench.insights.events import Period
 from bench.insights.figures import Figures
 from bench.targets import Bound
+from ingest.insights import menu
 from ingest.insights.questions import (
     Funnel,
     Measure,
@@ -102,11 +103,17 @@ def all_kinds(period: Period, count: int) -> Sequence[Kind]:
         Kind(
             "names and parameters",
             Names(top=rows.TOP),
-            (Statement(statements.NAMES), Statement(statements.PARAMETERS)),
+            (Statement(statements.NAMES), Statement(_parameters(count))),
             rows.of_menu,
             Bound("at most", 0.05),
         ),
     )
+
+
+def _parameters(count: int) -> str:
+    """Return the statement for the parameters of the same events that ours looks into."""
+    is_of_tail = events.tail_of(count) >= menu.SAMPLE_MAX
+    return statements.PARAMETERS_OF_TAIL if is_of_tail else statements.PARAMETERS
 
 
 def _retention(period: Period) -> Kind:

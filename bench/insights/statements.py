@@ -92,20 +92,31 @@ NAMES: Final = f"""
     SELECT event_name, count(*), max({_AT}) FROM events
     WHERE app_id = $1 GROUP BY 1"""
 
-# An event is received after it has happened, so the latest 2,000 are among the last received; as
-# many again were late at the most.
-PARAMETERS: Final = f"""
-    WITH RECURSIVE received AS (
-        SELECT id, event_name AS name, {_AT} AS at, event_params AS params FROM events
-        WHERE app_id = $1 ORDER BY events.id DESC LIMIT 4000),
-    latest AS (SELECT id, name, params FROM received ORDER BY at DESC, id DESC LIMIT 2000),
+_PARAMETERS: Final = """
     found AS (
         SELECT name, 'params.' || key AS path, value FROM latest, jsonb_each(params)
         UNION ALL
         SELECT found.name, found.path || '.' || inner_one.key, inner_one.value
         FROM found, jsonb_each(
-            CASE WHEN jsonb_typeof(found.value) = 'object' THEN found.value ELSE '{{}}' END
+            CASE WHEN jsonb_typeof(found.value) = 'object' THEN found.value ELSE '{}' END
         ) AS inner_one)
-    SELECT name, path, jsonb_typeof(value), value #>> '{{}}', count(*)
+    SELECT name, path, jsonb_typeof(value), value #>> '{}', count(*)
     FROM found GROUP BY 1, 2, 3, 4
     UNION ALL SELECT name, NULL, NULL, NULL, count(*) FROM latest GROUP BY 1"""
+
+# An event is received after it has happened, so the latest 1,000 are among the last received; as
+# many again were late at the most.
+PARAMETERS: Final = f"""
+    WITH RECURSIVE received AS (
+        SELECT id, event_name AS name, {_AT} AS at, event_params AS params FROM events
+        WHERE app_id = $1 ORDER BY events.id DESC LIMIT 2000),
+    latest AS (SELECT id, name, params FROM received ORDER BY at DESC, id DESC LIMIT 1000),
+    {_PARAMETERS}"""
+
+# Where so many are not archived yet it is these that are looked into.
+PARAMETERS_OF_TAIL: Final = f"""
+    WITH RECURSIVE latest AS (
+        SELECT id, event_name AS name, event_params AS params FROM events
+        WHERE app_id = $1 AND xact >= (SELECT mark FROM archive_state)
+        ORDER BY {_AT} DESC, id DESC LIMIT 1000),
+    {_PARAMETERS}"""

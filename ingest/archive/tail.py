@@ -21,6 +21,7 @@ NAME: Final = "tail"
 """Where DuckDB has it."""
 DROP: Final = f"DROP VIEW IF EXISTS {NAME}; DROP TABLE IF EXISTS sent"
 
+_TEXT_BYTES_MAX: Final = 16 * 1024
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -114,6 +115,15 @@ def ends(workspace: Workspace) -> list[int]:
     """Return the times of its first and its last event, in us; nothing if there is none."""
     sql = 'SELECT epoch_us(min("at")), epoch_us(max("at")) FROM sent HAVING count(*) > 0'
     return [us for row in workspace.duck.execute(sql).fetchall() for us in row]
+
+
+def latest(workspace: Workspace, limit: int) -> list[tuple[str, str]]:
+    """Return name and parameters, as JSON, of its latest events; of long ones empty ones."""
+    sql = (
+        f"SELECT name, CASE WHEN strlen(params) <= {_TEXT_BYTES_MAX} THEN params ELSE '{{}}' END"
+        ' FROM sent ORDER BY "at" DESC, id DESC LIMIT ?'
+    )
+    return workspace.duck.execute(sql, [limit]).fetchall()
 
 
 def _few(count: int) -> int:

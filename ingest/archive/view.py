@@ -55,6 +55,10 @@ class Known:
         ]
         return (_moment(min(times)), _moment(max(times) + 1)) if times else None
 
+    def latest(self, limit: int) -> list[tuple[str, str]]:
+        """Return name and parameters of the latest events of the tail, so many at most."""
+        return tail.latest(self._workspace, limit)
+
     def names(self) -> tuple[list[NameCount], tuple[str, ...]]:
         """Return how often names are in files, and the sources in which they have to be counted.
 

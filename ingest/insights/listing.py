@@ -1,7 +1,8 @@
 """Lists of events, the latest first: by their time `at`, and by id where times are equal.
 
-A page ends at its limit; the next one begins before the cursor of its last event, so that each
-event is on one page, whatever arrives meanwhile (one that is later than the cursor is on none).
+A page ends at its limit, or at PAGE_BYTES_MAX; the next one begins before the cursor of its last
+event, so that each event is on one page, whatever arrives meanwhile (one that is later than the
+cursor is on none).
 
 What is asked for is the latest, so it is looked for from the end: in the last hour, then in four
 times as much before it, and so on, until there are enough. Only then are whole events read, by
@@ -9,9 +10,10 @@ their times and ids: a sort of whole events took 12 s of CPU for 5 M of them, th
 who has few all are read at once: they lie anywhere, and each look for some costs as much.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final
+from itertools import chain
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -22,25 +24,30 @@ from ingest.insights.filters import chosen
 from ingest.insights.questions import Condition, Cursor, Events, PersonEvents, Selection
 from ingest.insights.sql import Source, Values, within
 
+PAGE_BYTES_MAX: Final = 16 * 1024 * 1024
+"""A page of larger events ends before its limit."""
+SAMPLE_BYTES_MAX: Final = 16 * 1024
+
 _FEW: Final = 1_000
 _FIRST_SPAN: Final = timedelta(hours=1)
 _GROWTH: Final = 4
 _INSTANT: Final = timedelta(microseconds=1)
+_PARAMS: Final = "params::JSON::VARCHAR"
+
+
+class _Found(NamedTuple):
+    """An event, and how many were found with it."""
+
+    event: Event
+    of: int
 
 
 def answer(source: Source, question: Events) -> EventsAnswer:
     """Return one page of events, and where the next one begins."""
-    found: list[Cursor] = []
-    for start, end in _spans(source, question):
-        missing = question.limit + 1 - len(found)
-        found += _places(source, question, start, end, missing)
-        if len(found) > question.limit:
-            break
-    page = found[: question.limit]
-    return EventsAnswer(
-        events=tuple(_read(source, question, page)),
-        before=page[-1] if len(found) > question.limit else None,
-    )
+    found = _latest(source, question)
+    values = Values()
+    where = _at(found[: question.limit], question, values)
+    return _page(_events(source, where, values, question.limit), len(found), question.limit)
 
 
 def of_person(source: Source, question: PersonEvents) -> EventsAnswer:
@@ -50,11 +57,47 @@ def of_person(source: Source, question: PersonEvents) -> EventsAnswer:
     values = Values()
     where = [*chosen(events.events, values), *_before(events, values)]
     found = _events(source, where, values, _FEW + 1)
-    if len(found) > _FEW:
+    first = next(found, None)
+    count = 0 if first is None else first.of
+    if count > _FEW:
         return answer(source, events)
-    page = found[: question.limit]
-    has_more = len(found) > question.limit
-    return EventsAnswer(tuple(page), Cursor(page[-1].at, page[-1].id) if has_more else None)
+    return _page(chain([first] if first else [], found), count, question.limit)
+
+
+def sample(source: Source, limit: int) -> list[tuple[str, str]]:
+    """Return name and parameters of the latest events; of those with long ones empty ones."""
+    question = Events(limit=limit)
+    values = Values()
+    where = _at(_latest(source, question)[:limit], question, values)
+    long = values.bind(SAMPLE_BYTES_MAX)
+    texts = source.leaves({"name": "name", "text": _PARAMS}, where)
+    sql = f"SELECT name, CASE WHEN strlen(text) <= {long} THEN text ELSE '{{}}' END FROM ({texts})"
+    return source.rows(sql, values)
+
+
+def _latest(source: Source, question: Events) -> list[Cursor]:
+    """Return where the events of a page are, and one more if there is one."""
+    found: list[Cursor] = []
+    for start, end in _spans(source, question):
+        found += _places(source, question, start, end, question.limit + 1 - len(found))
+        if len(found) > question.limit:
+            break
+    return found
+
+
+def _page(found: Iterable[_Found], count: int, limit: int) -> EventsAnswer:
+    """Return as many of so many events as a page may have; at least one."""
+    page: list[Event] = []
+    size = 0
+    for event, _ in found:
+        size += len(bytes(event.params))
+        if page and (len(page) == limit or size > PAGE_BYTES_MAX):
+            break
+        page.append(event)
+    return EventsAnswer(
+        events=tuple(page),
+        before=Cursor(page[-1].at, page[-1].id) if len(page) < count else None,
+    )
 
 
 def _spans(source: Source, question: Events) -> Iterator[tuple[datetime, datetime]]:
@@ -114,19 +157,18 @@ def _before(question: Events, values: Values) -> list[str]:
     return [f'("at" < {at} OR ("at" = {at} AND id < {row}::UUID))']
 
 
-def _read(source: Source, question: Events, page: list[Cursor]) -> list[Event]:
-    """Return the events at some places, in their order."""
+def _at(page: list[Cursor], question: Events, values: Values) -> list[str]:
+    """Return the conditions of the events at some places."""
     if not page:
-        return []
-    values = Values()
+        return ["false"]
     where = within(page[-1].at, page[0].at + _INSTANT, values)
     where += chosen(question.events, values)  # again: what has none of them is not read at all
     where.append(f"list_contains({values.bind([place.id for place in page])}::UUID[], id)")
-    return _events(source, where, values, len(page))
+    return where
 
 
-def _events(source: Source, where: list[str], values: Values, limit: int) -> list[Event]:
-    """Return whole events, the latest first; of more than the limit any."""
+def _events(source: Source, where: list[str], values: Values, limit: int) -> Iterator[_Found]:
+    """Yield whole events, the latest first; of more than the limit any."""
     events = source.leaves(
         {
             "id": "id",
@@ -134,16 +176,17 @@ def _events(source: Source, where: list[str], values: Values, limit: int) -> lis
             "created": "epoch_us(created_at)",
             "name": "name",
             "person": "person",
-            "params": "params::JSON::VARCHAR",
+            "params": _PARAMS,
         },
         where,
     )
-    sql = f"SELECT * FROM ({events}) LIMIT {values.bind(limit)}"
-    found = [_event(row) for row in source.rows(sql, values)]
-    return sorted(found, key=lambda event: (event.at, event.id), reverse=True)
+    some = f"SELECT * FROM ({events}) LIMIT {values.bind(limit)}"
+    sql = f"SELECT *, count(*) OVER () FROM ({some}) ORDER BY t DESC, id DESC"
+    for *row, of in source.stream(sql, values):
+        yield _Found(_event(row), of)
 
 
-def _event(row: tuple[Any, ...]) -> Event:
+def _event(row: Sequence[Any]) -> Event:
     event_id, at, created_at, name, person, params = row
     raw = msgspec.Raw(b"{}" if params is None else params.encode())
     return Event(_uuid(event_id), moment(at), moment(created_at), name, person, raw)

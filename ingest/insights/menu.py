@@ -1,8 +1,9 @@
 """The menu: which names there are, how often, and with which parameters.
 
 Names are counted over all events there are. Parameters are those of the latest events only, of
-`SAMPLE_MAX` at most: in how many of these, with which types and values. A parameter within an
-object has a path of its own, and so has the object; what is in a list has none.
+`SAMPLE_MAX` at most, and of those that have arrived last where there are as many of these: in how
+many of them, with which types and values. A parameter within an object has a path of its own, and
+so has the object; what is in a list has none.
 
 How often a name is in a file that never changes may be known already: then only what comes beside
 is counted.
@@ -10,19 +11,19 @@ is counted.
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any, Final
 
 from ingest.insights import listing
-from ingest.insights.answers import Event, NamesAnswer, NameUse, Parameter, ValueCount
+from ingest.insights.answers import NamesAnswer, NameUse, Parameter, ValueCount
 from ingest.insights.bounds import PATH_MAX
 from ingest.insights.calendar import moment
 from ingest.insights.filters import text
-from ingest.insights.questions import Events, Names, Path
+from ingest.insights.questions import Names, Path
 from ingest.insights.sql import Source, Values
 
-SAMPLE_MAX: Final = 2_000
+SAMPLE_MAX: Final = 1_000
 PARAMETERS_MAX: Final = 200
 """Of one name: the most frequent ones are listed."""
 VALUE_CHARS_MAX: Final = 100
@@ -41,15 +42,21 @@ _TYPES: Final[dict[type, str]] = {
 
 def answer(source: Source, question: Names) -> NamesAnswer:
     """Count the names, and look into the latest events."""
-    sample: defaultdict[str, list[Event]] = defaultdict(list)
-    for event in listing.answer(source, Events(limit=SAMPLE_MAX)).events:
-        sample[event.name].append(event)
+    sample: defaultdict[str, list[str]] = defaultdict(list)
+    for name, params in _sample(source):
+        sample[name].append(params)
     uses = [
         NameUse(name, count, moment(latest), len(sample[name]), _parameters(sample[name], question))
         for name, (count, latest) in _counted(source).items()
     ]
     names = tuple(sorted(uses, key=lambda use: (-use.count, use.name)))
     return NamesAnswer(names, sum(use.count for use in names), sum(use.sampled for use in names))
+
+
+def _sample(source: Source) -> Sequence[tuple[str, str]]:
+    """Return the names and the parameters of the latest events, as JSON."""
+    arrived = source.known.latest(SAMPLE_MAX) if source.known else ()
+    return arrived if len(arrived) == SAMPLE_MAX else listing.sample(source, SAMPLE_MAX)
 
 
 def _counted(source: Source) -> dict[str, tuple[int, int]]:
@@ -65,11 +72,11 @@ def _counted(source: Source) -> dict[str, tuple[int, int]]:
     return found
 
 
-def _parameters(events: list[Event], question: Names) -> tuple[Parameter, ...]:
+def _parameters(texts: list[str], question: Names) -> tuple[Parameter, ...]:
     types: defaultdict[Path, Counter[str]] = defaultdict(Counter)
     tops: defaultdict[Path, Counter[str]] = defaultdict(Counter)
-    for event in events:
-        for path, value in _values(("params",), json.loads(bytes(event.params))):
+    for each in texts:
+        for path, value in _values(("params",), json.loads(each)):
             types[path][_TYPES[type(value)]] += 1
             if isinstance(value, str | int | float) and len(text(value)) <= VALUE_CHARS_MAX:
                 tops[path][text(value)] += 1

@@ -75,6 +75,10 @@ class KnownNames:
         """Know how often they are where the others are not."""
         self._known = counts, others
 
+    def latest(self, limit: int) -> list[tuple[str, str]]:
+        """Know of none."""
+        return [] if limit else [("", "{}")]
+
     def names(self) -> tuple[list[tuple[str, int, int]], tuple[str, ...]]:
         """Return it."""
         return self._known
