@@ -6,7 +6,6 @@ import socket
 import sys
 from contextlib import suppress
 
-import click
 import uvloop
 
 from ingest.app.database import budget_of, make_postgres
@@ -23,11 +22,11 @@ from ingest.store.postgres import Postgres
 from ingest.supervisor.order import Failed, Ready, WorkerOrder, encode
 
 
-@click.command(hidden=True)
-@click.argument("number", type=int)
-def worker(number: int) -> None:
-    """Serve events as one worker of `nonito serve`, which starts it."""
-    del number  # for those who look at the list of processes; the order has it too
+def run() -> None:
+    """Serve events as one worker of `nonito serve`, which starts it. Raises StartupError.
+
+    Its number on the command line is for those who look at the list of processes.
+    """
     channel, order = receive(WorkerOrder)
     return_large_blocks()
     log = order.config.log
