@@ -5,7 +5,6 @@ the server does not start: a misspelt limit that silently keeps its default is w
 An empty value is none: `NONITO_DATABASE_URL=` is what templates write for "not set".
 """
 
-import difflib
 import itertools
 import os
 import re
@@ -288,6 +287,8 @@ def _shown(key: str, value: object) -> str:
 
 
 def _hint(name: str, known: Mapping[str, object]) -> str:
+    import difflib  # noqa: PLC0415 - 0.1 MB, of the supervisor too
+
     close = difflib.get_close_matches(name, known, n=1, cutoff=_LIKENESS_MIN)
     return f"; did you mean {close[0]}?" if close else "; see config.toml for all settings"
 

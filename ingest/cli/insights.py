@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-import click
 import uvloop
 
 from ingest.app.database import make_postgres
@@ -32,9 +31,8 @@ _WHO_PROCESS, _LEAST_EFFORT = 1, (2 << 13) | 7  # best effort, the last in the r
 _FIRST_TO_GO: Final = "500"  # of 1,000; workers have 0
 
 
-@click.command(hidden=True)
-def insights() -> None:
-    """Keep the archive and answer questions for `nonito serve`, which starts this."""
+def run() -> None:
+    """Keep the archive and answer questions for `nonito serve`. Raises StartupError."""
     channel, order = receive(InsightsOrder)
     stand_back()
     log = order.config.log

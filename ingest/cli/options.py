@@ -1,17 +1,33 @@
 """The options that every command has: before its name, or behind it."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
+from ingest.cli.command_line import CommandLine
+
 _Given = dict[str, Any]
+
+_SETTINGS: Final = {"database_url": "database.url", "data_dir": "database.data_dir"}
 
 
 def given(context: click.Context) -> _Given:
     """Return the options given so far by their name; of one given twice the last."""
     found: _Given = context.find_root().ensure_object(dict)
     return found
+
+
+def command_line(context: click.Context, flags: Mapping[str, object] | None = None) -> CommandLine:
+    """Return what was given of the configuration; `flags` are the command's own, by dotted key.
+
+    None is one that was not given.
+    """
+    shared = given(context)
+    found = {key: shared.get(name) for name, key in _SETTINGS.items()} | dict(flags or {})
+    wanted = {key: value for key, value in found.items() if value is not None}
+    return CommandLine(shared.get("config"), wanted)
 
 
 def _keep(context: click.Context, option: click.Parameter, value: object) -> None:

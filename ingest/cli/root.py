@@ -1,6 +1,5 @@
-"""What all commands have in common: where each of them lies, and how they fail."""
+"""What all commands have in common: where each of them lies."""
 
-import sys
 from importlib import import_module
 from typing import Final, NamedTuple
 
@@ -8,7 +7,6 @@ import click
 
 from ingest import __version__
 from ingest.cli import options
-from ingest.errors import StartupError
 
 
 class _Command(NamedTuple):
@@ -45,11 +43,6 @@ COMMANDS: Final = {
     "serve": _Command("serve", "Take events at POST /event until SIGTERM or Ctrl-C."),
     "spool": _Command("spool_group", "Look at the events that wait on disk for Postgres."),
 }
-_HIDDEN: Final = {
-    "insights": _Command("insights", ""),
-    "worker": _Command("worker", ""),
-}
-"""For other commands to run, not for people."""
 
 
 class _Commands(click.Group):
@@ -63,7 +56,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return a command by its name; None for an unknown one."""
         del ctx
-        if (known := (COMMANDS | _HIDDEN).get(cmd_name)) and cmd_name not in self.commands:
+        if (known := COMMANDS.get(cmd_name)) and cmd_name not in self.commands:
             module = import_module(f"ingest.cli.{cmd_name}")
             found = getattr(module, known.attribute)
             options.add_to(found)
@@ -87,9 +80,5 @@ options.add_to(command)
 
 
 def run() -> None:
-    """Run the command; what can't be done is one line on standard error and exit code 1."""
-    try:
-        command(prog_name="nonito")
-    except StartupError as error:
-        click.echo(f"nonito: {' '.join(str(error).splitlines())}", err=True)
-        sys.exit(1)
+    """Run the command. Raises StartupError."""
+    command(prog_name="nonito")

@@ -1,7 +1,7 @@
-"""The configuration as a command sees it: the file, the environment, and its own flags."""
+"""The configuration as a command sees it: the file, the environment, and the command line."""
 
 import os
-from typing import Final
+from collections.abc import Mapping
 
 import click
 
@@ -10,18 +10,14 @@ from ingest.cli import options
 from ingest.config import Config
 from ingest.observe import logs
 
-_SHARED: Final = {"database_url": "database.url", "data_dir": "database.data_dir"}
 
-
-def load(context: click.Context, flags: dict[str, object] | None = None) -> Config:
+def load(context: click.Context, flags: Mapping[str, object] | None = None) -> Config:
     """Return the configuration; `flags` by their dotted key, None where not given.
 
     Raises StartupError.
     """
-    shared = options.given(context)
-    given = {key: shared.get(name) for name, key in _SHARED.items()} | (flags or {})
-    wanted = {key: value for key, value in given.items() if value is not None}
-    return config.load(shared.get("config"), os.environ, wanted)
+    given = options.command_line(context, flags)
+    return config.load(given.path, os.environ, given.flags)
 
 
 def load_quietly(context: click.Context) -> Config:

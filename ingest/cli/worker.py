@@ -5,7 +5,6 @@ import sys
 from contextlib import suppress
 from functools import partial
 
-import click
 import uvloop
 
 from ingest.app.database import budget_of, make_postgres
@@ -21,11 +20,11 @@ from ingest.store.postgres import Postgres
 from ingest.supervisor.order import Ready, WorkerOrder
 
 
-@click.command(hidden=True)
-@click.argument("number", type=int)
-def worker(number: int) -> None:
-    """Serve events as one worker of `nonito serve`, which starts it."""
-    del number  # for those who look at the list of processes; the order has it too
+def run() -> None:
+    """Serve events as one worker of `nonito serve`, which starts it. Raises StartupError.
+
+    Its number on the command line is for those who look at the list of processes.
+    """
     channel, order = receive(WorkerOrder)
     return_large_blocks()
     log = order.config.log

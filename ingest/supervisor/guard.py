@@ -7,7 +7,6 @@ worker inherits.
 """
 
 import errno
-import hashlib
 import os
 import socket
 import sys
@@ -45,6 +44,8 @@ def _name(address: Tcp | Unix) -> str:
     # A directory is known by many names.
     place = Path(address.path)
     directory = place.parent.stat()
+    import hashlib  # noqa: PLC0415 - it brings OpenSSL along, which who listens by TCP alone spares
+
     name = hashlib.sha256(os.fsencode(place.name)).hexdigest()[:_DIGEST_CHARS]
     return f"{_prefix()}unix/{directory.st_dev}-{directory.st_ino}/{name}"
 
