@@ -239,6 +239,31 @@ def menu(url: str, path: Path) -> dict[str, int]:
     return {use.name: use.count for use in asked[0].names}
 
 
+def test_menu_looks_into_what_has_arrived_last(
+    url: str, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where there is enough of it; long parameters are no part of it, wherever they are."""
+    monkeypatch.setattr("ingest.insights.menu.SAMPLE_MAX", 3)
+    store(url, [{"old": 1}, {"long": "x" * 20_000}, {"old": 2}])
+    archive(url, path)
+    assert parameters(url, path) == {"old": 2}
+    store(url, [{"new": 1}] * 2)
+    assert parameters(url, path) == {"new": 2, "old": 1}
+    store(url, [{"new": 1}, {"new": "x" * 20_000}])
+    assert parameters(url, path) == {"new": 2}
+
+
+def parameters(url: str, path: Path) -> dict[str, int]:
+    """Return in how many events of three each parameter is."""
+    views = Views(url, path, memory_max=MEMORY_MAX, threads=1)
+    with views.view(APP) as view:
+        found = engine.answer(view.connection, view.sources, Names(), view.as_of, view.known)
+    views.rest()
+    assert isinstance(found, NamesAnswer)
+    assert found.sampled == 3
+    return {each.path[1]: each.count for use in found.names for each in use.parameters}
+
+
 def test_old_rows_and_an_archive_begun_anew_go_in_slices(url: str, path: Path) -> None:
     """Those from before the column by id, others by transaction; between two, all is exact."""
     store(url, [{"n": n} for n in range(300)])

@@ -76,3 +76,21 @@ def test_persons_events_are_theirs_alone(
         for person in ("5", "5.0", "it's", "", "nobody"):
             found = [e for page in pages(one, PersonEvents(person, limit=2)) for e in page]
             assert [e.id for e in found] == [e.id for e in rows[::-1] if e.person == person]
+
+
+def test_page_of_large_events_ends_early_and_loses_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of one person's as well; one that is larger than a page has a page to itself."""
+    monkeypatch.setattr(listing, "PAGE_BYTES_MAX", 300)
+    rows = [
+        Stored(UUID(int=n), AT + n * timedelta(hours=n), "view", "a", {"text": "x" * size})
+        for n, size in enumerate([10, 100, 1_000, 100, 100, 100, 10, 10, 400])
+    ]
+    with world(tmp_path, rows[:5], rows[5:]) as one:
+        for question in (Events(limit=6), PersonEvents("a", limit=6)):
+            found = pages(one, question)
+            assert [e.id for page in found for e in page] == [e.id for e in rows[::-1]]
+            sizes = [sum(len(bytes(e.params)) for e in page) for page in found]
+            assert all(size <= 300 for size, page in zip(sizes, found, strict=True) if page[1:])
+            assert max(map(len, found)) > 1
