@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -35,6 +36,11 @@ CONNECTIONS = 16
 def pids(server: Server) -> list[int]:
     """Return the processes that serve now."""
     return [each.pid for each in server.workers()]
+
+
+def has_gone(server: Server, pid: int) -> bool:
+    """Whether a process serves no more."""
+    return pid not in pids(server)
 
 
 def has_replaced(server: Server, pid: int, count: int = 2) -> bool:
@@ -207,8 +213,9 @@ def test_worker_that_ends_again_and_again_is_waited_for(
     server = start_server(database_url, server__workers=2)
     for _ in range(4):
         wait_for(lambda: len(pids(server)) == 2, 30)
-        os.kill(pids(server)[1], signal.SIGKILL)
-        wait_for(lambda: len(pids(server)) < 2)
+        killed = pids(server)[1]
+        os.kill(killed, signal.SIGKILL)
+        wait_for(partial(has_gone, server, killed))
         assert server.post({"event_name": "x"}).status_code == 200
     wait_for(lambda: server.logs().count('"again_s"') == 4)
     pauses = re.findall(r'"again_s": ([0-9.]+)', server.logs())

@@ -10,17 +10,17 @@ import signal
 import subprocess
 import sys
 import termios
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import asyncpg
 import pytest
 
-from tests.archive.archiving import archive, ask
+from tests.archive.archiving import archive
 from tests.conftest import make_key
 from tests.query.conftest import FORMULA, HOSTILE, ODD_PERSONS, Shop
 from tests.support.command import TIMEOUT_S, Ended, Nonito, complaint, run, succeed
-from tests.support.server import COMMAND, ROOT, environment, wait_for
+from tests.support.server import COMMAND, ROOT, environment
 
 RANGE = ("--from", "2026-03-01", "--to", "2026-03-04")
 ACTS = ("\x1b", "\u202e", "\x9b")
@@ -383,31 +383,34 @@ def test_ctrl_c_ends_a_question(database_url: str, tmp_path: Path) -> None:
     make_key(database_url)
     archive(database_url, tmp_path)
     settings = {"database.url": database_url, "archive.path": tmp_path}
-    ended = asyncio.run(_while_locked(database_url, lambda: _interrupt(database_url, settings)))
+    ended = asyncio.run(_interrupt_a_wait(database_url, settings))
     assert (ended.returncode, ended.stderr) == (130, "")
 
 
-async def _while_locked(url: str, work: Callable[[], Ended]) -> Ended:
+async def _interrupt_a_wait(url: str, settings: Mapping[str, object]) -> Ended:
+    """Send Ctrl-C to a question as soon as it waits for a lock, which it does for some seconds."""
+    waiting = "SELECT FROM pg_locks WHERE NOT granted AND relation = 'events'::regclass"
     connection = await asyncpg.connect(url, timeout=10)
     try:
         async with connection.transaction():
             await connection.execute("LOCK TABLE events IN ACCESS EXCLUSIVE MODE")
-            return await asyncio.to_thread(work)
+            with _asking(settings) as process:
+                async with asyncio.timeout(TIMEOUT_S):
+                    while not await connection.fetch(waiting):  # noqa: ASYNC110 - none tells
+                        await asyncio.sleep(0.01)
+                process.send_signal(signal.SIGINT)
+                told = await asyncio.to_thread(process.communicate, timeout=TIMEOUT_S)
     finally:
         await connection.close()
+    return Ended((), process.returncode, *told)
 
 
-def _interrupt(url: str, settings: Mapping[str, object]) -> Ended:
-    waiting = "SELECT FROM pg_locks WHERE NOT granted AND relation = 'events'::regclass"
-    with subprocess.Popen(
+def _asking(settings: Mapping[str, object]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
         [*COMMAND, "query", "names"],
         cwd=ROOT / "tests",
         env=environment(settings) | {"PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    ) as process:
-        wait_for(lambda: bool(ask(url, waiting)), TIMEOUT_S)
-        process.send_signal(signal.SIGINT)
-        told = process.communicate(timeout=TIMEOUT_S)
-    return Ended((), process.returncode, *told)
+    )
