@@ -33,7 +33,8 @@ class SpoolDisk(SmallDisk):
         """
         for path in self.files():
             blob = b""
-            with closing(STORAGE.open(path)) as file, suppress(StorageDamaged):
+            # ValueError: of a batch that was spoilt before, and that nobody has looked at since.
+            with closing(STORAGE.open(path)) as file, suppress(StorageDamaged, ValueError):
                 file.recover()
                 spoilt = file.status().quarantined
                 entries = [each for each in file.entries(0, _ENTRIES_MAX) if each.id not in spoilt]
