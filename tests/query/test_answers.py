@@ -406,11 +406,16 @@ async def _interrupt_a_wait(url: str, settings: Mapping[str, object]) -> Ended:
 
 
 def _asking(settings: Mapping[str, object]) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [*COMMAND, "query", "names"],
-        cwd=ROOT / "tests",
-        env=environment(settings) | {"PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    """Start a command that heeds Ctrl-C also where a shell has these tests in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(
+            [*COMMAND, "query", "names"],
+            cwd=ROOT / "tests",
+            env=environment(settings) | {"PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
