@@ -1,16 +1,15 @@
 """How the archive is, for people and for metrics: what it holds, and what keeps it behind."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from ingest.archive import founding, manifest, state
+from ingest.archive import founding, manifest, rows, state
 from ingest.archive.directory import Directory
 from ingest.archive.state import State
 from ingest.archive.workspace import Workspace
 
 _TIMEOUT_S: Final = 60.0
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 # A transaction that has written keeps what came after it from settling.
 _HOLDING: Final = (
     "SELECT pid::text, extract(epoch FROM now() - xact_start)::bigint FROM pg_stat_activity"
@@ -101,21 +100,16 @@ def _count_tail(workspace: Workspace, found: State, tail_max: int) -> int:
 
 
 def _apps(workspace: Workspace) -> list[OfApp]:
-    microseconds = "(extract(epoch FROM {}) * 1000000)::bigint"
-    rows = workspace.rows(
+    found = workspace.rows(
         "SELECT coalesce(apps.name, archive_files.app_id::text), count(*), sum(rows)::bigint,"
-        f" sum(bytes)::bigint, {microseconds.format('min(at_min)')},"
-        f" {microseconds.format('max(at_max)')} FROM archive_files"
+        f" sum(bytes)::bigint, {rows.microseconds('min(at_min)')},"
+        f" {rows.microseconds('max(at_max)')} FROM archive_files"
         " LEFT JOIN apps ON apps.id = archive_files.app_id GROUP BY 1 ORDER BY 1"
     )
     return [
-        OfApp(app, files, events, size, _moment(least), _moment(most))
-        for app, files, events, size, least, most in rows
+        OfApp(app, files, events, size, rows.time_of(least), rows.time_of(most))
+        for app, files, events, size, least, most in found
     ]
-
-
-def _moment(microseconds: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=microseconds)
 
 
 def _holding(workspace: Workspace) -> str:

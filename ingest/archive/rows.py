@@ -7,9 +7,12 @@ refuses in whatever way is kept as a text, and one that Postgres prints in more 
 PRINTED_BYTES_MAX bytes as an empty object: the event counts all the same.
 """
 
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 PRINTED_BYTES_MAX: Final = 4 << 20
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 # No client's time is out of this range; what somebody has put there by hand is to stop nothing.
 _TIME: Final = "greatest(least({}, '9999-12-31 00:00:00+00'), '0001-01-01 00:00:00+00')"
@@ -67,3 +70,8 @@ def microseconds(time: str) -> str:
 def literal(text: str) -> str:
     """Return a text as SQL, for DuckDB, and for Postgres with its standard strings."""
     return "'" + text.replace("'", "''") + "'"
+
+
+def time_of(us: int) -> datetime:
+    """Return the time that so many microseconds since 1970 are."""
+    return _EPOCH + timedelta(microseconds=us)

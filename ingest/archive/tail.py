@@ -4,7 +4,6 @@ Where a portion ends is asked first, by time and id alone, so that no others tra
 """
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -20,9 +19,6 @@ ROWS_MAX: Final = 2_000_000
 NAME: Final = "tail"
 """Where DuckDB has it."""
 DROP: Final = f"DROP VIEW IF EXISTS {NAME}; DROP TABLE IF EXISTS sent"
-
-_TEXT_BYTES_MAX: Final = 16 * 1024
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Tail(NamedTuple):
@@ -97,7 +93,7 @@ class Reader(NamedTuple):
         if len(found) <= 1:
             return None
         at_us, event_id = found[0]
-        return _EPOCH + timedelta(microseconds=at_us), UUID(event_id)
+        return rows.time_of(at_us), UUID(event_id)
 
     def _keys(self, conditions: Sequence[str]) -> str:
         selects = (
@@ -117,13 +113,13 @@ def ends(workspace: Workspace) -> list[int]:
     return [us for row in workspace.duck.execute(sql).fetchall() for us in row]
 
 
-def latest(workspace: Workspace, limit: int) -> list[tuple[str, str]]:
-    """Return name and parameters, as JSON, of its latest events; of long ones empty ones."""
+def latest(workspace: Workspace, limit: int, bytes_max: int) -> list[tuple[str, str]]:
+    """Return name and parameters, as JSON, of its latest events; empty ones of longer ones."""
     sql = (
-        f"SELECT name, CASE WHEN strlen(params) <= {_TEXT_BYTES_MAX} THEN params ELSE '{{}}' END"
+        "SELECT name, CASE WHEN strlen(params) <= ? THEN params ELSE '{}' END"
         ' FROM sent ORDER BY "at" DESC, id DESC LIMIT ?'
     )
-    return workspace.duck.execute(sql, [limit]).fetchall()
+    return workspace.duck.execute(sql, [bytes_max, limit]).fetchall()
 
 
 def _few(count: int) -> int:

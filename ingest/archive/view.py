@@ -8,15 +8,16 @@ meanwhile are there for a while yet (`directory.GRACE_S`): a question has to end
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ingest import cores
-from ingest.archive import manifest, state, tail
+from ingest.archive import manifest, rows, state, tail
 from ingest.archive.directory import Directory
 from ingest.archive.failures import NotHere
-from ingest.archive.manifest import File, NameCount
+from ingest.archive.known import Known, parquet
+from ingest.archive.manifest import File
 from ingest.archive.rows import literal
 from ingest.archive.scope import Place, Scope
 from ingest.archive.workspace import Bounds, Workspace
@@ -31,44 +32,6 @@ _THREADS_MAX: Final = 4
 """Of each question, where nobody says how many."""
 _USER_FIELD: Final = "user_id"
 _EVERYTHING: Final = Scope()
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-class Known:
-    """What the manifest says of a view's events."""
-
-    def __init__(
-        self, workspace: Workspace, directory: Path, files: Sequence[File], of_tail: Sequence[int]
-    ) -> None:
-        """`of_tail` has the times of its first and its last event, if there are any, in us."""
-        self._workspace = workspace
-        self._directory = directory
-        self._files = files
-        self._of_tail = of_tail
-
-    @property
-    def ends(self) -> tuple[datetime, datetime] | None:
-        """The time of the first event, and the moment behind that of the last."""
-        times = [
-            *self._of_tail,
-            *(us for file in self._files for us in (file.at_min_us, file.at_max_us)),
-        ]
-        return (_moment(min(times)), _moment(max(times) + 1)) if times else None
-
-    def latest(self, limit: int) -> list[tuple[str, str]]:
-        """Return name and parameters of the latest events of the tail, so many at most."""
-        return tail.latest(self._workspace, limit)
-
-    def names(self) -> tuple[list[NameCount], tuple[str, ...]]:
-        """Return how often names are in files, and the sources in which they have to be counted.
-
-        Read a moment after the view: what is in a file never changes, though it may be gone.
-        """
-        with self._workspace.transaction(_TIMEOUT_S, commits=False):
-            found = manifest.read_names(self._workspace, self._files)
-        others = [each for each in self._files if each.name not in found]
-        sources = (tail.NAME,) if not others else (_parquet(self._directory, others), tail.NAME)
-        return [each for counts in found.values() for each in counts], sources
 
 
 class View(NamedTuple):
@@ -167,7 +130,7 @@ def _make(workspace: Workspace, path: Path, app_id: int, scope: Scope) -> View:
             raise NotHere(f"the archive is not in {path}, but where another server archives")
         user_field = _user_field(workspace, app_id)
         read = tail.Reader(workspace, found, app_id, user_field).read(scope)
-    as_of = _moment(found.now_us)
+    as_of = rows.time_of(found.now_us)
     sources = (*_of_files(directory.place, files, user_field), tail.NAME)
     known = Known(workspace, directory.place, files, tail.ends(workspace))
     return View(workspace.duck, sources, as_of, found.mark, *read, known)
@@ -178,21 +141,12 @@ def _user_field(workspace: Workspace, app_id: int) -> str:
     return str(found[0][0]) if found else _USER_FIELD
 
 
-def _moment(us: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=us)
-
-
 def _of_files(directory: Path, files: Sequence[File], user_field: str) -> list[str]:
     """Return the sources of files, those of another user field apart."""
     named = [each for each in files if each.user_field == user_field]
     other = [each for each in files if each.user_field != user_field]
-    sources = [_parquet(directory, named)] if named else []
+    sources = [parquet(directory, named)] if named else []
     if other:
         person = f"json_extract_string(params[{literal(user_field)}]::JSON, '$') AS person"
-        sources.append(f"(SELECT * REPLACE ({person}) FROM {_parquet(directory, other)})")
+        sources.append(f"(SELECT * REPLACE ({person}) FROM {parquet(directory, other)})")
     return sources
-
-
-def _parquet(directory: Path, files: Sequence[File]) -> str:
-    listed = ", ".join(literal(str(directory / each.name)) for each in files)
-    return f"read_parquet([{listed}])"

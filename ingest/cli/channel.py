@@ -58,7 +58,7 @@ class Heeding:
 
     @contextmanager
     def doing(self, does: Actions, on_gone: Callable[[], None]) -> Iterator[None]:
-        """Do so when told; call `on_gone` when it is gone, as then nobody is to serve on.
+        """Have each command do what `does` says; call `on_gone` when the supervisor is gone.
 
         Signals come from somebody who means this process alone: it is to retire.
         """

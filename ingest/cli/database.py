@@ -31,7 +31,7 @@ def in_session(settings: Config, work: Work[T], *, migrate: bool) -> T:
 
 
 def in_session_at(settings: Config, url: str, work: Work[T], *, migrate: bool) -> T:
-    """Do the same where the database is open already."""
+    """Return what work does in a session with the database at `url`, migrated first if wanted."""
     return asyncio.run(_work(make_postgres(settings, url), work, migrate=migrate))
 
 

@@ -22,8 +22,8 @@ class Known(Protocol):
     def names(self) -> Names:
         """Return how often names are, as far as that is known."""
 
-    def latest(self, limit: int) -> Sequence[tuple[str, str]]:
+    def latest(self, limit: int, bytes_max: int) -> Sequence[tuple[str, str]]:
         """Return names and parameters, as JSON, of the latest of those that have arrived last.
 
-        So many at most; long parameters are left out.
+        So many at most; parameters of more than `bytes_max` are left out.
         """

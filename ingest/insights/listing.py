@@ -26,7 +26,6 @@ from ingest.insights.sql import Source, Values, within
 
 PAGE_BYTES_MAX: Final = 16 * 1024 * 1024
 """A page of larger events ends before its limit."""
-SAMPLE_BYTES_MAX: Final = 16 * 1024
 
 _FEW: Final = 1_000
 _FIRST_SPAN: Final = timedelta(hours=1)
@@ -64,12 +63,12 @@ def of_person(source: Source, question: PersonEvents) -> EventsAnswer:
     return _page(chain([first] if first else [], found), count, question.limit)
 
 
-def sample(source: Source, limit: int) -> list[tuple[str, str]]:
-    """Return name and parameters of the latest events; of those with long ones empty ones."""
+def sample(source: Source, limit: int, bytes_max: int) -> list[tuple[str, str]]:
+    """Return name and parameters of the latest events; empty ones of longer ones."""
     question = Events(limit=limit)
     values = Values()
     where = _at(_latest(source, question)[:limit], question, values)
-    long = values.bind(SAMPLE_BYTES_MAX)
+    long = values.bind(bytes_max)
     texts = source.leaves({"name": "name", "text": _PARAMS}, where)
     sql = f"SELECT name, CASE WHEN strlen(text) <= {long} THEN text ELSE '{{}}' END FROM ({texts})"
     return source.rows(sql, values)

@@ -24,6 +24,8 @@ from ingest.insights.questions import Names, Path
 from ingest.insights.sql import Source, Values
 
 SAMPLE_MAX: Final = 1_000
+_SAMPLE_BYTES_MAX: Final = 16 * 1024
+"""Longer parameters are no part of it."""
 PARAMETERS_MAX: Final = 200
 """Of one name: the most frequent ones are listed."""
 VALUE_CHARS_MAX: Final = 100
@@ -55,8 +57,9 @@ def answer(source: Source, question: Names) -> NamesAnswer:
 
 def _sample(source: Source) -> Sequence[tuple[str, str]]:
     """Return the names and the parameters of the latest events, as JSON."""
-    arrived = source.known.latest(SAMPLE_MAX) if source.known else ()
-    return arrived if len(arrived) == SAMPLE_MAX else listing.sample(source, SAMPLE_MAX)
+    bounds = SAMPLE_MAX, _SAMPLE_BYTES_MAX
+    arrived = source.known.latest(*bounds) if source.known else ()
+    return arrived if len(arrived) == SAMPLE_MAX else listing.sample(source, *bounds)
 
 
 def _counted(source: Source) -> dict[str, tuple[int, int]]:

@@ -75,9 +75,9 @@ class KnownNames:
         """Know how often they are where the others are not."""
         self._known = counts, others
 
-    def latest(self, limit: int) -> list[tuple[str, str]]:
+    def latest(self, limit: int, bytes_max: int) -> list[tuple[str, str]]:
         """Know of none."""
-        return [] if limit else [("", "{}")]
+        return [] if limit and bytes_max else [("", "{}")]
 
     def names(self) -> tuple[list[tuple[str, int, int]], tuple[str, ...]]:
         """Return it."""

@@ -35,7 +35,7 @@ class Table(NamedTuple):
 
 
 class Records(NamedTuple):
-    """The same for programs: a row says all that it is about, whatever the others say."""
+    """An answer as rows for programs: each says all that it is about, whatever the others say."""
 
     heading: Sequence[str]
     rows: Sequence[Sequence[Cell]]

@@ -1,0 +1,56 @@
+"""What is known of a view's events without a look at them: from the manifest, and of the tail."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from ingest.archive import manifest, rows, tail
+from ingest.archive.manifest import File, NameCount
+from ingest.archive.rows import literal
+from ingest.archive.workspace import Workspace
+
+_TIMEOUT_S: Final = 30.0
+
+
+class Known:
+    """What the manifest says of a view's events."""
+
+    def __init__(
+        self, workspace: Workspace, directory: Path, files: Sequence[File], of_tail: Sequence[int]
+    ) -> None:
+        """`of_tail` has the times of its first and its last event, if there are any, in us."""
+        self._workspace = workspace
+        self._directory = directory
+        self._files = files
+        self._of_tail = of_tail
+
+    @property
+    def ends(self) -> tuple[datetime, datetime] | None:
+        """The time of the first event, and the moment behind that of the last."""
+        times = [
+            *self._of_tail,
+            *(us for file in self._files for us in (file.at_min_us, file.at_max_us)),
+        ]
+        return (rows.time_of(min(times)), rows.time_of(max(times) + 1)) if times else None
+
+    def latest(self, limit: int, bytes_max: int) -> list[tuple[str, str]]:
+        """Return name and parameters of the latest events of the tail, so many at most."""
+        return tail.latest(self._workspace, limit, bytes_max)
+
+    def names(self) -> tuple[list[NameCount], tuple[str, ...]]:
+        """Return how often names are in files, and the sources in which they have to be counted.
+
+        Read a moment after the view: what is in a file never changes, though it may be gone.
+        """
+        with self._workspace.transaction(_TIMEOUT_S, commits=False):
+            found = manifest.read_names(self._workspace, self._files)
+        others = [each for each in self._files if each.name not in found]
+        sources = (tail.NAME,) if not others else (parquet(self._directory, others), tail.NAME)
+        return [each for counts in found.values() for each in counts], sources
+
+
+def parquet(directory: Path, files: Sequence[File]) -> str:
+    """Return the source of some files."""
+    listed = ", ".join(literal(str(directory / each.name)) for each in files)
+    return f"read_parquet([{listed}])"
