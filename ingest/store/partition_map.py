@@ -101,12 +101,19 @@ async def existing_ranges(connection: Connection) -> list[Range]:
         " FROM pg_inherits JOIN pg_class child ON child.oid = inhrelid"
         " WHERE inhparent = 'events'::regclass"
     )
-    found = (_BOUNDS.search(str(row["bounds"])) for row in rows)
-    return [_range_between(*match.groups()) for match in found if match]
+    found = (range_of(str(row["bounds"])) for row in rows)
+    return [each for each in found if each is not None]
 
 
-def _range_between(low: str | None, high: str | None) -> Range:
-    """Return the range between two bounds as Postgres writes them; None is no bound."""
+def range_of(bounds: str) -> Range | None:
+    """Return the range between two bounds as Postgres writes them; None for the default partition.
+
+    Where there is no bound, it is all time.
+    """
+    match = _BOUNDS.search(bounds)
+    if match is None:
+        return None
+    low, high = match.groups()
     return Range(
         moment_of(UUID(low)) if low else moment_at(0),
         moment_of(UUID(high)) if high else MOMENT_MAX,

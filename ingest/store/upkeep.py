@@ -1,4 +1,4 @@
-"""What the schema still lacks while servers serve: migrations that waited for a lock, an index.
+"""What the schema still lacks while servers serve: what waited for a lock, an index, a setting.
 
 Done by one process of each server, after the start: no event waits for it. Several servers at once
 are in nobody's way.
@@ -12,7 +12,7 @@ import asyncpg
 import structlog
 
 from ingest.errors import StartupError
-from ingest.store import migrations, xact_index, xact_ranges
+from ingest.store import insert_vacuum, migrations, xact_index, xact_ranges
 from ingest.store.failures import Unavailable
 from ingest.store.postgres import Postgres
 from ingest.store.reasons import reason_of
@@ -39,11 +39,11 @@ async def complete(postgres: Postgres) -> bool:
     """
     async with postgres.session(_TIMEOUT_S, postgres.turns.schema) as connection:
         try:
-            is_made = await xact_index.complete(connection)
-            return await xact_ranges.complete(connection) and is_made
+            parts = (insert_vacuum, xact_index, xact_ranges)
+            return all([await each.complete(connection) for each in parts])
         except asyncpg.InsufficientPrivilegeError as error:
             raise StartupError(
-                f"an index of events is not complete, and this role may not make it ({error}):"
+                f"the table of events is not complete, and this role may not change it ({error}):"
                 " run `nonito migrate` as the role that owns the tables"
             ) from error
 
