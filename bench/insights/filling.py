@@ -28,7 +28,7 @@ from ingest.archive.archiver import Archiver
 from ingest.archive.failures import ArchiveTrouble
 from ingest.archive.view import Views, views_of
 from ingest.config import Config
-from ingest.store import api_keys
+from ingest.store import api_keys, upkeep
 
 APP: Final = "bench-insights"
 """Whose events are asked for."""
@@ -133,6 +133,7 @@ def _fill(where: Place, app_id: int, count: int, bar: Bar) -> Filled:
     asyncio.run(_partition(where.database_url, app_id, period))
     with bar("filling Postgres", count) as update:
         _copy(where.database_url, app_id, period, count, update)
+    asyncio.run(_look_after(where.database_url))
     database.run(where.database_url, _tidy, TIMEOUT_S)
     with bar("archiving", count) as update:
         archiving = archive(where, update)
@@ -154,12 +155,14 @@ def _empty(url: str) -> None:
 
 async def _partition(url: str, app_id: int, period: Period) -> None:
     """Make the partitions of a period, as the server does it for events of the past."""
-    partitions = make_partitions(Config(), make_postgres(Config(), url))
+    postgres = make_postgres(Config(), url)
+    partitions = make_partitions(Config(), postgres)
     moments = [(app_id, round(each.start.timestamp() * 1000)) for each in period.cut(events.DAYS)]
     await partitions.ensure()
     await partitions.make_for(moments)
     if not all(partitions.covers(ms) for _, ms in moments):
         raise BenchError("not every day has a partition")
+    await upkeep.complete(postgres)
 
 
 def _copy(url: str, app_id: int, period: Period, count: int, update: Update) -> None:
@@ -191,9 +194,20 @@ async def copy(connection: Session, chunk: bytes) -> None:
     await connection.copy_to_table("events", source=source(), columns=events.COLUMNS)
 
 
+async def _look_after(url: str) -> None:
+    """Do what a server's upkeep does in time."""
+    await upkeep.complete(make_postgres(Config(), url))
+
+
 async def _tidy(connection: Session) -> None:
-    """Do what autovacuum and the checkpointer do in time."""
-    await connection.execute("VACUUM (ANALYZE) events")
+    """Do what autovacuum, as upkeep has it, and the checkpointer do in time."""
+    over = await connection.fetch(
+        "SELECT relid::regclass::text AS name FROM pg_partition_tree('events')"
+        " JOIN pg_class ON oid = relid WHERE isleaf AND reloptions IS NULL"
+    )
+    for each in over:
+        await connection.execute(f"VACUUM {each['name']}")
+    await connection.execute("ANALYZE events")
     await connection.execute("CHECKPOINT")
 
 

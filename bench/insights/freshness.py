@@ -33,7 +33,7 @@ def measure(site: Site, rounds: int, update: Update) -> list[float]:
     """Return for each probe the seconds from its 200 to an answer with it; raise BenchError."""
     key = make_key(site, Kind.WRITE)
     try:
-        with serving(site, archives=False) as served:
+        with serving(site) as served:
             return [
                 _probe(site, served.endpoint, served.reader, key, update)
                 for _ in range(rounds * PROBES)

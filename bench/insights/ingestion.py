@@ -1,9 +1,10 @@
 """What asking costs those who send: a load alone, under questions, and beside a stand-in for them.
 
-The server archives as ever. One heavy question after the other is asked, each of another range, so
-that none is answered by what is kept. The stand-in takes as much CPU as the insights process took,
+One heavy question after the other is asked, each of another range, so that none is answered by
+what is kept. The stand-in takes as much CPU as the insights process took, on as many cores at once,
 in as many bursts as there were questions, and is as nice; what is left between the two is what the
-answering touches: Postgres, the disk, memory.
+answering touches: Postgres, the disk, memory. The archiver has its turn between rounds, so that no
+load has it beside it that another has not; and each question reads again what the round has sent.
 """
 
 import threading
@@ -15,6 +16,7 @@ from typing import Final, Self
 from bench import machine, servers
 from bench.console import Update
 from bench.errors import BenchError
+from bench.insights import filling
 from bench.insights.filling import TIMEOUT_S, Site
 from bench.insights.result import Load, LoadRound
 from bench.insights.serving import Reader, Served, serving
@@ -29,7 +31,6 @@ _NICENESS: Final = 10
 """Of the insights process."""
 _CONNECTIONS: Final = 64
 _WARM_UP_S: Final = 0.5
-_SHARE_MAX: Final = 0.98
 _INSTANT: Final = timedelta(microseconds=1)
 _ANSWER_TIMEOUT_S: Final = 120.0
 _APP: Final = "bench"
@@ -41,22 +42,17 @@ def measure(
 ) -> tuple[list[LoadRound], list[str]]:
     """Return what each round found, and what is amiss; raise BenchError."""
     url = site.place.database_url
-    _clear(site)
-    try:
-        with serving(site, archives=True) as served:
-            job = Job(
-                served.endpoint,
-                servers.make_key(url),
-                [payloads.example()],
-                connections=_CONNECTIONS,
-                warm_up_s=_WARM_UP_S,
-                seconds=seconds,
-            )
-            loads = _Loads(site, served, job, update)
-            found = [loads.round() for _ in range(rounds)]
-        return found, loads.faults(_count(url))
-    finally:
-        _clear(site)
+    with serving(site) as served:
+        job = Job(
+            served.endpoint,
+            servers.make_key(url),
+            [payloads.example()],
+            connections=_CONNECTIONS,
+            warm_up_s=_WARM_UP_S,
+            seconds=seconds,
+        )
+        loads = _Loads(site, served, job, update)
+        return [loads.round() for _ in range(rounds)], loads.faults
 
 
 class _Loads:
@@ -67,24 +63,23 @@ class _Loads:
         self._served = served
         self._job = job
         self._update = update
-        self._acknowledged = 0
-        self._faults: list[str] = []
+        self._acknowledged = _count(site.place.database_url)
+        self.faults: list[str] = []
+        """What is amiss in all of them."""
 
     def round(self) -> LoadRound:
-        """Load it three times."""
+        """Load it three times, and have what it has stored archived."""
         alone = self._load(nullcontext(), None)
         with _Asking(self._site, self._served.reader) as asking:
             asked = self._load(nullcontext(), asking)
-        share, per_s = min(asked.cpu_share, _SHARE_MAX), asked.questions / self._job.total_s
+        share, per_s = asked.cpu_share, asked.questions / self._job.total_s
         stand_in = neighbour.beside(frozenset(), share, max(per_s, 1.0), _NICENESS)
         beside = self._load(stand_in, None, share)
-        return LoadRound(alone, asked, beside)
-
-    def faults(self, stored: int) -> list[str]:
-        """Return what is amiss in all of them, given how many events are stored."""
+        stored = _count(self._site.place.database_url)
         if stored != self._acknowledged:
-            return [*self._faults, f"{self._acknowledged} acknowledged, {stored} rows"]
-        return self._faults
+            self.faults.append(f"{self._acknowledged} acknowledged, {stored} rows")
+        filling.archive(self._site.place, lambda **_: None)
+        return LoadRound(alone, asked, beside)
 
     def _load(
         self,
@@ -99,7 +94,7 @@ class _Loads:
             stats = pool.run(self._job, lambda *_: None).stats
         used = (machine.cpu_clock_s(pid) - before) / (time.perf_counter() - begun_s)
         self._acknowledged += stats.successes
-        self._faults += stats.faults
+        self.faults += stats.faults
         self._update(advance=1)
         if not stats.answers:
             raise BenchError("a load without an answer; give it more --load-seconds")
@@ -164,15 +159,3 @@ def _count(url: str) -> int:
         )
 
     return database.run(url, work, TIMEOUT_S)
-
-
-def _clear(site: Site) -> None:
-    """Take out what the loads have left, so that questions find the same the next time."""
-
-    async def work(connection: Session) -> None:
-        await connection.execute(
-            "DELETE FROM events USING apps WHERE apps.id = app_id AND apps.name = $1", _APP
-        )
-        await connection.execute("VACUUM (ANALYZE) events")
-
-    database.run(site.place.database_url, work, TIMEOUT_S)

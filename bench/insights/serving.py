@@ -79,10 +79,10 @@ class Served(NamedTuple):
 
 
 @contextmanager
-def serving(site: Site, *, archives: bool) -> Iterator[Served]:
-    """Run a server on all cores, and wait until it answers questions; raise BenchError."""
+def serving(site: Site) -> Iterator[Served]:
+    """Run a server that does not archive on all cores, until it answers; raise BenchError."""
     settings = {
-        "archive.enabled": archives,
+        "archive.enabled": False,
         "archive.path": site.place.archive,
         "dashboard.enabled": True,
         "dashboard.port": 0,

@@ -5,24 +5,38 @@ COPYs without it would have a core that the server's never had. And what questio
 send events, beyond the CPU that they take, is told beside one that is as nice as who answers them.
 """
 
+import math
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Final
 
 from bench import servers
 
 _END_TIMEOUT_S: Final = 5.0
+_SHARE_MAX: Final = 0.98
 
 
 @contextmanager
 def beside(cores: frozenset[int], share: float, per_s: float, niceness: int = 0) -> Iterator[None]:
-    """Keep these cores busy with so much of one core, in so many bursts a second."""
+    """Keep these cores busy with so much of one core, in so many bursts a second.
+
+    What is more than one core is taken from several at once.
+    """
+    count = math.ceil(share)
+    with ExitStack() as stack:
+        for _ in range(count):
+            stack.enter_context(_one(cores, min(share / count, _SHARE_MAX), per_s, niceness))
+        yield
+
+
+@contextmanager
+def _one(cores: frozenset[int], share: float, per_s: float, niceness: int) -> Iterator[None]:
     child = subprocess.Popen(  # noqa: S603 - our own program
-        [sys.executable, "-m", __name__, str(share / per_s), str((1 - share) / per_s)],
+        [sys.executable, "-m", __name__, str(share), str(per_s)],
         env=servers.environment({}),
     )
     try:
@@ -35,14 +49,18 @@ def beside(cores: frozenset[int], share: float, per_s: float, niceness: int = 0)
         child.wait(_END_TIMEOUT_S)
 
 
-def burn(busy_s: float, idle_s: float) -> None:
-    """Work and sleep by turns until killed, or until the parent is gone."""
+def burn(share: float, per_s: float) -> None:
+    """Use so much of a core, in so many bursts a second, until killed or until the parent is gone.
+
+    What counts is the CPU that it was given: where others are before it, its bursts take longer.
+    """
     parent = os.getppid()
+    begun_s, used_s = time.monotonic(), 0.0
     while os.getppid() == parent:
-        end_s = time.perf_counter() + busy_s
-        while time.perf_counter() < end_s:
+        used_s += share / per_s
+        while time.process_time() < used_s:
             pass
-        time.sleep(max(0.0, idle_s))
+        time.sleep(max(0.0, begun_s + used_s / share - time.monotonic()))
 
 
 if __name__ == "__main__":

@@ -40,6 +40,9 @@ FOUND = Found(
 )
 
 
+OF_APP = "SELECT count(*) FROM events JOIN apps ON apps.id = app_id WHERE apps.name = $1"
+
+
 @contextmanager
 def no_bar(_: str, __: float) -> Iterator[Update]:
     """Show nothing."""
@@ -66,8 +69,8 @@ def test_run_asks_both_sides_and_measures_what_it_costs(here: str, tmp_path: Pat
     (load,) = found["loads"]
     assert load["asked"]["questions"] > 0 < load["beside"]["events_per_s"]
     assert load["asked"]["cpu_share"] > load["alone"]["cpu_share"]
-    # What probes and loads have sent is gone again.
-    (row,) = asyncio.run(fetch(here, "SELECT count(*) FROM events"))
+    # What probes have sent is gone again.
+    (row,) = asyncio.run(fetch(here, OF_APP, filling.APP))
     assert row["count"] == EVENTS + EVENTS // 10
 
 
