@@ -16,14 +16,13 @@ from ingest.archive.window import Window
 from ingest.archive.workspace import Workspace
 
 LOCK: Final = 0x6E6F_6E69_746F_0003  # "nonito", 3
-ROWS_MAX: Final = 1_000_000
+ROWS_MAX: Final = writing.SPAN_ROWS
 """About so many rows a pass takes."""
 TIMEOUT_S: Final = 900.0
 BEAT_S: Final = 60.0
 """So often at least the state is written, that others see that somebody archives."""
 
-_USER_FIELD: Final = "user_id"
-_OF_APP: Final = f"coalesce(apps.user_field, '{_USER_FIELD}')"
+_OF_APP: Final = f"coalesce(apps.user_field, '{rows.USER_FIELD}')"
 
 
 class Passed(NamedTuple):
@@ -86,16 +85,8 @@ def _take(workspace: Workspace, directory: Directory, found: State, chosen: Wind
 
 def _write(workspace: Workspace, directory: Directory, mark: int) -> list[File]:
     user_fields = dict(workspace.rows("SELECT id, user_field FROM apps"))
-    apps = workspace.duck.execute("SELECT DISTINCT app_id FROM batch ORDER BY app_id").fetchall()
-    return [
-        writing.write(
-            workspace,
-            directory,
-            writing.of_batch(app_id, user_fields.get(app_id, _USER_FIELD)),
-            mark,
-        )
-        for (app_id,) in apps
-    ]
+    sources = writing.of_batch(workspace, user_fields)
+    return [writing.write(workspace, directory, each, mark) for each in sources]
 
 
 def _count_without(workspace: Workspace) -> int:

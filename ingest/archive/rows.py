@@ -43,8 +43,20 @@ VARIANT: Final = (
     f"coalesce(TRY(({READABLE})::JSON::VARIANT), params::VARIANT, '{{}}'::JSON::VARIANT)"
 )
 """What DuckDB makes of the text `params`; of none, an empty object."""
+PACKED: Final = (
+    f"CASE WHEN params IS NOT NULL THEN TRY(variant_to_parquet_variant(({READABLE})::JSON::VARIANT)"
+    "::STRUCT(metadata BLOB, value BLOB)) END"
+)
+"""The text `params` in the bytes that Parquet has for a VARIANT; NULL where it has none."""
+UNPACKED: Final = (
+    f"coalesce(TRY(variant_bytes_to_variant(packed.metadata || packed.value)), {VARIANT})"
+)
+"""The VARIANT of `packed`. DuckDB 2.0 reads whole numbers from a text as unsigned ones, which are
+given no columns of their own in a file; those that it reads from these bytes are signed."""
 COLUMNS: Final = 'id, "at", created_at, name, person'
 """Those beside the parameters, as they are in the files."""
+USER_FIELD: Final = "user_id"
+"""Of an app that has none of its own."""
 
 
 def sent(person: str, condition: str) -> str:

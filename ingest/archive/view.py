@@ -30,7 +30,6 @@ _TIMEOUT_S: Final = 30.0
 _SPARE_MAX: Final = 2
 _THREADS_MAX: Final = 4
 """Of each question, where nobody says how many."""
-_USER_FIELD: Final = "user_id"
 _EVERYTHING: Final = Scope()
 
 
@@ -62,7 +61,7 @@ def views_of(config: Config, url: str) -> "Views":
     return Views(
         url,
         Path(config.archive.path),
-        memory_max=config.archive.memory_max,
+        memory_max=config.dashboard.question_memory_max,
         threads=config.dashboard.question_threads or min(cores.count(), _THREADS_MAX),
     )
 
@@ -138,7 +137,7 @@ def _make(workspace: Workspace, path: Path, app_id: int, scope: Scope) -> View:
 
 def _user_field(workspace: Workspace, app_id: int) -> str:
     found = workspace.rows(f"SELECT user_field FROM apps WHERE id = {int(app_id)}")
-    return str(found[0][0]) if found else _USER_FIELD
+    return str(found[0][0]) if found else rows.USER_FIELD
 
 
 def _of_files(directory: Path, files: Sequence[File], user_field: str) -> list[str]:

@@ -12,7 +12,7 @@ import asyncpg
 import orjson
 import pytest
 
-from ingest.archive import directory, merging, passes, state
+from ingest.archive import directory, merging, passes, state, writing
 from ingest.archive.failures import (
     ArchiveTrouble,
     NotReady,
@@ -237,7 +237,7 @@ def test_merged_events_are_sorted_by_person_within_spans_of_time(
     url: str, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So that those of one person lie together, and those of a day not all over the file."""
-    monkeypatch.setattr(merging, "SPAN_ROWS", 20)
+    monkeypatch.setattr(writing, "SPAN_ROWS", 20)
     for n in range(merging.FAN):
         store(url, [{"user_id": f"u{(n + each) % 3}"} for each in range(5)])
         archive(url, path)

@@ -115,5 +115,5 @@ def test_merging_ends_and_leaves_few_files() -> None:
             files = [each for each in files if each not in parts] + [merged]
     assert sum(each.rows for each in files) == total
     assert max(each.rows for each in files) <= merging.FILE_ROWS_MAX
-    assert len(files) <= total / merging.FILE_ROWS_MAX * 2 + 5 * merging.FAN
+    assert len(files) <= total / merging.FILE_ROWS_MAX * 2 + 4 * merging.FAN
     assert written <= 6 * total
