@@ -35,7 +35,10 @@ def chosen(selection: Selection, values: Values) -> list[str]:
 
 
 def condition(question: Filter, values: Values) -> str:
-    """Return a filter as SQL that is true or false, never null."""
+    """Return a filter as SQL that is true of what it means, and false or null of the rest.
+
+    DuckDB skips what can hold nothing of it only where the comparisons stand by themselves.
+    """
     match question:
         case All():
             return _joined("AND", "true", question.parts, values)
@@ -75,13 +78,13 @@ def _comparison(question: Condition, values: Values) -> str:
         case "missing":
             return f"{field} IS NULL"
         case "eq":
-            return f"coalesce({_equal(question, field, written, values)}, false)"
+            return _equal(question, field, written, values)
         case "ne":
             return f"NOT coalesce({_equal(question, field, written, values)}, false)"
         case "contains":
-            return f"coalesce(contains({field}, {values.bind(written)}), false)"
+            return f"contains({field}, {values.bind(written)})"
         case "gt" | "lt" | "ge" | "le":
-            return f"coalesce({_ordered(field, question.operator, written, values)}, false)"
+            return _ordered(field, question.operator, written, values)
         case _:
             assert_never(question.operator)
 

@@ -186,7 +186,7 @@ def test_export_that_failed_has_no_end_and_goes_on_behind_what_came(
 
 def test_process_takes_no_more_memory_for_more_events(database_url: str, tmp_path: Path) -> None:
     """The real one, of a tail whose texts have more bytes than it may take; nothing is left."""
-    settings = {"archive__interval_s": 3600, "archive__memory_max": 1024 * MIB}
+    settings = {"archive__interval_s": 3600, "dashboard__question_memory_max": 1024 * MIB}
     with asked_server(database_url, tmp_path, **settings) as asked:
         (process,) = asked.server.insights()
         assert asked.get("/v1/export").text == ""
