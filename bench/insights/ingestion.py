@@ -1,10 +1,11 @@
 """What asking costs those who send: a load alone, under questions, and beside a stand-in for them.
 
 One heavy question after the other is asked, each of another range, so that none is answered by
-what is kept. The stand-in takes as much CPU as the insights process took, on as many cores at once,
-in as many bursts as there were questions, and is as nice; what is left between the two is what the
-answering touches: Postgres, the disk, memory. The archiver has its turn between rounds, so that no
-load has it beside it that another has not; and each question reads again what the round has sent.
+what is kept. The stand-in takes as much CPU as the insights process took, in as many threads as a
+question has and as many bursts as there were questions, and is as nice; what is left between the
+two is what the answering touches: Postgres, the disk, memory. The archiver has its turn between
+rounds, so that no load has it beside it that another has not; and each question reads again what
+the round has sent.
 """
 
 import threading
@@ -23,6 +24,8 @@ from bench.insights.serving import Reader, Served, serving
 from bench.load import database, neighbour, payloads, pool
 from bench.load.database import Session
 from bench.load.pool import Job
+from ingest.archive.view import question_threads
+from ingest.config import Config
 
 LOADS: Final = 3
 """Of each round."""
@@ -73,7 +76,8 @@ class _Loads:
         with _Asking(self._site, self._served.reader) as asking:
             asked = self._load(nullcontext(), asking)
         share, per_s = asked.cpu_share, asked.questions / self._job.total_s
-        stand_in = neighbour.beside(frozenset(), share, max(per_s, 1.0), _NICENESS)
+        threads = question_threads(Config())
+        stand_in = neighbour.beside(frozenset(), share, max(per_s, 1.0), _NICENESS, threads)
         beside = self._load(stand_in, None, share)
         stored = _count(self._site.place.database_url)
         if stored != self._acknowledged:

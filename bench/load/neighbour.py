@@ -5,7 +5,6 @@ COPYs without it would have a core that the server's never had. And what questio
 send events, beyond the CPU that they take, is told beside one that is as nice as who answers them.
 """
 
-import math
 import os
 import subprocess
 import sys
@@ -18,18 +17,21 @@ from bench import servers
 
 _END_TIMEOUT_S: Final = 5.0
 _SHARE_MAX: Final = 0.98
+_SPINS: Final = 10_000
+"""Between two looks at the clock, which the kernel has to be asked for."""
 
 
 @contextmanager
-def beside(cores: frozenset[int], share: float, per_s: float, niceness: int = 0) -> Iterator[None]:
+def beside(
+    cores: frozenset[int], share: float, per_s: float, niceness: int = 0, threads: int = 1
+) -> Iterator[None]:
     """Keep these cores busy with so much of one core, in so many bursts a second.
 
-    What is more than one core is taken from several at once.
+    Each burst is of several threads at once; each of them takes a core at most.
     """
-    count = math.ceil(share)
     with ExitStack() as stack:
-        for _ in range(count):
-            stack.enter_context(_one(cores, min(share / count, _SHARE_MAX), per_s, niceness))
+        for _ in range(threads):
+            stack.enter_context(_one(cores, min(share / threads, _SHARE_MAX), per_s, niceness))
         yield
 
 
@@ -59,7 +61,8 @@ def burn(share: float, per_s: float) -> None:
     while os.getppid() == parent:
         used_s += share / per_s
         while time.process_time() < used_s:
-            pass
+            for _ in range(_SPINS):
+                pass
         time.sleep(max(0.0, begun_s + used_s / share - time.monotonic()))
 
 

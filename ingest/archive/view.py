@@ -62,8 +62,13 @@ def views_of(config: Config, url: str) -> "Views":
         url,
         Path(config.archive.path),
         memory_max=config.dashboard.question_memory_max,
-        threads=config.dashboard.question_threads or min(cores.count(), _THREADS_MAX),
+        threads=question_threads(config),
     )
+
+
+def question_threads(config: Config) -> int:
+    """Return how many threads each question has, as that is configured."""
+    return config.dashboard.question_threads or min(cores.count(), _THREADS_MAX)
 
 
 class Views:
