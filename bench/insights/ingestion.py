@@ -75,9 +75,9 @@ class _Loads:
         alone = self._load(nullcontext(), None)
         with _Asking(self._site, self._served.reader) as asking:
             asked = self._load(nullcontext(), asking)
-        share, per_s = asked.cpu_share, asked.questions / self._job.total_s
+        share, per_s = asked.cpu_share, max(asked.questions, 1) / self._job.total_s
         threads = question_threads(Config())
-        stand_in = neighbour.beside(frozenset(), share, max(per_s, 1.0), _NICENESS, threads)
+        stand_in = neighbour.beside(frozenset(), share, per_s, _NICENESS, threads)
         beside = self._load(stand_in, None, share)
         stored = _count(self._site.place.database_url)
         if stored != self._acknowledged:
