@@ -17,7 +17,7 @@ from bench.insights.result import Asked
 from bench.load import database
 from bench.load.database import Session
 from ingest.archive.failures import ArchiveTrouble
-from ingest.archive.scope import Scope
+from ingest.archive.scope import All, Scope
 from ingest.insights import engine, reach
 
 
@@ -70,7 +70,7 @@ def _ask_ours(site: Site, kind: Kind) -> _Answered:
     """Ask the archive and the tail; it takes from the opening of the view to the whole answer."""
     gc.collect()
     begun_s, cpu_s = time.perf_counter(), time.process_time()
-    scope = Scope(*reach.of(kind.question))
+    scope = Scope(*reach.of(kind.question), All(reach.has_params(kind.question)))
     try:
         with site.views.view(site.app_id, scope) as view:
             now = datetime.now(UTC)

@@ -15,7 +15,7 @@ from ingest.api.desk import Desk, TookTooLong, Work
 from ingest.api.refusals import Code, Refused
 from ingest.api.views import View
 from ingest.archive.failures import OutOfMemory
-from ingest.archive.scope import Scope
+from ingest.archive.scope import All, Scope
 from ingest.insights import reach
 from ingest.insights.errors import BadQuestion, TooDear
 from ingest.insights.questions import Funnel, Question, Retention, Trends
@@ -69,7 +69,8 @@ class Answering:
             return Kept(data, state, view.as_of.timestamp())
 
         try:
-            work = Work(self._desk.open_view, app_id, Scope(*reach.of(question)), do)
+            scope = Scope(*reach.of(question), All(reach.has_params(question)))
+            work = Work(self._desk.open_view, app_id, scope, do)
             return await self._desk.do(work)
         except (TookTooLong, TooDear, OutOfMemory) as error:
             raise too_dear(question, error, self._desk.timeout_s) from None

@@ -55,6 +55,7 @@ UNPACKED: Final = (
 given no columns of their own in a file; those that it reads from these bytes are signed."""
 COLUMNS: Final = 'id, "at", created_at, name, person'
 """Those beside the parameters, as they are in the files."""
+_FROM: Final = "FROM events LEFT JOIN apps ON apps.id = events.app_id"
 USER_FIELD: Final = "user_id"
 """Of an app that has none of its own."""
 
@@ -64,13 +65,23 @@ def sent(person: str, condition: str) -> str:
 
     `person` is SQL for the text of an app's user field.
     """
+    params = (
+        f"CASE WHEN octet_length(printed.params) <= {PRINTED_BYTES_MAX} THEN printed.params END"
+    )
+    printed = "CROSS JOIN LATERAL (SELECT events.event_params::text AS params OFFSET 0) AS printed"
+    return _sent(person, params, f"{_FROM} {printed} WHERE {condition}")
+
+
+def sent_without_params(person: str, condition: str) -> str:
+    """Return what Postgres is asked by whom needs no parameters: the same, and these are NULL."""
+    return _sent(person, "NULL::text", f"{_FROM} WHERE {condition}")
+
+
+def _sent(person: str, params: str, of_events: str) -> str:
     return (
         f"SELECT events.app_id, events.id, {AT} AS at, {_TIME.format('events.created_at')}"
         f" AS created_at, events.event_name AS name, events.event_params ->> {person} AS person,"
-        f" CASE WHEN octet_length(printed.params) <= {PRINTED_BYTES_MAX} THEN printed.params END"
-        " AS params FROM events LEFT JOIN apps ON apps.id = events.app_id"
-        " CROSS JOIN LATERAL (SELECT events.event_params::text AS params OFFSET 0) AS printed"
-        f" WHERE {condition}"
+        f" {params} AS params {of_events}"
     )
 
 

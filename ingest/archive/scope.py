@@ -11,6 +11,9 @@ Place = tuple[datetime, UUID]
 class All(NamedTuple):
     """The whole tail."""
 
+    has_params: bool = True
+    """Or empty parameters, which cost Postgres less: where nobody asks for any."""
+
 
 class Nothing(NamedTuple):
     """Nothing of the tail, if it has not too many events to be read."""

@@ -46,8 +46,8 @@ class Reader(NamedTuple):
             *manifest.within(rows.AT, rows.AT, scope.start, scope.end),
         ]
         match scope.tail:
-            case All():
-                return Tail(_few(self._have(conditions)))
+            case All(has_params):
+                return Tail(_few(self._have(conditions, has_params=has_params)))
             case Nothing():
                 _few(self._count(conditions))
                 return Tail(self._have(["false"]))
@@ -66,10 +66,11 @@ class Reader(NamedTuple):
         (size,) = self.workspace.duck.execute(sql).fetchall()[0]
         return Tail(count, int(size), until)
 
-    def _have(self, conditions: Sequence[str]) -> int:
+    def _have(self, conditions: Sequence[str], *, has_params: bool = True) -> int:
         """Have some of it, and ROWS_MAX and one at most; return how many."""
         person, duck = literal(self.user_field), self.workspace.duck
-        sql = " UNION ALL ".join(rows.sent(person, each) for each in self._each(conditions))
+        send = rows.sent if has_params else rows.sent_without_params
+        sql = " UNION ALL ".join(send(person, each) for each in self._each(conditions))
         with self.workspace.stream(f"{sql} LIMIT {ROWS_MAX + 1}") as answer:
             duck.execute(f"CREATE TEMP TABLE sent AS SELECT * EXCLUDE (app_id) FROM {answer}")
         # A VARIANT is made of the texts of those questions only that ask for parameters.

@@ -1,15 +1,20 @@
-"""Of which time a question needs events: what the relation that it is asked of must hold."""
+"""What a question needs of the events: of which time, and whether their parameters."""
 
+from collections.abc import Iterator
 from datetime import datetime
 from typing import assert_never
 
 from ingest.insights.questions import (
+    Condition,
     Events,
+    Filter,
     Funnel,
     Names,
+    Path,
     PersonEvents,
     Question,
     Retention,
+    Selection,
     Trends,
 )
 
@@ -30,3 +35,34 @@ def of(question: Question) -> tuple[datetime | None, datetime | None]:
             return None, None
         case _:
             assert_never(question)
+
+
+def has_params(question: Question) -> bool:
+    """Return whether it asks for any parameter."""
+    match question:
+        case Trends():
+            paths = _of(*question.events, fields=(question.breakdown, question.measure.field))
+        case Funnel():
+            paths = _of(*question.steps, fields=(question.breakdown,))
+        case Retention():
+            paths = _of(question.first, question.then)
+        case Events() | PersonEvents() | Names():
+            return True
+        case _:
+            assert_never(question)
+    return any(path[0] == "params" for path in paths)
+
+
+def _of(*selections: Selection, fields: tuple[Path | None, ...] = ()) -> Iterator[Path]:
+    yield from (path for path in fields if path is not None)
+    for selection in selections:
+        if selection.where is not None:
+            yield from _of_filter(selection.where)
+
+
+def _of_filter(where: Filter) -> Iterator[Path]:
+    if isinstance(where, Condition):
+        yield where.field
+        return
+    for part in where.parts:
+        yield from _of_filter(part)

@@ -14,6 +14,7 @@ from ingest.insights.errors import BadQuestion, TooDear
 from ingest.insights.questions import (
     All,
     Condition,
+    Either,
     Events,
     Filter,
     Funnel,
@@ -144,6 +145,34 @@ def test_reach_is_what_a_question_needs_events_of() -> None:
     assert reach.of(Events(VIEW, AT)) == (AT, None)
     assert reach.of(PersonEvents("a")) == (None, None)
     assert reach.of(Names()) == (None, None)
+
+
+def test_parameters_are_needed_where_any_is_asked_for() -> None:
+    """In a filter however deep, a measure or a breakdown; of names and people none is."""
+    end = AT + DAY
+    plan = ("params", "plan")
+    deeply = Selection(where=All((Either((Condition(plan, "exists"),)),)))
+    person = Selection(where=All((Condition(("person",), "eq", "a"),)))
+    none: tuple[Question, ...] = (
+        Trends((VIEW, person), AT, end, breakdown=("name",)),
+        Trends((VIEW,), AT, end, measure=Measure("people")),
+        Funnel((VIEW, person), AT, end, DAY),
+        Retention(VIEW, person, AT, end),
+    )
+    some: tuple[Question, ...] = (
+        Trends((VIEW, deeply), AT, end),
+        Trends((VIEW,), AT, end, measure=Measure("sum", plan)),
+        Trends((VIEW,), AT, end, breakdown=plan),
+        Funnel((VIEW, deeply), AT, end, DAY),
+        Funnel((VIEW, VIEW), AT, end, DAY, breakdown=plan),
+        Retention(deeply, VIEW, AT, end),
+        Retention(VIEW, deeply, AT, end),
+        Events(),
+        PersonEvents("a"),
+        Names(),
+    )
+    assert not any(map(reach.has_params, none))
+    assert all(map(reach.has_params, some))
 
 
 def test_bounds_take_what_is_at_them() -> None:
