@@ -140,8 +140,8 @@ class Dashboard(msgspec.Struct, frozen=True):
     questions_per_minute_max: Count = 60
     question_threads: Annotated[int, msgspec.Meta(ge=0, le=256)] = 0
     """Of each question; 0: one for each core, four at most."""
-    question_memory_max: Annotated[int, msgspec.Meta(ge=64 * MIB, le=1 << 40)] = 512 * MIB
-    """Of each question, in bytes; what does not fit is on disk."""
+    question_memory_max: Annotated[int, msgspec.Meta(ge=0, le=1 << 40)] = 0
+    """Of each question, in bytes; what does not fit is on disk. 0: a sixteenth of what there is."""
 
 
 class Monitoring(msgspec.Struct, frozen=True):

@@ -3,11 +3,8 @@
 import math
 import os
 from contextlib import suppress
-from pathlib import Path
-from typing import Final
 
-_GROUPS: Final = Path("/sys/fs/cgroup")
-_OWN: Final = Path("/proc/self/cgroup")
+from ingest import control_group
 
 
 def count() -> int:
@@ -17,15 +14,10 @@ def count() -> int:
 
 
 def _quota() -> float:
-    """Return the least `cpu.max` of its group and of those above; infinity without one."""
+    """Return the least quota of its group and of those above; infinity without one."""
     quotas = [math.inf]
-    with suppress(OSError, ValueError):
-        name = _OWN.read_text().strip().removeprefix("0::").strip("/")
-        group = _GROUPS / name
-        for each in (group, *group.parents):
-            if not each.is_relative_to(_GROUPS):
-                break
-            with suppress(OSError, ValueError):
-                quota, period = (each / "cpu.max").read_text().split()
-                quotas.append(math.inf if quota == "max" else int(quota) / int(period))
+    for words in control_group.limits("cpu.max"):
+        with suppress(ValueError):
+            quota, period = words
+            quotas.append(int(quota) / int(period))
     return min(quotas)

@@ -69,7 +69,6 @@ def test_every_setting_can_be_set_by_its_environment_variable(key: str) -> None:
     value = {
         "archive.enabled": "False",
         "archive.memory_max": "77777777",
-        "dashboard.question_memory_max": "77777777",
         "dashboard.enabled": "False",
         "events.partition_by": "week",
         "log.level": "debug",

@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from ingest import cores
+from ingest import cores, memory
 from ingest.archive import manifest, rows, state, tail
 from ingest.archive.directory import Directory
 from ingest.archive.failures import NotHere
@@ -30,6 +30,9 @@ _TIMEOUT_S: Final = 30.0
 _SPARE_MAX: Final = 2
 _THREADS_MAX: Final = 4
 """Of each question, where nobody says how many."""
+_MEMORY_PARTS: Final = 16
+_MEMORY_MIN: Final = 64 << 20
+_MEMORY_MAX: Final = 4 << 30
 _EVERYTHING: Final = Scope()
 
 
@@ -61,7 +64,7 @@ def views_of(config: Config, url: str) -> "Views":
     return Views(
         url,
         Path(config.archive.path),
-        memory_max=config.dashboard.question_memory_max,
+        memory_max=_question_memory(config),
         threads=question_threads(config),
     )
 
@@ -69,6 +72,12 @@ def views_of(config: Config, url: str) -> "Views":
 def question_threads(config: Config) -> int:
     """Return how many threads each question has, as that is configured."""
     return config.dashboard.question_threads or min(cores.count(), _THREADS_MAX)
+
+
+def _question_memory(config: Config) -> int:
+    """Return how many bytes each question has; those that are answered at once are few."""
+    share = min(memory.total_bytes() // _MEMORY_PARTS, _MEMORY_MAX)
+    return max(config.dashboard.question_memory_max or share, _MEMORY_MIN)
 
 
 class Views:
