@@ -133,8 +133,8 @@ def _fill(where: Place, app_id: int, count: int, bar: Bar) -> Filled:
     asyncio.run(_partition(where.database_url, app_id, period))
     with bar("filling Postgres", count) as update:
         _copy(where.database_url, app_id, period, count, update)
-    asyncio.run(_look_after(where.database_url))
     database.run(where.database_url, _tidy, TIMEOUT_S)
+    asyncio.run(upkeep.complete(make_postgres(Config(), where.database_url)))
     with bar("archiving", count) as update:
         archiving = archive(where, update)
     filled = Filled(count, *period, archiving)
@@ -192,11 +192,6 @@ async def copy(connection: Session, chunk: bytes) -> None:
         yield chunk
 
     await connection.copy_to_table("events", source=source(), columns=events.COLUMNS)
-
-
-async def _look_after(url: str) -> None:
-    """Do what a server's upkeep does in time."""
-    await upkeep.complete(make_postgres(Config(), url))
 
 
 async def _tidy(connection: Session) -> None:

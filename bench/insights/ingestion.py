@@ -82,6 +82,7 @@ class _Loads:
         stored = _count(self._site.place.database_url)
         if stored != self._acknowledged:
             self.faults.append(f"{self._acknowledged} acknowledged, {stored} rows")
+            self._acknowledged = stored
         filling.archive(self._site.place, lambda **_: None)
         return LoadRound(alone, asked, beside)
 

@@ -27,10 +27,10 @@ def beside(
 ) -> Iterator[None]:
     """Keep these cores busy with so much of one core, in so many bursts a second.
 
-    Each burst is of several threads at once; each of them takes a core at most.
+    Each burst is of several processes at about one time, of which each takes a core at most.
     """
     with ExitStack() as stack:
-        for _ in range(threads):
+        for _ in range(threads if share > 0 else 0):
             stack.enter_context(_one(cores, min(share / threads, _SHARE_MAX), per_s, niceness))
         yield
 

@@ -44,7 +44,7 @@ VARIANT: Final = (
 )
 """What DuckDB makes of the text `params`; of none, an empty object."""
 PACKED: Final = (
-    f"CASE WHEN params IS NOT NULL THEN TRY(variant_to_parquet_variant(({READABLE})::JSON::VARIANT)"
+    f"CASE WHEN params <> 'null' THEN TRY(variant_to_parquet_variant(({READABLE})::JSON::VARIANT)"
     "::STRUCT(metadata BLOB, value BLOB)) END"
 )
 """The text `params` in the bytes that Parquet has for a VARIANT; NULL where it has none."""

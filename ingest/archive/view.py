@@ -31,7 +31,8 @@ _SPARE_MAX: Final = 2
 _THREADS_MAX: Final = 4
 """Of each question, where nobody says how many."""
 _MEMORY_PARTS: Final = 16
-_MEMORY_MIN: Final = 64 << 20
+_MEMORY_OF_THREAD: Final = 64 << 20
+"""With less DuckDB may give up where it could write to disk."""
 _MEMORY_MAX: Final = 4 << 30
 _EVERYTHING: Final = Scope()
 
@@ -77,7 +78,8 @@ def question_threads(config: Config) -> int:
 def _question_memory(config: Config) -> int:
     """Return how many bytes each question has; those that are answered at once are few."""
     share = min(memory.total_bytes() // _MEMORY_PARTS, _MEMORY_MAX)
-    return max(config.dashboard.question_memory_max or share, _MEMORY_MIN)
+    least = question_threads(config) * _MEMORY_OF_THREAD
+    return max(config.dashboard.question_memory_max or share, least)
 
 
 class Views:

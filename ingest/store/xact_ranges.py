@@ -31,7 +31,7 @@ SELECT partition.oid::regclass::text AS partition, index.oid::regclass::text AS 
 FROM pg_inherits JOIN pg_class AS index ON index.oid = inhrelid
 JOIN pg_index ON indexrelid = index.oid JOIN pg_class AS partition ON partition.oid = indrelid
 WHERE inhparent = to_regclass('events_xact_idx') AND indisvalid
-AND pg_relation_size(partition.oid) / current_setting('block_size')::int > $1
+AND partition.relpages > $1
 """
 _PAGES: Final = "SELECT pg_relation_size($1::text::regclass) / current_setting('block_size')::int"
 # No transaction has this number, so whatever matches has no summary.

@@ -108,9 +108,9 @@ def test_merging_ends_and_leaves_few_files() -> None:
     for n in range(2_000):
         rows = chance.choice([1, 10, 1_000, 200_000])
         total += rows
-        files.append(file_of(f"new-{n}", rows, n))
+        files.append(file_of(f"new{n}", rows, n))
         while parts := merging.choose(files):
-            merged = file_of(f"merged-{n}-{len(files)}", sum(each.rows for each in parts), n)
+            merged = file_of(f"merged{n}-{len(files)}", sum(each.rows for each in parts), n)
             written += merged.rows
             files = [each for each in files if each not in parts] + [merged]
     assert sum(each.rows for each in files) == total

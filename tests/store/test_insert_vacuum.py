@@ -34,11 +34,11 @@ async def test_only_what_is_over_is_vacuumed_for_its_rows(own_url: str) -> None:
 
 async def test_what_an_operator_has_set_stays(own_url: str) -> None:
     """Whatever it is."""
-    set_ = "ALTER TABLE events_default SET (autovacuum_vacuum_insert_threshold = 5000)"
+    set_ = "ALTER TABLE events_default SET (autovacuum_vacuum_insert_threshold = '1e6')"
     await fetch(own_url, set_)
     assert await upkeep.complete(make_postgres(own_url))
     found = await options_of(own_url)
-    assert found["events_default"] == ["autovacuum_vacuum_insert_threshold=5000"]
+    assert found["events_default"] == ["autovacuum_vacuum_insert_threshold=1e6"]
 
 
 async def test_lock_of_somebody_else_only_puts_it_off(own_url: str) -> None:
