@@ -30,6 +30,8 @@ class ArchiveDisk(SmallDisk):
             "archive.path": self.directory,
             "archive.interval_s": 0.5,
             "archive.memory_max": 64 << 20,
+            "dashboard.question_memory_max": 64 << 20,
+            "dashboard.question_threads": 1,
             "dashboard.enabled": True,
             "dashboard.port": self.port,
             "dashboard.questions_per_minute_max": 6_000,
