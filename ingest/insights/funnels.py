@@ -68,7 +68,7 @@ def _sql(source: Source, question: Funnel, values: Values) -> str:
     first = "NULL" if question.breakdown is None else "arg_min_null(label, n)"
     marked = _marked(source, question, values)
     return f"""WITH marked AS MATERIALIZED (
-            SELECT *, row_number() OVER in_order AS n,
+            SELECT * EXCLUDE (id), row_number() OVER in_order AS n,
                 lead(is_1) OVER in_order AS next_is_1, lead(is_2) OVER in_order AS next_is_2
             FROM ({marked}) WINDOW in_order AS (ORDER BY person, t, id)),
         step_1 AS (
@@ -91,7 +91,7 @@ def _marked(source: Source, question: Funnel, values: Values) -> str:
     flags = {f"is_{number}": f"({step})" for number, step in enumerate(steps, start=1)}
     flags["is_1"] += f' AND "at" < {values.bind(question.end)}'
     breakdown = question.breakdown
-    label = "NULL::VARCHAR" if breakdown is None else text_of(breakdown, values)
+    label = "NULL::BOOLEAN" if breakdown is None else text_of(breakdown, values)
     columns = {"person": "person", "t": 'epoch_us("at")', "id": "id", "label": label} | flags
     where = within(question.start, question.end + question.window, values)
     some = " OR ".join(f"({step})" for step in steps)
