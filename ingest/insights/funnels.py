@@ -17,8 +17,9 @@ The latest earlier step is all that has to be known of a step: whoever has a lat
 more of the window left. So each step is one ASOF join with the one before. All events are numbered
 by person, and then in order: the latest earlier step is somebody else's only where there is none.
 A first step before another one with no second step between is the latest one before nothing, and
-is left out of the join. (1.6 M events of 8 days, of CPU: 0.52 s, with all first steps 0.58 s;
-joined by person and order 0.95 s, sorted lists 0.79 s without any step.)
+is left out of the join. (1.6 M events of 8 days, of CPU: 0.57 s, with all first steps 0.63 s;
+joined by person and order 0.95 s, sorted lists 0.79 s without any step. Ids, which only equal times
+need, take 0.15 s; to read those of equal times alone, in a second look, takes 0.3 s.)
 """
 
 from datetime import datetime

@@ -32,7 +32,7 @@ SELECT child.oid::regclass::text AS name, pg_get_expr(child.relpartbound, child.
         WHERE option_name = $1) AS threshold
 FROM pg_inherits JOIN pg_class AS child ON child.oid = inhrelid
 WHERE inhparent = 'events'::regclass AND relkind = 'r'
-AND pg_get_expr(child.relpartbound, child.oid) IS NOT NULL -- it is where it was just dropped
+AND pg_get_expr(child.relpartbound, child.oid) IS NOT NULL -- null of one just dropped
 ORDER BY relname DESC
 """
 
@@ -66,8 +66,14 @@ async def complete(connection: Connection) -> bool:
 
     Where the tables are another role's it stays: nothing is wrong by that. Raises PostgresError.
     """
-    found = [_Partition(*row) for row in await connection.fetch(_PARTITIONS, _OPTION)]
-    return all([await _was_set(connection, each) for each in found])
+    try:
+        async with brief.transaction(connection):
+            # Waits for whoever drops a partition: its bounds are read under a lock.
+            found = await connection.fetch(_PARTITIONS, _OPTION)
+    except brief.IN_THE_WAY as error:
+        log.info("settings are left to later", reason=reason_of(error))
+        return False
+    return all([await _was_set(connection, _Partition(*each)) for each in found])
 
 
 async def _was_set(connection: Connection, partition: _Partition) -> bool:

@@ -1,6 +1,7 @@
 """What is over is vacuumed for its rows, and what still takes some is not."""
 
 import asyncpg
+import pytest
 
 from ingest.store import upkeep
 from tests.support.postgres import fetch, make_postgres
@@ -41,13 +42,14 @@ async def test_what_an_operator_has_set_stays(own_url: str) -> None:
     assert found["events_default"] == ["autovacuum_vacuum_insert_threshold=1e6"]
 
 
-async def test_lock_of_somebody_else_only_puts_it_off(own_url: str) -> None:
-    """It is set when they are done."""
+@pytest.mark.parametrize("mode", ["SHARE UPDATE EXCLUSIVE", "ACCESS EXCLUSIVE"])
+async def test_lock_of_somebody_else_only_puts_it_off(own_url: str, mode: str) -> None:
+    """It is set when they are done; even to look takes a lock, for which a DROP is waited for."""
     reset = "ALTER TABLE events_default RESET (autovacuum_vacuum_insert_threshold)"
     await fetch(own_url, reset)
     holder = await asyncpg.connect(own_url, timeout=10)
     async with holder.transaction():
-        await holder.execute("LOCK TABLE events_default IN SHARE UPDATE EXCLUSIVE MODE")
+        await holder.execute(f"LOCK TABLE ONLY events_default IN {mode} MODE")
         assert not await upkeep.complete(make_postgres(own_url))
     await holder.close()
     assert await upkeep.complete(make_postgres(own_url))
