@@ -6,14 +6,8 @@ import re
 import pytest
 
 from tests.conftest import StartServer, make_key
-from tests.support.command import Nonito, complaint, run_here, succeed
+from tests.support.command import Nonito, complaint, succeed
 from tests.support.postgres import fetch
-
-
-@pytest.fixture
-def nonito(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Nonito:
-    """The command without a process of its own."""
-    return run_here(monkeypatch, capfd)
 
 
 def settings_of(url: str, app: str) -> tuple[str, str]:

@@ -16,7 +16,7 @@ from ingest.store.rejected import Rejected
 from tests.conftest import make_key
 from tests.store.events import changed, empty
 from tests.store.events import make_rejected as make
-from tests.support.command import Nonito, complaint, run_here, succeed
+from tests.support.command import Nonito, complaint, succeed
 from tests.support.postgres import fetch, make_postgres
 
 BAD = r'{"text": "\u0000"}'
@@ -26,12 +26,6 @@ RAISE = (
     "CREATE TRIGGER test_raise BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION test_raise()",
 )
 HOSTILE = "\x1b]0;owned\x07\x1b[2J\x9b31m\r\n\x7f\u202ereversed\u2028"
-
-
-@pytest.fixture
-def nonito(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Nonito:
-    """The command without a process of its own."""
-    return run_here(monkeypatch, capfd)
 
 
 @pytest.fixture

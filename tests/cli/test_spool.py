@@ -14,7 +14,7 @@ import pytest
 from ingest.events import copy_format
 from ingest.events.ids import IdSequence
 from ingest.spool import Spool
-from tests.support.command import Nonito, complaint, run, run_here, succeed
+from tests.support.command import Nonito, complaint, run, succeed
 from tests.support.rows import tail
 from tests.support.server import COMMAND, ROOT, environment
 
@@ -22,12 +22,6 @@ NAME = "\x1b[2J\x9b\u202e\x7fÜ\U0001f600"
 PARAMS = '{ "n":123456789012345678901234567890.5,\r\n\t"text":"\x7f\x9b\u202e\U000e0001 ä日😀\\n" }'
 CREATED_US = 821_361_600_123_000  # 2026-01-10T12:00:00.123Z
 _ids = IdSequence()
-
-
-@pytest.fixture
-def nonito(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Nonito:
-    """The command without a process of its own."""
-    return run_here(monkeypatch, capfd)
 
 
 def make_rows(count: int, params: str = "{}", name: str = "test") -> list[bytes]:
