@@ -8,8 +8,9 @@ all servers one archives at a time; the others try again.
 import asyncio
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 import structlog
 
@@ -30,10 +31,13 @@ log = structlog.get_logger(__name__)
 
 _BACKOFF_MIN_S: Final = 1.0
 _BACKOFF_MAX_S: Final = 60.0
-_ROWS_MIN: Final = 10_000
+_ROWS_MIN: Final = 100
+_FITTED_ENOUGH: Final = 20
 _MERGES_MAX: Final = 64
 _TIMEOUT_S: Final = 60.0
 _PASSING: Final = (Occupied, Overtaken, NotHere)
+
+T = TypeVar("T")
 
 
 class Figures(NamedTuple):
@@ -47,6 +51,37 @@ class Figures(NamedTuple):
     """Why the last round failed; empty if it did not."""
 
 
+class _Portion:
+    """How many rows are taken at once: fewer while memory is short, and in time more again."""
+
+    def __init__(self, rows_max: int) -> None:
+        self._rows_max = self._rows = rows_max
+        self._done = 0
+        """How often so many fitted."""
+
+    def do(self, work: Callable[[int], T]) -> T:
+        """Return what comes of work on so many rows as fit; raise OutOfMemory if even few don't."""
+        while True:
+            try:
+                result = work(self._rows)
+            except OutOfMemory as trouble:
+                self._cut(trouble)
+            else:
+                self._recover()
+                return result
+
+    def _cut(self, trouble: OutOfMemory) -> None:
+        if self._rows <= _ROWS_MIN:
+            raise trouble
+        self._rows, self._done = max(_ROWS_MIN, self._rows // 2), 0
+        log.info("memory is short: less is taken at once", rows=self._rows, reason=str(trouble))
+
+    def _recover(self) -> None:
+        self._done += 1
+        if self._done >= _FITTED_ENOUGH and self._rows < self._rows_max:
+            self._rows, self._done = min(self._rows_max, self._rows * 2), 0
+
+
 class Archiver:
     """Archives what comes in; one of all servers does it, whichever is first each time."""
 
@@ -57,7 +92,8 @@ class Archiver:
         self._path = path
         self._interval_s = interval_s
         self._bounds = Bounds(memory_max, threads, path)
-        self._rows_max = passes.ROWS_MAX
+        self._passed = _Portion(passes.ROWS_MAX)
+        self._merged = _Portion(merging.FILE_ROWS_MAX)
         self._workspace: Workspace | None = None
         self._stopped = threading.Event()
         self._whole: set[str] = set()
@@ -120,9 +156,6 @@ class Archiver:
         try:
             with workspace.judging():
                 self._work(workspace)
-        except OutOfMemory:
-            self._rows_max = max(_ROWS_MIN, self._rows_max // 2)
-            raise
         finally:
             self._workspace = None
             workspace.close()
@@ -135,17 +168,14 @@ class Archiver:
             log.warning("an archive is begun: everything is archived anew", reason=reason)
         self._scrub(workspace, directory)
         self._archive(workspace, directory)
-        for _ in range(_MERGES_MAX):
-            if self._stopped.is_set() or not merging.merge(workspace, directory):
-                break
-            self.figures = self.figures._replace(merges=self.figures.merges + 1)
+        self._merge(workspace, directory)
         _tidy(workspace, self._path, directory)
 
     def _archive(self, workspace: Workspace, directory: Directory) -> None:
         """Take everything that had settled when it began, slice by slice."""
         is_last = False
         while not is_last and not self._stopped.is_set():
-            passed = passes.archive(workspace, directory, self._rows_max)
+            passed = self._passed.do(partial(passes.archive, workspace, directory))
             is_last = passed.is_last
             done = self.figures
             self.figures = done._replace(rows=done.rows + passed.rows, passes=done.passes + 1)
@@ -153,6 +183,14 @@ class Archiver:
                 log.warning("archived without their parameters: too long", events=passed.without)
             if not is_last and passed.rows:
                 log.info("archiving goes on", archived=self.figures.rows)
+
+    def _merge(self, workspace: Workspace, directory: Directory) -> None:
+        """Merge what is due, and so much at most."""
+        work = partial(merging.merge, workspace, directory)
+        for _ in range(_MERGES_MAX):
+            if self._stopped.is_set() or not self._merged.do(work):
+                break
+            self.figures = self.figures._replace(merges=self.figures.merges + 1)
 
     def _scrub(self, workspace: Workspace, directory: Directory) -> None:
         """Compare one file with its checksum, another one each time."""

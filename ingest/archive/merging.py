@@ -24,15 +24,18 @@ _LARGE_ROWS: Final = FILE_ROWS_MAX // 4
 _TIER_ROWS: Final = 1_000
 
 
-def choose(files: Sequence[File]) -> list[File]:
-    """Return what is to be merged next, those of the smallest files; nothing if nothing is due."""
+def choose(files: Sequence[File], rows_max: int = FILE_ROWS_MAX) -> list[File]:
+    """Return what is to be merged next, those of the smallest files; nothing if nothing is due.
+
+    Together they have `rows_max` rows at most.
+    """
     tiers: dict[tuple[int, int, str], list[File]] = defaultdict(list)
     for each in sorted(files, key=lambda file: (file.mark, file.at_min_us, file.name)):
         if each.rows < _LARGE_ROWS:
             tiers[_tier(each.rows), each.app_id, each.user_field].append(each)
     for _, of_tier in sorted(tiers.items()):
-        fitting = _fitting(of_tier[:FAN])
-        if len(fitting) == FAN or len(fitting) < len(of_tier):
+        fitting = _fitting(of_tier[:FAN], rows_max)
+        if len(fitting) > 1 and (len(fitting) == FAN or len(fitting) < len(of_tier)):
             return fitting
     return []
 
@@ -41,20 +44,20 @@ def _tier(count: int) -> int:
     return math.floor(math.log(max(count, 1) / _TIER_ROWS, FAN)) if count > _TIER_ROWS else -1
 
 
-def _fitting(files: Sequence[File]) -> list[File]:
+def _fitting(files: Sequence[File], rows_max: int) -> list[File]:
     """Return as many of the files as make a file that is not too large."""
     total = 0
     fitting: list[File] = []
     for each in files:
         total += each.rows
-        if total > FILE_ROWS_MAX and fitting:
+        if total > rows_max:
             break
         fitting.append(each)
     return fitting
 
 
-def merge(workspace: Workspace, directory: Directory) -> int:
-    """Merge what is due first; return how many files that were, 0 for none.
+def merge(workspace: Workspace, directory: Directory, rows_max: int = FILE_ROWS_MAX) -> int:
+    """Merge what is due first, so many rows at most; return how many files that were, 0 for none.
 
     Raises ArchiveTrouble.
     """
@@ -62,7 +65,7 @@ def merge(workspace: Workspace, directory: Directory) -> int:
         passes.lock(workspace)
         found = state.read(workspace)
         passes.require(directory, found)
-        parts = choose(manifest.read_all(workspace))
+        parts = choose(manifest.read_all(workspace), rows_max)
         if not parts:
             return 0
         directory.require_room()

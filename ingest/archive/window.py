@@ -1,7 +1,9 @@
 """Which rows one pass takes: all that have settled since the last one, or a slice of them.
 
 First those without an `xact`, from before the column, by ranges of id; then by ranges of `xact`.
-Where a slice ends is told by a sample of the table's pages, as no index could tell it.
+No index tells where a slice ends: a sample of the table's pages does about, and then the rows of
+these themselves. Of 100 million rows the sample alone would cut slices of 200,000 to 900,000, for
+the largest of which the memory is too small.
 """
 
 from typing import Final, NamedTuple
@@ -11,6 +13,10 @@ from ingest.archive.workspace import Workspace
 
 _SAMPLE_PAGES: Final = 1_000
 _PAGE_BYTES: Final = 8_192
+_MORE: Final = 1.5
+"""Times as many rows as are wanted a sample is asked for: it errs by a half, in a large table."""
+_SORT_MEMORY: Final = "64MB"
+"""Which the places of some 500,000 rows take."""
 _PAGES: Final = (
     "SELECT coalesce(sum(pg_relation_size(relid)), 0)::bigint FROM pg_partition_tree('events')"
 )
@@ -32,37 +38,54 @@ class Window(NamedTuple):
 
 
 def choose(workspace: Workspace, found: State, rows_max: int) -> Window | None:
-    """Return what the next pass takes, about `rows_max` rows at most; None if nothing is due."""
-    percent = _sample_percent(workspace)
-    skipped = round(rows_max * percent / 100)
+    """Return what the next pass takes; None if nothing is due.
+
+    Those are `rows_max` rows at most, and the rest of a transaction: none can be cut.
+    """
     if not found.null_done:
-        return _of_old_rows(workspace, found, percent, skipped)
+        return _of_old_rows(workspace, found, rows_max)
     if found.mark >= found.settled:
         return None
-    due = f"xact >= {found.mark} AND xact < {{}}"
-    bound = _sampled(workspace, "xact", due.format(found.settled), percent, skipped)
+    due = f"xact >= {found.mark} AND xact < {found.settled}"
+    bound = _bound(workspace, "xact", due, rows_max)
     end = found.settled if bound is None else max(int(bound), found.mark + 1)
-    return Window(due.format(end), found._replace(mark=end))
+    return Window(
+        f"xact >= {found.mark} AND xact < {end}",
+        found._replace(mark=end),
+    )
 
 
-def _of_old_rows(workspace: Workspace, found: State, percent: float, skipped: int) -> Window:
+def _of_old_rows(workspace: Workspace, found: State, rows_max: int) -> Window:
     due = "events.xact IS NULL"
     if found.null_before:
         due += f" AND events.id >= '{found.null_before}'"
-    bound = _sampled(workspace, "id", due, percent, skipped)
     apps = ", ".join(str(app_id) for (app_id,) in workspace.rows(_APPS))
     due += f" AND events.app_id = ANY ('{{{apps}}}'::int[])"
+    bound = _bound(workspace, "id", due, rows_max)
     if bound is None:
         return Window(due, found._replace(null_done=True))
     return Window(f"{due} AND events.id < '{bound}'", found._replace(null_before=bound))
 
 
-def _sampled(
-    workspace: Workspace, column: str, condition: str, percent: float, skipped: int
-) -> str | None:
-    """Return the value of the row behind so many of a sample, in the order of a column, or None."""
+def _bound(workspace: Workspace, column: str, due: str, rows_max: int) -> str | None:
+    """Return the value of the row behind so many, in the order of a column; None if there is none.
+
+    A sample says about where that is, and the rows before it exactly where.
+    """
+    percent = _sample_percent(workspace)
+    sampled = f"TABLESAMPLE SYSTEM ({percent:f})"
+    # Never the first one: before that there may be nothing.
+    skipped = max(1, round(rows_max * _MORE * percent / 100))
+    about = _nth(workspace, column, sampled, due, skipped)
+    if about is not None:
+        due += f" AND events.{column} < '{about}'"
+    workspace.execute(f"SET LOCAL work_mem = '{_SORT_MEMORY}'")
+    return _nth(workspace, column, "", due, rows_max) or about
+
+
+def _nth(workspace: Workspace, column: str, sampled: str, due: str, skipped: int) -> str | None:
     rows = workspace.rows(
-        f"SELECT {column} FROM events TABLESAMPLE SYSTEM ({percent:f}) WHERE {condition}"
+        f"SELECT {column} FROM events {sampled} WHERE {due}"
         f" ORDER BY events.{column} OFFSET {skipped} LIMIT 1"
     )
     return str(rows[0][0]) if rows else None

@@ -100,6 +100,23 @@ def file_of(name: str, rows: int, mark: int, app_id: int = 1) -> File:
     return File(name, app_id, rows, mark, mark, mark, 1, "", "user_id")
 
 
+@pytest.mark.parametrize("rows_max", [100, 10_000, 300_000, merging.FILE_ROWS_MAX])
+def test_merging_with_little_memory_ends(rows_max: int) -> None:
+    """No file becomes larger than it may, and none is written again alone."""
+    chance = random.Random(2)
+    sizes = [chance.choice([1, 10, 90, 1_000, 9_000, 200_000]) for _ in range(500)]
+    files = [file_of(f"new{n}", rows, n) for n, rows in enumerate(sizes)]
+    merges = 0
+    while parts := merging.choose(files, rows_max):
+        merged = file_of(f"merged{merges}", sum(each.rows for each in parts), merges)
+        assert len(parts) > 1
+        assert merged.rows <= rows_max
+        files = [each for each in files if each not in parts] + [merged]
+        merges += 1
+    assert 0 < merges < len(sizes)
+    assert sum(each.rows for each in files) == sum(sizes)
+
+
 def test_merging_ends_and_leaves_few_files() -> None:
     """Whatever sizes come; no file becomes too large, and no event is written too often."""
     chance = random.Random(1)
