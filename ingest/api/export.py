@@ -6,18 +6,16 @@ long as it takes. A failure on the way ends the connection without an end of the
 event that came whole is where to go on.
 """
 
-import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Final, TypeVar
 from uuid import UUID
 
-import structlog
 from aiohttp import hdrs, web
 
-from ingest.api import asking, formats
+from ingest.api import asking, files, formats
 from ingest.api.asking import Asked
 from ingest.api.desk import Desk, TookTooLong, Work
 from ingest.api.formats import Format
@@ -27,13 +25,13 @@ from ingest.api.refusals import Code, Refused, invalid
 from ingest.api.views import View, source_of
 from ingest.archive.scope import Nothing, One, Portion, Scope
 from ingest.insights.places import Extract
-
-log = structlog.get_logger(__name__)
+from ingest.insights.questions import Cursor
 
 _PARAMETERS: Final = ("format", "from", "to", "timezone", "event", "where", "after", "variant")
 _PART_EVENTS: Final = 100_000
 """So many events of the archive are looked through for one page, unless an hour has more."""
-_READ_BYTES: Final = 256 * 1024
+
+Result = TypeVar("Result")
 
 
 class Export:
@@ -70,7 +68,8 @@ class Export:
             event_id = UUID(text)
         except ValueError:
             raise invalid("after", "write the id of the last event that you have") from None
-        place = await self._find(asked.app.id, extract, One(event_id), "place_of", event_id)
+        look = partial(_place_of, extract, event_id)
+        place = await self._find(asked.app.id, extract, One(event_id), look)
         if place is None:
             raise invalid("after", "there is no event with this id in the range")
         return extract._replace(after=place)
@@ -83,22 +82,22 @@ class Export:
         lines: Format,
         headers: Mapping[str, str],
     ) -> web.StreamResponse:
-        hours = await self._find(app_id, extract, Nothing(), "hours")
+        hours = await self._find(app_id, extract, Nothing(), partial(_hours_of, extract))
         parts = extract.parts(hours, _PART_EVENTS)
         response = web.StreamResponse(headers={**headers, hdrs.CONTENT_TYPE: lines.kind})
         await response.prepare(request)
-        with _aborting(request):
+        with files.aborting(request):
             await response.write(lines.head)
             async for file in self._pages.read(app_id, parts, lines.encode):
-                await _send(response, file)
+                with files.closed(file):
+                    await files.send(response, file)
         return response
 
     async def _find(
-        self, app_id: int, extract: Extract, tail: Portion, what: str, *more: object
-    ) -> Any:  # noqa: ANN401
-        """Return what a function of `insights/extract.py` returns; raise Refused."""
-        do = partial(_do, what, extract, more)
-        work = Work(self._desk.open_view, app_id, Scope(*extract.reach, tail), do)
+        self, app_id: int, extract: Extract, tail: Portion, look: Callable[[View], Result]
+    ) -> Result:
+        """Return what a look into a view finds; raise Refused."""
+        work = Work(self._desk.open_view, app_id, Scope(*extract.reach, tail), look)
         try:
             return await self._desk.do(work)
         except TookTooLong:
@@ -106,29 +105,13 @@ class Export:
             raise Refused(Code.TOO_DEAR, message) from None
 
 
-def _do(what: str, extract: Extract, more: Sequence[object], view: View) -> object:
+def _place_of(extract: Extract, event_id: UUID, view: View) -> Cursor | None:
     from ingest.insights import extract as reading  # noqa: PLC0415 - DuckDB, for those who ask
 
-    does: Callable[..., object] = getattr(reading, what)
-    return does(source_of(view), extract, *more)
+    return reading.place_of(source_of(view), extract, event_id)
 
 
-async def _send(response: web.StreamResponse, file: IO[bytes]) -> None:
-    with file:
-        while piece := await asyncio.to_thread(file.read, _READ_BYTES):
-            await response.write(piece)
+def _hours_of(extract: Extract, view: View) -> Sequence[tuple[datetime, int]]:
+    from ingest.insights import extract as reading  # noqa: PLC0415 - as above
 
-
-@contextmanager
-def _aborting(request: web.BaseRequest) -> Iterator[None]:
-    """Where something fails, have the client see that the body has no end."""
-    try:
-        yield
-    except asyncio.CancelledError:
-        raise
-    except ConnectionError:  # it has left
-        return
-    except Exception:
-        log.exception("an export failed; its client goes on with after=ID")
-        if request.transport is not None:
-            request.transport.abort()
+    return reading.hours(source_of(view), extract)

@@ -9,11 +9,12 @@ import os
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 from uuid import uuid4
 
 from aiohttp import hdrs, web
 
+from ingest.api import files
 from ingest.api.desk import Desk, TookTooLong, Work
 from ingest.api.refusals import Code, Refused
 from ingest.api.views import View, source_of
@@ -24,7 +25,6 @@ from ingest.insights.places import Extract
 KIND: Final = "application/vnd.apache.parquet"
 _TIMEOUT_S: Final = 120.0
 _WAIT_S: Final = 30.0
-_READ_BYTES: Final = 256 * 1024
 
 
 class ParquetFiles:
@@ -45,19 +45,16 @@ class ParquetFiles:
     ) -> web.StreamResponse:
         """Write a file and send it; raise Refused as long as nothing is sent."""
         file = await self._write(app_id, extract, as_variant=as_variant)
-        try:
-            length = (await asyncio.to_thread(os.fstat, file)).st_size
+        with files.closed(file):
             response = web.StreamResponse(headers={**headers, hdrs.CONTENT_TYPE: KIND})
-            response.content_length = length
+            response.content_length = (await files.in_time(os.fstat, file.fileno())).st_size
             await response.prepare(request)
-            while piece := await asyncio.to_thread(os.read, file, _READ_BYTES):
-                await response.write(piece)
+            with files.aborting(request):
+                await files.send(response, file)
             return response
-        finally:
-            os.close(file)
 
-    async def _write(self, app_id: int, extract: Extract, *, as_variant: bool) -> int:
-        """Return the descriptor of a file that is whole."""
+    async def _write(self, app_id: int, extract: Extract, *, as_variant: bool) -> IO[bytes]:
+        """Return a file that is whole."""
         path = self._directory / f"export-{uuid4()}.parquet"
         try:
             async with asyncio.timeout(_WAIT_S):
@@ -70,13 +67,13 @@ class ParquetFiles:
             await self._desk.do(
                 Work(self._desk.open_view, app_id, Scope(*extract.reach), do), _TIMEOUT_S
             )
-            return await asyncio.to_thread(os.open, path, os.O_RDONLY)
+            return await files.in_time(path.open, "rb", buffering=0)
         except (TookTooLong, OutOfMemory):
             message = "This is too much for one Parquet file; ask for a shorter range, or NDJSON."
             raise Refused(Code.TOO_DEAR, message) from None
         finally:
             self._writing.release()
-            await asyncio.to_thread(path.unlink, missing_ok=True)
+            await files.in_time(path.unlink, missing_ok=True)
 
 
 def _write(extract: Extract, path: Path, as_variant: bool, view: View) -> None:  # noqa: FBT001
