@@ -2,5 +2,7 @@
 
 from typing import Final
 
-PACKAGES: Final = ("duckdb", "adbc_driver_manager", "adbc_driver_postgresql")
+OF_ARCHIVE: Final = ("duckdb", "adbc_driver_manager", "adbc_driver_postgresql")
+"""What the archive needs."""
+PACKAGES: Final = (*OF_ARCHIVE, "argon2", "jinja2")
 INSTALL: Final = "pip install 'nonito-events[insights]'"

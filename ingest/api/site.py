@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 import structlog
-from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
+from aiohttp import hdrs, web
 
 from ingest.api import asking, openapi
 from ingest.api.allowance import Allowance
@@ -27,7 +27,6 @@ from ingest.http.request_id import REQUEST_ID, TRACEPARENT, headers_of_id, reque
 
 log = structlog.get_logger(__name__)
 
-_VERSIONS: Final = (HttpVersion11, HttpVersion10)
 _JSON: Final = "application/json"
 _PERSON: Final = re.compile(r"/v1/people/(.+)/events", re.DOTALL)
 _PERSON_CHARS_MAX: Final = 1_000
@@ -74,8 +73,6 @@ class Site:
     def _handler(
         self, request: web.BaseRequest
     ) -> Callable[[web.BaseRequest, Mapping[str, str]], Awaitable[web.StreamResponse]]:
-        if request._version not in _VERSIONS:  # noqa: SLF001 - `version` would be cached
-            request._version = HttpVersion11  # noqa: SLF001 - and the answer would repeat it
         found = self._route(request.path)
         if found is None:
             raise Refused(Code.NOT_FOUND, _FOR_NOBODY)

@@ -3,23 +3,24 @@
 import asyncio
 import socket
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import structlog
 
-from ingest.api.server import Server
 from ingest.app.background import Background
 from ingest.archive.archiver import Archiver
 from ingest.archive.view import views_of
 from ingest.config import Config
+from ingest.dashboard.server import Server
 from ingest.observe import loop_lag
 from ingest.observe.insights import InsightsPublisher
 from ingest.share.member import Member
-from ingest.store import archive_report
+from ingest.store import archive_report, reader_lookup
 from ingest.store.failures import Unavailable
+from ingest.store.kept import Kept
 from ingest.store.postgres import Postgres
-from ingest.store.reader_lookup import ReaderLookup
 
 log = structlog.get_logger(__name__)
 
@@ -38,7 +39,7 @@ class Insights:
         self, config: Config, database_url: str, postgres: Postgres, member: Member
     ) -> None:
         self._postgres = postgres
-        self._lookup = ReaderLookup(postgres)
+        self._kept = Kept(postgres)
         self._publisher = InsightsPublisher(member)
         self._background = Background(self._fail)
         self._stop = asyncio.Event()
@@ -56,7 +57,8 @@ class Insights:
         self._keeps_archive = archive.enabled
         self._server = Server(
             self._views.view,
-            self._lookup.find,
+            partial(reader_lookup.find, self._kept),
+            self._kept,
             directory / "temporary",
             config.dashboard,
             config.limits,
@@ -85,7 +87,7 @@ class Insights:
         await self._stop.wait()
         await self._server.close()
         await self._background.end()
-        await self._lookup.rest()
+        await self._kept.rest()
         return not self._has_failed
 
     async def _report(self) -> None:
@@ -110,9 +112,9 @@ class Insights:
                 questions=self._server.questions,
                 postgres_connections=self._postgres.open_connections,
             )
-            if self._server.has_been_asked():
+            if self._server.has_been_used():
                 asked_s, is_resting = loop.time(), False
             elif not is_resting and loop.time() - asked_s > _REST_AFTER_S:
                 await asyncio.to_thread(self._views.rest)
-                await self._lookup.rest()
+                await self._kept.rest()
                 is_resting = True

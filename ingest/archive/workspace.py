@@ -26,7 +26,7 @@ from ingest.archive.failures import (
     TimedOut,
 )
 from ingest.archive.rows import literal
-from ingest.insights_extra import INSTALL, PACKAGES
+from ingest.insights_extra import INSTALL, OF_ARCHIVE
 from ingest.store.database_url import DatabaseUrl
 
 if TYPE_CHECKING:
@@ -252,7 +252,7 @@ def opened(url: str, bounds: Bounds) -> Iterator[Workspace]:
 def require_installed() -> None:
     """Raise NotInstalled if something is missing that the archive needs."""
     try:
-        for name in PACKAGES:
+        for name in OF_ARCHIVE:
             import_module(name)
     except ImportError as error:
         raise NotInstalled(f"{error.name} is not installed: {INSTALL}") from error

@@ -29,6 +29,10 @@ COMMANDS: Final = {
     "keys": _Command(
         "keys_group", "Make, list and revoke API keys; running servers follow within a second."
     ),
+    "login": _Command(
+        "login",
+        "Print a link that signs in once: a new administrator, or who forgot a password.",
+    ),
     "migrate": _Command(
         "migrate", "Make tables and partitions, for servers whose own role may not."
     ),

@@ -58,6 +58,7 @@ def _serve(read: Callable[[], Config]) -> None:
             inherited=embedded.held if embedded else (),
             # Nobody asked for an app in a database of their own, and a log is no place for a key.
             may_show_key=embedded is not None and sys.stdout.isatty(),
+            may_show_link=sys.stdout.isatty(),
             has_insights=has_insights,
         )
         supervisor = Supervisor(settings, count, means)

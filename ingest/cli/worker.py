@@ -9,7 +9,7 @@ import uvloop
 
 from ingest.app.database import budget_of, make_postgres
 from ingest.app.server import App
-from ingest.cli import first_key
+from ingest.cli import first_key, first_link
 from ingest.cli.channel import Heeding, attend, receive
 from ingest.cli.process import return_large_blocks
 from ingest.observe import logs
@@ -61,11 +61,14 @@ async def _ready(server: App, postgres: Postgres, order: WorkerOrder) -> Ready:
         secret = await first_key.make(postgres, file)
         with suppress(Unavailable):  # it will follow the database in any case
             await server.read_keys()
-    told = first_key.tell(secret, file, order.address) if server.keys else first_key.NONE
+    told = [first_key.tell(secret, file, order.address) if server.keys else first_key.NONE]
+    if order.dashboard and server.is_postgres_up:
+        may_show = order.shows_first_link
+        told.append(await first_link.tell(postgres, order.dashboard, may_show=may_show))
     config, workers = order.config, order.workers
     budget = await budget_of(postgres, config, workers) if server.is_postgres_up else None
     return Ready(
-        greeting=told,
+        greeting="\n".join(filter(None, told)),
         database=postgres.address,
         connections=str(budget or ""),
         lacks_connections=budget is not None and not budget.is_enough,

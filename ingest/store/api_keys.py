@@ -14,6 +14,7 @@ from ingest.store.postgres import Connection
 
 _ALPHABET = string.ascii_letters + string.digits
 _SECRET_CHARS = 43
+_LISTED_MAX = 1_000
 PREFIX_CHARS = 11
 """`nk_` and 8 more: enough to tell keys apart, useless for guessing one."""
 
@@ -36,7 +37,8 @@ class Kind(Enum):
 
 
 _LIST: Final = " UNION ALL ".join(
-    f"SELECT '{kind.value}', apps.name, kept.name, prefix, kept.created_at, expires_at, revoked_at"  # noqa: S608 - names of ours
+    f"SELECT '{kind.value}' AS kind, kept.id, app_id, apps.name AS app, kept.name, prefix,"  # noqa: S608 - names of ours
+    " kept.created_at, expires_at, revoked_at"
     f" FROM {kind.table} AS kept JOIN apps ON apps.id = app_id"
     for kind in Kind
 )
@@ -46,6 +48,9 @@ class ApiKey(NamedTuple):
     """What is known of a key; never the secret."""
 
     kind: Kind
+    id: int
+    """Among those of its kind."""
+    app_id: int
     app: str
     name: str
     prefix: str
@@ -111,7 +116,19 @@ async def create_first(connection: Connection, app: str) -> str | None:
 
 async def list_all(connection: Connection) -> list[ApiKey]:
     """Return all keys of both kinds, also the revoked ones, by app and age."""
-    rows = await connection.fetch(f"{_LIST} ORDER BY 2, 5")
+    rows = await connection.fetch(f"{_LIST} ORDER BY app, created_at")
+    return [ApiKey(Kind(kind), *values) for kind, *values in rows]
+
+
+async def list_of(connection: Connection, app_id: int) -> list[ApiKey]:
+    """Return an app's keys of both kinds, a thousand at most: the valid ones first, then by age."""
+    rows = await connection.fetch(
+        f"SELECT * FROM ({_LIST}) AS listed WHERE app_id = $1"  # noqa: S608 - names of ours
+        " ORDER BY revoked_at IS NOT NULL OR coalesce(expires_at <= now(), false), created_at"
+        " LIMIT $2",
+        app_id,
+        _LISTED_MAX,
+    )
     return [ApiKey(Kind(kind), *values) for kind, *values in rows]
 
 
@@ -133,3 +150,43 @@ async def revoke(connection: Connection, prefix: str) -> list[ApiKey]:
             found.prefix,
         )
     return matching
+
+
+async def revoke_one(connection: Connection, app_id: int, kind: Kind, key_id: int) -> ApiKey | None:
+    """Revoke a key of an app; return it as it was, None if it is none that is still valid."""
+    found = await _find_valid(connection, app_id, kind, key_id)
+    if found is not None:
+        await connection.execute(
+            f"UPDATE {kind.table} SET revoked_at = now() WHERE id = $1",  # noqa: S608 - ours
+            key_id,
+        )
+    return found
+
+
+async def let_expire(
+    connection: Connection, app_id: int, kind: Kind, key_id: int, hours: int
+) -> ApiKey | None:
+    """Have a key of an app expire in so many hours at the latest; return it as `revoke_one`."""
+    found = await _find_valid(connection, app_id, kind, key_id)
+    if found is not None:
+        await connection.execute(
+            f"UPDATE {kind.table} SET expires_at = least(expires_at,"  # noqa: S608 - ours
+            " now() + make_interval(hours => $2)) WHERE id = $1",
+            key_id,
+            hours,
+        )
+    return found
+
+
+async def _find_valid(
+    connection: Connection, app_id: int, kind: Kind, key_id: int
+) -> ApiKey | None:
+    now = datetime.now(UTC)
+    return next(
+        (
+            key
+            for key in await list_of(connection, app_id)
+            if (key.kind, key.id) == (kind, key_id) and key.state(now) == "active"
+        ),
+        None,
+    )

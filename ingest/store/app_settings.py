@@ -37,3 +37,18 @@ async def change(
         timezone,
     )
     return None if row is None else AppSettings(*row)
+
+
+async def find(connection: Connection, app_id: int) -> AppSettings | None:
+    """Return an app by its number; None if there is none."""
+    row = await connection.fetchrow(f"SELECT {COLUMNS} FROM apps WHERE id = $1", app_id)  # noqa: S608 - ours
+    return None if row is None else AppSettings(*row)
+
+
+async def create(connection: Connection, name: str) -> AppSettings | None:
+    """Make an app; None if there is one of that name."""
+    row = await connection.fetchrow(
+        f"INSERT INTO apps (name) VALUES ($1) ON CONFLICT (name) DO NOTHING RETURNING {COLUMNS}",  # noqa: S608 - ours
+        name,
+    )
+    return None if row is None else AppSettings(*row)

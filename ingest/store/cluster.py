@@ -21,8 +21,8 @@ from urllib.parse import quote
 import structlog
 
 from ingest.errors import StartupError
-from ingest.store import account
-from ingest.store.account import Account
+from ingest.store import system_account
+from ingest.store.system_account import Account
 
 log = structlog.get_logger(__name__)
 
@@ -89,8 +89,8 @@ class Cluster:
         self._account = self._choose_account()
         self._secure_socket_dir()
         if self._account is not None:
-            account.let_through(self.directory)
-            account.require_passage(self._account, (self._data, self._socket_dir, self.psql))
+            system_account.let_through(self.directory)
+            system_account.require_passage(self._account, (self._data, self._socket_dir, self.psql))
         if not self.is_made:
             self._initialise()
 
@@ -101,7 +101,7 @@ class Cluster:
             with suppress(FileExistsError):  # another process was first
                 missing.mkdir()
                 if os.geteuid() == 0:
-                    account.let_through(missing)
+                    system_account.let_through(missing)
 
     def start(self, *settings: str) -> None:
         """Start the server unless it runs, and wait until it takes connections."""
@@ -163,7 +163,7 @@ class Cluster:
         if self.is_made:
             owner = self._data.stat()
             return Account(owner.st_uid, owner.st_gid)
-        return account.make()
+        return system_account.make()
 
     def _start_until(self, end_s: float, *options: str) -> None:
         """Start; after a crash again and again, since what was killed lives on for a moment.

@@ -23,6 +23,11 @@ _ALSO_DONE: Final = (
     "UPDATE archive_state SET changed_at = now() WHERE false",
     "INSERT INTO archive_files SELECT * FROM archive_files LIMIT 0",
     "DELETE FROM archive_files WHERE false",
+    "UPDATE accounts SET email = email WHERE false",
+    "INSERT INTO account_roles SELECT * FROM account_roles LIMIT 0",
+    "DELETE FROM account_sessions WHERE false",
+    "DELETE FROM sign_in_links WHERE false",
+    "INSERT INTO audit_log (email, action, object) SELECT '', '', '' FROM audit_log LIMIT 0",
     f"DELETE FROM idempotency_keys WHERE ctid = ANY (ARRAY({_FORGET}))",  # noqa: S608 - ours
 )
 """What a server does beside storing events."""

@@ -49,6 +49,10 @@ class WorkerOrder(Order, frozen=True, kw_only=True):
     """Where the server listens, as curl is told."""
     makes_first_key: bool
     """Whether it may make the first app and its key."""
+    dashboard: str
+    """Where people sign in, for the one that tells them; empty for all others."""
+    shows_first_link: bool
+    """Whether it may tell the first of them a link."""
 
     @property
     def arguments(self) -> tuple[str, ...]:
@@ -82,7 +86,7 @@ class Ready(msgspec.Struct, frozen=True, tag="ready"):
     """What a worker says once it serves."""
 
     greeting: str
-    """What people are told of API keys."""
+    """What people are told of API keys, and of signing in."""
     database: str
     """Which one where, without name and password."""
     connections: str

@@ -44,6 +44,8 @@ class Means(NamedTuple):
     """Descriptors that children are to hold for as long as they live."""
     may_show_key: bool
     """Whether somebody sits at a terminal, who may read the first key."""
+    may_show_link: bool
+    """And the link by which the first of all signs in."""
     has_insights: bool
     """Whether there is an insights process."""
 
@@ -172,6 +174,8 @@ class Supervisor:
             slot=means.segment.take_slot(worker),
             address=_for_curl(means.sockets.addresses),
             makes_first_key=is_first and (means.may_show_key or bool(config.keys.first_key_file)),
+            dashboard=means.sockets.dashboard_address if is_first else "",
+            shows_first_link=means.may_show_link,
         )
         return await self._begin(order)
 

@@ -25,6 +25,8 @@ _STATIC: Final = {
     "docs.js": "text/javascript; charset=utf-8",
     "favicon.svg": "image/svg+xml",
 }
+COLOURS: Final = "colours.css"
+"""What a style sheet begins with."""
 _HTML: Final = "text/html; charset=utf-8"
 _JSON: Final = "application/json"
 
@@ -73,7 +75,7 @@ class Page:
 def routes(figures: Figures) -> Mapping[str, Mapping[str, Handler]]:
     """Read the files; return the handlers by path and method."""
     here = files("ingest.web")
-    static = {name: File((here / name).read_bytes(), kind) for name, kind in _STATIC.items()}
+    static = {name: File(_static(name), kind) for name, kind in _STATIC.items()}
     links = {name: f"/docs/{name}?v={file.version}" for name, file in static.items()}
     template = highlight((here / "docs.html").read_text(encoding="utf-8"))
     for name, value in (figures.words() | links).items():
@@ -83,6 +85,15 @@ def routes(figures: Figures) -> Mapping[str, Mapping[str, Handler]]:
         "/openapi.json": _readable(File(document(figures), _JSON, _ANYBODY).get),
         **{f"/docs/{name}": _readable(file.get) for name, file in static.items()},
     }
+
+
+def _static(name: str) -> bytes:
+    return read(COLOURS) + read(name) if name.endswith(".css") else read(name)
+
+
+def read(name: str) -> bytes:
+    """Return a file of this package."""
+    return (files("ingest.web") / name).read_bytes()
 
 
 def _readable(handler: Handler) -> Mapping[str, Handler]:

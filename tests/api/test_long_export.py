@@ -13,15 +13,16 @@ import psutil
 import pytest
 import requests
 
-from ingest.api.server import Server
 from ingest.archive.failures import DiskTrouble
 from ingest.archive.scope import Scope
 from ingest.archive.view import View, Views
 from ingest.config import Dashboard, Limits
+from ingest.dashboard.server import Server
 from ingest.store.app_settings import AppSettings
+from ingest.store.kept import Kept
 from tests.api.asked import TIMEOUT_S, asked_server
 from tests.archive.archiving import MEMORY_MAX, archive, ask
-from tests.support.postgres import fetch
+from tests.support.postgres import fetch, make_postgres
 
 MIB: Final = 1 << 20
 LF: Final = ord("\n")
@@ -79,7 +80,8 @@ async def serve(opened: Opened, path: Path, bound: socket.socket, stop: asyncio.
     async def find(_: str) -> AppSettings:
         return AppSettings(1, "one", "user_id", "UTC")
 
-    server = Server(opened, find, path / "temporary", Dashboard(), Limits())
+    kept = Kept(make_postgres("postgresql://nobody.invalid/"))
+    server = Server(opened, find, kept, path / "temporary", Dashboard(), Limits())
     await server.listen(bound)
     await stop.wait()
     await server.close()

@@ -45,7 +45,7 @@ def test_key_in_the_address_is_refused_without_being_repeated(asked: Asked) -> N
     assert asked.keys["one"].read not in message
 
 
-@pytest.mark.parametrize("path", ["/", "/event", "/v1", "/v1/trends/", "/v1/people//events"])
+@pytest.mark.parametrize("path", ["/event", "/v1", "/v1/trends/", "/v1/people//events"])
 def test_where_nothing_is_is_a_404(asked: Asked, path: str) -> None:
     """Events are not taken here either."""
     asked.refused(path, 404, "not_found")

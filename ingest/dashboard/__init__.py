@@ -1,0 +1,1 @@
+"""The dashboard: pages for those who sign in, on the port where questions are answered."""

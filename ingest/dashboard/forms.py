@@ -1,0 +1,56 @@
+"""What a form sends: bounded, and only from a page of ours."""
+
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import parse_qsl
+
+from aiohttp import hdrs, web
+
+from ingest.dashboard.problems import Problem, of_another_site
+
+_BYTES_MAX: Final = 64 * 1024
+_FIELDS_MAX: Final = 100
+_FORM: Final = "application/x-www-form-urlencoded"
+_SITE: Final = "Sec-Fetch-Site"
+_SCHEMES: Final = ("http", "https")
+
+Form = Mapping[str, str]
+"""Each field's value; of several of one name the last one."""
+
+
+async def read(request: web.BaseRequest) -> Form:
+    """Return what a form has sent; raise Problem."""
+    require_own_page(request)
+    if request.content_type != _FORM:
+        raise Problem(415, "This is no form", f"Send it as {_FORM}.")
+    if (request.content_length or 0) > _BYTES_MAX:
+        raise _too_large()
+    body = await request.content.read(_BYTES_MAX + 1)
+    while chunk := await request.content.read(_BYTES_MAX + 1):
+        body += chunk
+        if len(body) > _BYTES_MAX:
+            raise _too_large()
+    try:
+        pairs = parse_qsl(
+            body.decode(), keep_blank_values=True, max_num_fields=_FIELDS_MAX, errors="strict"
+        )
+    except ValueError:
+        told = "It is no UTF-8, or has too many fields."
+        raise Problem(400, "This form can't be read", told) from None
+    return dict(pairs)
+
+
+def require_own_page(request: web.BaseRequest) -> None:
+    """Raise Problem unless a browser says that a page of this very host sends it."""
+    sites = request.headers.getall(_SITE, ())
+    if sites:
+        if list(sites) != ["same-origin"]:
+            raise of_another_site()
+        return
+    origins, hosts = request.headers.getall(hdrs.ORIGIN, ()), request.headers.getall(hdrs.HOST, ())
+    if len(hosts) != 1 or list(origins) not in ([f"{scheme}://{hosts[0]}"] for scheme in _SCHEMES):
+        raise of_another_site()
+
+
+def _too_large() -> Problem:
+    return Problem(413, "This form is too large", f"It may have {_BYTES_MAX // 1024} KiB.")

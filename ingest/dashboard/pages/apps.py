@@ -1,0 +1,94 @@
+"""Apps: those that one has a part in, and of each what questions about its events go by."""
+
+from typing import Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from ingest.dashboard.problems import not_found
+from ingest.dashboard.replies import Elsewhere, Page, Reply
+from ingest.dashboard.routes import Access, Route, Visit
+from ingest.store import app_settings, audit_log
+from ingest.store.app_settings import AppSettings
+from ingest.store.postgres import Connection
+
+NAME_CHARS_MAX: Final = 100
+_NAME: Final = f"Give it a name of {NAME_CHARS_MAX} characters at most."
+_TAKEN: Final = "There is an app of this name; choose another one."
+_USER_FIELD: Final = "Name the parameter that says who did it, in a hundred characters at most."
+_ZONE: Final = "There is no such time zone; write one as Europe/Berlin, or UTC."
+
+
+async def show_all(visit: Visit) -> Reply:
+    """List the apps that one may see."""
+    return await _list(visit, "", "")
+
+
+async def _list(visit: Visit, name: str, error: str) -> Page:
+    found = await visit.services.kept.read(app_settings.list_all)
+    session = visit.session
+    parts = [(app, role) for app in found if (role := session.role_in(app.id)) is not None]
+    return Page("apps.html", {"parts": parts, "name": name, "error": error}, 422 if error else 200)
+
+
+async def create(visit: Visit) -> Reply:
+    """Make an app."""
+    name = visit.form.get("name", "").strip()
+    if not is_name(name):
+        return await _list(visit, name[:NAME_CHARS_MAX], _NAME)
+
+    async def work(connection: Connection) -> AppSettings | None:
+        made = await app_settings.create(connection, name)
+        if made is not None:
+            await audit_log.note(connection, visit.email, made.id, "made an app", name)
+        return made
+
+    made = await visit.services.kept.change(work)
+    return Elsewhere(f"/apps/{made.id}/keys") if made else await _list(visit, name, _TAKEN)
+
+
+async def show_settings(visit: Visit) -> Reply:
+    """Show what holds for all events of an app."""
+    return _settings(visit.app, "")
+
+
+def _settings(app: AppSettings, error: str) -> Page:
+    return Page("settings.html", {"app": app, "error": error}, 422 if error else 200)
+
+
+async def change_settings(visit: Visit) -> Reply:
+    """Change it."""
+    user_field = visit.form.get("user_field", "").strip()
+    zone = visit.form.get("timezone", "").strip()
+    wanted = visit.app._replace(user_field=user_field[:NAME_CHARS_MAX], timezone=zone[:60])
+    if error := _USER_FIELD if not is_name(user_field) else "" if _is_zone(zone) else _ZONE:
+        return _settings(wanted, error)
+
+    async def work(connection: Connection) -> AppSettings | None:
+        changed = await app_settings.change(connection, visit.app.name, user_field, zone)
+        told = f"user field {user_field}, time zone {zone}"
+        await audit_log.note(connection, visit.email, visit.app.id, "changed the settings", told)
+        return changed
+
+    if await visit.services.kept.change(work) is None:
+        raise not_found()
+    return Elsewhere(f"/apps/{visit.app.id}/settings")
+
+
+def is_name(text: str) -> bool:
+    """Return whether something may be called so."""
+    return 0 < len(text) <= NAME_CHARS_MAX and text.isprintable()
+
+
+def _is_zone(text: str) -> bool:
+    try:
+        ZoneInfo(text)
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: of a folder, such as Europe
+        return False
+    return True
+
+
+ROUTES: Final = (
+    Route("GET", "/apps", Access.SIGNED_IN, show_all),
+    Route("POST", "/apps", Access.ADMIN, create),
+    Route("GET", "/apps/{app}/settings", Access.VIEWER, show_settings),
+    Route("POST", "/apps/{app}/settings", Access.OWNER, change_settings),
+)

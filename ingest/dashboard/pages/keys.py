@@ -1,0 +1,98 @@
+"""API keys of an app, of both kinds: made, shown once, replaced and revoked."""
+
+from typing import Final
+
+from ingest.dashboard.pages.apps import NAME_CHARS_MAX
+from ingest.dashboard.problems import not_found
+from ingest.dashboard.replies import Elsewhere, Page, Reply
+from ingest.dashboard.routes import Access, Route, Visit
+from ingest.store import api_keys, audit_log
+from ingest.store.api_keys import ApiKey, Kind
+from ingest.store.postgres import Connection
+
+_DAYS_MAX: Final = 36_500
+_OVERLAP_HOURS: Final = 24
+_NAME: Final = f"A label has {NAME_CHARS_MAX} characters at most."
+_DAYS: Final = f"Write in how many days it expires, 1 to {_DAYS_MAX:,}, or nothing."
+
+
+async def show(visit: Visit) -> Reply:
+    """List the keys."""
+    return await _page(visit)
+
+
+async def _page(visit: Visit, secret: str = "", error: str = "") -> Page:
+    app_id = visit.app.id
+    found = await visit.services.kept.read(lambda each: api_keys.list_of(each, app_id))
+    values = {"keys": found, "secret": secret, "error": error, "overlap_hours": _OVERLAP_HOURS}
+    return Page("keys.html", values, 422 if error else 200)
+
+
+async def create(visit: Visit) -> Reply:
+    """Make a key; the answer is the page that shows it."""
+    name = visit.form.get("name", "").strip()
+    days = visit.form.get("days", "").strip()
+    if len(name) > NAME_CHARS_MAX or not f"{name}-".isprintable():
+        return await _page(visit, error=_NAME)
+    if days and not (days.isascii() and days.isdigit() and 1 <= int(days[:6]) <= _DAYS_MAX):
+        return await _page(visit, error=_DAYS)
+    kind = _kind(visit.form.get("kind", ""))
+    return await _page(visit, await _made(visit, kind, name, int(days) if days else None))
+
+
+async def _made(visit: Visit, kind: Kind, name: str, days: int | None) -> str:
+    app = visit.app
+
+    async def work(connection: Connection) -> str:
+        secret = await api_keys.create(connection, app.name, name, days, kind)
+        told = f"{secret[: api_keys.PREFIX_CHARS]}… {name}"
+        await audit_log.note(connection, visit.email, app.id, "made a key", told)
+        return secret
+
+    return await visit.services.kept.change(work)
+
+
+async def rotate(visit: Visit) -> Reply:
+    """Make a key in another one's place, which is valid for a day yet."""
+    kind, key_id = _kind(visit.parts[0]), int(visit.parts[1])
+    app = visit.app
+
+    async def work(connection: Connection) -> str:
+        before = await api_keys.let_expire(connection, app.id, kind, key_id, _OVERLAP_HOURS)
+        if before is None:
+            raise not_found()
+        secret = await api_keys.create(connection, app.name, before.name, None, kind)
+        told = f"{before.prefix}… by {secret[: api_keys.PREFIX_CHARS]}…"
+        await audit_log.note(connection, visit.email, app.id, "replaced a key", told)
+        return secret
+
+    return await _page(visit, await visit.services.kept.change(work))
+
+
+async def revoke(visit: Visit) -> Reply:
+    """Revoke a key; servers refuse it within a second."""
+    kind, key_id = _kind(visit.parts[0]), int(visit.parts[1])
+    app = visit.app
+
+    async def work(connection: Connection) -> ApiKey | None:
+        found = await api_keys.revoke_one(connection, app.id, kind, key_id)
+        if found is not None:
+            told = f"{found.prefix}… {found.name}"
+            await audit_log.note(connection, visit.email, app.id, "revoked a key", told)
+        return found
+
+    if await visit.services.kept.change(work) is None:
+        raise not_found()
+    return Elsewhere(f"/apps/{app.id}/keys")
+
+
+def _kind(text: str) -> Kind:
+    return Kind.READ if text == Kind.READ.value else Kind.WRITE
+
+
+ROUTES: Final = (
+    Route("GET", "/apps/{app}/keys", Access.VIEWER, show),
+    Route("POST", "/apps/{app}/keys", Access.MEMBER, create),
+    Route("POST", "/apps/{app}/keys/{kind}/{number}/rotate", Access.MEMBER, rotate),
+    Route("POST", "/apps/{app}/keys/{kind}/{number}/revoke", Access.MEMBER, revoke),
+)

@@ -1,0 +1,71 @@
+"""Passwords: hashed with Argon2id in a thread, one at a time, as each takes 64 MiB for a moment."""
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from ingest.dashboard.problems import busy
+
+if TYPE_CHECKING:
+    from argon2 import PasswordHasher
+
+CHARS_MIN: Final = 10
+CHARS_MAX: Final = 500
+_WAITING_MAX: Final = 20
+
+T = TypeVar("T")
+
+
+class Passwords:
+    """Hashes and compares them; of those who want that at once some wait, and others are told."""
+
+    def __init__(self) -> None:
+        self._turn = asyncio.Lock()
+        self._waiting = 0
+        self._nobodys = ""
+
+    async def hash(self, password: str) -> str:
+        """Return what a password is kept as; raise Problem."""
+        return await self._in_turn(lambda: _hasher().hash(password))
+
+    async def is_right(self, password: str, kept: str | None) -> bool:
+        """Return whether it is the one that was kept so; raise Problem.
+
+        Whoever has no account, and nothing that was kept, waits as long as who has one.
+        """
+        is_same = await self._in_turn(lambda: _is_same(kept or self._of_nobody(), password))
+        return is_same and kept is not None
+
+    def _of_nobody(self) -> str:
+        self._nobodys = self._nobodys or _hasher().hash("nobody's")
+        return self._nobodys
+
+    async def _in_turn(self, work: Callable[[], T]) -> T:
+        if self._waiting >= _WAITING_MAX:
+            raise busy(1)
+        self._waiting += 1
+        try:
+            async with self._turn:
+                return await asyncio.to_thread(work)
+        finally:
+            self._waiting -= 1
+
+
+def is_fit(password: str) -> bool:
+    """Return whether it may be chosen."""
+    return CHARS_MIN <= len(password) <= CHARS_MAX
+
+
+def _hasher() -> "PasswordHasher":
+    from argon2 import PasswordHasher  # noqa: PLC0415 - of the extra, for those who sign in
+
+    return PasswordHasher()
+
+
+def _is_same(kept: str, password: str) -> bool:
+    from argon2.exceptions import InvalidHashError, VerificationError  # noqa: PLC0415 - as above
+
+    try:
+        return _hasher().verify(kept, password)
+    except (VerificationError, InvalidHashError):
+        return False

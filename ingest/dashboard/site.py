@@ -1,0 +1,165 @@
+"""The site of the dashboard: finds the route, looks who it is, and makes the answer of a reply."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
+
+import structlog
+from aiohttp import hdrs, web
+
+from ingest.dashboard import cookies, forms
+from ingest.dashboard.pages import account, apps, audit, keys, people, sign_in
+from ingest.dashboard.problems import Problem, away, not_found
+from ingest.dashboard.rendering import Rendering
+from ingest.dashboard.replies import Elsewhere, Page
+from ingest.dashboard.routes import Access, Route, Visit
+from ingest.dashboard.services import Services
+from ingest.store import app_settings, sessions
+from ingest.store.accounts import Role
+from ingest.store.app_settings import AppSettings
+from ingest.store.failures import RowRefused, Unavailable
+from ingest.store.postgres import Connection
+from ingest.store.sessions import Session
+
+log = structlog.get_logger(__name__)
+
+ROUTES: Final[Sequence[Route]] = (
+    *sign_in.ROUTES,
+    *account.ROUTES,
+    *apps.ROUTES,
+    *keys.ROUTES,
+    *people.ROUTES,
+    *audit.ROUTES,
+)
+_HEADERS: Final[Mapping[str, str]] = {
+    hdrs.SERVER: "nonito",
+    hdrs.CACHE_CONTROL: "no-store",
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+        "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; "
+        "require-trusted-types-for 'script'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+}
+_HTML: Final = "text/html; charset=utf-8"
+
+
+class _Who(NamedTuple):
+    session: Session | None
+    app: AppSettings | None
+
+
+class Site:
+    """Answers with pages."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._rendering = Rendering()
+        self._routes = [(route, re.compile(route.pattern)) for route in ROUTES]
+
+    def has(self, path: str) -> bool:
+        """Return whether a path is one of a page, whoever asks."""
+        return path == "/" or self._rendering.file(path) is not None or any(self._matching(path))
+
+    async def dispatch(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer a request, with a page whatever happens."""
+        if (file := self._rendering.file(request.path)) is not None:
+            return await file.get(request)
+        visit = Visit(self._services, request)
+        try:
+            reply = await self._reply(visit)
+        except _SignInFirst:
+            reply = Elsewhere("/sign-in")
+        except Problem as problem:
+            reply = _page_of(problem)
+        except (Unavailable, RowRefused) as failure:
+            log.warning("a page can't be shown", page=visit.page, reason=str(failure))
+            reply = _page_of(away())
+        except Exception:
+            log.exception("a page failed", page=visit.page)
+            reply = _page_of(Problem(500, "The server failed", "Its log says why."))
+        return await self._answer(visit, reply)
+
+    async def _reply(self, visit: Visit) -> Page | Elsewhere:
+        """Let a visit in, and do what it is for; raise Problem."""
+        request = visit.request
+        route, match = self._route(request)
+        named = match.groupdict().get("app")
+        visit.page = f"{route.method} {route.path}"
+        visit.parts = match.groups()[1:] if named else match.groups()
+        if request.method == hdrs.METH_POST:
+            visit.form = await forms.read(request)
+        visit.found, app = await self._look(cookies.read(request), int(named) if named else None)
+        _admit(visit, route.access, app)
+        return await route.handler(visit)
+
+    def _route(self, request: web.BaseRequest) -> tuple[Route, "re.Match[str]"]:
+        path = "/apps" if request.path == "/" else request.path
+        method = hdrs.METH_GET if request.method == hdrs.METH_HEAD else request.method
+        found = self._matching(path)
+        for route, match in found:
+            if route.method == method:
+                return route, match
+        if not found:
+            raise not_found()
+        allow = ", ".join(route.method for route, _ in found)
+        raise Problem(405, "This can't be done here", f"Use {allow}.", {hdrs.ALLOW: allow})
+
+    def _matching(self, path: str) -> list[tuple[Route, "re.Match[str]"]]:
+        return [
+            (route, match) for route, pattern in self._routes if (match := pattern.fullmatch(path))
+        ]
+
+    async def _look(self, token: str | None, app_id: int | None) -> _Who:
+        async def work(connection: Connection) -> _Who:
+            session = await sessions.find(connection, token) if token else None
+            app = await app_settings.find(connection, app_id) if session and app_id else None
+            return _Who(session, app)
+
+        return await self._services.kept.read(work) if token else _Who(None, None)
+
+    async def _answer(self, visit: Visit, reply: Page | Elsewhere) -> web.Response:
+        if isinstance(reply, Elsewhere):
+            return _redirect(reply.path, reply.cookie)
+        headers = {**_HEADERS, hdrs.CONTENT_TYPE: _HTML, **reply.headers}
+        body = await self._rendering.page(visit, reply)
+        return web.Response(status=reply.status, body=body, headers=headers)
+
+
+def _page_of(problem: Problem) -> Page:
+    return Page("problem.html", {"problem": problem}, problem.status, problem.headers)
+
+
+def _admit(visit: Visit, access: Access, app: AppSettings | None) -> None:
+    """Let a visit in, or raise Problem: what is not theirs is not there."""
+    session = visit.found
+    if access is not Access.ANYBODY and session is None:
+        raise _SignInFirst
+    if access is Access.ADMIN and not (session and session.account.is_admin):
+        raise not_found()
+    if access.role is not None:
+        visit.app, visit.role = _in_app(session, app, access.role)
+
+
+def _in_app(
+    session: Session | None, app: AppSettings | None, needed: Role
+) -> tuple[AppSettings, Role]:
+    role = session.role_in(app.id) if session and app else None
+    if app is None or role is None:
+        raise not_found()
+    if not role.includes(needed):
+        told = f"You are a {role.value} of this app; ask somebody who is its {needed.value}."
+        raise Problem(403, "This is for others to do", told)
+    return app, role
+
+
+def _redirect(path: str, cookie: str | None = None) -> web.Response:
+    headers = {**_HEADERS, hdrs.LOCATION: path}
+    if cookie is not None:
+        headers[hdrs.SET_COOKIE] = cookie
+    return web.Response(status=303, headers=headers)
+
+
+class _SignInFirst(Exception):  # noqa: N818 - it is an answer
+    """Nobody has signed in, where somebody has to."""

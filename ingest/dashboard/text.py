@@ -1,0 +1,11 @@
+"""Words for people."""
+
+
+def count_of(count: int, noun: str) -> str:
+    """Return a count with its noun: `1 second`, `12 seconds`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def shown(text: str) -> str:
+    """Return a text whose control and direction characters are seen and do nothing."""
+    return "".join(each if each.isprintable() else f"\\u{ord(each):04x}" for each in text)

@@ -1,0 +1,49 @@
+"""One server for all tests of a module, and people who visit its dashboard."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from ingest.store.accounts import Role
+from ingest.store.sign_in_links import Link
+from tests.api.asked import Asked, asked_server
+from tests.dashboard.visitor import Visitor, invited
+from tests.support.browser import browser, visit  # noqa: F401 - fixtures
+from tests.support.postgres import fetch
+
+Apps = dict[str, int]
+"""The numbers of both apps, by name."""
+Admit = Callable[..., Visitor]
+
+
+@pytest.fixture(scope="module")
+def asked(shared_database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asked]:
+    """A server of the module's own, with the apps `one` and `two`."""
+    with asked_server(shared_database_url, tmp_path_factory.mktemp("archive")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def apps(asked: Asked) -> Apps:
+    """The numbers of its apps."""
+    rows = asyncio.run(fetch(asked.database_url, "SELECT name, id FROM apps"))
+    return {row["name"]: row["id"] for row in rows}
+
+
+@pytest.fixture
+def visitor(asked: Asked) -> Visitor:
+    """Somebody who has not signed in."""
+    return Visitor(asked.url)
+
+
+@pytest.fixture(scope="module")
+def admit(asked: Asked, apps: Apps) -> Admit:
+    """Make somebody with a role in an app; an administrator without one."""
+    count = iter(range(1_000_000))
+
+    def make(role: Role | None = None, app: str = "one") -> Visitor:
+        link = Link() if role is None else invited(apps[app], role)
+        return Visitor(asked.url).join(asked.database_url, link, f"p{next(count)}@example.com")
+
+    return make

@@ -1,0 +1,146 @@
+"""The dashboard in a real browser: every page, light and dark, small and wide, hostile names."""
+
+import asyncio
+import re
+from typing import Any
+
+import pytest
+from playwright.async_api import Browser, Page, ViewportSize, expect
+
+from ingest.store.sign_in_links import Link
+from tests.api.asked import Asked
+from tests.dashboard.visitor import PASSWORD, make_link
+from tests.support.looks import CONTRAST_MIN, CONTRASTS, overflow_px
+from tests.web.visit import Visit
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+PHONE: ViewportSize = {"width": 390, "height": 844}
+WIDE: ViewportSize = {"width": 1280, "height": 900}
+HOSTILE = "<img src=x onerror=alert(1)>{{7*7}}'\"</script>" + "w" * 50
+NUMBERS = iter(range(1000))
+
+
+async def join(page: Page, asked: Asked) -> str:
+    """Make an administrator's account, as a newcomer does; return its address."""
+    email = f"b{next(NUMBERS)}@example.com"
+    token = await asyncio.to_thread(make_link, asked.database_url, Link())
+    await page.goto(f"{asked.url}/welcome/{token}")
+    await page.get_by_label("E-mail address").fill(email)
+    await page.get_by_label("Password").fill(PASSWORD)
+    await page.get_by_role("button", name="Make the account").click()
+    await expect(page.get_by_role("heading", name="Apps")).to_be_visible()
+    return email
+
+
+async def make_app(page: Page, name: str) -> None:
+    """Make an app, and be where its keys are."""
+    await page.get_by_label("A new app").fill(name)
+    await page.get_by_role("button", name="Make the app").click()
+    await expect(page.get_by_role("heading", name="Keys")).to_be_visible()
+
+
+async def test_newcomer_gets_a_key_that_works(asked: Asked, visit: Visit) -> None:
+    """From the link to the key, which is copied by its button; nobody else's server is asked."""
+    page = visit.page
+    email = await join(page, asked)
+    await make_app(page, "Corner shop")
+    await page.get_by_label("Label").fill("website")
+    await page.get_by_role("button", name="Make a key").click()
+    key = await page.locator("#secret").inner_text()
+    assert re.fullmatch(r"nk_[A-Za-z0-9]{43}", key)
+    await page.get_by_role("button", name="Copy").click()
+    await expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    assert await page.evaluate("navigator.clipboard.readText()") == key
+    await page.get_by_role("button", name="Sign out").click()
+    await page.get_by_label("E-mail address").fill(email)
+    await page.get_by_label("Password").fill(PASSWORD)
+    await page.get_by_role("button", name="Sign in").click()
+    await page.get_by_role("link", name="Corner shop").click()
+    await expect(page.get_by_role("cell", name=f"{key[:11]}…")).to_be_visible()
+    assert {url.split("/")[2] for url in visit.requests} == {asked.url.split("/")[2]}
+
+
+@pytest.mark.parametrize("window", [PHONE, WIDE], ids=["phone", "wide"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_every_page_is_readable(
+    asked: Asked,
+    browser: Browser,
+    scheme: Any,  # noqa: ANN401 - a literal
+    window: ViewportSize,
+) -> None:
+    """With hostile names: nothing runs, nothing overflows, and all text has contrast."""
+    async with await browser.new_context(color_scheme=scheme, viewport=window) as context:
+        visit = Visit(await context.new_page())
+        visit.statuses_expected = {401, 404, 422}
+        page, seen, dialogs = visit.page, list[str](), list[object]()
+        page.on("dialog", lambda dialog: dialogs.append(dialog))  # noqa: PLW0108 - no builtin
+
+        async def look() -> None:
+            seen.append(await page.title())
+            assert await overflow_px(page) <= 0, page.url
+            contrasts = await page.evaluate(CONTRASTS)
+            assert [text for text in contrasts if text[1] < CONTRAST_MIN] == [], page.url
+            assert await page.locator("img").count() == 0
+
+        await page.goto(asked.url)
+        await page.get_by_label("E-mail address").fill("nobody@example.com")
+        await page.get_by_label("Password").fill(HOSTILE)
+        await page.get_by_role("button", name="Sign in").click()
+        await look()
+        await join(page, asked)
+        name = f"{HOSTILE[:90]}{next(NUMBERS)}"
+        await make_app(page, name)
+        await page.get_by_label("Label").fill(HOSTILE[:100])
+        await page.get_by_role("button", name="Make a key").click()
+        await look()
+        await page.get_by_role("button", name="Replace").click()
+        await look()
+        tabs = page.get_by_role("navigation", name=name)
+        await tabs.get_by_role("link", name="People").click()
+        await page.get_by_role("button", name="Make a link").click()
+        await look()
+        await tabs.get_by_role("link", name="Settings").click()
+        await page.get_by_label("User field").fill(HOSTILE[:100])
+        await page.get_by_label("Time zone").fill("Nowhere")
+        await page.get_by_role("button", name="Save").click()
+        await look()
+        await page.get_by_label("Time zone").fill("Asia/Tokyo")
+        await page.get_by_role("button", name="Save").click()
+        await tabs.get_by_role("link", name="Changes").click()
+        await look()
+        for path in ("/apps", "/account", "/changes", "/nothing"):
+            await page.goto(f"{asked.url}{path}")
+            await look()
+        assert len(set(seen)) == 8
+        assert (visit.complaints, dialogs) == ([], [])
+
+
+async def test_everything_works_without_a_script(asked: Asked, browser: Browser) -> None:
+    """But the button that copies, which is not shown then."""
+    async with await browser.new_context(java_script_enabled=False) as context:
+        page = await context.new_page()
+        await join(page, asked)
+        await make_app(page, "Without a script")
+        await page.get_by_role("button", name="Make a key").click()
+        assert (await page.locator("#secret").inner_text()).startswith("nk_")
+        assert not await page.get_by_role("button", name="Copy").is_visible()
+        await page.get_by_role("button", name="Revoke").click()
+        await expect(page.get_by_role("cell", name="revoked")).to_be_visible()
+
+
+async def test_keyboard_alone_makes_a_key(asked: Asked, visit: Visit) -> None:
+    """The first Tab leads to the content."""
+    page = visit.page
+    await join(page, asked)
+    await make_app(page, "By keyboard")
+    await page.reload()
+    await page.keyboard.press("Tab")
+    await expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    await page.keyboard.press("Enter")
+    await page.keyboard.press("Tab")
+    await expect(page.get_by_label("Label")).to_be_focused()
+    await page.keyboard.type("keyboard")
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#secret")).to_be_visible()
+    await expect(page.get_by_role("cell", name="keyboard")).to_be_visible()

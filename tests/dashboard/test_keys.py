@@ -1,0 +1,151 @@
+"""Keys made, replaced and revoked on their page: what they open, at once and no longer."""
+
+import re
+
+import pytest
+import requests
+
+from ingest.store.accounts import Role
+from tests.api.asked import TIMEOUT_S, Asked
+from tests.dashboard.conftest import Admit, Apps
+from tests.dashboard.visitor import Visitor, secret_of
+from tests.support.server import wait_for
+
+
+def send(asked: Asked, key: str) -> int:
+    """Send an event; return the status."""
+    event = {"event_name": "a", "event_params": {}}
+    answer = requests.post(
+        f"{asked.server.url}/event", json=event, headers={"X-API-Key": key}, timeout=TIMEOUT_S
+    )
+    return answer.status_code
+
+
+def actions(visitor: Visitor, page: str, key: str) -> list[str]:
+    """Return where the forms of a key's row lead."""
+    row = visitor.get(page).text.partition(key[:11])[2].partition("</tr>")[0]
+    return re.findall(r'action="([^"]+)"', row)
+
+
+@pytest.fixture
+def page(apps: Apps) -> str:
+    """Where the keys of the app `one` are."""
+    return f"/apps/{apps['one']}/keys"
+
+
+def test_key_works_as_soon_as_it_is_made(asked: Asked, admit: Admit, page: str) -> None:
+    """It is shown once, and nowhere again."""
+    member = admit(Role.MEMBER)
+    key = secret_of(member.post(page, name="shop", kind="write", days=""))
+    assert key.startswith("nk_")
+    wait_for(lambda: send(asked, key) == 200)
+    assert key not in member.get(page).text
+    assert key[:11] in member.get(page).text
+
+
+def test_key_that_reads_reads_its_app_alone(asked: Asked, admit: Admit, page: str) -> None:
+    """And writes nothing."""
+    key = secret_of(admit(Role.MEMBER).post(page, name="", kind="read", days="30"))
+    assert key.startswith("nr_")
+    assert asked.get("/v1/events", X_API_Key=key).status_code == 200
+    assert send(asked, key) == 401
+
+
+def test_key_that_is_replaced_is_valid_for_a_while(asked: Asked, admit: Admit, page: str) -> None:
+    """So that nobody has to change it everywhere at the same moment."""
+    member = admit(Role.MEMBER)
+    before = secret_of(member.post(page, name="old", kind="write", days=""))
+    after = secret_of(member.post(actions(member, page, before)[0]))
+    assert after != before
+    wait_for(lambda: send(asked, after) == 200)
+    assert send(asked, before) == 200
+    rows = member.get(page).text
+    assert "never" not in rows.partition(before[:11])[2].partition("</tr>")[0]
+    assert "never" in rows.partition(after[:11])[2].partition("</tr>")[0]
+
+
+def test_key_that_is_revoked_is_refused(asked: Asked, admit: Admit, page: str) -> None:
+    """By the server, within a second or so; and nothing more can be done with it."""
+    member = admit(Role.MEMBER)
+    key = secret_of(member.post(page, name="", kind="write", days=""))
+    wait_for(lambda: send(asked, key) == 200)
+    revoke = actions(member, page, key)[1]
+    assert member.post(revoke).status_code == 303
+    wait_for(lambda: send(asked, key) == 401)
+    assert actions(member, page, key) == []
+    assert member.post(revoke).status_code == 404
+
+
+def test_key_of_another_app_is_not_there(admit: Admit, apps: Apps, page: str) -> None:
+    """Even for who may change keys of both."""
+    admin = admit()
+    key = secret_of(admin.post(page, name="", kind="write", days=""))
+    elsewhere = [
+        path.replace(f"/apps/{apps['one']}/", f"/apps/{apps['two']}/")
+        for path in actions(admin, page, key)
+    ]
+    assert [admin.post(path).status_code for path in elsewhere] == [404, 404]
+    assert len(actions(admin, page, key)) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "days", "told"),
+    [
+        ("x" * 101, "", "label"),
+        ("a\nb", "", "label"),
+        ("", "0", "days"),
+        ("", "-1", "days"),
+        ("", "36501", "days"),
+        ("", "9" * 1000, "days"),
+        ("", "٣", "days"),
+    ],
+)
+def test_mistake_makes_no_key(admit: Admit, page: str, name: str, days: str, told: str) -> None:
+    """And is said."""
+    member = admit(Role.MEMBER)
+    before = member.get(page).text.count("<tr")
+    answer = member.post(page, name=name, kind="write", days=days)
+    assert answer.status_code == 422
+    assert told in answer.text
+    assert member.get(page).text.count("<tr") == before
+
+
+def test_changes_are_noted_with_who_made_them(admit: Admit, apps: Apps, page: str) -> None:
+    """And no secret among them."""
+    owner = admit(Role.OWNER)
+    key = secret_of(owner.post(page, name="noted", kind="write", days=""))
+    for path in reversed(actions(owner, page, key)):
+        owner.post(path)
+    owner.post(f"/apps/{apps['one']}/people/invite", role="viewer")
+    owner.post(f"/apps/{apps['one']}/settings", user_field="user_id", timezone="Europe/Berlin")
+    shown = owner.get(f"/apps/{apps['one']}/changes").text
+    rows = [row for row in shown.split("<tr>")[1:] if owner.email in row]
+    noted = [re.findall(r"<td[^>]*>([^<]*)</td>", row)[2] for row in rows]
+    assert noted == [
+        "changed the settings",
+        "made an invitation",
+        "revoked a key",
+        "made a key",
+        "took an invitation",
+        "made an account",
+    ]
+    assert "Europe/Berlin" in shown
+    assert key not in shown
+
+
+def test_settings_are_kept_and_mistakes_are_told(admit: Admit, apps: Apps) -> None:
+    """What was typed is there again."""
+    owner, page = admit(Role.OWNER, "two"), f"/apps/{apps['two']}/settings"
+    for field, zone, told in (
+        ("", "UTC", "parameter"),
+        ("id", "Europe", "time zone"),
+        ("id", "../etc/passwd", "time zone"),
+        ("i\x1bd", "UTC", "parameter"),
+    ):
+        answer = owner.post(page, user_field=field, timezone=zone)
+        assert answer.status_code == 422
+        assert told in answer.text
+    assert owner.post(page, user_field="email", timezone="Asia/Tokyo").status_code == 303
+    shown = owner.get(page).text
+    assert 'value="email"' in shown
+    assert 'value="Asia/Tokyo"' in shown
