@@ -28,6 +28,7 @@ from ingest.http.request_id import REQUEST_ID, TRACEPARENT, headers_of_id, reque
 log = structlog.get_logger(__name__)
 
 _JSON: Final = "application/json"
+_PREFIX: Final = "/v1/"
 _PERSON: Final = re.compile(r"/v1/people/(.+)/events", re.DOTALL)
 _PERSON_CHARS_MAX: Final = 1_000
 _HEADERS: Final[Mapping[str, str]] = {
@@ -54,6 +55,10 @@ class Site:
             "/openapi.json": self._get_document,
         }
         self._document = openapi.document()
+
+    def has(self, path: str) -> bool:
+        """Return whether a path is one of questions, whoever asks."""
+        return path.startswith(_PREFIX) or path in self._open
 
     async def dispatch(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer a request; whatever happens, in our one shape."""

@@ -10,7 +10,7 @@ from ingest.cli.settings import load_quietly
 from ingest.cli.text import require_text
 from ingest.config import Dashboard
 from ingest.errors import StartupError
-from ingest.store import accounts, sign_in_links
+from ingest.store import accounts, audit_log, sign_in_links
 from ingest.store.postgres import Connection
 from ingest.store.sign_in_links import Link
 
@@ -31,7 +31,10 @@ def login(context: click.Context, email: str | None, address: str | None) -> Non
     place = (address or _address(load_quietly(context).dashboard)).rstrip("/")
 
     async def work(connection: Connection) -> str | None:
-        return await sign_in_links.make(connection, await _link(connection, email))
+        link = await _link(connection, email)
+        told = email or "an administrator"
+        await audit_log.note(connection, "nonito login", None, "made a link", told)
+        return await sign_in_links.make(connection, link)
 
     token = with_database(context, work)
     told = f"A new password for {email!r}" if email else "A new administrator's account"
@@ -51,5 +54,7 @@ async def _link(connection: Connection, email: str | None) -> Link:
 def _address(dashboard: Dashboard) -> str:
     if not dashboard.enabled:
         raise StartupError("dashboard.enabled is false: nobody can sign in")
+    if not dashboard.port:
+        raise StartupError("dashboard.port is 0: say with --address where the dashboard is")
     host = "localhost" if dashboard.host in _EVERYWHERE else bracketed(dashboard.host)
     return f"http://{host}:{dashboard.port}"

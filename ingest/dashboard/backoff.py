@@ -27,6 +27,10 @@ _NETWORK: Final = _Rule(30, 10.0)
 _ACCOUNT: Final = _Rule(60, 5.0)
 
 
+_Key = tuple[str, str]
+"""An account and a network; empty for all."""
+
+
 class _Failures(NamedTuple):
     guesses: int
     last_s: float
@@ -36,7 +40,7 @@ class Backoff:
     """Wrong guesses of the last hour, so many at most."""
 
     def __init__(self) -> None:
-        self._failures: OrderedDict[str, _Failures] = OrderedDict()
+        self._failures: OrderedDict[_Key, _Failures] = OrderedDict()
 
     def wait_s(self, account: str, address: str) -> float:
         """Return how long a guess has to wait yet."""
@@ -55,17 +59,21 @@ class Backoff:
 
     def note_success(self, account: str, address: str) -> None:
         """Forget the wrong guesses of somebody who knew it in the end, and that this was one."""
-        both, *others = (key for key, _ in _keys(account, address))
+        self.take_back(account, address)
+        both, *_ = (key for key, _ in _keys(account, address))
         self._failures.pop(both, None)
-        for key in others:
-            if found := self._failures.get(key):
-                self._failures[key] = found._replace(guesses=found.guesses - 1)
 
-    def _count(self, key: str, now_s: float) -> int:
+    def take_back(self, account: str, address: str) -> None:
+        """Note that the last guess was none: nobody looked whether it was wrong."""
+        for key, _ in _keys(account, address):
+            if found := self._failures.get(key):
+                self._failures[key] = found._replace(guesses=max(0, found.guesses - 1))
+
+    def _count(self, key: _Key, now_s: float) -> int:
         found = self._failures.get(key)
         return found.guesses if found and now_s - found.last_s < _FORGET_S else 0
 
-    def _left_s(self, key: str, rule: _Rule, now_s: float) -> float:
+    def _left_s(self, key: _Key, rule: _Rule, now_s: float) -> float:
         count = self._count(key, now_s)
         if count < rule.free:
             return 0.0
@@ -73,13 +81,9 @@ class Backoff:
         return max(0.0, self._failures[key].last_s + wait_s - now_s)
 
 
-def _keys(account: str, address: str) -> Sequence[tuple[str, _Rule]]:
+def _keys(account: str, address: str) -> Sequence[tuple[_Key, _Rule]]:
     network = _network_of(address)
-    return (
-        (f"{account} {network}", _BOTH),
-        (network, _NETWORK),
-        (account, _ACCOUNT),
-    )
+    return (((account, network), _BOTH), (("", network), _NETWORK), ((account, ""), _ACCOUNT))
 
 
 def _network_of(address: str) -> str:

@@ -7,6 +7,9 @@ from urllib.parse import parse_qsl
 from aiohttp import hdrs, web
 
 from ingest.dashboard.problems import Problem, of_another_site
+from ingest.errors import Refusal
+from ingest.http.bodies import BodyReader
+from ingest.http.connection import held_of
 
 _BYTES_MAX: Final = 64 * 1024
 _FIELDS_MAX: Final = 100
@@ -18,18 +21,15 @@ Form = Mapping[str, str]
 """Each field's value; of several of one name the last one."""
 
 
-async def read(request: web.BaseRequest) -> Form:
+async def read(request: web.BaseRequest, reader: BodyReader) -> Form:
     """Return what a form has sent; raise Problem."""
     require_own_page(request)
     if request.content_type != _FORM:
         raise Problem(415, "This is no form", f"Send it as {_FORM}.")
-    if (request.content_length or 0) > _BYTES_MAX:
-        raise _too_large()
-    body = await request.content.read(_BYTES_MAX + 1)
-    while chunk := await request.content.read(_BYTES_MAX + 1):
-        body += chunk
-        if len(body) > _BYTES_MAX:
-            raise _too_large()
+    try:
+        body = await reader.read(request, _BYTES_MAX, held_of(request))
+    except Refusal as refusal:
+        raise Problem(refusal.status, "This form did not come whole", refusal.message) from None
     try:
         pairs = parse_qsl(
             body.decode(), keep_blank_values=True, max_num_fields=_FIELDS_MAX, errors="strict"
@@ -50,7 +50,3 @@ def require_own_page(request: web.BaseRequest) -> None:
     origins, hosts = request.headers.getall(hdrs.ORIGIN, ()), request.headers.getall(hdrs.HOST, ())
     if len(hosts) != 1 or list(origins) not in ([f"{scheme}://{hosts[0]}"] for scheme in _SCHEMES):
         raise of_another_site()
-
-
-def _too_large() -> Problem:
-    return Problem(413, "This form is too large", f"It may have {_BYTES_MAX // 1024} KiB.")

@@ -2,10 +2,11 @@
 
 import math
 
-from ingest.dashboard.problems import busy
+from ingest.dashboard.problems import Problem, busy
 from ingest.dashboard.routes import Visit
 from ingest.store import accounts
 from ingest.store.accounts import Account
+from ingest.store.failures import RowRefused, Unavailable
 
 
 async def account_of(visit: Visit, email: str, password: str) -> Account | None:
@@ -14,9 +15,14 @@ async def account_of(visit: Visit, email: str, password: str) -> Account | None:
     if wait_s := services.backoff.wait_s(email, address):
         raise busy(math.ceil(wait_s))
     services.backoff.note_failure(email, address)
-    found = await services.kept.read(lambda connection: accounts.find(connection, email))
-    account, kept = found or (None, None)
-    if not await services.passwords.is_right(password, kept):
+    try:
+        found = await services.kept.read(lambda connection: accounts.find(connection, email))
+        account, kept = found or (None, None)
+        is_right = await services.passwords.is_right(password, kept)
+    except (Problem, Unavailable, RowRefused):
+        services.backoff.take_back(email, address)
+        raise
+    if not is_right:
         return None
     services.backoff.note_success(email, address)
     return account

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from ingest.dashboard.problems import busy
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
 
 CHARS_MIN: Final = 10
 CHARS_MAX: Final = 500
+RULE: Final = f"Choose a password of {CHARS_MIN} characters or more, {CHARS_MAX} at most."
 _WAITING_MAX: Final = 20
 
 T = TypeVar("T")
@@ -20,7 +22,7 @@ class Passwords:
     """Hashes and compares them; of those who want that at once some wait, and others are told."""
 
     def __init__(self) -> None:
-        self._turn = asyncio.Lock()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="password")
         self._waiting = 0
         self._nobodys = ""
 
@@ -43,12 +45,16 @@ class Passwords:
     async def _in_turn(self, work: Callable[[], T]) -> T:
         if self._waiting >= _WAITING_MAX:
             raise busy(1)
+        # Whoever asked for it may go; what it takes counts until it is done.
         self._waiting += 1
-        try:
-            async with self._turn:
-                return await asyncio.to_thread(work)
-        finally:
-            self._waiting -= 1
+        future = asyncio.get_running_loop().run_in_executor(self._thread, work)
+        future.add_done_callback(self._on_done)
+        return await asyncio.shield(future)
+
+    def _on_done(self, future: "asyncio.Future[T]") -> None:
+        self._waiting -= 1
+        if not future.cancelled():
+            future.exception()  # nobody may be there any more to ask for it
 
 
 def is_fit(password: str) -> bool:

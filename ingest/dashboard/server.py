@@ -27,7 +27,6 @@ _BYTES_MAX: Final = 32 * 1024 * 1024
 """What all requests and answers hold together; exports hold what they send."""
 _END_S: Final = 3.0
 _VERSIONS: Final = (HttpVersion11, HttpVersion10)
-_QUESTIONS: Final = "/v1/"
 
 
 class Server:
@@ -47,7 +46,7 @@ class Server:
         allowance = Allowance(dashboard.questions_per_minute_max)
         readers = Readers(find)
         self._questions = QuestionSite(self._desk, readers, allowance, directory)
-        self._pages = Site(Services(kept, Passwords(), Backoff()))
+        self._pages = Site(Services(kept, Passwords(), Backoff()), limits.body_timeout_s)
         self._listener = Listener(
             web.Server(self._dispatch, handler_cancellation=True),
             replace(limits, connections_max=_CONNECTIONS_MAX),
@@ -77,7 +76,7 @@ class Server:
 
     def _is_for_people(self, request: web.BaseRequest) -> bool:
         """Return whether a page answers: where there is nothing, that depends on who asks."""
-        if request.path.startswith(_QUESTIONS):
+        if self._questions.has(request.path):
             return False
         return self._pages.has(request.path) or "text/html" in request.headers.get(hdrs.ACCEPT, "")
 

@@ -14,6 +14,7 @@ from ingest.dashboard.rendering import Rendering
 from ingest.dashboard.replies import Elsewhere, Page
 from ingest.dashboard.routes import Access, Route, Visit
 from ingest.dashboard.services import Services
+from ingest.http.bodies import BodyReader
 from ingest.store import app_settings, sessions
 from ingest.store.accounts import Role
 from ingest.store.app_settings import AppSettings
@@ -53,7 +54,8 @@ class _Who(NamedTuple):
 class Site:
     """Answers with pages."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, body_timeout_s: float) -> None:
+        self._bodies = BodyReader(body_timeout_s)
         self._services = services
         self._rendering = Rendering()
         self._routes = [(route, re.compile(route.pattern)) for route in ROUTES]
@@ -64,11 +66,13 @@ class Site:
 
     async def dispatch(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer a request, with a page whatever happens."""
-        if (file := self._rendering.file(request.path)) is not None:
+        is_read = request.method in (hdrs.METH_GET, hdrs.METH_HEAD)
+        if is_read and (file := self._rendering.file(request.path)) is not None:
             return await file.get(request)
         visit = Visit(self._services, request)
+        reply: Page | Elsewhere
         try:
-            reply = await self._reply(visit)
+            return await self._answer(visit, await self._reply(visit))
         except _SignInFirst:
             reply = Elsewhere("/sign-in")
         except Problem as problem:
@@ -89,7 +93,7 @@ class Site:
         visit.page = f"{route.method} {route.path}"
         visit.parts = match.groups()[1:] if named else match.groups()
         if request.method == hdrs.METH_POST:
-            visit.form = await forms.read(request)
+            visit.form = await forms.read(request, self._bodies)
         visit.found, app = await self._look(cookies.read(request), int(named) if named else None)
         _admit(visit, route.access, app)
         return await route.handler(visit)

@@ -44,6 +44,9 @@ _LIST: Final = " UNION ALL ".join(
 )
 
 
+_IS_VALID: Final = "revoked_at IS NULL AND (expires_at > now()) IS NOT FALSE"
+
+
 class ApiKey(NamedTuple):
     """What is known of a key; never the secret."""
 
@@ -121,11 +124,11 @@ async def list_all(connection: Connection) -> list[ApiKey]:
 
 
 async def list_of(connection: Connection, app_id: int) -> list[ApiKey]:
-    """Return an app's keys of both kinds, a thousand at most: the valid ones first, then by age."""
+    """Return an app's keys of both kinds, a thousand at most: valid ones and new ones first."""
     rows = await connection.fetch(
         f"SELECT * FROM ({_LIST}) AS listed WHERE app_id = $1"  # noqa: S608 - names of ours
-        " ORDER BY revoked_at IS NOT NULL OR coalesce(expires_at <= now(), false), created_at"
-        " LIMIT $2",
+        " ORDER BY revoked_at IS NOT NULL OR coalesce(expires_at <= now(), false),"
+        " created_at DESC LIMIT $2",
         app_id,
         _LISTED_MAX,
     )
@@ -178,15 +181,24 @@ async def let_expire(
     return found
 
 
+async def count_valid(connection: Connection, app_id: int) -> int:
+    """Return how many keys of an app are valid."""
+    listed = f"SELECT count(*) FROM ({_LIST}) AS listed WHERE app_id = $1 AND {_IS_VALID}"  # noqa: S608 - ours
+    return int(await connection.fetchval(listed, app_id))
+
+
 async def _find_valid(
     connection: Connection, app_id: int, kind: Kind, key_id: int
 ) -> ApiKey | None:
-    now = datetime.now(UTC)
-    return next(
-        (
-            key
-            for key in await list_of(connection, app_id)
-            if (key.kind, key.id) == (kind, key_id) and key.state(now) == "active"
-        ),
-        None,
+    """Find a key that is valid, and have nobody else change it until the transaction ends."""
+    locked = await connection.fetchval(
+        f"SELECT id FROM {kind.table} WHERE id = $1 AND app_id = $2 AND {_IS_VALID} FOR UPDATE",  # noqa: S608 - ours
+        key_id,
+        app_id,
     )
+    row = await connection.fetchrow(
+        f"SELECT * FROM ({_LIST}) AS listed WHERE kind = $1 AND id = $2",  # noqa: S608 - ours
+        kind.value,
+        locked,
+    )
+    return None if row is None else ApiKey(kind, *list(row)[1:])

@@ -14,7 +14,14 @@ log = structlog.get_logger(__name__)
 
 _TIMEOUT_S: Final = 5.0
 _TURN_S: Final = 5.0
-_FAILURES: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)  # TimeoutError is one
+_FAILURES: Final = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,  # TimeoutError is one
+    RuntimeError,
+)
+"""What asyncpg raises; all else is the work's own."""
 
 T = TypeVar("T")
 Work = Callable[[Connection], Awaitable[T]]
@@ -32,6 +39,8 @@ class Kept:
         """Return what comes of work that changes nothing; raise Unavailable or RowRefused."""
         try:
             return await self.do(work)
+        except NoTurn:
+            raise
         except Unavailable as failure:  # what was kept may have died long ago
             log.info("Postgres is asked again", reason=failure.reason)
             return await self.do(work)
@@ -66,19 +75,20 @@ class Kept:
         try:
             return await work(self._connection)
         except _FAILURES as error:
-            await self._part()
+            self._drop()
             raise while_sending(error) from error
         except asyncio.CancelledError:  # in the middle of something
-            self._connection.terminate()
-            self._connection = None
+            self._drop()
             raise
 
     async def rest(self) -> None:
         """Give the connection back."""
         async with self._turn:
-            await self._part()
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                await close(connection, _TIMEOUT_S)
 
-    async def _part(self) -> None:
+    def _drop(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            await close(connection, _TIMEOUT_S)
+            connection.terminate()

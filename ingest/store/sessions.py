@@ -53,10 +53,10 @@ class Listed(NamedTuple):
 async def begin(connection: Connection, account_id: int, client: str) -> str:
     """Begin a session that lasts for 30 days; return its token, which is kept nowhere."""
     token = tokens.new()
+    # What is no UTF-8 comes as surrogates, which no text of Postgres's may have.
+    told = client[:_CLIENT_CHARS_MAX].encode(errors="replace").decode()
     async with connection.transaction():
-        await connection.execute(
-            _BEGIN, account_id, tokens.digest(token), client[:_CLIENT_CHARS_MAX]
-        )
+        await connection.execute(_BEGIN, account_id, tokens.digest(token), told)
         await connection.execute(_END_OLDEST, account_id, _MAX)
     return token
 

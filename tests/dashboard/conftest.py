@@ -20,7 +20,8 @@ Admit = Callable[..., Visitor]
 @pytest.fixture(scope="module")
 def asked(shared_database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asked]:
     """A server of the module's own, with the apps `one` and `two`."""
-    with asked_server(shared_database_url, tmp_path_factory.mktemp("archive")) as running:
+    path = tmp_path_factory.mktemp("archive")
+    with asked_server(shared_database_url, path, limits__body_timeout_s=3) as running:
         yield running
 
 

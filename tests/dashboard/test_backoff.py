@@ -76,6 +76,23 @@ def test_who_knows_it_in_the_end_begins_anew(clock: Clock) -> None:
     assert tried.wait_s("a", HERE) == 0
 
 
+def test_accounts_and_networks_are_not_mixed_up(clock: Clock) -> None:
+    """Whoever calls an account as another one's and its network counts as none of both."""
+    tried = Backoff()
+    guess(tried, clock, f"a {HERE}/32", THERE, 20)
+    guess(tried, clock, f"{HERE}/32", THERE, 20)
+    assert tried.wait_s("a", HERE) == 0
+
+
+def test_guess_that_nobody_looked_at_is_none(clock: Clock) -> None:
+    """As while Postgres is away."""
+    tried = Backoff()
+    for _ in range(200):
+        guess(tried, clock, "a", HERE, 1)
+        tried.take_back("a", HERE)
+    assert tried.wait_s("a", HERE) == 0
+
+
 def test_what_is_known_is_bounded() -> None:
     """Whoever has many addresses is forgotten in part."""
     tried = Backoff()

@@ -1,5 +1,7 @@
 """Changes come from the dashboard's own pages, in forms of a bounded size."""
 
+import socket
+
 import pytest
 import requests
 
@@ -74,6 +76,36 @@ def test_form_that_is_none_is_refused_on_a_page(
     assert answer.status_code == status
     assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
     assert admin.get("/apps").status_code == 200
+
+
+def test_body_that_does_not_come_is_not_waited_for(asked: Asked, admit: Admit) -> None:
+    """Longer than the server's body_timeout_s; one that comes broken is told so."""
+    admin = admit()
+    cookie = "; ".join(f"{each.name}={each.value}" for each in admin.browser.cookies)
+    host = asked.url.removeprefix("http://")
+    name, _, port = host.partition(":")
+    head = (
+        f"POST /apps HTTP/1.1\r\nHost: {host}\r\nCookie: {cookie}\r\n"
+        "Sec-Fetch-Site: same-origin\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+    )
+    for rest, status in (
+        ("Content-Length: 10\r\n\r\nname=", b"408"),
+        ("Transfer-Encoding: chunked\r\n\r\nbroken\r\n", b"400"),
+    ):
+        with socket.create_connection((name, int(port)), timeout=TIMEOUT_S) as client:
+            client.sendall((head + rest).encode())
+            assert client.recv(100).split()[1] == status
+
+
+def test_address_of_a_question_is_one_for_a_browser_too(admit: Admit) -> None:
+    """And a page of nothing is told in the form that was asked for."""
+    admin = admit()
+    for path in ("/openapi.json", "/healthz"):
+        answer = admin.get(path)
+        assert (answer.status_code, answer.headers["Content-Type"]) == (200, "application/json")
+    assert admin.get("/nothing").headers["Content-Type"] == "text/html; charset=utf-8"
+    shown = admin.get("/nothing", Accept="application/json")
+    assert (shown.status_code, shown.headers["Content-Type"]) == (404, "application/json")
 
 
 def test_body_without_a_length_is_bounded_too(asked: Asked, admit: Admit) -> None:

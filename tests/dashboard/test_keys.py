@@ -1,5 +1,6 @@
 """Keys made, replaced and revoked on their page: what they open, at once and no longer."""
 
+import asyncio
 import re
 
 import pytest
@@ -9,6 +10,7 @@ from ingest.store.accounts import Role
 from tests.api.asked import TIMEOUT_S, Asked
 from tests.dashboard.conftest import Admit, Apps
 from tests.dashboard.visitor import Visitor, secret_of
+from tests.support.postgres import fetch
 from tests.support.server import wait_for
 
 
@@ -76,6 +78,34 @@ def test_key_that_is_revoked_is_refused(asked: Asked, admit: Admit, page: str) -
     assert member.post(revoke).status_code == 404
 
 
+def test_key_in_another_one_s_place_lasts_as_long(asked: Asked, admit: Admit, page: str) -> None:
+    """As that was made for."""
+    member = admit(Role.MEMBER)
+    before = secret_of(member.post(page, name="", kind="write", days="30"))
+    after = secret_of(member.post(actions(member, page, before)[0]))
+    lasts = "SELECT round(extract(epoch FROM expires_at - created_at) / 86400) FROM api_keys"
+    (row,) = asyncio.run(fetch(asked.database_url, f"{lasts} WHERE prefix = $1", after[:11]))
+    assert int(row[0]) == 30
+
+
+def test_keys_of_an_app_are_bounded(asked: Asked, admit: Admit, apps: Apps) -> None:
+    """And what can be revoked is listed: the new ones first."""
+    member, page = admit(Role.MEMBER, "two"), f"/apps/{apps['two']}/keys"
+    fill = (
+        "INSERT INTO api_keys (app_id, name, prefix, secret_sha256)"
+        " SELECT $1, 'many', 'nk_' || n, sha256(n::text::bytea) FROM generate_series(1, 490) n"
+    )
+    asyncio.run(fetch(asked.database_url, fill, apps["two"]))
+    answers = [member.post(page, name="last", kind="write", days="") for _ in range(11)]
+    assert [each.status_code for each in answers][-1] == 422
+    made = [secret_of(each) for each in answers if each.status_code == 200]
+    for key in made:
+        assert member.post(actions(member, page, key)[1]).status_code == 303
+    drop = "DELETE FROM api_keys WHERE name = 'many'"
+    asyncio.run(fetch(asked.database_url, drop))
+    assert made
+
+
 def test_key_of_another_app_is_not_there(admit: Admit, apps: Apps, page: str) -> None:
     """Even for who may change keys of both."""
     admin = admit()
@@ -97,6 +127,8 @@ def test_key_of_another_app_is_not_there(admit: Admit, apps: Apps, page: str) ->
         ("", "-1", "days"),
         ("", "36501", "days"),
         ("", "9" * 1000, "days"),
+        ("", "0" * 4500 + "1", "days"),
+        ("", "0000019999999", "days"),
         ("", "٣", "days"),
     ],
 )

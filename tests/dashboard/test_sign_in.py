@@ -45,6 +45,7 @@ def test_link_is_over_after_its_time(asked: Asked, visitor: Visitor) -> None:
         ("", PASSWORD, "e-mail address"),
         (f"{'a' * 250}@example.com", PASSWORD, "e-mail address"),
         ("a@exam\x00ple.com", PASSWORD, "e-mail address"),
+        ("a b@example.com", PASSWORD, "e-mail address"),
         ("a@example.com", "too short", "10 characters"),
         ("a@example.com", "x" * 501, "10 characters"),
     ],
@@ -80,6 +81,51 @@ def test_invitation_is_taken_by_who_has_signed_in(asked: Asked, admit: Admit, ap
     assert somebody.get(f"/apps/{apps['one']}/people").status_code == 200
     assert somebody.get(f"/apps/{apps['two']}/people").status_code == 403
     assert somebody.post(path).status_code == 410
+
+
+def test_invitation_makes_nobody_less(asked: Asked, admit: Admit, apps: Apps) -> None:
+    """An owner who opens a viewer's stays one."""
+    owner = admit(Role.OWNER)
+    path = f"/welcome/{make_link(asked.database_url, invited(apps['one'], Role.VIEWER))}"
+    assert owner.post(path).status_code == 303
+    assert owner.get(f"/apps/{apps['one']}/changes").status_code == 200
+
+
+def test_invitation_of_who_was_sent_away_does_not_open(
+    asked: Asked, admit: Admit, apps: Apps
+) -> None:
+    """Nobody comes back by a link of their own."""
+    owner, admin, page = admit(Role.OWNER), admit(), f"/apps/{apps['one']}/people"
+    link = re.search(r"/welcome/[\w-]{43}", owner.post(f"{page}/invite", role="owner").text)
+    assert link
+    assert Visitor(asked.url).get(link[0]).status_code == 200
+    number = account_id(asked.database_url, owner.email)
+    assert admin.post(f"{page}/{number}/remove").status_code == 303
+    assert owner.get(link[0]).status_code == 410
+    assert owner.post(link[0]).status_code == 410
+    assert owner.get(page).status_code == 404
+
+
+def test_links_of_an_account_are_worth_nothing_behind_the_first(asked: Asked, admit: Admit) -> None:
+    """Nor after its password was changed."""
+    somebody = admit()
+    number = account_id(asked.database_url, somebody.email)
+    paths = [f"/welcome/{make_link(asked.database_url, Link(account_id=number))}" for _ in range(3)]
+    visitor = Visitor(asked.url)
+    assert visitor.post(paths[0], password=NEW).status_code == 303
+    assert Visitor(asked.url).post(paths[1], password=PASSWORD).status_code == 410
+    path = f"/welcome/{make_link(asked.database_url, Link(account_id=number))}"
+    changed = visitor.post("/account/password", password=NEW, new_password=PASSWORD)
+    assert changed.status_code == 303
+    assert Visitor(asked.url).post(path, password=NEW).status_code == 410
+
+
+def test_browser_of_any_name_signs_in(asked: Asked) -> None:
+    """Also of one that is no UTF-8; and what it is called is shown."""
+    visitor = Visitor(asked.url)
+    visitor.browser.headers["User-Agent"] = b"Caf\xe9"
+    visitor.join(asked.database_url, Link(), "cafe@example.com")
+    assert "Caf?" in visitor.get("/account").text
 
 
 def test_forgotten_password_is_chosen_anew_by_a_link(asked: Asked, admit: Admit) -> None:

@@ -6,11 +6,11 @@ from ingest.dashboard import guesses, passwords
 from ingest.dashboard.problems import not_found
 from ingest.dashboard.replies import Elsewhere, Page, Reply
 from ingest.dashboard.routes import Access, Route, Visit
-from ingest.store import accounts, audit_log, sessions
+from ingest.store import accounts, audit_log, sessions, sign_in_links
 from ingest.store.postgres import Connection
 
 _WRONG: Final = "This is not your password."
-_UNFIT: Final = f"Choose a password of {passwords.CHARS_MIN} characters or more."
+_UNFIT: Final = passwords.RULE
 
 
 async def show(visit: Visit) -> Reply:
@@ -38,6 +38,7 @@ async def set_password(visit: Visit) -> Reply:
     async def work(connection: Connection) -> None:
         await accounts.set_password(connection, account.id, password_hash)
         await sessions.end_all(connection, account.id, but=visit.session.id)
+        await sign_in_links.drop_of(connection, account.id)
         await audit_log.note(connection, account.email, None, "changed the password", account.email)
 
     await services.kept.change(work)
@@ -49,6 +50,7 @@ async def end_session(visit: Visit) -> Reply:
     account = visit.session.account
 
     async def work(connection: Connection) -> bool:
+        await audit_log.note(connection, account.email, None, "ended a session", account.email)
         return await sessions.end(connection, account.id, visit.number)
 
     if not await visit.services.kept.change(work):

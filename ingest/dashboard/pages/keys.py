@@ -1,9 +1,10 @@
 """API keys of an app, of both kinds: made, shown once, replaced and revoked."""
 
+from datetime import timedelta
 from typing import Final
 
 from ingest.dashboard.pages.apps import NAME_CHARS_MAX
-from ingest.dashboard.problems import not_found
+from ingest.dashboard.problems import Problem, not_found
 from ingest.dashboard.replies import Elsewhere, Page, Reply
 from ingest.dashboard.routes import Access, Route, Visit
 from ingest.store import api_keys, audit_log
@@ -12,6 +13,7 @@ from ingest.store.postgres import Connection
 
 _DAYS_MAX: Final = 36_500
 _OVERLAP_HOURS: Final = 24
+_VALID_MAX: Final = 500
 _NAME: Final = f"A label has {NAME_CHARS_MAX} characters at most."
 _DAYS: Final = f"Write in how many days it expires, 1 to {_DAYS_MAX:,}, or nothing."
 
@@ -34,7 +36,12 @@ async def create(visit: Visit) -> Reply:
     days = visit.form.get("days", "").strip()
     if len(name) > NAME_CHARS_MAX or not f"{name}-".isprintable():
         return await _page(visit, error=_NAME)
-    if days and not (days.isascii() and days.isdigit() and 1 <= int(days[:6]) <= _DAYS_MAX):
+    if days and not (
+        days.isascii()
+        and days.isdigit()
+        and 1 <= int(days[:6]) <= _DAYS_MAX
+        and len(days) <= len(str(_DAYS_MAX))
+    ):
         return await _page(visit, error=_DAYS)
     kind = _kind(visit.form.get("kind", ""))
     return await _page(visit, await _made(visit, kind, name, int(days) if days else None))
@@ -44,6 +51,8 @@ async def _made(visit: Visit, kind: Kind, name: str, days: int | None) -> str:
     app = visit.app
 
     async def work(connection: Connection) -> str:
+        if await api_keys.count_valid(connection, app.id) >= _VALID_MAX:
+            raise Problem(422, "This app has too many keys", "Revoke those that nobody needs.")
         secret = await api_keys.create(connection, app.name, name, days, kind)
         told = f"{secret[: api_keys.PREFIX_CHARS]}… {name}"
         await audit_log.note(connection, visit.email, app.id, "made a key", told)
@@ -61,7 +70,7 @@ async def rotate(visit: Visit) -> Reply:
         before = await api_keys.let_expire(connection, app.id, kind, key_id, _OVERLAP_HOURS)
         if before is None:
             raise not_found()
-        secret = await api_keys.create(connection, app.name, before.name, None, kind)
+        secret = await api_keys.create(connection, app.name, before.name, _days(before), kind)
         told = f"{before.prefix}… by {secret[: api_keys.PREFIX_CHARS]}…"
         await audit_log.note(connection, visit.email, app.id, "replaced a key", told)
         return secret
@@ -84,6 +93,13 @@ async def revoke(visit: Visit) -> Reply:
     if await visit.services.kept.change(work) is None:
         raise not_found()
     return Elsewhere(f"/apps/{app.id}/keys")
+
+
+def _days(before: ApiKey) -> int | None:
+    """Return how long a key was made for."""
+    if before.expires_at is None:
+        return None
+    return max(1, round((before.expires_at - before.created_at) / timedelta(days=1)))
 
 
 def _kind(text: str) -> Kind:

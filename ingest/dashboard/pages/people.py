@@ -11,6 +11,8 @@ from ingest.store.postgres import Connection
 from ingest.store.sign_in_links import INVITATION_HOURS, Link
 from ingest.web.address import origin_of
 
+_INVITATIONS_MAX: Final = 100
+
 
 async def show(visit: Visit) -> Reply:
     """List them."""
@@ -29,7 +31,9 @@ async def invite(visit: Visit) -> Reply:
     role, app = _role(visit), visit.app
 
     async def work(connection: Connection) -> str:
-        link = Link(app_id=app.id, role=role)
+        if await sign_in_links.count_of(connection, app.id) >= _INVITATIONS_MAX:
+            raise Problem(422, "Too many invitations are open", "Wait until some were taken.")
+        link = Link(app_id=app.id, role=role, made_by=visit.session.account.id)
         token = await sign_in_links.make(connection, link, INVITATION_HOURS)
         await audit_log.note(connection, visit.email, app.id, "made an invitation", role.value)
         return token

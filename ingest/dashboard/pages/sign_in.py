@@ -15,7 +15,7 @@ from ingest.store.sign_in_links import Link
 
 _WRONG: Final = "This is no account's e-mail address and password."
 _EMAIL: Final = "Write an e-mail address, such as ada@example.com."
-_PASSWORD: Final = f"Choose a password of {passwords.CHARS_MIN} characters or more."
+_PASSWORD: Final = passwords.RULE
 _TAKEN: Final = "Somebody has an account of this address: sign in, and then open the link again."
 
 
@@ -34,7 +34,11 @@ async def sign_in(visit: Visit) -> Reply:
         account = await guesses.account_of(visit, email, visit.form.get("password", ""))
     if account is None:
         return Page("sign_in.html", {"email": email[:EMAIL_CHARS_MAX], "error": _WRONG}, 401)
-    return await _begun(visit, account)
+
+    async def work(connection: Connection) -> str:
+        return await _begin(connection, visit, account)
+
+    return _begun(visit, await visit.services.kept.change(work))
 
 
 async def sign_out(visit: Visit) -> Reply:
@@ -65,13 +69,15 @@ async def use_link(visit: Visit) -> Reply:
         return _link_page(link, None, email, error)
     password_hash = await visit.services.passwords.hash(password)
 
-    async def work(connection: Connection) -> Account:
-        return await _use(connection, visit.parts[0], email, password_hash)
+    async def work(connection: Connection) -> str:
+        account = await _use(connection, visit.parts[0], email, password_hash)
+        return await _begin(connection, visit, account)
 
     try:
-        return await _begun(visit, await visit.services.kept.change(work))
+        token = await visit.services.kept.change(work)
     except _Taken:
         return _link_page(link, None, email, _TAKEN)
+    return _begun(visit, token)
 
 
 def _link_page(link: Link, session: object, email: str = "", error: str = "") -> Page:
@@ -103,6 +109,7 @@ async def _use(connection: Connection, token: str, email: str, password_hash: st
     if link.account_id is not None:
         await accounts.set_password(connection, link.account_id, password_hash)
         await sessions.end_all(connection, link.account_id)
+        await sign_in_links.drop_of(connection, link.account_id)
         await audit_log.note(connection, email, None, "chose a new password by a link", email)
         found = await accounts.find(connection, email)
         if found is None:
@@ -120,7 +127,9 @@ async def _use(connection: Connection, token: str, email: str, password_hash: st
 async def _take_part(connection: Connection, account: Account, link: Link) -> None:
     if link.app_id is None or link.role is None:
         return
-    await accounts.grant(connection, account.id, link.app_id, link.role)
+    has = (await accounts.roles_of(connection, account.id)).get(link.app_id)
+    if has is None or not has.includes(link.role):
+        await accounts.grant(connection, account.id, link.app_id, link.role)
     changed = f"{account.email}, {link.role.value}"
     await audit_log.note(connection, account.email, link.app_id, "took an invitation", changed)
 
@@ -132,17 +141,16 @@ async def _consume(connection: Connection, token: str) -> Link:
     return link
 
 
-async def _begun(visit: Visit, account: Account) -> Reply:
+async def _begin(connection: Connection, visit: Visit, account: Account) -> str:
     """Begin a session with a token of its own: what a browser had before is worth nothing."""
-    client = visit.request.headers.get(hdrs.USER_AGENT, "")
-    before = visit.found
+    if visit.found is not None:
+        await sessions.end(connection, visit.found.account.id, visit.found.id)
+    return await sessions.begin(
+        connection, account.id, visit.request.headers.get(hdrs.USER_AGENT, "")
+    )
 
-    async def work(connection: Connection) -> str:
-        if before is not None:
-            await sessions.end(connection, before.account.id, before.id)
-        return await sessions.begin(connection, account.id, client)
 
-    token = await visit.services.kept.change(work)
+def _begun(visit: Visit, token: str) -> Reply:
     return Elsewhere("/apps", cookies.keep(visit.request, token))
 
 
@@ -157,7 +165,8 @@ def _used_up() -> Problem:
 
 def _is_email(text: str) -> bool:
     name, _, host = text.rpartition("@")
-    return bool(name and host) and text.isprintable() and len(text) <= EMAIL_CHARS_MAX
+    is_text = text.isprintable() and " " not in text and len(text) <= EMAIL_CHARS_MAX
+    return is_text and bool(name and host)
 
 
 class _Taken(Exception):  # noqa: N818 - it is an answer

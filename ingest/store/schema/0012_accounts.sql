@@ -37,6 +37,7 @@ CREATE TABLE sign_in_links (
     account_id   int REFERENCES accounts ON DELETE CASCADE,
     app_id       int REFERENCES apps ON DELETE CASCADE,
     role         text CHECK (role IN ('owner', 'member', 'viewer')),
+    made_by      int REFERENCES accounts ON DELETE CASCADE, -- who has to own the app yet when it opens
     created_at   timestamptz NOT NULL DEFAULT now(),
     expires_at   timestamptz NOT NULL,
     CHECK (account_id IS NULL OR app_id IS NULL),
