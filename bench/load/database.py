@@ -9,7 +9,7 @@ import asyncpg
 from bench import machine
 from bench.errors import BenchError
 from bench.load.payloads import Payload
-from ingest.store import api_keys
+from ingest.store import tokens
 
 Session: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 T = TypeVar("T")
@@ -86,7 +86,7 @@ def count_strangers(database_url: str, key: str) -> int:
         found = await connection.fetchval(
             "SELECT count(*) FROM events WHERE app_id IS DISTINCT FROM"
             " (SELECT app_id FROM api_keys WHERE secret_sha256 = $1)",
-            api_keys.digest(key),
+            tokens.digest(key),
         )
         return int(found)
 

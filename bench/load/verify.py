@@ -18,7 +18,7 @@ from bench.load import ledger
 from bench.load.database import Session
 from bench.load.ledger import ID_CHARS
 from bench.load.pool import Run
-from ingest.store import api_keys
+from ingest.store import tokens
 
 Bytes = NDArray[np.uint8]
 Numbers = NDArray[np.int32]
@@ -131,7 +131,7 @@ async def _count_when_settled(
         await connection.execute("DROP TABLE IF EXISTS stored")
         await connection.execute(_STORED)
         await connection.execute("ANALYZE stored")
-        counts = dict(await connection.fetchrow(_COUNTS, api_keys.digest(key)) or {})
+        counts = dict(await connection.fetchrow(_COUNTS, tokens.digest(key)) or {})
         if not counts["missing"] or time.monotonic() >= end_s:
             return counts
         await asyncio.sleep(_POLL_S)

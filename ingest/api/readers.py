@@ -9,9 +9,10 @@ from typing import Final, NamedTuple
 from aiohttp import hdrs, web
 
 from ingest.api.refusals import Code, Refused
-from ingest.store.api_keys import Kind, digest
+from ingest.store.api_keys import Kind
 from ingest.store.app_settings import AppSettings
 from ingest.store.failures import Unavailable
+from ingest.store.tokens import digest
 
 API_KEY: Final = "X-API-Key"
 _BEARER: Final = "bearer"

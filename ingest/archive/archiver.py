@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple
 
 import structlog
 
@@ -22,22 +22,18 @@ from ingest.archive.failures import (
     NotHere,
     NotInstalled,
     Occupied,
-    OutOfMemory,
     Overtaken,
 )
+from ingest.archive.portion import Portion
 from ingest.archive.workspace import Bounds, Workspace
 
 log = structlog.get_logger(__name__)
 
 _BACKOFF_MIN_S: Final = 1.0
 _BACKOFF_MAX_S: Final = 60.0
-_ROWS_MIN: Final = 100
-_FITTED_ENOUGH: Final = 20
 _MERGES_MAX: Final = 64
 _TIMEOUT_S: Final = 60.0
 _PASSING: Final = (Occupied, Overtaken, NotHere)
-
-T = TypeVar("T")
 
 
 class Figures(NamedTuple):
@@ -51,37 +47,6 @@ class Figures(NamedTuple):
     """Why the last round failed; empty if it did not."""
 
 
-class _Portion:
-    """How many rows are taken at once: fewer while memory is short, and in time more again."""
-
-    def __init__(self, rows_max: int) -> None:
-        self._rows_max = self._rows = rows_max
-        self._done = 0
-        """How often so many fitted."""
-
-    def do(self, work: Callable[[int], T]) -> T:
-        """Return what comes of work on so many rows as fit; raise OutOfMemory if even few don't."""
-        while True:
-            try:
-                result = work(self._rows)
-            except OutOfMemory as trouble:
-                self._cut(trouble)
-            else:
-                self._recover()
-                return result
-
-    def _cut(self, trouble: OutOfMemory) -> None:
-        if self._rows <= _ROWS_MIN:
-            raise trouble
-        self._rows, self._done = max(_ROWS_MIN, self._rows // 2), 0
-        log.info("memory is short: less is taken at once", rows=self._rows, reason=str(trouble))
-
-    def _recover(self) -> None:
-        self._done += 1
-        if self._done >= _FITTED_ENOUGH and self._rows < self._rows_max:
-            self._rows, self._done = min(self._rows_max, self._rows * 2), 0
-
-
 class Archiver:
     """Archives what comes in; one of all servers does it, whichever is first each time."""
 
@@ -92,8 +57,8 @@ class Archiver:
         self._path = path
         self._interval_s = interval_s
         self._bounds = Bounds(memory_max, threads, path)
-        self._passed = _Portion(passes.ROWS_MAX)
-        self._merged = _Portion(merging.FILE_ROWS_MAX)
+        self._passed = Portion(passes.ROWS_MAX)
+        self._merged = Portion(merging.FILE_ROWS_MAX)
         self._workspace: Workspace | None = None
         self._stopped = threading.Event()
         self._whole: set[str] = set()

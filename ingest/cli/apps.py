@@ -1,7 +1,6 @@
 """`nonito apps`: which apps there are, and what questions about their events go by."""
 
 from typing import Final
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
 
@@ -43,8 +42,8 @@ def set_app(
     require_text("NAME", name)
     if user_field is not None:
         require_text("--user-field", user_field)
-    if timezone is not None:
-        _require_zone(timezone)
+    if timezone is not None and not app_settings.is_zone(timezone):
+        raise StartupError(f"--timezone {timezone!r}: no such time zone")
 
     async def work(connection: Connection) -> AppSettings | None:
         return await app_settings.change(connection, name, user_field, timezone)
@@ -53,11 +52,3 @@ def set_app(
     if changed is None:
         raise StartupError(f"there is no app {name!r}: nonito apps list")
     echo_table([_HEADING, (changed.name, changed.user_field, changed.timezone)])
-
-
-def _require_zone(name: str) -> None:
-    """Raise StartupError for a name that is no time zone's."""
-    try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: of a folder, such as Europe
-        raise StartupError(f"--timezone {name!r}: no such time zone") from None

@@ -13,6 +13,8 @@ from typing import Final, NamedTuple
 
 _KNOWN_MAX: Final = 10_000
 _FORGET_S: Final = 3600.0
+_CLIENT_BITS: Final = 64
+"""Of an IPv6 address, which one client has all addresses behind."""
 
 
 class _Rule(NamedTuple):
@@ -92,5 +94,4 @@ def _network_of(address: str) -> str:
         found = ip_address(address.partition("%")[0])
     except ValueError:
         return address
-    length = 32 if found.version == 4 else 64  # noqa: PLR2004 - of an IPv4 address
-    return str(ip_network((found, length), strict=False))
+    return str(ip_network((found, min(found.max_prefixlen, _CLIENT_BITS)), strict=False))

@@ -1,10 +1,6 @@
 """What a page can't do, as its reader is told."""
 
-from typing import Final
-
 from ingest.dashboard.text import count_of
-
-_NOT_FOUND: Final = 404
 
 
 class Problem(Exception):  # noqa: N818 - it is an answer, not a failure of ours
@@ -23,7 +19,7 @@ class Problem(Exception):  # noqa: N818 - it is an answer, not a failure of ours
 def not_found() -> Problem:
     """Return what is said of a page that is not there, or is somebody else's: nobody can tell."""
     return Problem(
-        _NOT_FOUND,
+        404,
         "There is nothing here",
         "The address is wrong, what it named is gone, or it is not yours to see.",
     )

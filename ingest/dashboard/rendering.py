@@ -1,17 +1,17 @@
 """Templates made into pages, and the files that they load: from memory, none from elsewhere."""
 
-import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo
 
+from ingest.api.files import in_time
 from ingest.dashboard.replies import Page
 from ingest.dashboard.routes import Visit
 from ingest.dashboard.text import shown
 from ingest.store.accounts import Role
-from ingest.web.pages import COLOURS, File, read
+from ingest.web.pages import COMMON, File, read
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -41,7 +41,7 @@ class Rendering:
     async def page(self, visit: Visit, page: Page) -> bytes:
         """Return a page as HTML."""
         if self._templates is None:
-            self._templates = await asyncio.to_thread(_compiled)
+            self._templates = await in_time(_compiled)
         now = datetime.now(UTC)
         values: dict[str, Any] = {"visit": visit, "links": self._links, "now": now, **page.values}
         return self._templates[page.template].render(values).encode()
@@ -83,4 +83,4 @@ def _read(name: str) -> bytes:
     if name == "favicon.svg":
         return read(name)
     body = (files("ingest.dashboard") / name).read_bytes()
-    return read(COLOURS) + body if name.endswith(".css") else body
+    return read(COMMON) + body if name.endswith(".css") else body

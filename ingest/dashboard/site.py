@@ -45,6 +45,8 @@ _HEADERS: Final[Mapping[str, str]] = {
 }
 _HTML: Final = "text/html; charset=utf-8"
 
+_Matched = tuple[Route, re.Match[str]]
+
 
 class _Who(NamedTuple):
     session: Session | None
@@ -58,7 +60,7 @@ class Site:
         self._bodies = BodyReader(body_timeout_s)
         self._services = services
         self._rendering = Rendering()
-        self._routes = [(route, re.compile(route.pattern)) for route in ROUTES]
+        self._routes = [(route, route.pattern) for route in ROUTES]
 
     def has(self, path: str) -> bool:
         """Return whether a path is one of a page, whoever asks."""
@@ -98,7 +100,7 @@ class Site:
         _admit(visit, route.access, app)
         return await route.handler(visit)
 
-    def _route(self, request: web.BaseRequest) -> tuple[Route, "re.Match[str]"]:
+    def _route(self, request: web.BaseRequest) -> _Matched:
         path = "/apps" if request.path == "/" else request.path
         method = hdrs.METH_GET if request.method == hdrs.METH_HEAD else request.method
         found = self._matching(path)
@@ -110,7 +112,7 @@ class Site:
         allow = ", ".join(route.method for route, _ in found)
         raise Problem(405, "This can't be done here", f"Use {allow}.", {hdrs.ALLOW: allow})
 
-    def _matching(self, path: str) -> list[tuple[Route, "re.Match[str]"]]:
+    def _matching(self, path: str) -> list[_Matched]:
         return [
             (route, match) for route, pattern in self._routes if (match := pattern.fullmatch(path))
         ]

@@ -106,9 +106,8 @@ async def grant(connection: Connection, account_id: int, app_id: int, role: Role
     )
 
 
-async def withdraw(connection: Connection, account_id: int, app_id: int) -> bool:
-    """Take an account's role in an app; return whether it had one."""
-    done = await connection.execute(
+async def withdraw(connection: Connection, account_id: int, app_id: int) -> None:
+    """Take an account's role in an app."""
+    await connection.execute(
         "DELETE FROM account_roles WHERE account_id = $1 AND app_id = $2", account_id, app_id
     )
-    return done != "DELETE 0"

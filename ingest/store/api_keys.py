@@ -3,7 +3,6 @@
 There are two kinds, each in a table of its own: one writes events, the other one reads them.
 """
 
-import hashlib
 import secrets
 import string
 from datetime import UTC, datetime, timedelta
@@ -11,6 +10,7 @@ from enum import Enum
 from typing import Final, NamedTuple
 
 from ingest.store.postgres import Connection
+from ingest.store.tokens import digest
 
 _ALPHABET = string.ascii_letters + string.digits
 _SECRET_CHARS = 43
@@ -44,7 +44,7 @@ _LIST: Final = " UNION ALL ".join(
 )
 
 
-_IS_VALID: Final = "revoked_at IS NULL AND (expires_at > now()) IS NOT FALSE"
+IS_VALID: Final = "revoked_at IS NULL AND (expires_at > now()) IS NOT FALSE"
 
 
 class ApiKey(NamedTuple):
@@ -68,12 +68,6 @@ class ApiKey(NamedTuple):
         if self.expires_at is not None and self.expires_at <= now:
             return "expired"
         return "active"
-
-
-def digest(secret: str) -> bytes:
-    """Return the SHA-256 that a key is stored and looked up by."""
-    # A header may hold any bytes; those that are no UTF-8 come as surrogates and match no key.
-    return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).digest()
 
 
 def new_secret(kind: Kind = Kind.WRITE) -> str:
@@ -183,7 +177,7 @@ async def let_expire(
 
 async def count_valid(connection: Connection, app_id: int) -> int:
     """Return how many keys of an app are valid."""
-    listed = f"SELECT count(*) FROM ({_LIST}) AS listed WHERE app_id = $1 AND {_IS_VALID}"  # noqa: S608 - ours
+    listed = f"SELECT count(*) FROM ({_LIST}) AS listed WHERE app_id = $1 AND {IS_VALID}"  # noqa: S608 - ours
     return int(await connection.fetchval(listed, app_id))
 
 
@@ -192,7 +186,7 @@ async def _find_valid(
 ) -> ApiKey | None:
     """Find a key that is valid, and have nobody else change it until the transaction ends."""
     locked = await connection.fetchval(
-        f"SELECT id FROM {kind.table} WHERE id = $1 AND app_id = $2 AND {_IS_VALID} FOR UPDATE",  # noqa: S608 - ours
+        f"SELECT id FROM {kind.table} WHERE id = $1 AND app_id = $2 AND {IS_VALID} FOR UPDATE",  # noqa: S608 - ours
         key_id,
         app_id,
     )

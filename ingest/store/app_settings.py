@@ -1,6 +1,7 @@
 """What questions about an app's events go by: columns of `apps` that ingestion knows nothing of."""
 
 from typing import Final, NamedTuple
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ingest.store.postgres import Connection
 
@@ -17,6 +18,15 @@ class AppSettings(NamedTuple):
     """The parameter that says who did it."""
     timezone: str
     """In which its days begin, as IANA names it."""
+
+
+def is_zone(name: str) -> bool:
+    """Return whether this is the name of a time zone."""
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: of a folder, such as Europe
+        return False
+    return True
 
 
 async def list_all(connection: Connection) -> list[AppSettings]:

@@ -19,7 +19,7 @@ from functools import partial
 import structlog
 
 from ingest.share.generation import Generation, OwnGeneration
-from ingest.store import api_keys, apps
+from ingest.store import api_keys, apps, tokens
 from ingest.store.api_key_snapshot import ApiKeySnapshot, KnownKey, KnownKeys
 from ingest.store.apps import App
 from ingest.store.failures import Unavailable
@@ -69,7 +69,7 @@ class Keyring:
 
     def app_of(self, secret: str) -> App | None:
         """Return the app that a key belongs to; None for a key that is not valid."""
-        key = api_keys.digest(secret)
+        key = tokens.digest(secret)
         # By our own clock as well: a key expires also while Postgres is away.
         if self._expiries_s.get(key, math.inf) <= time.time():
             return None
@@ -190,7 +190,7 @@ class Keyring:
             f"SELECT secret_sha256, {apps.SELECTED},"  # noqa: S608 - names of ours
             " extract(epoch FROM expires_at)::float8 AS expires_s"
             " FROM api_keys JOIN apps ON apps.id = app_id"
-            " WHERE revoked_at IS NULL AND (expires_at > now()) IS NOT FALSE ORDER BY api_keys.id"
+            f" WHERE {api_keys.IS_VALID} ORDER BY api_keys.id"
         )
         keys = [
             KnownKey(bytes(row["secret_sha256"]), apps.read(row), row["expires_s"]) for row in rows

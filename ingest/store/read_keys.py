@@ -5,13 +5,14 @@ What writes is in `api_keys`, what reads is in `read_keys`: neither does for the
 
 from typing import Final
 
-from ingest.store.api_keys import digest
+from ingest.store.api_keys import IS_VALID
 from ingest.store.app_settings import COLUMNS, AppSettings
 from ingest.store.postgres import Connection
+from ingest.store.tokens import digest
 
 _FIND: Final = (
     f"SELECT {COLUMNS} FROM read_keys JOIN apps ON apps.id = app_id"  # noqa: S608 - names of ours
-    " WHERE secret_sha256 = $1 AND revoked_at IS NULL AND (expires_at > now()) IS NOT FALSE"
+    f" WHERE secret_sha256 = $1 AND {IS_VALID}"
 )
 
 

@@ -25,7 +25,7 @@ _STATIC: Final = {
     "docs.js": "text/javascript; charset=utf-8",
     "favicon.svg": "image/svg+xml",
 }
-COLOURS: Final = "colours.css"
+COMMON: Final = "common.css"
 """What a style sheet begins with."""
 _HTML: Final = "text/html; charset=utf-8"
 _JSON: Final = "application/json"
@@ -88,7 +88,7 @@ def routes(figures: Figures) -> Mapping[str, Mapping[str, Handler]]:
 
 
 def _static(name: str) -> bytes:
-    return read(COLOURS) + read(name) if name.endswith(".css") else read(name)
+    return read(COMMON) + read(name) if name.endswith(".css") else read(name)
 
 
 def read(name: str) -> bytes:

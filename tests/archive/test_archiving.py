@@ -4,27 +4,23 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import Iterator
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import asyncpg
 import orjson
 import pytest
 
-from ingest.archive import directory, founding, merging, passes, state, window, writing
-from ingest.archive.archiver import Archiver, _Portion
+from ingest.archive import directory, merging, passes, state, writing
 from ingest.archive.failures import (
     ArchiveTrouble,
     NotReady,
     Occupied,
-    OutOfMemory,
     Overtaken,
     PostgresTrouble,
 )
+from ingest.archive.portion import Portion
 from ingest.archive.scope import Scope
 from ingest.archive.view import Views
 from tests.archive.archiving import (
@@ -202,68 +198,11 @@ def test_old_rows_and_an_archive_begun_anew_go_in_slices(url: str, path: Path) -
     for n in range(20):
         store(url, [{"n": n}] * 5)
     archiver = make_archiver(url, path)
-    archiver._passed = _Portion(40)
+    archiver._passed = Portion(40)
     archiver.round()
     assert archiver.figures.passes >= 8
     assert_exact(url, path)
     assert tail_rows(url, path) == 0
-
-
-def passes_of(url: str, path: Path, rows_max: int) -> Iterator[passes.Passed]:
-    """Archive in passes of so many rows, until there is nothing more."""
-    with closing(workspace_of(url, path)) as workspace:
-        place, _ = founding.find(workspace, path)
-        while True:
-            yield (passed := passes.archive(workspace, place, rows_max))
-            if passed.is_last:
-                return
-
-
-def test_pass_takes_no_more_than_it_may(url: str, path: Path) -> None:
-    """Where a sample says little: in a large table it sees a page of many."""
-    for size in (1, 30, 200, 5, 90):
-        store(url, [{"n": n} for n in range(size)])
-    with patch.object(window, "_SAMPLE_PAGES", 0):
-        taken = [each.rows for each in passes_of(url, path, 100)]
-    assert sum(taken) == 326
-    assert max(taken) == 200  # a transaction is not cut
-    assert [each for each in taken if each > 100] == [200]
-    assert_exact(url, path)
-
-
-def test_archiver_with_little_memory_takes_less_at_once(url: str, path: Path) -> None:
-    """In the same round; and in time more again."""
-    text = "x" * 3_000
-    for _ in range(14):
-        store(url, [{"n": n, "text": f"{n}{text}"} for n in range(1_000)])
-    archiver = Archiver(url, path, interval_s=0.05, memory_max=64 << 20, threads=1)
-    archiver.round()
-    assert archiver._passed._rows < passes.ROWS_MAX
-    assert_exact(url, path)
-    assert tail_rows(url, path) == 0
-
-
-def test_portion_is_cut_until_it_fits_and_grows_again() -> None:
-    """And what does not fit at all is raised."""
-    tried: list[int] = []
-
-    def work(rows: int) -> int:
-        tried.append(rows)
-        if rows > fitting:
-            raise OutOfMemory("short")
-        return rows
-
-    portion, fitting = _Portion(1_000), 300
-    assert portion.do(work) == 250
-    assert tried == [1_000, 500, 250]
-    fitting = 2_000
-    for _ in range(60):
-        portion.do(work)
-    assert tried[-1] == 1_000
-    fitting = 0
-    with pytest.raises(OutOfMemory):
-        portion.do(work)
-    assert tried[-1] == 100
 
 
 def test_question_is_refused_while_too_much_is_not_archived(

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from ingest.store import api_keys, app_settings, read_keys
+from ingest.store import api_keys, app_settings, read_keys, tokens
 from ingest.store.api_keys import Kind
 from ingest.store.app_settings import AppSettings
 from ingest.store.keyring import Keyring
@@ -94,5 +94,5 @@ async def test_only_digest_and_prefix_are_stored(postgres: Postgres, database_ur
     """As of the other keys."""
     secret = await create(postgres)
     (row,) = await fetch(database_url, "SELECT * FROM read_keys")
-    assert bytes(row["secret_sha256"]) == api_keys.digest(secret)
+    assert bytes(row["secret_sha256"]) == tokens.digest(secret)
     assert [value for value in row.values() if secret[:12] in str(value)] == []

@@ -10,7 +10,6 @@ from ingest.store import accounts, audit_log, sessions, sign_in_links
 from ingest.store.postgres import Connection
 
 _WRONG: Final = "This is not your password."
-_UNFIT: Final = passwords.RULE
 
 
 async def show(visit: Visit) -> Reply:
@@ -32,7 +31,7 @@ async def set_password(visit: Visit) -> Reply:
         return await _page(visit, _WRONG)
     chosen = visit.form.get("new_password", "")
     if not passwords.is_fit(chosen):
-        return await _page(visit, _UNFIT)
+        return await _page(visit, passwords.RULE)
     password_hash = await services.passwords.hash(chosen)
 
     async def work(connection: Connection) -> None:

@@ -1,7 +1,6 @@
 """Apps: those that one has a part in, and of each what questions about its events go by."""
 
 from typing import Final
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ingest.dashboard.problems import not_found
 from ingest.dashboard.replies import Elsewhere, Page, Reply
@@ -59,7 +58,13 @@ async def change_settings(visit: Visit) -> Reply:
     user_field = visit.form.get("user_field", "").strip()
     zone = visit.form.get("timezone", "").strip()
     wanted = visit.app._replace(user_field=user_field[:NAME_CHARS_MAX], timezone=zone[:60])
-    if error := _USER_FIELD if not is_name(user_field) else "" if _is_zone(zone) else _ZONE:
+    if (
+        error := _USER_FIELD
+        if not is_name(user_field)
+        else ""
+        if app_settings.is_zone(zone)
+        else _ZONE
+    ):
         return _settings(wanted, error)
 
     async def work(connection: Connection) -> AppSettings | None:
@@ -76,14 +81,6 @@ async def change_settings(visit: Visit) -> Reply:
 def is_name(text: str) -> bool:
     """Return whether something may be called so."""
     return 0 < len(text) <= NAME_CHARS_MAX and text.isprintable()
-
-
-def _is_zone(text: str) -> bool:
-    try:
-        ZoneInfo(text)
-    except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: of a folder, such as Europe
-        return False
-    return True
 
 
 ROUTES: Final = (

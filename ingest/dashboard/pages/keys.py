@@ -36,12 +36,7 @@ async def create(visit: Visit) -> Reply:
     days = visit.form.get("days", "").strip()
     if len(name) > NAME_CHARS_MAX or not f"{name}-".isprintable():
         return await _page(visit, error=_NAME)
-    if days and not (
-        days.isascii()
-        and days.isdigit()
-        and 1 <= int(days[:6]) <= _DAYS_MAX
-        and len(days) <= len(str(_DAYS_MAX))
-    ):
+    if days and not _are_days(days):
         return await _page(visit, error=_DAYS)
     kind = _kind(visit.form.get("kind", ""))
     return await _page(visit, await _made(visit, kind, name, int(days) if days else None))
@@ -93,6 +88,11 @@ async def revoke(visit: Visit) -> Reply:
     if await visit.services.kept.change(work) is None:
         raise not_found()
     return Elsewhere(f"/apps/{app.id}/keys")
+
+
+def _are_days(text: str) -> bool:
+    is_number = text.isascii() and text.isdigit() and len(text) <= len(str(_DAYS_MAX))
+    return is_number and 1 <= int(text) <= _DAYS_MAX
 
 
 def _days(before: ApiKey) -> int | None:

@@ -15,7 +15,6 @@ from ingest.store.sign_in_links import Link
 
 _WRONG: Final = "This is no account's e-mail address and password."
 _EMAIL: Final = "Write an e-mail address, such as ada@example.com."
-_PASSWORD: Final = passwords.RULE
 _TAKEN: Final = "Somebody has an account of this address: sign in, and then open the link again."
 
 
@@ -64,9 +63,10 @@ async def use_link(visit: Visit) -> Reply:
         return await _join(visit, visit.found.account)
     email = accounts.normal(link.email or visit.form.get("email", ""))
     password = visit.form.get("password", "")
-    error = _EMAIL if not _is_email(email) else _PASSWORD if not passwords.is_fit(password) else ""
-    if error:
-        return _link_page(link, None, email, error)
+    if not _is_email(email):
+        return _link_page(link, None, email, _EMAIL)
+    if not passwords.is_fit(password):
+        return _link_page(link, None, email, passwords.RULE)
     password_hash = await visit.services.passwords.hash(password)
 
     async def work(connection: Connection) -> str:
