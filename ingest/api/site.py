@@ -7,7 +7,6 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import Final
 
 import structlog
@@ -17,7 +16,6 @@ from ingest.api import asking, openapi
 from ingest.api.allowance import Allowance
 from ingest.api.answering import Answering
 from ingest.api.asking import KINDS, PERSON_PARAMETERS, Asked, Kind
-from ingest.api.desk import Desk
 from ingest.api.export import Export
 from ingest.api.parameters import Parameters
 from ingest.api.readers import Reader, Readers
@@ -44,12 +42,13 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 class Site:
     """Answers requests; every route but two needs a key that reads."""
 
-    def __init__(self, desk: Desk, readers: Readers, allowance: Allowance, directory: Path) -> None:
-        """`directory` is where files for export are written; nothing stays in it."""
+    def __init__(
+        self, answering: Answering, export: Export, readers: Readers, allowance: Allowance
+    ) -> None:
+        self._answering = answering
+        self._export = export
         self._readers = readers
         self._allowance = allowance
-        self._answering = Answering(desk)
-        self._export = Export(desk, directory)
         self._open: Mapping[str, Handler] = {
             "/healthz": self._get_healthz,
             "/openapi.json": self._get_document,

@@ -59,9 +59,8 @@ class Insights:
             self._views.view,
             partial(reader_lookup.find, self._kept),
             self._kept,
-            directory / "temporary",
-            config.dashboard,
-            config.limits,
+            member.segment,
+            config,
         )
 
     def stop(self) -> None:

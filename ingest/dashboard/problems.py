@@ -1,6 +1,11 @@
 """What a page can't do, as its reader is told."""
 
+from typing import Final
+
+from ingest.api.refusals import Refused
 from ingest.dashboard.text import count_of
+
+_SERVERS_OWN: Final = 500
 
 
 class Problem(Exception):  # noqa: N818 - it is an answer, not a failure of ours
@@ -52,4 +57,20 @@ def of_another_site() -> Problem:
         403,
         "This came from another site",
         "Nothing was changed. Open the dashboard itself, and do it there.",
+    )
+
+
+def of_question(refused: Refused) -> Problem:
+    """Return what is said of a question that is not answered, in the query API's own words."""
+    title = "This can't be asked so" if refused.status < _SERVERS_OWN else "Not now"
+    return Problem(refused.status, title, refused.message, refused.headers)
+
+
+def of_trouble() -> Problem:
+    """Return what is said while the archive can't be asked."""
+    return Problem(
+        503,
+        "The events can't be read now",
+        "They are safe; the server's log says what is wrong. Load this page again soon.",
+        {"Retry-After": "5"},
     )

@@ -1,7 +1,9 @@
 """What a page's handler returns."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
+
+from aiohttp import web
 
 
 class Page(NamedTuple):
@@ -14,6 +16,21 @@ class Page(NamedTuple):
     """Beside those of every page."""
 
 
+class Part(NamedTuple):
+    """A piece of a page, and what it shows."""
+
+    template: str
+    values: dict[str, Any]
+
+
+class Growing(NamedTuple):
+    """A page whose template says {{ later }} where its parts come: it is seen before they are."""
+
+    page: Page
+    parts: AsyncIterator[Part]
+    """What one of them raises is shown in its place, and the page ends well."""
+
+
 class Elsewhere(NamedTuple):
     """Another page, to be asked for; behind every change that has nothing to show."""
 
@@ -22,4 +39,10 @@ class Elsewhere(NamedTuple):
     """To be set, as a whole header."""
 
 
-Reply = Page | Elsewhere
+class Stream(NamedTuple):
+    """What sends an answer by itself, given the headers of every answer."""
+
+    send: Callable[[Mapping[str, str]], Awaitable[web.StreamResponse]]
+
+
+Reply = Page | Growing | Elsewhere | Stream

@@ -8,18 +8,22 @@ from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
 from msgspec.structs import replace
 
 from ingest.api.allowance import Allowance
+from ingest.api.answering import Answering
 from ingest.api.desk import Desk
+from ingest.api.export import Export
 from ingest.api.readers import Find, Readers
 from ingest.api.site import Site as QuestionSite
 from ingest.api.views import OpenView
-from ingest.config import Dashboard, Limits
+from ingest.config import Config
 from ingest.dashboard.backoff import Backoff
 from ingest.dashboard.passwords import Passwords
+from ingest.dashboard.questions import Questions
 from ingest.dashboard.services import Services
 from ingest.dashboard.site import Site
 from ingest.http.budget import Budget
 from ingest.http.listener import Listener
 from ingest.observe.metrics import Metrics
+from ingest.share.segment import Segment
 from ingest.store.kept import Kept
 
 _CONNECTIONS_MAX: Final = 256
@@ -37,16 +41,19 @@ class Server:
         open_view: OpenView,
         find: Find,
         kept: Kept,
-        directory: Path,
-        dashboard: Dashboard,
-        limits: Limits,
+        segment: Segment,
+        config: Config,
     ) -> None:
-        """`directory` is where files for export are written; nothing stays in it."""
+        dashboard, limits = config.dashboard, config.limits
+        directory = Path(config.archive.path) / "temporary"  # nothing stays in it
         self._desk = Desk(open_view, dashboard.question_timeout_s)
         allowance = Allowance(dashboard.questions_per_minute_max)
         readers = Readers(find)
-        self._questions = QuestionSite(self._desk, readers, allowance, directory)
-        self._pages = Site(Services(kept, Passwords(), Backoff()), limits.body_timeout_s)
+        answering, export = Answering(self._desk), Export(self._desk, directory)
+        self._questions = QuestionSite(answering, export, readers, allowance)
+        questions = Questions(answering, dashboard.questions_per_minute_max)
+        services = Services(kept, Passwords(), Backoff(), questions, export, segment)
+        self._pages = Site(services, limits.body_timeout_s)
         self._listener = Listener(
             web.Server(self._dispatch, handler_cancellation=True),
             replace(limits, connections_max=_CONNECTIONS_MAX),

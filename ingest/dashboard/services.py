@@ -1,10 +1,15 @@
 """What pages work with."""
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from ingest.api.export import Export
 from ingest.dashboard.backoff import Backoff
 from ingest.dashboard.passwords import Passwords
+from ingest.share.segment import Segment
 from ingest.store.kept import Kept
+
+if TYPE_CHECKING:
+    from ingest.dashboard.questions import Questions
 
 
 class Services(NamedTuple):
@@ -14,3 +19,7 @@ class Services(NamedTuple):
     """Postgres."""
     passwords: Passwords
     backoff: Backoff
+    questions: "Questions"
+    export: Export
+    segment: Segment
+    """What all processes of the server say of themselves."""

@@ -1,17 +1,20 @@
 """The site of the dashboard: finds the route, looks who it is, and makes the answer of a reply."""
 
+import asyncio
 import re
 from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, assert_never
 
 import structlog
 from aiohttp import hdrs, web
 
+from ingest.api.refusals import Refused
+from ingest.archive.failures import ArchiveTrouble
 from ingest.dashboard import cookies, forms
 from ingest.dashboard.pages import account, apps, audit, keys, people, sign_in
-from ingest.dashboard.problems import Problem, away, not_found
+from ingest.dashboard.problems import Problem, away, not_found, of_question, of_trouble
 from ingest.dashboard.rendering import Rendering
-from ingest.dashboard.replies import Elsewhere, Page
+from ingest.dashboard.replies import Elsewhere, Growing, Page, Part, Reply, Stream
 from ingest.dashboard.routes import Access, Route, Visit
 from ingest.dashboard.services import Services
 from ingest.http.bodies import BodyReader
@@ -72,22 +75,14 @@ class Site:
         if is_read and (file := self._rendering.file(request.path)) is not None:
             return await file.get(request)
         visit = Visit(self._services, request)
-        reply: Page | Elsewhere
         try:
             return await self._answer(visit, await self._reply(visit))
         except _SignInFirst:
-            reply = Elsewhere("/sign-in")
-        except Problem as problem:
-            reply = _page_of(problem)
-        except (Unavailable, RowRefused) as failure:
-            log.warning("a page can't be shown", page=visit.page, reason=str(failure))
-            reply = _page_of(away())
-        except Exception:
-            log.exception("a page failed", page=visit.page)
-            reply = _page_of(Problem(500, "The server failed", "Its log says why."))
-        return await self._answer(visit, reply)
+            return _redirect("/sign-in")
+        except Exception as error:  # noqa: BLE001 - it is said, and logged
+            return await self._answer(visit, _page_of(_problem(visit, error)))
 
-    async def _reply(self, visit: Visit) -> Page | Elsewhere:
+    async def _reply(self, visit: Visit) -> Reply:
         """Let a visit in, and do what it is for; raise Problem."""
         request = visit.request
         route, match = self._route(request)
@@ -125,16 +120,65 @@ class Site:
 
         return await self._services.kept.read(work) if token else _Who(None, None)
 
-    async def _answer(self, visit: Visit, reply: Page | Elsewhere) -> web.Response:
-        if isinstance(reply, Elsewhere):
-            return _redirect(reply.path, reply.cookie)
-        headers = {**_HEADERS, hdrs.CONTENT_TYPE: _HTML, **reply.headers}
-        body = await self._rendering.page(visit, reply)
-        return web.Response(status=reply.status, body=body, headers=headers)
+    async def _answer(self, visit: Visit, reply: Reply) -> web.StreamResponse:
+        match reply:
+            case Page():
+                body = await self._rendering.page(visit, reply)
+                return web.Response(status=reply.status, body=body, headers=_headers(reply))
+            case Growing():
+                return await self._grow(visit, reply)
+            case Elsewhere():
+                return _redirect(reply.path, reply.cookie)
+            case Stream():
+                return await reply.send(_HEADERS)
+            case _:
+                assert_never(reply)
+
+    async def _grow(self, visit: Visit, growing: Growing) -> web.StreamResponse:
+        """Send what a page begins with at once, and each part as soon as it is there."""
+        page = growing.page
+        before, behind = await self._rendering.around(visit, page)
+        response = web.StreamResponse(status=page.status, headers=_headers(page))
+        await response.prepare(visit.request)
+        if visit.request.method == hdrs.METH_HEAD:
+            return response
+        await response.write(before)
+        try:
+            async for part in growing.parts:
+                await response.write(await self._rendering.page(visit, part))
+        except (asyncio.CancelledError, ConnectionError):
+            raise
+        except Exception as error:  # noqa: BLE001 - as of a whole page
+            trouble = Part("trouble.html", {"problem": _problem(visit, error)})
+            await response.write(await self._rendering.page(visit, trouble))
+        await response.write(behind)
+        return response
+
+
+def _problem(visit: Visit, error: Exception) -> Problem:
+    """Return what is said of a failure; of what is no answer the log has more."""
+    match error:
+        case Problem():
+            return error
+        case Refused():
+            return of_question(error)
+        case ArchiveTrouble():
+            log.warning("a page's question can't be answered", page=visit.page, reason=str(error))
+            return of_trouble()
+        case Unavailable() | RowRefused():
+            log.warning("a page can't be shown", page=visit.page, reason=str(error))
+            return away()
+        case _:
+            log.error("a page failed", page=visit.page, exc_info=error)
+            return Problem(500, "The server failed", "Its log says why.")
 
 
 def _page_of(problem: Problem) -> Page:
     return Page("problem.html", {"problem": problem}, problem.status, problem.headers)
+
+
+def _headers(page: Page) -> Mapping[str, str]:
+    return {**_HEADERS, hdrs.CONTENT_TYPE: _HTML, **page.headers}
 
 
 def _admit(visit: Visit, access: Access, app: AppSettings | None) -> None:

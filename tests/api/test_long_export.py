@@ -16,8 +16,9 @@ import requests
 from ingest.archive.failures import DiskTrouble
 from ingest.archive.scope import Scope
 from ingest.archive.view import View, Views
-from ingest.config import Dashboard, Limits
+from ingest.config import Archive, Config
 from ingest.dashboard.server import Server
+from ingest.share.segment import Segment
 from ingest.store.app_settings import AppSettings
 from ingest.store.kept import Kept
 from tests.api.asked import TIMEOUT_S, asked_server
@@ -81,7 +82,8 @@ async def serve(opened: Opened, path: Path, bound: socket.socket, stop: asyncio.
         return AppSettings(1, "one", "user_id", "UTC")
 
     kept = Kept(make_postgres("postgresql://nobody.invalid/"))
-    server = Server(opened, find, kept, path / "temporary", Dashboard(), Limits())
+    config = Config(archive=Archive(path=str(path)))
+    server = Server(opened, find, kept, Segment.create(1), config)
     await server.listen(bound)
     await stop.wait()
     await server.close()

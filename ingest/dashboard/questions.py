@@ -1,0 +1,68 @@
+"""What pages ask of an app's events: the query API's own questions, counted by account."""
+
+import asyncio
+import weakref
+from datetime import UTC, datetime
+from typing import Final
+
+import msgspec
+
+from ingest.api.allowance import Allowance
+from ingest.api.answering import Answering
+from ingest.api.asking import Asked, Kind
+from ingest.api.parameters import Parameters
+from ingest.api.refusals import Code, Refused
+from ingest.dashboard.routes import Visit
+from ingest.insights.answers import Answer
+from ingest.insights.questions import Question
+
+_AT_ONCE: Final = 2
+"""Of one account; further ones wait, as those of a board's tiles do."""
+_TURN_S: Final = 30.0
+_FACTOR: Final = 10
+"""A page may ask several, and people turn pages faster than programs should ask."""
+
+
+class Answered(msgspec.Struct, frozen=True):
+    """An answer of the query API, read."""
+
+    as_of: datetime
+    question: Question
+    data: Answer
+
+
+_DECODER: Final = msgspec.json.Decoder(Answered)
+
+
+def read(visit: Visit, kind: Kind) -> Question:
+    """Return the question that a page's address asks; raise Refused."""
+    parameters = Parameters(visit.request.query, kind.parameters)
+    return kind.read(Asked(visit.app, parameters, datetime.now(UTC)))
+
+
+class Questions:
+    """Asks for whoever has signed in."""
+
+    def __init__(self, answering: Answering, per_minute_max: int) -> None:
+        """`per_minute_max` is that of a key; an account has more."""
+        self._answering = answering
+        self._allowance = Allowance(per_minute_max * _FACTOR)
+        self._turns: weakref.WeakValueDictionary[int, asyncio.Semaphore] = (
+            weakref.WeakValueDictionary()
+        )
+
+    async def ask(self, visit: Visit, question: Question) -> Answered:
+        """Return the answer about the app of a visit; raise Refused or ArchiveTrouble."""
+        account = visit.session.account.id
+        turn = self._turns.setdefault(account, asyncio.Semaphore(_AT_ONCE))
+        try:
+            async with asyncio.timeout(_TURN_S):
+                await turn.acquire()
+        except TimeoutError:
+            message = "Your other questions are still being answered."
+            raise Refused(Code.TOO_MANY_REQUESTS, message, retry_after_s=2) from None
+        try:
+            with self._allowance.question(b"account/%d" % account):
+                return _DECODER.decode(await self._answering.answer(visit.app.id, question))
+        finally:
+            turn.release()
