@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+NODE := tests/node/node_modules
 
 .PHONY: serve check test bench setup
 
@@ -15,7 +16,7 @@ check: $(VENV)/.installed-check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: $(VENV)/.installed-test
+test: $(VENV)/.installed-test $(if $(shell command -v npm),$(NODE))
 	$(BIN)/pytest
 
 bench: $(VENV)/.installed-bench
@@ -33,6 +34,11 @@ HELD_BY_check := test bench serve embedded insights
 $(VENV)/.installed-%: pyproject.toml | $(BIN)/pip
 	$(BIN)/pip install --editable '.[$*]'
 	touch $(patsubst %,$(VENV)/.installed-%,$* $(HELD_BY_$*))
+
+# What tests need of npm, at the versions of its lock.
+$(NODE): tests/node/package-lock.json
+	npm ci --prefix tests/node
+	touch $@
 
 $(BIN)/pip:
 	$(PYTHON) -m venv $(VENV)

@@ -67,13 +67,13 @@ class Site:
 
     def has(self, path: str) -> bool:
         """Return whether a path is one of a page, whoever asks."""
-        return path == "/" or self._rendering.file(path) is not None or any(self._matching(path))
+        return path == "/" or self._rendering.asset(path) is not None or any(self._matching(path))
 
     async def dispatch(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer a request, with a page whatever happens."""
         is_read = request.method in (hdrs.METH_GET, hdrs.METH_HEAD)
-        if is_read and (file := self._rendering.file(request.path)) is not None:
-            return await file.get(request)
+        if is_read and (asset := self._rendering.asset(request.path)) is not None:
+            return await asset.get(request)
         visit = Visit(self._services, request)
         try:
             return await self._answer(visit, await self._reply(visit))

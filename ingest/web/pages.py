@@ -48,15 +48,19 @@ _ANYBODY: Final[Mapping[str, str]] = {hdrs.ACCESS_CONTROL_ALLOW_ORIGIN: "*"}
 class File:
     """One file that is the same for everybody."""
 
-    def __init__(self, body: bytes, kind: str, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, body: bytes, kind: str, headers: Mapping[str, str] | None = None, version: str = ""
+    ) -> None:
+        """`version` is what links name, if that is not of these very bytes."""
         self._body = body
         self._headers = {hdrs.CONTENT_TYPE: kind, **(headers or {})}
-        self.version = _digest(body)
+        self._tag = _digest(body)
+        self.version = version or self._tag
 
     async def get(self, request: web.BaseRequest) -> web.Response:
         """Answer with the file; whoever asks for this very version may keep it for ever."""
         caching = _KEEP if request.query_string == f"v={self.version}" else _ALWAYS_ASK
-        return _answer(request, self._body, self.version, {**self._headers, **caching})
+        return _answer(request, self._body, self._tag, {**self._headers, **caching})
 
 
 class Page:
