@@ -35,12 +35,13 @@ class Passwords:
 
         Whoever has no account, and nothing that was kept, waits as long as who has one.
         """
-        is_same = await self._in_turn(lambda: _is_same(kept or self._of_nobody(), password))
+        is_same = await self._in_turn(lambda: self._is_same(kept, password))
         return is_same and kept is not None
 
-    def _of_nobody(self) -> str:
+    def _is_same(self, kept: str | None, password: str) -> bool:
+        # Made whoever comes first, as the time it takes would tell of one who has no account.
         self._nobodys = self._nobodys or _hasher().hash("nobody's")
-        return self._nobodys
+        return _is_same(kept or self._nobodys, password)
 
     async def _in_turn(self, work: Callable[[], T]) -> T:
         if self._waiting >= _WAITING_MAX:

@@ -1,7 +1,9 @@
 """Passwords are hashed one at a time, whoever goes away, and so many wait at most."""
 
 import asyncio
+import statistics
 import threading
+import time
 
 from ingest.dashboard import passwords
 from ingest.dashboard.passwords import Passwords
@@ -43,6 +45,20 @@ async def test_password_is_right_or_not() -> None:
     assert not await tried.is_right("correct horse batterz", kept)
     assert not await tried.is_right("nobody's", None)
     assert not await tried.is_right("", "no hash")
+
+
+async def test_unknown_account_costs_what_a_known_one_does() -> None:
+    """By the processor's time, in turns: whoever measures answers learns of no account."""
+    tried = Passwords()
+    kept = await tried.hash("correct horse battery")
+    costs_s: dict[str | None, list[float]] = {kept: [], None: []}
+    for _ in range(7):
+        for whose, costs in costs_s.items():
+            begun_s = time.process_time()
+            await tried.is_right("wrong horse battery", whose)
+            costs.append(time.process_time() - begun_s)
+    known_s, unknown_s = (statistics.median(each) for each in costs_s.values())
+    assert 0.7 < unknown_s / known_s < 1.4
 
 
 def test_password_has_a_length() -> None:
