@@ -12,6 +12,7 @@ from ingest.api.answering import Answering
 from ingest.api.asking import Asked, Kind
 from ingest.api.parameters import Parameters
 from ingest.api.refusals import Code, Refused
+from ingest.dashboard import ranges
 from ingest.dashboard.routes import Visit
 from ingest.insights.answers import Answer
 from ingest.insights.questions import Question
@@ -34,10 +35,15 @@ class Answered(msgspec.Struct, frozen=True):
 _DECODER: Final = msgspec.json.Decoder(Answered)
 
 
-def read(visit: Visit, kind: Kind) -> Question:
-    """Return the question that a page's address asks; raise Refused."""
-    parameters = Parameters(visit.request.query, kind.parameters)
-    return kind.read(Asked(visit.app, parameters, datetime.now(UTC)))
+def read(visit: Visit, kind: Kind, usual: str = ranges.USUAL) -> Question:
+    """Return the question that a page's address asks; raise Refused.
+
+    Of a kind that has a range, that of the page; the usual one where its address has none.
+    """
+    query = visit.request.query
+    if "from" in kind.parameters:
+        query = ranges.read(visit, usual).query(query)
+    return kind.read(Asked(visit.app, Parameters(query, kind.parameters), datetime.now(UTC)))
 
 
 class Questions:

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo
 
 from ingest.api.files import in_time
-from ingest.dashboard import assets
+from ingest.dashboard import assets, query
 from ingest.dashboard.assets import Asset
-from ingest.dashboard.query import OPERATORS, link, without
+from ingest.dashboard.ranges import PRESETS
 from ingest.dashboard.replies import Page, Part
 from ingest.dashboard.routes import Visit
-from ingest.dashboard.text import shown
+from ingest.dashboard.text import number, shown
 from ingest.store.accounts import Role
 
 if TYPE_CHECKING:
@@ -70,8 +70,17 @@ def _compiled() -> "Mapping[str, Template]":
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"shown": shown, "moment": moment}
-    made.globals |= {"Role": Role, "link": link, "without": without, "operators": OPERATORS}
+    made.filters |= {"shown": shown, "moment": moment, "number": number}
+    made.globals |= {
+        "Role": Role,
+        "link": query.link,
+        "without": query.without,
+        "with_filter": query.with_filter,
+        "phrases": query.phrases,
+        "short": query.short,
+        "operators": query.OPERATORS,
+        "presets": PRESETS,
+    }
     return {name: made.get_template(name) for name in texts}
 
 

@@ -6,6 +6,11 @@ def count_of(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
+def number(value: float) -> str:
+    """Return a number with separators: `1,940`, `12,345.678`."""
+    return f"{value:,}"
+
+
 def shown(text: str) -> str:
     """Return a text whose control and direction characters are seen and do nothing."""
     return "".join(each if each.isprintable() else f"\\u{ord(each):04x}" for each in text)

@@ -26,7 +26,7 @@ def write(path: Path) -> str:
 
 
 def _is_plain(key: str) -> bool:
-    return bool(key) and not set(key) & {".", '"', ":"}
+    return bool(key) and not set(key) & {".", '"', ":", "|"}
 
 
 def _keys(text: str) -> list[str]:
