@@ -1,10 +1,11 @@
 """The range of a page's question: a usual one that moves on with time, or from one day to another.
 
-A page's address has the first kind as `range`, which a saved view keeps, and the other as `from`
-and `to` of the query API. All days are those of the question's zone, and the last one belongs to
-the range as people say it: whoever asks up to Monday sees Monday's events.
+A page's address has the first kind as `last`, which a saved view keeps, and the other as `from` and
+`to`: all as the query API has them. All days are those of the question's zone, and the last one
+belongs to the range as people say it: whoever asks up to Monday sees Monday's events.
 """
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Final, NamedTuple
@@ -16,38 +17,29 @@ from ingest.api.parameters import Parameters
 from ingest.api.refusals import invalid
 from ingest.dashboard.routes import Visit
 
-PARAMETER: Final = "range"
+PARAMETERS: Final = ("last", "from", "to")
 USUAL: Final = "30d"
+PRESETS: Final[Mapping[str, str]] = {
+    "1d": "Today",
+    "7d": "7 days",
+    "30d": "30 days",
+    "90d": "90 days",
+    "12mo": "12 months",
+    "120mo": "All",
+}
+"""Usual ones, by what `last` is, and what they are called."""
 _DAY: Final = timedelta(days=1)
 _INSTANT: Final = timedelta(microseconds=1)
+_LAST: Final = re.compile(r"([1-9][0-9]{0,3})(h|d|mo)", re.ASCII)
 _MONTHS: Final = 12
-_ALL_DAYS: Final = 3_653
-
-
-class Preset(NamedTuple):
-    """A usual range: so many days or months, today among them."""
-
-    title: str
-    days: int = 0
-    months: int = 0
-
-
-PRESETS: Final[Mapping[str, Preset]] = {
-    "today": Preset("Today", days=1),
-    "7d": Preset("7 days", days=7),
-    "30d": Preset("30 days", days=30),
-    "90d": Preset("90 days", days=90),
-    "12m": Preset("12 months", months=_MONTHS),
-    "all": Preset("All", days=_ALL_DAYS),
-}
-"""`all` goes back ten years."""
+_HOUR: Final = timedelta(hours=1)
 
 
 class Range(NamedTuple):
     """From when on, and until when (itself not), as clocks show it in a zone."""
 
-    name: str
-    """Of the preset; empty for any other."""
+    last: str
+    """As an address has it; empty where the ends are said."""
     start: datetime
     end: datetime
     zone: ZoneInfo
@@ -65,8 +57,6 @@ class Range(NamedTuple):
     @property
     def words(self) -> str:
         """The range as it is said, without its zone."""
-        if self.name == "all":
-            return "the last ten years"
         start, end = self.start.astimezone(self.zone), self.end.astimezone(self.zone)
         if start.time() == end.time() == time():
             first, last = str(self.first_day), str(self.last_day)
@@ -77,7 +67,7 @@ class Range(NamedTuple):
     def query(self, query: Mapping[str, str]) -> MultiDict[str]:
         """Return a page's query as the query API has it: this range in the place of the page's."""
         asked = MultiDict(query)
-        for name in (PARAMETER, "from", "to"):
+        for name in PARAMETERS:
             asked.popall(name, None)
         asked.add("from", self.start.isoformat())
         asked.add("to", self.end.isoformat())
@@ -85,18 +75,21 @@ class Range(NamedTuple):
 
 
 def read(visit: Visit, usual: str = USUAL) -> Range:
-    """Return the range of a page; that of a preset where its address has none. Raises Refused."""
+    """Return the range of a page, or the usual one (as `last`) where it has none; raise Refused."""
     query = visit.request.query
     given = Parameters(query, set(query))
     zone = given.zone(visit.app.timezone)
-    end, start = given.time("to", zone), given.time("from", zone)
-    name = given.choice(PARAMETER, tuple(PRESETS), usual)
+    end, start, last = given.time("to", zone), given.time("from", zone), given.one("last")
+    now = datetime.now(UTC).astimezone(zone)
     if start is None and end is None:
-        today = datetime.now(UTC).astimezone(zone).date()
-        return Range(
-            name, _beginning(_first(today, PRESETS[name]), zone), _after(today, zone), zone
-        )
-    return _of_days(start, end, PRESETS[usual], zone)
+        return Range(last or usual, *_last(last or usual, now), zone)
+    if last is not None:
+        raise invalid("last", "it takes the place of from and to")
+    end = end or _beginning(now.date() + _DAY, zone)
+    start = start or _before(end, usual)
+    if start >= end:
+        raise invalid("to", "it must be later than from")
+    return Range("", start, end, zone)
 
 
 def written(moment: datetime, zone: ZoneInfo) -> str:
@@ -117,32 +110,37 @@ def to_days(first: str, last: str) -> list[tuple[str, str]]:
         raise invalid("to", "it is too late") from None
 
 
-def _of_days(start: datetime | None, end: datetime | None, usual: Preset, zone: ZoneInfo) -> Range:
+def _last(text: str, now: datetime) -> tuple[datetime, datetime]:
+    """Return the range that a `last` means."""
+    found, zone = _LAST.fullmatch(text), now.tzinfo
+    if found is None or not isinstance(zone, ZoneInfo):
+        raise invalid("last", "write a number and a unit of h, d, mo, as 24h, 30d, 12mo")
+    count = int(found[1])
     try:
-        end = end or _after(datetime.now(UTC).astimezone(zone).date(), zone)
-        last = (end - _INSTANT).astimezone(zone).date()
-        start = start or _beginning(_first(last, usual), zone)
+        tomorrow = now.date() + _DAY
+        match found[2]:
+            case "h":
+                end = now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+                return end - (count - 1) * _HOUR, end + _HOUR
+            case "d":
+                first = tomorrow - count * _DAY
+            case _:
+                months = now.year * _MONTHS + now.month - count
+                first = date(months // _MONTHS, months % _MONTHS + 1, 1)
     except (OverflowError, ValueError):
+        raise invalid("last", "it is too long") from None
+    return _beginning(first, zone), _beginning(tomorrow, zone)
+
+
+def _before(end: datetime, usual: str) -> datetime:
+    try:
+        return _last(usual, end - _INSTANT)[0]
+    except OverflowError:
         raise invalid("to", "it is too early") from None
-    if start >= end:
-        raise invalid("to", "it must be later than from")
-    return Range("", start, end, zone)
-
-
-def _first(last: date, preset: Preset) -> date:
-    """Return the first day of a range by its last one."""
-    if preset.days:
-        return last - (preset.days - 1) * _DAY
-    months = last.year * _MONTHS + last.month - preset.months
-    return date(months // _MONTHS, months % _MONTHS + 1, 1)
 
 
 def _beginning(day: date, zone: ZoneInfo) -> datetime:
     return datetime(day.year, day.month, day.day, tzinfo=zone)
-
-
-def _after(day: date, zone: ZoneInfo) -> datetime:
-    return _beginning(day + _DAY, zone)
 
 
 def _day(name: str, text: str) -> date:
