@@ -1,8 +1,6 @@
 """Questions as addresses ask them, each a function of its parameters. Raise Refused.
 
-Ranges are half open: `to` is the first moment that does not belong. Without them the last 30 days
-are meant, up to the end of the interval that is not over; times without a zone are in the
-question's, which is the app's unless it says another.
+What ranges of time mean is in `ranges.py`; their zone is the app's unless the address says another.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,7 +9,7 @@ from typing import Final, NamedTuple, get_args
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from ingest.api import conditions
+from ingest.api import conditions, ranges
 from ingest.api.parameters import Parameters, read_time
 from ingest.api.refusals import invalid
 from ingest.insights import bounds
@@ -34,8 +32,6 @@ from ingest.store.app_settings import AppSettings
 
 _INTERVALS: Final = get_args(Interval)
 _PERIODS: Final = ("day", "week", "month")
-_RANGE: Final = ("from", "to", "timezone")
-_USUAL_RANGE: Final = timedelta(days=30)
 _USUAL_WINDOW: Final = timedelta(days=7)
 _USUAL_TOP: Final = 10
 _PAGE: Final = 100
@@ -64,7 +60,7 @@ class Kind(NamedTuple):
 def trends(asked: Asked) -> Trends:
     """Return the question of `/v1/trends`."""
     given, zone = asked.parameters, asked.parameters.zone(asked.app.timezone)
-    start, end = _range(asked, zone)
+    start, end = ranges.bounded(given, zone, asked.now)
     where = _where(given)
     breakdown = given.one("breakdown")
     return Trends(
@@ -88,7 +84,7 @@ def funnel(asked: Asked) -> Funnel:
         raise invalid(
             "step", f"give it {bounds.STEPS_MIN} to {bounds.STEPS_MAX} times, an event's name each"
         )
-    start, end = _range(asked, given.zone(asked.app.timezone))
+    start, end = ranges.bounded(given, given.zone(asked.app.timezone), asked.now)
     where, breakdown = _where(given), given.one("breakdown")
     return Funnel(
         steps=tuple(Selection(name, where) for name in steps),
@@ -103,7 +99,7 @@ def funnel(asked: Asked) -> Funnel:
 def retention(asked: Asked) -> Retention:
     """Return the question of `/v1/retention`."""
     given, zone = asked.parameters, asked.parameters.zone(asked.app.timezone)
-    start, end = _range(asked, zone)
+    start, end = ranges.bounded(given, zone, asked.now)
     where = _where(given)
     return Retention(
         first=Selection(given.one("first"), where),
@@ -120,9 +116,7 @@ def retention(asked: Asked) -> Retention:
 def events(asked: Asked) -> Events:
     """Return the question of `/v1/events`."""
     given, zone = asked.parameters, asked.parameters.zone(asked.app.timezone)
-    start, end = given.time("from", zone), given.time("to", zone)
-    if start and end and start >= end:
-        raise invalid("to", "it must be later than from")
+    start, end = ranges.read(given, zone, asked.now)
     return Events(
         events=Selection(given.one("event"), _where(given)),
         start=start,
@@ -142,9 +136,7 @@ def person_events(asked: Asked, person: str) -> PersonEvents:
 def extract(asked: Asked) -> Extract:
     """Return what `/v1/export` is asked for, but for `after`."""
     given, zone = asked.parameters, asked.parameters.zone(asked.app.timezone)
-    start, end = given.time("from", zone), given.time("to", zone)
-    if start and end and start >= end:
-        raise invalid("to", "it must be later than from")
+    start, end = ranges.read(given, zone, asked.now)
     return Extract(Selection(given.one("event"), _where(given)), start, end)
 
 
@@ -156,34 +148,19 @@ def names(asked: Asked) -> Names:
 PERSON_PARAMETERS: Final = frozenset(("before", "limit"))
 KINDS: Final[Mapping[str, Kind]] = {
     "/v1/trends": Kind(
-        frozenset(("event", "interval", "measure", "breakdown", "top", "where", *_RANGE)), trends
+        frozenset(("event", "interval", "measure", "breakdown", "top", "where", *ranges.NAMES)),
+        trends,
     ),
-    "/v1/funnel": Kind(frozenset(("step", "window", "breakdown", "top", "where", *_RANGE)), funnel),
+    "/v1/funnel": Kind(
+        frozenset(("step", "window", "breakdown", "top", "where", *ranges.NAMES)), funnel
+    ),
     "/v1/retention": Kind(
-        frozenset(("first", "then", "interval", "kind", "back", "where", *_RANGE)), retention
+        frozenset(("first", "then", "interval", "kind", "back", "where", *ranges.NAMES)), retention
     ),
-    "/v1/events": Kind(frozenset(("event", "where", "before", "limit", *_RANGE)), events),
+    "/v1/events": Kind(frozenset(("event", "where", "before", "limit", *ranges.NAMES)), events),
     "/v1/names": Kind(frozenset(("top",)), names),
 }
 """All but a person's events, whose address holds who that is."""
-
-
-def _range(asked: Asked, zone: ZoneInfo) -> tuple[datetime, datetime]:
-    """Return a question's range; the end of one that has none is that of today."""
-    given = asked.parameters
-    end = given.time("to", zone)
-    if end is None:
-        today = asked.now.astimezone(zone).date() + timedelta(days=1)
-        end = datetime(today.year, today.month, today.day, tzinfo=zone)
-    start = given.time("from", zone)
-    if start is None:
-        try:
-            start = end - _USUAL_RANGE
-        except OverflowError:
-            raise invalid("to", "it is too early") from None
-    if start >= end:
-        raise invalid("to", "it must be later than from")
-    return start, end
 
 
 def _where(given: Parameters) -> Filter | None:

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from aiohttp import hdrs, web
 
-from ingest.api import asking, files, formats
+from ingest.api import asking, files, formats, ranges
 from ingest.api.asking import Asked
 from ingest.api.desk import Desk, TookTooLong, Work
 from ingest.api.formats import Format
@@ -27,7 +27,7 @@ from ingest.archive.scope import Nothing, One, Portion, Scope
 from ingest.insights.places import Extract
 from ingest.insights.questions import Cursor
 
-_PARAMETERS: Final = ("format", "from", "to", "timezone", "event", "where", "after", "variant")
+_PARAMETERS: Final = ("format", "event", "where", "after", "variant", *ranges.NAMES)
 _PART_EVENTS: Final = 100_000
 """So many events of the archive are looked through for one page, unless an hour has more."""
 

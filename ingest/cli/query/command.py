@@ -76,6 +76,11 @@ _range = _with(
     click.option(
         "--to", metavar="TIME", help="What does not belong any more. Default: the end of today."
     ),
+    click.option(
+        "--last",
+        metavar="LENGTH",
+        help="Up to now, instead: 24h, 7d, 12mo; today belongs to it.",
+    ),
     click.option("--timezone", metavar="ZONE", help="Such as Europe/Berlin. Default: the app's."),
 )
 _where = click.option(
