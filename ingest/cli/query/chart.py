@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Final, NamedTuple
 
-from ingest.cli.query.figures import number
+from ingest.api.figures import number
 from ingest.cli.table import padded, width_of
 
 _BLOCKS: Final = " ▁▂▃▄▅▆▇█"

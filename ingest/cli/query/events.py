@@ -1,7 +1,9 @@
 """Events shown, the latest first; as records they are the lines of an export."""
 
-from ingest.cli.query import figures, labels
-from ingest.cli.query.shown import Cell, Records, Shown, Table
+from ingest.api import figures
+from ingest.api.records import Cell, Records
+from ingest.cli.query import labels
+from ingest.cli.query.shown import Shown, Table
 from ingest.insights.answers import Event, EventsAnswer
 
 _RECORD = ("id", "at", "created_at", "name", "person", "params")

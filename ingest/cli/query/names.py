@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 
-from ingest.cli.query import figures, labels
-from ingest.cli.query.shown import Cell, Records, Shown, Table
+from ingest.api import figures
+from ingest.api.records import Cell, Records
+from ingest.cli.query import labels
+from ingest.cli.query.shown import Shown, Table
 from ingest.insights import fields
 from ingest.insights.answers import NamesAnswer, NameUse, Parameter
 

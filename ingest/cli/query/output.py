@@ -12,9 +12,11 @@ from collections.abc import Iterable
 import click
 import msgspec
 
-from ingest.cli.query import events, figures, funnel, names, reply, retention, trends
+from ingest.api import figures
+from ingest.cli.query import events, funnel, names, reply, retention, trends
 from ingest.cli.query.reply import Reply
 from ingest.cli.query.shown import Shown
+from ingest.cli.table import printable
 from ingest.errors import StartupError
 from ingest.insights.answers import (
     EventsAnswer,
@@ -40,7 +42,7 @@ def print_csv(body: bytes) -> None:
     """Print an answer's records; what is to be said of them goes to standard error."""
     found = reply.read(body)
     shown = _shown(found)
-    click.echo(shown.records.csv(for_terminal=sys.stdout.isatty()).encode(), nl=False)
+    click.echo(shown.records.csv(printable if sys.stdout.isatty() else str).encode(), nl=False)
     _tell(found, shown)
 
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Final
 
-from ingest.cli.query import figures
-from ingest.cli.query.shown import Cell, Records, Shown, Table
+from ingest.api import figures, records
+from ingest.cli.query.shown import Shown, Table
 from ingest.insights.answers import Cohort, RetentionAnswer
 from ingest.insights.questions import Retention
 
@@ -14,14 +14,9 @@ _COLUMN: Final = len("  100.0%")
 
 def show(question: Retention, answer: RetentionAnswer, as_of: datetime, width: int) -> Shown:
     """Return what is shown on a terminal of a width: where it is too narrow, several tables."""
-    rows: list[tuple[Cell, ...]] = [
-        (each.start, each.people, period, people)
-        for each in answer.cohorts
-        for period, people in enumerate(each.back)
-    ]
     return Shown(
         tables=[*_tables(question, answer, width)],
-        records=Records(("cohort", "people", "period", "back"), rows),
+        records=records.of_retention(answer),
         notes=[*_notes(question, answer, as_of)],
     )
 

@@ -1,16 +1,10 @@
 """What is shown of an answer: tables for people, records for programs, and what is to be said."""
 
-import csv
-import io
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 from typing import Final, NamedTuple
 
-from ingest.api.formats import guarded
+from ingest.api.records import Records
 from ingest.cli.table import aligned, printable, shortened, width_of
-
-Cell = str | int | float | datetime | None
-"""Of a record: text may be a client's, and numbers stay numbers."""
 
 _GAP: Final = 2
 _LAST_CHARS_MIN: Final = 12
@@ -34,22 +28,6 @@ class Table(NamedTuple):
         return aligned(rows, self.numeric)
 
 
-class Records(NamedTuple):
-    """An answer as rows for programs: each says all that it is about, whatever the others say."""
-
-    heading: Sequence[str]
-    rows: Sequence[Sequence[Cell]]
-
-    def csv(self, *, for_terminal: bool) -> str:
-        """Return RFC 4180's CSV, without formulas; a terminal gets nothing that it acts on."""
-        text = io.StringIO()
-        writer = csv.writer(text)
-        for row in (self.heading, *self.rows):
-            cells = map(_cell, row)
-            writer.writerow([printable(str(each)) for each in cells] if for_terminal else cells)
-        return text.getvalue()
-
-
 class Shown(NamedTuple):
     """One answer."""
 
@@ -59,9 +37,3 @@ class Shown(NamedTuple):
     """What has to be known of the figures."""
     chart: Sequence[str] = ()
     """Lines, for a terminal."""
-
-
-def _cell(cell: Cell) -> str | int | float:
-    if isinstance(cell, str):
-        return guarded(cell)
-    return cell.isoformat() if isinstance(cell, datetime) else "" if cell is None else cell

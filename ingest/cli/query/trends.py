@@ -3,14 +3,13 @@
 from collections.abc import Iterator
 from datetime import datetime
 
-from ingest.cli.query import chart, figures, labels
+from ingest.api import figures, records
+from ingest.cli.query import chart, labels
 from ingest.cli.query.chart import Line
-from ingest.cli.query.shown import Cell, Records, Shown, Table
+from ingest.cli.query.shown import Shown, Table
 from ingest.cli.table import width_of
 from ingest.insights.answers import Series, TrendsAnswer
 from ingest.insights.questions import Trends
-
-_RECORD = ("start", "event", "group", "value", "figure")
 
 
 def show(question: Trends, answer: TrendsAnswer, as_of: datetime, width: int) -> Shown:
@@ -19,7 +18,7 @@ def show(question: Trends, answer: TrendsAnswer, as_of: datetime, width: int) ->
     fits = max(map(width_of, wide.lines(width)), default=0) <= width
     return Shown(
         tables=[wide if fits else _tall(question, answer)] if answer.series else [],
-        records=Records(_RECORD, [*_records(question, answer)]),
+        records=records.of_trends(question, answer),
         notes=[*_notes(question, answer, as_of)],
         chart=["", *_chart(question, answer, width)] if answer.series else [],
     )
@@ -68,13 +67,6 @@ def _tall(question: Trends, answer: TrendsAnswer) -> Table:
     ]
     heading = ("START", "GROUP", question.measure.kind.upper())
     return Table(heading, [*rows, *totals], frozenset((2,)))
-
-
-def _records(question: Trends, answer: TrendsAnswer) -> Iterator[tuple[Cell, ...]]:
-    for each in answer.series:
-        event = question.events[each.event].name
-        for start, value in zip(answer.buckets, each.values, strict=True):
-            yield start, event, each.group, each.value, value
 
 
 def _notes(question: Trends, answer: TrendsAnswer, as_of: datetime) -> Iterator[str]:

@@ -4,9 +4,13 @@ from datetime import UTC, datetime
 from typing import Final
 
 from ingest.insights import fields
+from ingest.insights.answers import Kind
 from ingest.insights.questions import Interval, Measure
 
 NONE: Final = "-"
+ANY: Final = "any event"
+GROUPS: Final[dict[Kind, str]] = {"all": "all", "none": "(none)", "other": "(other)"}
+"""What groups are called that are no value's."""
 _DIGITS_MAX: Final = 1e15
 _SPANS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
@@ -23,7 +27,12 @@ def number(value: float | None) -> str:
 
 def share(part: int, whole: int) -> str:
     """Return a share in percent; `-` of nothing."""
-    return f"{100 * part / whole:.1f}%" if whole else NONE
+    return percent(part / whole if whole else None)
+
+
+def percent(of_one: float | None) -> str:
+    """Return a share of 1 in percent; `-` for none."""
+    return NONE if of_one is None else f"{100 * of_one:.1f}%"
 
 
 def span(seconds: float | None) -> str:
