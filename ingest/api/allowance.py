@@ -1,4 +1,4 @@
-"""What one key may ask: so many questions at once, and so many a minute."""
+"""What one key, or account, may ask: so many questions at once, and so many a minute."""
 
 import math
 import time
@@ -14,24 +14,27 @@ _MINUTE_S: Final = 60.0
 
 
 class _Use:
-    """What one key has left: a token for each question, which come back one by one."""
+    """What one has left: a token for each question, which come back one by one."""
 
-    def __init__(self, a_minute: int, now_s: float) -> None:
+    def __init__(self, a_minute: int, whose: str, now_s: float) -> None:
         self.running = 0
         self._a_minute = a_minute
+        self._whose = whose
         self._tokens = float(a_minute)
         self._at_s = now_s
 
     def take(self, now_s: float) -> None:
         """Count a question; raise Refused."""
         if self.running >= AT_ONCE:
-            message = f"{AT_ONCE} questions of this key are being answered; ask one at a time."
+            message = (
+                f"{AT_ONCE} questions of this {self._whose} are being answered; ask one at a time."
+            )
             raise Refused(Code.TOO_MANY_REQUESTS, message, retry_after_s=1)
         self._tokens = self.tokens(now_s)
         self._at_s = now_s
         if self._tokens < 1:
             wait_s = math.ceil((1 - self._tokens) * _MINUTE_S / self._a_minute)
-            message = f"A key may ask {self._a_minute} questions a minute."
+            message = f"Of one {self._whose}, {self._a_minute} questions a minute are answered."
             raise Refused(Code.TOO_MANY_REQUESTS, message, retry_after_s=wait_s)
         self._tokens -= 1
         self.running += 1
@@ -47,10 +50,12 @@ class _Use:
 
 
 class Allowance:
-    """Of all keys that ask."""
+    """Of all that ask."""
 
-    def __init__(self, a_minute: int) -> None:
+    def __init__(self, a_minute: int, whose: str = "key") -> None:
+        """`whose` is said to who asks too much."""
         self._a_minute = a_minute
+        self._whose = whose
         self._uses: dict[bytes, _Use] = {}
 
     @contextmanager
@@ -60,7 +65,7 @@ class Allowance:
         use = self._uses.get(key)
         if use is None:
             self._forget_idle(now_s)
-            use = self._uses[key] = _Use(self._a_minute, now_s)
+            use = self._uses[key] = _Use(self._a_minute, self._whose, now_s)
         use.take(now_s)
         try:
             yield

@@ -2,8 +2,9 @@
 
 import asyncio
 import weakref
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -22,6 +23,9 @@ _AT_ONCE: Final = 2
 _TURN_S: Final = 30.0
 _FACTOR: Final = 10
 """A page may ask several, and people turn pages faster than programs should ask."""
+
+
+Data = TypeVar("Data", bound=Answer)
 
 
 class Answered(msgspec.Struct, frozen=True):
@@ -52,7 +56,7 @@ class Questions:
     def __init__(self, answering: Answering, per_minute_max: int) -> None:
         """`per_minute_max` is that of a key; an account has more."""
         self._answering = answering
-        self._allowance = Allowance(per_minute_max * _FACTOR)
+        self._allowance = Allowance(per_minute_max * _FACTOR, "account")
         self._turns: weakref.WeakValueDictionary[int, asyncio.Semaphore] = (
             weakref.WeakValueDictionary()
         )
@@ -72,3 +76,17 @@ class Questions:
                 return _DECODER.decode(await self._answering.answer(visit.app.id, question))
         finally:
             turn.release()
+
+    async def data(self, visit: Visit, question: Question, kind: type[Data]) -> Data:
+        """Return an answer of the kind that a question has; raise as `ask`."""
+        answered = await self.ask(visit, question)
+        if not isinstance(answered.data, kind):
+            raise TypeError(f"{type(question).__name__} was answered otherwise")
+        return answered.data
+
+    def export(self, visit: Visit) -> AbstractContextManager[None]:
+        """Count an export for as long as it is sent; raise Refused.
+
+        An account may have as many at once as a key, beside what its pages ask.
+        """
+        return self._allowance.question(b"export/%d" % visit.session.account.id)

@@ -5,7 +5,6 @@ A page's address has the first kind as `last`, which a saved view keeps, and the
 belongs to the range as people say it: whoever asks up to Monday sees Monday's events.
 """
 
-import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Final, NamedTuple
@@ -13,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 from multidict import MultiDict
 
+from ingest.api import ranges as api
 from ingest.api.parameters import Parameters
 from ingest.api.refusals import invalid
 from ingest.dashboard.routes import Visit
@@ -30,9 +30,6 @@ PRESETS: Final[Mapping[str, str]] = {
 """Usual ones, by what `last` is, and what they are called."""
 _DAY: Final = timedelta(days=1)
 _INSTANT: Final = timedelta(microseconds=1)
-_LAST: Final = re.compile(r"([1-9][0-9]{0,3})(h|d|mo)", re.ASCII)
-_MONTHS: Final = 12
-_HOUR: Final = timedelta(hours=1)
 
 
 class Range(NamedTuple):
@@ -76,20 +73,20 @@ class Range(NamedTuple):
 
 def read(visit: Visit, usual: str = USUAL) -> Range:
     """Return the range of a page, or the usual one (as `last`) where it has none; raise Refused."""
-    query = visit.request.query
+    query = MultiDict(visit.request.query)
+    if not any(query.get(name) for name in PARAMETERS):
+        query["last"] = usual
     given = Parameters(query, set(query))
     zone = given.zone(visit.app.timezone)
-    end, start, last = given.time("to", zone), given.time("from", zone), given.one("last")
-    now = datetime.now(UTC).astimezone(zone)
-    if start is None and end is None:
-        return Range(last or usual, *_last(last or usual, now), zone)
-    if last is not None:
-        raise invalid("last", "it takes the place of from and to")
-    end = end or _beginning(now.date() + _DAY, zone)
-    start = start or _before(end, usual)
-    if start >= end:
-        raise invalid("to", "it must be later than from")
-    return Range("", start, end, zone)
+    start, end = api.bounded(given, zone, datetime.now(UTC))
+    return Range(given.one("last") or "", start, end, zone)
+
+
+def usual(visit: Visit, last: str) -> Range:
+    """Return a usual range in the app's zone, whatever a page's address says."""
+    given = Parameters(MultiDict(last=last), ("last",))
+    zone = ZoneInfo(visit.app.timezone)
+    return Range(last, *api.bounded(given, zone, datetime.now(UTC)), zone)
 
 
 def written(moment: datetime, zone: ZoneInfo) -> str:
@@ -108,35 +105,6 @@ def to_days(first: str, last: str) -> list[tuple[str, str]]:
         return [*days, ("to", str(_day("to", last) + _DAY))]
     except OverflowError:
         raise invalid("to", "it is too late") from None
-
-
-def _last(text: str, now: datetime) -> tuple[datetime, datetime]:
-    """Return the range that a `last` means."""
-    found, zone = _LAST.fullmatch(text), now.tzinfo
-    if found is None or not isinstance(zone, ZoneInfo):
-        raise invalid("last", "write a number and a unit of h, d, mo, as 24h, 30d, 12mo")
-    count = int(found[1])
-    try:
-        tomorrow = now.date() + _DAY
-        match found[2]:
-            case "h":
-                end = now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
-                return end - (count - 1) * _HOUR, end + _HOUR
-            case "d":
-                first = tomorrow - count * _DAY
-            case _:
-                months = now.year * _MONTHS + now.month - count
-                first = date(months // _MONTHS, months % _MONTHS + 1, 1)
-    except (OverflowError, ValueError):
-        raise invalid("last", "it is too long") from None
-    return _beginning(first, zone), _beginning(tomorrow, zone)
-
-
-def _before(end: datetime, usual: str) -> datetime:
-    try:
-        return _last(usual, end - _INSTANT)[0]
-    except OverflowError:
-        raise invalid("to", "it is too early") from None
 
 
 def _beginning(day: date, zone: ZoneInfo) -> datetime:

@@ -5,27 +5,23 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple, assert_never
 
-import structlog
 from aiohttp import hdrs, web
 
-from ingest.api.refusals import Refused
-from ingest.archive.failures import ArchiveTrouble
 from ingest.dashboard import cookies, forms
 from ingest.dashboard.pages import account, apps, audit, keys, people, sign_in
-from ingest.dashboard.problems import Problem, away, not_found, of_question, of_trouble
+from ingest.dashboard.parts import trouble
+from ingest.dashboard.problems import Problem, not_found
 from ingest.dashboard.rendering import Rendering
-from ingest.dashboard.replies import Elsewhere, Growing, Page, Part, Reply, Stream
+from ingest.dashboard.replies import Elsewhere, Growing, Page, Reply, Stream
 from ingest.dashboard.routes import Access, Route, Visit
 from ingest.dashboard.services import Services
+from ingest.dashboard.troubles import problem_of
 from ingest.http.bodies import BodyReader
 from ingest.store import app_settings, sessions
 from ingest.store.accounts import Role
 from ingest.store.app_settings import AppSettings
-from ingest.store.failures import RowRefused, Unavailable
 from ingest.store.postgres import Connection
 from ingest.store.sessions import Session
-
-log = structlog.get_logger(__name__)
 
 ROUTES: Final[Sequence[Route]] = (
     *sign_in.ROUTES,
@@ -80,7 +76,7 @@ class Site:
         except _SignInFirst:
             return _redirect("/sign-in")
         except Exception as error:  # noqa: BLE001 - it is said, and logged
-            return await self._answer(visit, _page_of(_problem(visit, error)))
+            return await self._answer(visit, _page_of(problem_of(visit, error)))
 
     async def _reply(self, visit: Visit) -> Reply:
         """Let a visit in, and do what it is for; raise Problem."""
@@ -149,28 +145,10 @@ class Site:
         except (asyncio.CancelledError, ConnectionError):
             raise
         except Exception as error:  # noqa: BLE001 - as of a whole page
-            trouble = Part("trouble.html", {"problem": _problem(visit, error)})
-            await response.write(await self._rendering.page(visit, trouble))
+            told = trouble(problem_of(visit, error))
+            await response.write(await self._rendering.page(visit, told))
         await response.write(behind)
         return response
-
-
-def _problem(visit: Visit, error: Exception) -> Problem:
-    """Return what is said of a failure; of what is no answer the log has more."""
-    match error:
-        case Problem():
-            return error
-        case Refused():
-            return of_question(error)
-        case ArchiveTrouble():
-            log.warning("a page's question can't be answered", page=visit.page, reason=str(error))
-            return of_trouble()
-        case Unavailable() | RowRefused():
-            log.warning("a page can't be shown", page=visit.page, reason=str(error))
-            return away()
-        case _:
-            log.error("a page failed", page=visit.page, exc_info=error)
-            return Problem(500, "The server failed", "Its log says why.")
 
 
 def _page_of(problem: Problem) -> Page:
