@@ -15,10 +15,10 @@ from ingest.api.desk import Desk, TookTooLong, Work
 from ingest.api.refusals import Code, Refused
 from ingest.api.views import View
 from ingest.archive.failures import OutOfMemory
-from ingest.archive.scope import All, Scope
+from ingest.archive.scope import All, One, Portion, Scope
 from ingest.insights import reach
 from ingest.insights.errors import BadQuestion, TooDear
-from ingest.insights.questions import Funnel, Question, Retention, Trends
+from ingest.insights.questions import Funnel, OneEvent, Question, Retention, Trends
 
 _FRESH_S: Final = 0.8
 """So old an answer may be, and what it takes to ask is within the second."""
@@ -69,7 +69,7 @@ class Answering:
             return Kept(data, state, view.as_of.timestamp())
 
         try:
-            scope = Scope(*reach.of(question), All(reach.has_params(question)))
+            scope = Scope(*reach.of(question), _portion(question))
             work = Work(self._desk.open_view, app_id, scope, do)
             return await self._desk.do(work)
         except (TookTooLong, TooDear, OutOfMemory) as error:
@@ -92,6 +92,13 @@ def too_dear(question: Question, error: Exception, timeout_s: float) -> Refused:
     )
     fits = _shorter(question, length / _PART) if length else "; ask for less"
     return Refused(Code.TOO_DEAR, f"This takes {takes}{fits}.")
+
+
+def _portion(question: Question) -> Portion:
+    """Return how much of the tail a question needs."""
+    if isinstance(question, OneEvent):
+        return One(question.id)
+    return All(reach.has_params(question))
 
 
 def _shorter(question: Question, length: timedelta) -> str:

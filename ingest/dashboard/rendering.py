@@ -11,6 +11,7 @@ from ingest.dashboard.assets import Asset
 from ingest.dashboard.ranges import PRESETS
 from ingest.dashboard.replies import Page, Part
 from ingest.dashboard.routes import Visit
+from ingest.dashboard.rows import person_path
 from ingest.dashboard.text import number, shown
 from ingest.store.accounts import Role
 
@@ -70,7 +71,13 @@ def _compiled() -> "Mapping[str, Template]":
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"shown": shown, "moment": moment, "number": number}
+    made.filters |= {
+        "shown": shown,
+        "moment": moment,
+        "number": number,
+        "clock": clock,
+        "short": query.short,
+    }
     made.globals |= {
         "Role": Role,
         "link": query.link,
@@ -80,6 +87,7 @@ def _compiled() -> "Mapping[str, Template]":
         "short": query.short,
         "operators": query.OPERATORS,
         "presets": PRESETS,
+        "person_path": person_path,
     }
     return {name: made.get_template(name) for name in texts}
 
@@ -89,3 +97,10 @@ def moment(time: datetime | None, zone: str = "UTC") -> str:
     if time is None:
         return "never"
     return f"{time.astimezone(ZoneInfo(zone) if zone != 'UTC' else UTC):%Y-%m-%d %H:%M} {zone}"
+
+
+def clock(time: datetime, zone: str | ZoneInfo) -> str:
+    """Return a time to the millisecond as a zone's clock shows it; the zone is named beside it."""
+    shown_in = zone if isinstance(zone, ZoneInfo) else ZoneInfo(zone)
+    local = time.astimezone(shown_in).replace(tzinfo=None)
+    return local.isoformat(" ", "milliseconds")

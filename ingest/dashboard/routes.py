@@ -88,7 +88,7 @@ class Route(NamedTuple):
     method: str
     path: str
     """`{app}` stands for the number of an app, `{number}` for another one, `{kind}` for what a key
-    may do, `{token}` for what a link holds."""
+    may do, `{token}` for what a link holds, `{id}` for the id of an event."""
     access: Access
     handler: Handler
 
@@ -100,4 +100,5 @@ class Route(NamedTuple):
             .replace("{number}", r"([1-9][0-9]{0,8})")
             .replace("{kind}", r"(read|write)")
             .replace("{token}", r"([A-Za-z0-9_-]{20,100})")
+            .replace("{id}", r"([0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})")
         )

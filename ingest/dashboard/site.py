@@ -8,7 +8,18 @@ from typing import Final, NamedTuple, assert_never
 from aiohttp import hdrs, web
 
 from ingest.dashboard import cookies, forms
-from ingest.dashboard.pages import account, apps, audit, keys, people, sign_in
+from ingest.dashboard.pages import (
+    account,
+    apps,
+    audit,
+    event,
+    explore,
+    export,
+    keys,
+    people,
+    person,
+    sign_in,
+)
 from ingest.dashboard.parts import trouble
 from ingest.dashboard.problems import Problem, not_found
 from ingest.dashboard.rendering import Rendering
@@ -30,6 +41,10 @@ ROUTES: Final[Sequence[Route]] = (
     *keys.ROUTES,
     *people.ROUTES,
     *audit.ROUTES,
+    *explore.ROUTES,
+    *event.ROUTES,
+    *export.ROUTES,
+    *person.ROUTES,
 )
 _HEADERS: Final[Mapping[str, str]] = {
     hdrs.SERVER: "nonito",

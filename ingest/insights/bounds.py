@@ -14,6 +14,7 @@ from ingest.insights.questions import (
     Interval,
     Measure,
     Names,
+    OneEvent,
     Path,
     PersonEvents,
     Question,
@@ -62,6 +63,8 @@ def check(question: Question) -> None:
         case PersonEvents():
             _text(question.person)
             _number("limit", question.limit, 1, LIMIT_MAX)
+        case OneEvent():
+            _in_order(question.start, question.end)
         case Names():
             _number("top", question.top, 0, TOP_MAX)
         case _:
@@ -106,7 +109,11 @@ def _check_retention(question: Retention) -> None:
 def _check_events(question: Events) -> None:
     _selections((question.events,))
     _number("limit", question.limit, 1, LIMIT_MAX)
-    if question.start is not None and question.end is not None and question.start > question.end:
+    _in_order(question.start, question.end)
+
+
+def _in_order(start: datetime | None, end: datetime | None) -> None:
+    if start is not None and end is not None and start > end:
         raise BadQuestion("the range ends before it begins")
 
 

@@ -17,6 +17,7 @@ from ingest.insights.questions import (
     Events,
     Funnel,
     Names,
+    OneEvent,
     PersonEvents,
     Question,
     Retention,
@@ -47,10 +48,8 @@ def answer(
             return funnels.answer(source, question, now)
         case Retention():
             return retention.answer(source, question, now)
-        case Events():
+        case Events() | PersonEvents() | OneEvent():
             return listing.answer(source, question)
-        case PersonEvents():
-            return listing.of_person(source, question)
         case Names():
             return menu.answer(source, question)
         case _:

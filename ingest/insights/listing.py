@@ -13,7 +13,7 @@ who has few all are read at once: they lie anywhere, and each look for some cost
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import chain
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, assert_never
 from uuid import UUID
 
 import msgspec
@@ -21,7 +21,14 @@ import msgspec
 from ingest.insights.answers import Event, EventsAnswer
 from ingest.insights.calendar import moment
 from ingest.insights.filters import chosen
-from ingest.insights.questions import Condition, Cursor, Events, PersonEvents, Selection
+from ingest.insights.questions import (
+    Condition,
+    Cursor,
+    Events,
+    OneEvent,
+    PersonEvents,
+    Selection,
+)
 from ingest.insights.sql import Source, Values, within
 
 PAGE_BYTES_MAX: Final = 16 * 1024 * 1024
@@ -41,16 +48,27 @@ class _Found(NamedTuple):
     of: int
 
 
-def answer(source: Source, question: Events) -> EventsAnswer:
+def answer(source: Source, question: Events | PersonEvents | OneEvent) -> EventsAnswer:
     """Return one page of events, and where the next one begins."""
+    match question:
+        case Events():
+            return _of_range(source, question)
+        case PersonEvents():
+            return _of_person(source, question)
+        case OneEvent():
+            return _of_id(source, question)
+        case _:
+            assert_never(question)
+
+
+def _of_range(source: Source, question: Events) -> EventsAnswer:
     found = _latest(source, question)
     values = Values()
     where = _at(found[: question.limit], question, values)
     return _page(_events(source, where, values, question.limit), len(found), question.limit)
 
 
-def of_person(source: Source, question: PersonEvents) -> EventsAnswer:
-    """Return one page of a person's events."""
+def _of_person(source: Source, question: PersonEvents) -> EventsAnswer:
     whose = Condition(("person",), "eq", question.person)
     events = Events(Selection(where=whose), before=question.before, limit=question.limit)
     values = Values()
@@ -59,8 +77,15 @@ def of_person(source: Source, question: PersonEvents) -> EventsAnswer:
     first = next(found, None)
     count = 0 if first is None else first.of
     if count > _FEW:
-        return answer(source, events)
+        return _of_range(source, events)
     return _page(chain([first] if first else [], found), count, question.limit)
+
+
+def _of_id(source: Source, question: OneEvent) -> EventsAnswer:
+    values = Values()
+    where = [*within(question.start, question.end, values), f"id = {values.bind(question.id)}"]
+    found = [event for event, _ in _events(source, where, values, 1)]
+    return EventsAnswer(events=tuple(found), before=None)
 
 
 def sample(source: Source, limit: int, bytes_max: int) -> list[tuple[str, str]]:

@@ -126,6 +126,14 @@ class PersonEvents(msgspec.Struct, frozen=True, tag="person_events"):
     limit: int = 100
 
 
+class OneEvent(msgspec.Struct, frozen=True, tag="event"):
+    """The event of an id, if it lies in a range: an `EventsAnswer` of one event, or of none."""
+
+    id: UUID
+    start: datetime | None = None
+    end: datetime | None = None
+
+
 class Names(msgspec.Struct, frozen=True, tag="names"):
     """Which names and parameters there are: answered with `NamesAnswer` (`menu.py`)."""
 
@@ -133,4 +141,4 @@ class Names(msgspec.Struct, frozen=True, tag="names"):
     """How many of a parameter's values are listed."""
 
 
-Question = Trends | Funnel | Retention | Events | PersonEvents | Names
+Question = Trends | Funnel | Retention | Events | PersonEvents | OneEvent | Names

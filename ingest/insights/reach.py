@@ -10,6 +10,7 @@ from ingest.insights.questions import (
     Filter,
     Funnel,
     Names,
+    OneEvent,
     Path,
     PersonEvents,
     Question,
@@ -25,7 +26,7 @@ def of(question: Question) -> tuple[datetime | None, datetime | None]:
     Funnels need their window after the range, first-time retention all that was before.
     """
     match question:
-        case Trends() | Events():
+        case Trends() | Events() | OneEvent():
             return question.start, question.end
         case Funnel():
             return question.start, question.end + question.window
@@ -46,7 +47,7 @@ def has_params(question: Question) -> bool:
             paths = _of(*question.steps, fields=(question.breakdown,))
         case Retention():
             paths = _of(question.first, question.then)
-        case Events() | PersonEvents() | Names():
+        case Events() | PersonEvents() | OneEvent() | Names():
             return True
         case _:
             assert_never(question)

@@ -1,0 +1,35 @@
+"""An event as a command: `curl` with what would send it again."""
+
+import shlex
+from typing import Final
+
+import msgspec
+
+from ingest.dashboard.text import shown_json
+from ingest.insights.answers import Event
+
+_LENGTH_MAX: Final = 100_000
+"""A longer command no shell takes."""
+_KEY: Final = "your-api-key"
+_ADDRESS: Final = "http://localhost:8080"
+
+
+def of(event: Event) -> str | None:
+    """Return a command for a POSIX shell; None of an event that is too long for one.
+
+    Whatever is in the event is within single quotes, and has no control characters: pasted into a
+    terminal it is one command, and nothing of it acts.
+    """
+    body: dict[str, object] = {"event_name": event.name, "event_params": event.params}
+    if event.at != event.created_at:
+        body["timestamp"] = event.at
+    text = shown_json(msgspec.json.encode(body).decode())
+    if len(text) > _LENGTH_MAX:
+        return None
+    lines = (
+        f"curl -X POST {_ADDRESS}/event",
+        '-H "Content-Type: application/json"',
+        f'-H "X-API-Key: {_KEY}"',
+        f"-d {shlex.quote(text)}",
+    )
+    return " \\\n  ".join(lines)

@@ -1,0 +1,94 @@
+"""The menu beside a list: names, and the parameters of one or of all, with types and values."""
+
+import difflib
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from ingest.insights import fields
+from ingest.insights.answers import NamesAnswer, NameUse, Parameter, ValueCount
+
+if TYPE_CHECKING:
+    from ingest.insights.questions import Path
+
+NAMES_MAX: Final = 100
+PARAMETERS_MAX: Final = 50
+VALUES_MAX: Final = 10
+_LIKE_MAX: Final = 3
+_COMPARED_MAX: Final = 1_000
+
+
+class Field(NamedTuple):
+    """One parameter."""
+
+    field: str
+    """As a filter has it."""
+    seen: int
+    """In how many of the events that were looked into."""
+    types: str
+    values: Sequence[ValueCount]
+
+
+class Menu(NamedTuple):
+    """What there is to choose from."""
+
+    names: Sequence[NameUse]
+    names_more: int
+    """How many are not listed."""
+    fields: Sequence[Field]
+    fields_more: int
+    sampled: int
+    """How many events were looked into: the latest ones."""
+    events: int
+    """How many there are of all names."""
+
+
+def of(answer: NamesAnswer, name: str | None) -> Menu:
+    """Return the menu, with the parameters of a name if one is chosen."""
+    uses = [use for use in answer.names if name in (None, use.name)]
+    parameters = _merged(uses)
+    shown = [_field(each) for each in parameters[:PARAMETERS_MAX]]
+    return Menu(
+        answer.names[:NAMES_MAX],
+        max(0, len(answer.names) - NAMES_MAX),
+        shown,
+        len(parameters) - len(shown),
+        sum(use.sampled for use in uses),
+        answer.events,
+    )
+
+
+def like(answer: NamesAnswer, name: str) -> list[str]:
+    """Return names that somebody may have meant by one that there is not."""
+    names = [use.name for use in answer.names[:_COMPARED_MAX]]
+    if name in names:
+        return []
+    by_fold = {each.casefold(): each for each in reversed(names)}
+    close = difflib.get_close_matches(name.casefold(), by_fold, _LIKE_MAX)
+    return [by_fold[each] for each in close]
+
+
+def _merged(uses: Iterable[NameUse]) -> list[Parameter]:
+    """Return the parameters of several names as of one, the most frequent first."""
+    types: dict[Path, Counter[str]] = {}
+    values: dict[Path, Counter[str]] = {}
+    for use in uses:
+        for each in use.parameters:
+            types.setdefault(each.path, Counter()).update(each.types)
+            top = values.setdefault(each.path, Counter())
+            top.update({value.value: value.count for value in each.top})
+    found = [
+        Parameter(path, seen.total(), dict(seen), _top(values[path]))
+        for path, seen in types.items()
+    ]
+    return sorted(found, key=lambda each: (-each.count, each.path))
+
+
+def _top(values: Counter[str]) -> tuple[ValueCount, ...]:
+    order = sorted(values.items(), key=lambda each: (-each[1], each[0]))
+    return tuple(ValueCount(value, count) for value, count in order[:VALUES_MAX])
+
+
+def _field(parameter: Parameter) -> Field:
+    types = sorted(parameter.types, key=lambda each: (-parameter.types[each], each))
+    return Field(fields.write(parameter.path), parameter.count, " or ".join(types), parameter.top)

@@ -1,0 +1,79 @@
+"""One event in full: as it is stored, and as it would be sent again."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Final
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from ingest.api.parameters import Parameters
+from ingest.dashboard import curl, ranges, rows
+from ingest.dashboard.problems import not_found
+from ingest.dashboard.query import address
+from ingest.dashboard.replies import Page, Reply
+from ingest.dashboard.routes import Access, Route, Visit
+from ingest.dashboard.text import shown_json
+from ingest.insights.answers import Event, EventsAnswer
+from ingest.insights.questions import OneEvent
+
+_INSTANT: Final = timedelta(microseconds=1)
+_AROUND: Final = timedelta(minutes=5)
+_EARLIER: Final = timedelta(days=1)
+_LATER: Final = timedelta(hours=1)
+_UUID7: Final = 7
+_TIME_BITS: Final = 80
+"""Of a UUIDv7 stand behind its time in milliseconds."""
+
+_Reach = tuple[datetime | None, datetime | None]
+
+
+async def show(visit: Visit) -> Reply:
+    """Show an event of the app."""
+    event_id = UUID(visit.parts[0])
+    given = Parameters(visit.request.query, ("at",))
+    event = await _find(visit, event_id, given.time("at", ZoneInfo("UTC")))
+    if event is None:
+        raise not_found()
+    return Page("event.html", _values(visit, event))
+
+
+async def _find(visit: Visit, event_id: UUID, at: datetime | None) -> Event | None:
+    """Return the event of an id, looked for where it most probably is before everywhere."""
+    for start, end in _reaches(event_id, at):
+        question = OneEvent(event_id, start, end)
+        found = await visit.services.questions.data(visit, question, EventsAnswer)
+        if found.events:
+            return found.events[0]
+    return None
+
+
+def _reaches(event_id: UUID, at: datetime | None) -> Iterator[_Reach]:
+    if at is not None:
+        yield at, at + _INSTANT
+    if event_id.version == _UUID7:
+        made = datetime.fromtimestamp((event_id.int >> _TIME_BITS) / 1000, UTC)
+        yield made - _EARLIER, made + _LATER
+    yield None, None
+
+
+def _values(visit: Visit, event: Event) -> dict[str, object]:
+    explore = f"/apps/{visit.app.id}/explore"
+    zone = ZoneInfo(visit.app.timezone)
+    around = [
+        ("from", ranges.written(event.at - _AROUND, zone)),
+        ("to", ranges.written(event.at + _AROUND, zone)),
+    ]
+    whole = msgspec.json.format(msgspec.json.encode(event), indent=2).decode()
+    return {
+        "event": event,
+        "json": shown_json(whole),
+        "curl": curl.of(event),
+        "same_name": address(explore, [("event", event.name)]),
+        "around": address(explore, around),
+        "person_path": None if event.person is None else rows.person_path(visit, event.person),
+    }
+
+
+ROUTES: Final = (Route("GET", "/apps/{app}/events/{id}", Access.VIEWER, show),)
