@@ -2,6 +2,7 @@
 
 import csv
 import io
+import unicodedata
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
@@ -9,8 +10,10 @@ import orjson
 
 from ingest.insights.places import Row
 
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA: Final = frozenset("=+-@")
 """What a spreadsheet reads a formula behind; such a cell begins with an apostrophe instead."""
+_BREAKS: Final = ("\t", "\r", "\n")
+"""What it may read as the end of a cell, whatever quotes are around it."""
 
 
 class Format(NamedTuple):
@@ -25,7 +28,13 @@ class Format(NamedTuple):
 
 def guarded(cell: str) -> str:
     """Return a cell that is shown as it is."""
-    return f"'{cell}" if cell.startswith(_FORMULA) else cell
+    return f"'{cell}" if cell.startswith(_BREAKS) or _first(cell) in _FORMULA else cell
+
+
+def _first(cell: str) -> str:
+    """Return the first character that is seen, in its usual width: some programs look no closer."""
+    first = next((each for each in cell if each.isprintable() and each != " "), "")
+    return unicodedata.normalize("NFKC", first)
 
 
 def _ndjson(row: Row) -> bytes:

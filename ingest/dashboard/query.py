@@ -92,7 +92,8 @@ def canonical(visit: Visit) -> Elsewhere | None:
     kept = [each for each in pairs(visit) if each[0] not in _OF_FORMS]
     if field := given.get(FIELD, ""):
         kept.append(("where", condition(field, given.get(OPERATOR, "eq"), given.get(VALUE, ""))))
-    kept += ranges.to_days(given.get(FIRST, ""), given.get(LAST, ""))
+    if days := ranges.to_days(given.get(FIRST, ""), given.get(LAST, "")):
+        kept = [each for each in kept if each[0] not in ranges.PARAMETERS] + days
     return Elsewhere(address(_path(visit), kept))
 
 

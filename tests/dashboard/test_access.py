@@ -21,12 +21,14 @@ NEEDED = {
     Access.ADMIN: 5,
 }
 NO_SUCH_NUMBER = "999999"
+NO_SUCH_ID = "01a22abd-b761-701f-8eac-27e762e50a24"
 
 
 def path_of(route: Route, app: int) -> str:
     """Return a path of a route: of this app, and else of nothing that there is."""
     filled = route.path.replace("{app}", str(app)).replace("{number}", NO_SUCH_NUMBER)
-    return filled.replace("{kind}", "write").replace("{token}", "A" * 43)
+    filled = filled.replace("{kind}", "write").replace("{token}", "A" * 43)
+    return filled.replace("{id}", NO_SUCH_ID)
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +75,7 @@ def test_route_lets_in_whom_it_says(
     status, to = ask(visitor, route, apps["one"])
     match expected(identity, route):
         case "let in":
-            is_of_something = re.search(r"\{(number|token)\}", route.path)
+            is_of_something = re.search(r"\{(number|token|id)\}", route.path)
             assert status in ({404, 410, 422} if is_of_something else {200, 303, 401, 422})
             assert to != "/sign-in" or route.path == "/sign-out"
         case "asked who it is":

@@ -1,6 +1,10 @@
-"""One event in full: as it is stored, and as it would be sent again."""
+"""One event in full: as it is stored, and as it would be sent again.
+
+Postgres has it to the last digit. What has been dropped there is in the archive, by its time.
+"""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -17,6 +21,9 @@ from ingest.dashboard.routes import Access, Route, Visit
 from ingest.dashboard.text import shown_json
 from ingest.insights.answers import Event, EventsAnswer
 from ingest.insights.questions import OneEvent
+from ingest.store import stored_event
+from ingest.store.postgres import Connection
+from ingest.store.stored_event import StoredEvent
 
 _INSTANT: Final = timedelta(microseconds=1)
 _AROUND: Final = timedelta(minutes=5)
@@ -33,14 +40,27 @@ async def show(visit: Visit) -> Reply:
     """Show an event of the app."""
     event_id = UUID(visit.parts[0])
     given = Parameters(visit.request.query, ("at",))
-    event = await _find(visit, event_id, given.time("at", ZoneInfo("UTC")))
+    at = given.time("at", ZoneInfo("UTC"))
+    event = await _stored(visit, event_id) or await _archived(visit, event_id, at)
     if event is None:
         raise not_found()
     return Page("event.html", _values(visit, event))
 
 
-async def _find(visit: Visit, event_id: UUID, at: datetime | None) -> Event | None:
-    """Return the event of an id, looked for where it most probably is before everywhere."""
+async def _stored(visit: Visit, event_id: UUID) -> Event | None:
+    app = visit.app
+
+    async def work(connection: Connection) -> StoredEvent | None:
+        return await stored_event.find(connection, app.id, event_id, app.user_field)
+
+    found = await visit.services.kept.read(work)
+    if found is None:
+        return None
+    return Event(**found._asdict() | {"params": msgspec.Raw(found.params.encode())})
+
+
+async def _archived(visit: Visit, event_id: UUID, at: datetime | None) -> Event | None:
+    """Return an event that is looked for where it most probably is, and then everywhere."""
     for start, end in _reaches(event_id, at):
         question = OneEvent(event_id, start, end)
         found = await visit.services.questions.data(visit, question, EventsAnswer)
@@ -51,10 +71,12 @@ async def _find(visit: Visit, event_id: UUID, at: datetime | None) -> Event | No
 
 def _reaches(event_id: UUID, at: datetime | None) -> Iterator[_Reach]:
     if at is not None:
-        yield at, at + _INSTANT
+        with suppress(OverflowError):
+            yield at, at + _INSTANT
     if event_id.version == _UUID7:
-        made = datetime.fromtimestamp((event_id.int >> _TIME_BITS) / 1000, UTC)
-        yield made - _EARLIER, made + _LATER
+        with suppress(OverflowError, ValueError):  # of a year that no event has
+            made = datetime.fromtimestamp((event_id.int >> _TIME_BITS) / 1000, UTC)
+            yield made - _EARLIER, made + _LATER
     yield None, None
 
 
