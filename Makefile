@@ -5,10 +5,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 NODE := tests/node/node_modules
 
-.PHONY: serve check test bench setup
+.PHONY: serve demo check test bench setup
 
 serve: $(VENV)/.installed-serve
 	$(BIN)/nonito serve
+
+# Two weeks of a made-up shop's events, in ./demo-data.
+demo: $(VENV)/.installed-serve
+	$(BIN)/nonito demo
 
 check: $(VENV)/.installed-check
 	$(BIN)/ruff check .

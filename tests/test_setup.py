@@ -64,7 +64,13 @@ def test_folder_needs_no_more_than_its_extra(folder: str, extra: str) -> None:
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 @pytest.mark.parametrize(
     ("target", "extra"),
-    [("serve", "serve"), ("bench", "bench"), ("test", "test"), ("check", "check")],
+    [
+        ("serve", "serve"),
+        ("demo", "serve"),
+        ("bench", "bench"),
+        ("test", "test"),
+        ("check", "check"),
+    ],
 )
 def test_target_installs_its_extra_once_and_says_so(
     tmp_path: Path, target: str, extra: str

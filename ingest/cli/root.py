@@ -14,6 +14,8 @@ class _Command(NamedTuple):
 
     attribute: str
     summary: str
+    has_settings: bool = True
+    """Whether it goes by the configuration, and has the options that name one."""
 
 
 COMMANDS: Final = {
@@ -23,6 +25,11 @@ COMMANDS: Final = {
     ),
     "apps": _Command("apps_group", "List apps, and set what questions about their events go by."),
     "check": _Command("check", "Say whether the configuration and the database are fit to serve."),
+    "demo": _Command(
+        "demo",
+        "Run a server with two weeks of a made-up shop's events, to look around in.",
+        has_settings=False,
+    ),
     "health": _Command(
         "health", "Exit with 0 if the server of this configuration answers /healthz, else with 1."
     ),
@@ -63,7 +70,8 @@ class _Commands(click.Group):
         if (known := COMMANDS.get(cmd_name)) and cmd_name not in self.commands:
             module = import_module(f"ingest.cli.{cmd_name}")
             found = getattr(module, known.attribute)
-            options.add_to(found)
+            if known.has_settings:
+                options.add_to(found)
             self.add_command(found, cmd_name)
         return self.commands.get(cmd_name)
 
