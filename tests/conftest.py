@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -15,7 +15,15 @@ from ingest.store import api_keys, migrations, upkeep
 from ingest.store.cluster import Cluster
 from ingest.store.postgres import Postgres
 from tests.share.others import Other, running_other, shared_file
-from tests.support.postgres import TEMPLATE, make_postgres, new_database, running_cluster
+from tests.support.postgres import (
+    TEMPLATE,
+    copy_database,
+    drop_databases,
+    kill,
+    make_postgres,
+    new_database,
+    running_cluster,
+)
 from tests.support.server import Server, running_server
 
 _CONNECT = {"_parse_connect_dsn_and_args", "_dot_postgresql_path", "_read_password_file"}
@@ -25,8 +33,15 @@ OWN_DATABASE = "own"
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
     """A Postgres for the whole session, durable as in production."""
+    with running_prepared_cluster() as running:
+        yield running
+
+
+@contextmanager
+def running_prepared_cluster() -> Iterator[Cluster]:
+    """Run a new cluster with a migrated database to copy."""
     with running_cluster() as running:
-        running.execute(f"CREATE DATABASE {TEMPLATE}")
+        running.create_database(TEMPLATE)
         asyncio.run(prepare(make_postgres(running.url(TEMPLATE))))
         yield running
 
@@ -38,12 +53,30 @@ async def prepare(postgres: Postgres) -> None:
     await upkeep.complete(postgres)
 
 
+@pytest.fixture(scope="session")
+def _cluster_to_harm() -> Iterator[Cluster]:
+    with running_prepared_cluster() as running:
+        yield running
+
+
 @pytest.fixture
-def own_cluster() -> Iterator[Cluster]:
-    """A Postgres of the test's own, to be stopped, hung or killed, with a migrated database."""
+def own_cluster(_cluster_to_harm: Cluster) -> Iterator[Cluster]:
+    """A Postgres to be stopped, hung or killed by one test after the other.
+
+    With a migrated database of the test's own.
+    """
+    _cluster_to_harm.start("max_connections=300")
+    drop_databases(_cluster_to_harm, but=TEMPLATE)
+    copy_database(_cluster_to_harm, OWN_DATABASE)
+    yield _cluster_to_harm
+    # Resumed it might first do what it was told while it hung, such as to stop, and be gone later.
+    kill(_cluster_to_harm)
+
+
+@pytest.fixture
+def new_cluster() -> Iterator[Cluster]:
+    """A Postgres of the test's own, which has done nothing yet."""
     with running_cluster() as running:
-        running.create_database(OWN_DATABASE)
-        asyncio.run(prepare(make_postgres(running.url(OWN_DATABASE))))
         yield running
 
 

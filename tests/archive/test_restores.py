@@ -162,7 +162,7 @@ def assert_begun_same(url: str, path: Path) -> None:
 
 
 def test_back_up_that_is_restored_elsewhere_gets_an_archive_of_its_own(
-    own_url: str, path: Path, own_cluster: Cluster, tmp_path: Path
+    own_url: str, path: Path, new_cluster: Cluster, tmp_path: Path
 ) -> None:
     """By pg_dump and pg_restore, into a Postgres whose transactions have other numbers."""
     ask(own_url, "INSERT INTO apps (name) VALUES ('one')")
@@ -172,8 +172,8 @@ def test_back_up_that_is_restored_elsewhere_gets_an_archive_of_its_own(
     before = archive_id(own_url)
     dump = tmp_path / "dump"
     programs = find_programs()
-    target = own_cluster.url("restored")
-    own_cluster.create_database("restored")
+    target = new_cluster.url("restored")
+    new_cluster.create_database("restored")
     commands: tuple[list[str | Path], ...] = (
         [programs / "pg_dump", "-Fc", "-f", dump, own_url],
         [programs / "pg_restore", "--no-owner", "-d", target, dump],

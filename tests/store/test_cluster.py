@@ -84,25 +84,26 @@ def test_half_made_cluster_is_made_anew_and_starts_once_its_settings_are_right(
 
 
 def test_hung_postgres_of_ours_hangs_no_command(
-    spare_cluster: Cluster, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    own_cluster: Cluster, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """It takes connections still, and answers nothing; one line says where to look."""
     monkeypatch.setattr(cluster_module, "CONNECT_TIMEOUT_S", 2)  # psql's shortest
-    pause(spare_cluster)
+    monkeypatch.setattr(cluster_module, "STOP_TIMEOUT_S", 1)  # nor does it end when it is told to
+    pause(own_cluster)
     nonito = run_here(monkeypatch, capfd)
-    told = complaint(nonito("--data-dir", str(spare_cluster.directory), "check"))
-    assert told.startswith(f"nonito: the Postgres in {spare_cluster.directory} failed (psql: ")
+    told = complaint(nonito("--data-dir", str(own_cluster.directory), "check"))
+    assert told.startswith(f"nonito: the Postgres in {own_cluster.directory} failed (psql: ")
     assert "timeout expired" in told
-    assert str(spare_cluster.log) in told
+    assert str(own_cluster.log) in told
 
 
 @pytest.mark.parametrize("command", ["check", "keys list", "rejected list", "migrate", "psql"])
-def test_hung_postgres_of_others_hangs_no_command(spare_cluster: Cluster, command: str) -> None:
+def test_hung_postgres_of_others_hangs_no_command(own_cluster: Cluster, command: str) -> None:
     """No time-out is without words."""
     settings = {"database.start_timeout_s": 0.1, "database.connect_timeout_s": 0.5}
-    at = ("--database-url", spare_cluster.url("x"))
+    at = ("--database-url", own_cluster.url("x"))
     variables = {"PGCONNECT_TIMEOUT": "2"}
-    pause(spare_cluster)
+    pause(own_cluster)
     ended = run(*at, *command.split(), settings=settings, variables=variables)
     assert ended.returncode != 0
     words = "timeout expired" if command == "psql" else r"no answer in time: .*, database x"

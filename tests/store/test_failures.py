@@ -167,57 +167,57 @@ async def test_cancelled_copy_leaves_a_link_that_works(
 
 
 async def test_hung_postgres_costs_its_time_out_and_the_connection(
-    spare_cluster: Cluster, spare_url: str
+    own_cluster: Cluster, harmed_url: str
 ) -> None:
     """The copy ends in time, its outcome unknown; so does connecting; then it goes on."""
-    postgres = Postgres(spare_url, connect_timeout_s=0.5, commit_timeout_s=COMMIT_TIMEOUT_S)
+    postgres = Postgres(harmed_url, connect_timeout_s=0.5, commit_timeout_s=COMMIT_TIMEOUT_S)
     link = make_link(postgres)
-    await assert_works(link, spare_url)
-    await asyncio.to_thread(pause, spare_cluster)
+    await assert_works(link, harmed_url)
+    await asyncio.to_thread(pause, own_cluster)
     begun_s = time.monotonic()
     sending = await fail(link)
     connecting = await fail(link)
     assert time.monotonic() - begun_s < 2 * (COMMIT_TIMEOUT_S + 0.5)
     assert (sending.stored, sending.outage) == (None, Outage.AWAY)
     assert (connecting.stored, connecting.outage) == (False, Outage.AWAY)
-    await asyncio.to_thread(resume, spare_cluster)
-    await assert_works(link, spare_url)
+    await asyncio.to_thread(resume, own_cluster)
+    await assert_works(link, harmed_url)
     await link.close()
 
 
 async def test_killed_postgres_leaves_the_fate_of_a_copy_unknown(
-    spare_cluster: Cluster, spare_url: str
+    own_cluster: Cluster, harmed_url: str
 ) -> None:
     """Kill -9 during a COPY: unknown; while it is down: not stored; then it goes on."""
-    link = make_link(make_postgres(spare_url))
-    await assert_works(link, spare_url)
-    sending, other = await copy_behind_a_lock(link, spare_url)
-    await asyncio.to_thread(kill, spare_cluster)
+    link = make_link(make_postgres(harmed_url))
+    await assert_works(link, harmed_url)
+    sending, other = await copy_behind_a_lock(link, harmed_url)
+    await asyncio.to_thread(kill, own_cluster)
     during = await sending
     other.terminate()
     down = await fail(link)
     assert (during.stored, during.outage) == (None, Outage.CONNECTION_LOST)
     assert (down.stored, down.outage) == (False, Outage.AWAY)
-    await asyncio.to_thread(spare_cluster.start)
-    await assert_works(link, spare_url)
+    await asyncio.to_thread(own_cluster.start)
+    await assert_works(link, harmed_url)
     await link.close()
 
 
-async def test_work_in_a_hung_session_ends_in_time(spare_cluster: Cluster, spare_url: str) -> None:
+async def test_work_in_a_hung_session_ends_in_time(own_cluster: Cluster, harmed_url: str) -> None:
     """What is not a COPY, for example reading the keys, does not hang either."""
-    postgres = Postgres(spare_url, connect_timeout_s=0.5, commit_timeout_s=5)
+    postgres = Postgres(harmed_url, connect_timeout_s=0.5, commit_timeout_s=5)
     begun_s = time.monotonic()
 
     async def work() -> None:
         async with postgres.session(COMMIT_TIMEOUT_S) as connection:
-            await asyncio.to_thread(pause, spare_cluster)
+            await asyncio.to_thread(pause, own_cluster)
             await connection.fetchval("SELECT 1")
 
     with pytest.raises(Unavailable) as failed:
         await work()
     assert failed.value.stored is None
     assert time.monotonic() - begun_s < 4
-    await asyncio.to_thread(resume, spare_cluster)
+    await asyncio.to_thread(resume, own_cluster)
     async with postgres.session() as connection:
         assert await connection.fetchval("SELECT 1") == 1
 
@@ -335,23 +335,23 @@ async def test_what_postgres_says_while_connecting_is_told(cluster: Cluster) -> 
     assert 'database "nowhere" does not exist' in str(failure)
 
 
-async def test_no_failure_is_without_words(spare_cluster: Cluster, spare_url: str) -> None:
+async def test_no_failure_is_without_words(own_cluster: Cluster, harmed_url: str) -> None:
     """Neither for a time-out, whose own text is empty."""
-    await asyncio.to_thread(pause, spare_cluster)
+    await asyncio.to_thread(pause, own_cluster)
     with pytest.raises(Unavailable) as failed:
-        await Postgres(spare_url, connect_timeout_s=0.2, commit_timeout_s=1).connect()
+        await Postgres(harmed_url, connect_timeout_s=0.2, commit_timeout_s=1).connect()
     assert str(failed.value).startswith("no answer in time: ")
 
 
 async def test_wait_until_up_waits_for_a_postgres_that_starts_late(
-    spare_cluster: Cluster, spare_url: str
+    own_cluster: Cluster, harmed_url: str
 ) -> None:
     """A server may be started before its Postgres."""
-    await asyncio.to_thread(spare_cluster.stop)
-    waiting = asyncio.create_task(make_postgres(spare_url).wait_until_up(timeout_s=30))
+    await asyncio.to_thread(own_cluster.stop)
+    waiting = asyncio.create_task(make_postgres(harmed_url).wait_until_up(timeout_s=30))
     await asyncio.sleep(0.5)
     assert not waiting.done()
-    await asyncio.to_thread(spare_cluster.start)
+    await asyncio.to_thread(own_cluster.start)
     await until(waiting.done)
     await waiting
 

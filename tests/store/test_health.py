@@ -138,19 +138,19 @@ async def test_probe_needs_the_table(own_url: str) -> None:
 
 
 async def test_postgres_that_is_killed_or_hangs_is_noticed_and_so_is_its_return(
-    spare_cluster: Cluster, spare_url: str
+    own_cluster: Cluster, harmed_url: str
 ) -> None:
     """Without any event being sent."""
-    postgres = make_postgres(spare_url, commit_timeout_s=0.3)
+    postgres = make_postgres(harmed_url, commit_timeout_s=0.3)
     async with watched(postgres) as found:
-        await asyncio.to_thread(kill, spare_cluster)
+        await asyncio.to_thread(kill, own_cluster)
         await until(lambda: not found.is_up)
-        await asyncio.to_thread(spare_cluster.start)
+        await asyncio.to_thread(own_cluster.start)
         await until(lambda: found.is_up)
-        await asyncio.to_thread(pause, spare_cluster)
+        await asyncio.to_thread(pause, own_cluster)
         await until(lambda: not found.is_up)
         assert found.reason == "no answer in time"
-        await asyncio.to_thread(resume, spare_cluster)
+        await asyncio.to_thread(resume, own_cluster)
         await until(lambda: found.is_up)
 
 

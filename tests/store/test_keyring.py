@@ -182,32 +182,32 @@ async def test_clock_ahead_of_the_database_does_not_make_it_ask_without_a_pause(
 
 
 async def test_keys_go_on_working_while_postgres_is_stopped(
-    spare_cluster: Cluster, spare_url: str
+    own_cluster: Cluster, harmed_url: str
 ) -> None:
     """Known keys are good during the outage, and changes are followed again after it."""
-    postgres = make_postgres(spare_url)
+    postgres = make_postgres(harmed_url)
     known = await create(postgres)
     async with watched(postgres) as keyring:
-        await asyncio.to_thread(spare_cluster.stop)
+        await asyncio.to_thread(own_cluster.stop)
         for _ in range(20):
             assert keyring.app_of(known) is not None
             await asyncio.sleep(0.02)
-        await asyncio.to_thread(spare_cluster.start)
+        await asyncio.to_thread(own_cluster.start)
         assert keyring.app_of(known) is not None
         made = await create(postgres)
         await until(lambda: keyring.app_of(made) is not None, 3.0)
-        await fetch(spare_url, "DELETE FROM api_keys")
+        await fetch(harmed_url, "DELETE FROM api_keys")
         await until(lambda: keyring.app_of(known) is None, 1.0)
 
 
-async def test_key_expires_during_an_outage_too(spare_cluster: Cluster, spare_url: str) -> None:
+async def test_key_expires_during_an_outage_too(own_cluster: Cluster, harmed_url: str) -> None:
     """What ends a key is its own time, not a database that has to say so."""
-    postgres = make_postgres(spare_url)
+    postgres = make_postgres(harmed_url)
     secret = await create(postgres)
-    await expire_in(spare_url, 2)
+    await expire_in(harmed_url, 2)
     async with watched(postgres) as keyring:
         assert keyring.app_of(secret) is not None
-        await asyncio.to_thread(spare_cluster.stop)
+        await asyncio.to_thread(own_cluster.stop)
         await until(lambda: keyring.app_of(secret) is None)
 
 
@@ -253,16 +253,16 @@ async def test_first_that_the_next_one_to_listen_does_is_to_tell(
 
 
 async def test_process_that_can_not_read_what_it_is_told_of_tries_again(
-    spare_cluster: Cluster, spare_url: str
+    own_cluster: Cluster, harmed_url: str
 ) -> None:
     """Until it can: nobody tells it twice."""
     generation = OwnGeneration()
-    async with told(make_postgres(spare_url), generation) as keyring:
-        made = await create(make_postgres(spare_url))
-        await asyncio.to_thread(spare_cluster.stop)
+    async with told(make_postgres(harmed_url), generation) as keyring:
+        made = await create(make_postgres(harmed_url))
+        await asyncio.to_thread(own_cluster.stop)
         generation.advance()
         await asyncio.sleep(0.7)
-        await asyncio.to_thread(spare_cluster.start)
+        await asyncio.to_thread(own_cluster.start)
         await until(partial(knows, keyring, made))
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import asyncpg
 import psutil
 
-from ingest.store.cluster import Cluster
+from ingest.store.cluster import SUPERUSER, Cluster
 from ingest.store.embedded import find_programs
 from ingest.store.postgres import Postgres
 
@@ -54,12 +54,24 @@ def running_cluster(programs: Path | None = None) -> Iterator[Cluster]:
 def new_database(cluster: Cluster, template: str = TEMPLATE) -> Iterator[str]:
     """Copy a database and yield its URL; it is dropped afterwards, whoever still uses it."""
     name = f"test_{os.getpid()}_{next(_numbers)}"
-    cluster.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+    copy_database(cluster, name, template)
     try:
         yield cluster.url(name)
     finally:
         cluster.start()
         cluster.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+def copy_database(cluster: Cluster, name: str, template: str = TEMPLATE) -> None:
+    """Copy one file by file: page by page through the WAL takes seven times the CPU."""
+    cluster.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
+
+
+def drop_databases(cluster: Cluster, but: str) -> None:
+    """Drop all but one of those that were made."""
+    made = f"datname NOT IN ('{but}', '{SUPERUSER}') AND NOT datistemplate"
+    for name in cluster.execute(f"SELECT datname FROM pg_database WHERE {made}").split():
+        cluster.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def make_postgres(url: str, commit_timeout_s: float = 5.0) -> Postgres:

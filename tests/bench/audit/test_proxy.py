@@ -2,29 +2,30 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
 
 from bench.audit.proxy import Proxy, Trap
 from ingest.store.cluster import Cluster
+from tests.support.postgres import fetch
 
 
 @pytest.fixture
-async def proxy(own_cluster: Cluster) -> AsyncIterator[Proxy]:
+async def proxy(cluster: Cluster, empty_url: str) -> AsyncIterator[Proxy]:
     """A proxy in front of a Postgres with a table."""
-    await asyncio.to_thread(own_cluster.execute, "CREATE TABLE seen (n int)")
-    host = own_cluster.url("x").partition("host=")[2].replace("%2F", "/")
+    await fetch(empty_url, "CREATE TABLE seen (n int)")
+    host = cluster.url("x").partition("host=")[2].replace("%2F", "/")
     opened = Proxy(f"{host}/.s.PGSQL.5432")
     await opened.open()
     yield opened
     await opened.close()
 
 
-async def _connect(proxy: Proxy) -> "asyncpg.Connection[asyncpg.Record]":
-    return await asyncpg.connect(
-        f"postgresql://postgres@127.0.0.1:{proxy.port}/postgres?sslmode=disable", timeout=5
-    )
+async def _connect(proxy: Proxy, url: str) -> "asyncpg.Connection[asyncpg.Record]":
+    address = f"postgres@127.0.0.1:{proxy.port}{urlsplit(url).path}"
+    return await asyncpg.connect(f"postgresql://{address}?sslmode=disable", timeout=5)
 
 
 @pytest.mark.parametrize(
@@ -32,10 +33,10 @@ async def _connect(proxy: Proxy) -> "asyncpg.Connection[asyncpg.Record]":
     [(Trap.BEFORE_ANSWER, False, 1), (Trap.AFTER_ANSWER, True, 1), (Trap.HALF_SENT, False, 0)],
 )
 async def test_proxy_cuts_where_it_is_told(
-    proxy: Proxy, own_cluster: Cluster, trap: Trap, *, is_told: bool, count: int
+    proxy: Proxy, empty_url: str, trap: Trap, *, is_told: bool, count: int
 ) -> None:
     """Committed and not told, committed and told, not committed: then the next one works."""
-    connection = await _connect(proxy)
+    connection = await _connect(proxy, empty_url)
     springing = asyncio.create_task(proxy.spring(trap, 5))
     await asyncio.sleep(0)
     padding = "x" * 2_000
@@ -47,15 +48,15 @@ async def test_proxy_cuts_where_it_is_told(
         assert is_told
     assert await springing
     await asyncio.sleep(0.1)
-    assert int(await asyncio.to_thread(own_cluster.execute, "SELECT count(*) FROM seen")) == count
-    again = await _connect(proxy)
+    assert len(await fetch(empty_url, "SELECT FROM seen")) == count
+    again = await _connect(proxy, empty_url)
     assert await again.fetchval("SELECT 1") == 1
     await again.close()
 
 
-async def test_proxy_holds_and_releases(proxy: Proxy) -> None:
+async def test_proxy_holds_and_releases(proxy: Proxy, empty_url: str) -> None:
     """Nothing is lost of what was held."""
-    connection = await _connect(proxy)
+    connection = await _connect(proxy, empty_url)
     proxy.hold()
     asking = asyncio.create_task(connection.fetchval("SELECT 1"))
     await asyncio.sleep(0.3)
@@ -66,7 +67,7 @@ async def test_proxy_holds_and_releases(proxy: Proxy) -> None:
     with pytest.raises((OSError, asyncpg.PostgresError, asyncpg.InterfaceError)):
         await connection.fetchval("SELECT 1")
     with pytest.raises((OSError, asyncpg.PostgresError, asyncpg.InterfaceError)):
-        await _connect(proxy)
+        await _connect(proxy, empty_url)
     proxy.allow()
-    again = await _connect(proxy)
+    again = await _connect(proxy, empty_url)
     await again.close()
