@@ -25,6 +25,8 @@ class Code(StrEnum):
     REJECTED_BY_DATABASE = "rejected_by_database"
     MISSING_API_KEY = "missing_api_key"
     INVALID_API_KEY = "invalid_api_key"
+    ORIGIN_NOT_ALLOWED = "origin_not_allowed"
+    EVENT_NAME_NOT_ALLOWED = "event_name_not_allowed"
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     REQUEST_TIMEOUT = "request_timeout"
@@ -56,6 +58,8 @@ STATUS: dict[Code, int] = {
     Code.REJECTED_BY_DATABASE: 400,
     Code.MISSING_API_KEY: 401,
     Code.INVALID_API_KEY: 401,
+    Code.ORIGIN_NOT_ALLOWED: 403,
+    Code.EVENT_NAME_NOT_ALLOWED: 403,
     Code.NOT_FOUND: 404,
     Code.METHOD_NOT_ALLOWED: 405,
     Code.REQUEST_TIMEOUT: 408,

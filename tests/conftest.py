@@ -13,6 +13,7 @@ from ingest.app.database import make_partitions
 from ingest.config import Config
 from ingest.store import api_keys, migrations, upkeep
 from ingest.store.cluster import Cluster
+from ingest.store.key_limits import KeyLimits
 from ingest.store.postgres import Postgres
 from tests.share.others import Other, running_other, shared_file
 from tests.support.postgres import (
@@ -107,12 +108,12 @@ def postgres(database_url: str) -> Postgres:
     return make_postgres(database_url)
 
 
-def make_key(url: str, app: str = "test") -> str:
+def make_key(url: str, app: str = "test", limits: KeyLimits | None = None) -> str:
     """Make an API key; for tests that are not async."""
 
     async def work() -> str:
         async with make_postgres(url).session() as connection:
-            return await api_keys.create(connection, app, "", None)
+            return await api_keys.create(connection, app, "", None, limits=limits)
 
     return asyncio.run(work())
 

@@ -3,7 +3,6 @@
 import asyncio
 import socket
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -17,10 +16,12 @@ from ingest.dashboard.server import Server
 from ingest.observe import loop_lag
 from ingest.observe.insights import InsightsPublisher
 from ingest.share.member import Member
-from ingest.store import archive_report, reader_lookup
+from ingest.store import archive_report
 from ingest.store.failures import Unavailable
 from ingest.store.kept import Kept
+from ingest.store.last_uses import LastUses
 from ingest.store.postgres import Postgres
+from ingest.store.reader_lookup import ReaderLookup
 
 log = structlog.get_logger(__name__)
 
@@ -55,9 +56,11 @@ class Insights:
             threads=archive.threads,
         )
         self._keeps_archive = archive.enabled
+        lookup = ReaderLookup(self._kept)
+        self._last_uses = LastUses(postgres, lookup.take_used)
         self._server = Server(
             self._views.view,
-            partial(reader_lookup.find, self._kept),
+            lookup.find,
             self._kept,
             member.segment,
             config,
@@ -77,6 +80,7 @@ class Insights:
         own("loop lag", loop_lag.watch(self._publisher.tick))
         own("look", self._look())
         own("report", self._report())
+        own("last uses", self._last_uses.run())
         if self._keeps_archive:
             own("archiver", self._archiver.run())
         if bound is not None:

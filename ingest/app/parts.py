@@ -40,6 +40,7 @@ from ingest.store import idempotency, upkeep
 from ingest.store.api_key_snapshot import ApiKeySnapshot
 from ingest.store.health import Health
 from ingest.store.keyring import Keyring
+from ingest.store.last_uses import LastUses
 from ingest.store.postgres import Postgres
 from ingest.store.rejected import RejectedCount
 from ingest.web import pages
@@ -81,6 +82,7 @@ class Parts:
             snapshot=ApiKeySnapshot(Path(config.spool.path)) if self.spool else None,
             generation=self.member.keys_generation,
         )
+        self.last_uses = LastUses(postgres, self.keyring.take_used)
         self.links = Links(postgres, self.partitions.map, writers=config.writer.connections)
         self.health = Health(self.links.idle, self.preparation.prepare_late)
         self.rejected = RejectedCount(postgres)

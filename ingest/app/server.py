@@ -146,6 +146,7 @@ class App:
         own("health", parts.health.run())
         own("sweep", parts.listener.run())
         own("duties", parts.duties.run())
+        own("last uses", parts.last_uses.run())
         for name, work in parts.followers():
             own(name, work)
         own("loop lag", loop_lag.watch(parts.publisher.tick))

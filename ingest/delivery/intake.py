@@ -77,6 +77,10 @@ class Intake:
         queue.put(row, waiter)  # last: whatever fails before it leaves no trace
         return body
 
+    def name_of(self, body: bytes) -> str:
+        """Return the name of an event, for keys that may send some only; raise Refusal."""
+        return event.decode(body, self._event_name_chars_max)[0]
+
     def accept_all(self, app: App, drafts: Drafts, waiter: BatchWaiter) -> None:
         """Queue all events of a batch or none; raise Refusal if they don't fit.
 

@@ -76,6 +76,12 @@ class Drafts:
         if drafted.is_retryable:
             self.retryable.add(index)
 
+    def refuse(self, index: int, refusal: Refusal) -> None:
+        """Refuse an event that was a good one."""
+        self.dedup.discard(index)
+        self.retryable.discard(index)
+        self.replace(index, refusal)
+
     @property
     def plain(self) -> list[bytes]:
         """The rows that take the plain queue."""

@@ -1,7 +1,8 @@
 """Whose request it is: the API key in a header, or, where the operator allows it, in the query.
 
 The header is `X-API-Key`, or `Authorization` with the scheme Bearer (RFC 6750), for which every
-HTTP client has a field.
+HTTP client has a field. A key may be limited to pages of some origins; which events it may send is
+seen when these are read.
 """
 
 from collections.abc import Iterable, Sequence
@@ -10,9 +11,10 @@ from typing import Final
 from aiohttp import hdrs, web
 
 from ingest.errors import Code, Refusal
+from ingest.http.limited_keys import require_origin
 from ingest.store.api_keys import Kind
 from ingest.store.apps import App
-from ingest.store.keyring import Keyring
+from ingest.store.keyring import Grant, Keyring
 
 API_KEY: Final = "X-API-Key"
 APP: Final = web.RequestKey("app", App)
@@ -31,19 +33,21 @@ class Authenticator:
         """Whether a key may stand in the query."""
         self._place = f"{_HEADERS}, or in the query as key=…" if key_in_query else _HEADERS
 
-    def app_of(self, request: web.BaseRequest) -> App:
-        """Return the app that the request's key belongs to; raise Refusal."""
+    def grant_of(self, request: web.BaseRequest) -> Grant:
+        """Return what the request's key opens to the page that sends it; raise Refusal."""
         secrets = self._secrets_of(request)
         if not any(secrets):
             raise Refusal(Code.MISSING_API_KEY, f"Send your API key in {self._place}.")
         # Two keys are refused even if both are valid: proxies and servers would differ on which.
-        app = self._keyring.app_of(secrets[0]) if len(secrets) == 1 else None
-        if app is None:
+        grant = self._keyring.grant_of(secrets[0]) if len(secrets) == 1 else None
+        if grant is None:
             raise Refusal(
                 Code.INVALID_API_KEY, f"The API key is not valid; send one in {self._place}."
             )
-        request[APP] = app
-        return app
+        request[APP] = grant.app
+        if grant.limits is not None:
+            require_origin(grant.limits, request)
+        return grant
 
     def _secrets_of(self, request: web.BaseRequest) -> list[str]:
         given = [*request.headers.getall(API_KEY, ())]

@@ -26,11 +26,12 @@ from ingest.http.content import NDJSON, encoding_of, media_type_of
 from ingest.http.duplicates import conflict_of
 from ingest.http.idempotency import IDEMPOTENCY_KEY
 from ingest.http.inflate import ENCODINGS, Inflater
+from ingest.http.limited_keys import refusal_of
 from ingest.http.preferences import PREFER, Preferences
 from ingest.http.responses import JSON
 from ingest.http.waiters import BatchAnswer, EarlyAcks, Outcomes
 from ingest.observe.metrics import Metrics
-from ingest.store.apps import App
+from ingest.store.keyring import Grant
 
 _TURN_PLAIN: Final = 1_000
 _TURN_COSTLY: Final = 250
@@ -73,7 +74,7 @@ class BatchRoute:
         """Store a batch; answer once all of it is durable, or before if the client prefers that."""
         preferred = preferences.parse(request.headers.getall(PREFER, ()))
         try:
-            self._authenticator.app_of(request)  # before a byte of the body is asked for
+            self._authenticator.grant_of(request)  # before a byte of the body is asked for
             _require_no_key(request)
             is_ndjson, encoding = _content_of(request)
             bytes_max = self._limits.batch_bytes_max
@@ -103,15 +104,15 @@ class BatchRoute:
     async def _take(
         self, request: web.BaseRequest, parts: list[Part], preferred: Preferences
     ) -> web.Response:
-        app = self._authenticator.app_of(request)  # it may have been revoked meanwhile
+        grant = self._authenticator.grant_of(request)  # it may have been revoked meanwhile
         drafts = Drafts(wants_stored=not preferred.is_minimal)
-        await self._draft(app, parts, drafts)
+        await self._draft(grant, parts, drafts)
         if preferred.is_async:
-            self._intake.accept_all(app, drafts, self._early_acks)
+            self._intake.accept_all(grant.app, drafts, self._early_acks)
             self._metrics.async_acks += bool(drafts.events)
             return describe(drafts, NOT_YET, preferred)
         answer = BatchAnswer(drafts.rows, drafts.events)
-        self._intake.accept_all(app, drafts, answer)
+        self._intake.accept_all(grant.app, drafts, answer)
         # Not cancelled when the client goes away: its events are on their way.
         outcomes = await answer.settled
         del answer  # so that the rows are gone before the answer is made, which is as large
@@ -131,25 +132,38 @@ class BatchRoute:
             self._metrics.refused(Code.CONFLICT, len(conflicts))
         return outcomes._replace(uncommon={**outcomes.uncommon, **conflicts})
 
-    async def _draft(self, app: App, parts: list[Part], drafts: Drafts) -> None:
+    async def _draft(self, grant: Grant, parts: list[Part], drafts: Drafts) -> None:
         """Understand each event; what it was read from is dropped as soon as that is done."""
         parts.reverse()
         while parts:
             for turn in _turns(parts.pop()):
                 if isinstance(turn, Events):
-                    self._intake.draft_all(app, turn, drafts)
+                    self._draft_together(grant, turn, drafts)
                 else:
                     for event in turn:
-                        drafts.add(self._draft_one(app, event))
+                        drafts.add(self._draft_one(grant, event))
                 await asyncio.sleep(0)
         for refusal in drafts.refusals.values():
             self._metrics.refused(refusal.code)
 
-    def _draft_one(self, app: App, event: bytes) -> Draft | Refusal:
+    def _draft_together(self, grant: Grant, found: Events, drafts: Drafts) -> None:
+        start = drafts.count
+        self._intake.draft_all(grant.app, found, drafts)
+        if grant.limits is None:
+            return
+        for index, each in enumerate(found.events, start):
+            refusal = refusal_of(grant.limits, each.event_name)
+            if refusal is not None and index not in drafts.refusals:
+                drafts.refuse(index, refusal)
+
+    def _draft_one(self, grant: Grant, event: bytes) -> Draft | Refusal:
         bytes_max = self._limits.body_bytes_max
         if len(event) > bytes_max:
             return Refusal(Code.PAYLOAD_TOO_LARGE, f"An event may have {bytes_max} bytes at most.")
-        return self._intake.draft(app, event)
+        drafted = self._intake.draft(grant.app, event)
+        if grant.limits is None or isinstance(drafted, Refusal):
+            return drafted
+        return refusal_of(grant.limits, self._intake.name_of(event)) or drafted
 
 
 def _made_bytes(body_bytes: int, parts: list[Part]) -> int:

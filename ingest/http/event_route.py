@@ -13,11 +13,12 @@ from ingest.http.connection import held_of
 from ingest.http.content import TEXT, encoding_of, media_type_of
 from ingest.http.duplicates import conflict_of, headers_of
 from ingest.http.idempotency import IDEMPOTENCY_KEY
+from ingest.http.limited_keys import require_name
 from ingest.http.preferences import PREFER, Preferences
 from ingest.http.responses import JSON, refuse, status_of, succeed
 from ingest.http.waiters import Answer, EarlyAcks
 from ingest.observe.metrics import Metrics
-from ingest.store.apps import App
+from ingest.store.keyring import Grant
 
 
 class EventRoute:
@@ -44,25 +45,25 @@ class EventRoute:
     async def post(self, request: web.BaseRequest) -> web.Response:
         """Store the event of a request and answer it; raise Refusal."""
         try:
-            self._authenticator.app_of(request)  # before a byte of the body is asked for
+            self._authenticator.grant_of(request)  # before a byte of the body is asked for
             self._require_json(request)
             body = await self._bodies.read(request, self._body_bytes_max, held_of(request))
-            app = self._authenticator.app_of(request)  # it may have been revoked meanwhile
-            return await self._take(request, app, body)
+            grant = self._authenticator.grant_of(request)  # it may have been revoked meanwhile
+            return await self._take(request, grant, body)
         except Refusal as refusal:
             self._metrics.refused(refusal.code)
             raise
 
-    async def _take(self, request: web.BaseRequest, app: App, body: bytes) -> web.Response:
+    async def _take(self, request: web.BaseRequest, grant: Grant, body: bytes) -> web.Response:
         """Queue an event and return its answer; raise Refusal for one that is not queued."""
         # Its row is told, whatever `return` asks for.
         preferred = preferences.parse(request.headers.getall(PREFER, ()))._replace(content=None)
         if preferred.is_async:
-            success = self._accept(request, app, body, self._early_acks)
+            success = self._accept(request, grant, body, self._early_acks)
             self._metrics.async_acks += 1
             return succeed(success, status_of(Ack.SPOOLED), preferred.applied)
         waiter = Answer()
-        success = self._accept(request, app, body, waiter)
+        success = self._accept(request, grant, body, waiter)
         # Not cancelled when the client goes away: its event is on its way and keeps its place.
         outcome = await waiter.settled
         if preferred.is_strict and (conflict := conflict_of(outcome)):
@@ -70,9 +71,11 @@ class EventRoute:
         # Not raised: one refusal may be a whole batch's, and would collect all their tracebacks.
         return _answer(success, outcome, preferred)
 
-    def _accept(self, request: web.BaseRequest, app: App, body: bytes, waiter: Waiter) -> bytes:
+    def _accept(self, request: web.BaseRequest, grant: Grant, body: bytes, waiter: Waiter) -> bytes:
+        if grant.limits is not None:
+            require_name(grant.limits, self._intake.name_of(body))
         key = idempotency.digest_of(request.headers.getall(IDEMPOTENCY_KEY, ()))
-        return self._intake.accept(app, body, waiter, key)
+        return self._intake.accept(grant.app, body, waiter, key)
 
     def _require_json(self, request: web.BaseRequest) -> None:
         if media_type_of(request) not in self._types:

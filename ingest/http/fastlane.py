@@ -127,7 +127,10 @@ class FastLane:
         )
 
     def learn(self, head: bytes) -> Head | None:
-        """Parse a head that is not known; remember it if it is accepted and may come again."""
+        """Parse a head that is not known; remember it if it is accepted and may come again.
+
+        The head of a key with limits never is: `app_of` knows no app of it.
+        """
         parsed = parse(head, self.keyring.app_of, self._body_bytes_max)
         if parsed is None:
             return None

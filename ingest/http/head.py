@@ -12,7 +12,7 @@ read or answered (DEFERRED)::
     Host            1*( ALPHA / DIGIT / "." / "-" / "_" / ":" / "[" / "]" )
     Content-Length  1*9DIGIT, head and body together at most REQUEST_BYTES_MAX
     Content-Type    application/json, with or without charset=utf-8
-    X-API-Key       a key that is valid now, or in its place
+    X-API-Key       a key that is valid now and has no limits, or in its place
     Authorization   "Bearer" SP such a key
     Connection      keep-alive, or absent
 """
@@ -85,7 +85,7 @@ _AUTHORIZATION: Final = b"authorization"
 
 
 AppOf = Callable[[str], App | None]
-"""Says which app a key belongs to, if any."""
+"""Says which app a key opens without limits, if any."""
 
 
 class Head:

@@ -13,6 +13,7 @@ import msgspec
 import structlog
 
 from ingest.store.apps import App
+from ingest.store.key_limits import KeyLimits
 
 log = structlog.get_logger(__name__)
 
@@ -26,6 +27,8 @@ class KnownKey(msgspec.Struct, frozen=True):
     app: App
     expires_s: float | None = None
     """Unix time."""
+    limits: KeyLimits | None = None
+    """None for none; the versions before knew of none."""
 
 
 class KnownKeys(NamedTuple):

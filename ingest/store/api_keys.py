@@ -5,10 +5,13 @@ There are two kinds, each in a table of its own: one writes events, the other on
 
 import secrets
 import string
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from enum import Enum
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
+from ingest.store import key_limits
+from ingest.store.key_limits import KeyLimits
 from ingest.store.postgres import Connection
 from ingest.store.tokens import digest
 
@@ -36,10 +39,12 @@ class Kind(Enum):
         return "api_keys" if self is Kind.WRITE else "read_keys"
 
 
+_LIMITS: Final = {Kind.WRITE: "origins, event_names", Kind.READ: "'{}'::text[], '{}'::text[]"}
 _LIST: Final = " UNION ALL ".join(
     f"SELECT '{kind.value}' AS kind, kept.id, app_id, apps.name AS app, kept.name, prefix,"  # noqa: S608 - names of ours
-    " kept.created_at, expires_at, revoked_at"
+    f" kept.created_at, expires_at, revoked_at, used_at, {_LIMITS[kind]}"
     f" FROM {kind.table} AS kept JOIN apps ON apps.id = app_id"
+    " LEFT JOIN api_key_uses USING (secret_sha256)"
     for kind in Kind
 )
 
@@ -60,6 +65,10 @@ class ApiKey(NamedTuple):
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None
+    used_at: datetime | None
+    """By the minute; None where nobody has seen it used."""
+    limits: KeyLimits | None
+    """None for none."""
 
     def state(self, now: datetime) -> str:
         """Return `active`, `expired` or `revoked`."""
@@ -81,8 +90,12 @@ async def create(
     name: str,
     expires_in_days: int | None,
     kind: Kind = Kind.WRITE,
+    limits: KeyLimits | None = None,
 ) -> str:
-    """Make a key for an app, and the app if it is new; return the secret, which is kept nowhere."""
+    """Make a key for an app, and the app if it is new; return the secret, which is kept nowhere.
+
+    Limits are for one that writes.
+    """
     secret = new_secret(kind)
     now = datetime.now(UTC)
     expires_at = now + timedelta(days=expires_in_days) if expires_in_days else None
@@ -99,6 +112,13 @@ async def create(
             digest(secret),
             expires_at,
         )
+        if limits is not None:
+            await connection.execute(
+                "UPDATE api_keys SET origins = $2, event_names = $3 WHERE secret_sha256 = $1",
+                digest(secret),
+                limits.origins,
+                limits.event_names,
+            )
     return secret
 
 
@@ -114,7 +134,7 @@ async def create_first(connection: Connection, app: str) -> str | None:
 async def list_all(connection: Connection) -> list[ApiKey]:
     """Return all keys of both kinds, also the revoked ones, by app and age."""
     rows = await connection.fetch(f"{_LIST} ORDER BY app, created_at")
-    return [ApiKey(Kind(kind), *values) for kind, *values in rows]
+    return [_read(row) for row in rows]
 
 
 async def list_of(connection: Connection, app_id: int) -> list[ApiKey]:
@@ -126,7 +146,7 @@ async def list_of(connection: Connection, app_id: int) -> list[ApiKey]:
         app_id,
         _LISTED_MAX,
     )
-    return [ApiKey(Kind(kind), *values) for kind, *values in rows]
+    return [_read(row) for row in rows]
 
 
 async def revoke(connection: Connection, prefix: str) -> list[ApiKey]:
@@ -195,4 +215,9 @@ async def _find_valid(
         kind.value,
         locked,
     )
-    return None if row is None else ApiKey(kind, *list(row)[1:])
+    return None if row is None else _read(row)
+
+
+def _read(row: Iterable[Any]) -> ApiKey:
+    kind, *values, origins, event_names = row
+    return ApiKey._make((Kind(kind), *values, key_limits.kept(origins, event_names)))

@@ -1,5 +1,8 @@
 """The API keys in memory: a snapshot per process that follows the database.
 
+They may be looked up once and remembered: whoever does so is told to forget them when they were
+read anew, and once a minute, so that a key in use is seen to be in use.
+
 One process of a server listens. A notification makes it read them anew at once; so does the loss of
 the connection that listens. A slow poll covers a notification that got lost on the way. It tells
 the server's other processes by a number that all of them see, and they read as well.
@@ -15,15 +18,18 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from typing import Final, NamedTuple
 
+import msgspec
 import structlog
 
 from ingest.share.generation import Generation, OwnGeneration
-from ingest.store import api_keys, apps, tokens
+from ingest.store import api_keys, apps, key_limits, tokens
 from ingest.store.api_key_snapshot import ApiKeySnapshot, KnownKey, KnownKeys
 from ingest.store.apps import App
 from ingest.store.failures import Unavailable
 from ingest.store.identity import AnotherDatabase
+from ingest.store.key_limits import KeyLimits
 from ingest.store.postgres import Connection, Postgres, close
 from ingest.store.reasons import reason_of
 
@@ -37,6 +43,27 @@ _BACKOFF_MAX_S = 1.0
 _LOOK_S = 0.2
 _UNTOLD_S = 60.0
 """So old the keys of a process that does not listen become, though it is told nothing."""
+
+
+# Limits by the row as JSON: it simply has none while the migration that brings them waits for a
+# lock. Events are taken meanwhile.
+_READ: Final = (
+    f"SELECT secret_sha256, {apps.SELECTED},"  # noqa: S608 - names of ours
+    " extract(epoch FROM expires_at)::float8 AS expires_s,"
+    " to_jsonb(api_keys) ->> 'origins' AS origins,"
+    " to_jsonb(api_keys) ->> 'event_names' AS event_names"
+    " FROM api_keys JOIN apps ON apps.id = app_id"
+    f" WHERE {api_keys.IS_VALID} ORDER BY api_keys.id"
+)
+_decode_texts = msgspec.json.Decoder(list[str]).decode
+
+
+class Grant(NamedTuple):
+    """What a valid key opens."""
+
+    app: App
+    limits: KeyLimits | None
+    """None for none."""
 
 
 class Keyring:
@@ -59,26 +86,45 @@ class Keyring:
         self._poll_interval_s = poll_interval_s
         self._known: KnownKeys | None = None
         self._keeping: asyncio.Future[None] | None = None
-        self._apps: dict[bytes, App] = {}
+        self._grants: dict[bytes, Grant] = {}
+        self._used: set[bytes] = set()
+        """Those of them that were looked up lately."""
         self._expiries_s: dict[bytes, float] = {}
         self._changed = asyncio.Event()
         self._forgetters: list[Callable[[], None]] = []
 
     def __len__(self) -> int:
-        return len(self._apps)
+        return len(self._grants)
 
     def app_of(self, secret: str) -> App | None:
-        """Return the app that a key belongs to; None for a key that is not valid."""
+        """Return the app that a key opens without limits; None for any other key."""
+        grant = self.grant_of(secret)
+        return grant.app if grant is not None and grant.limits is None else None
+
+    def grant_of(self, secret: str) -> Grant | None:
+        """Return what a key opens; None for a key that is not valid."""
         key = tokens.digest(secret)
         # By our own clock as well: a key expires also while Postgres is away.
         if self._expiries_s.get(key, math.inf) <= time.time():
             return None
-        return self._apps.get(key)
+        grant = self._grants.get(key)
+        if grant is not None:
+            self._used.add(key)
+        return grant
+
+    def take_used(self) -> set[bytes]:
+        """Return the digests of keys that were looked up since this was asked last.
+
+        Whoever remembers keys has to look them up again.
+        """
+        used, self._used = self._used, set()
+        self._have_forgotten()
+        return used
 
     @property
     def apps(self) -> dict[int, str]:
         """The names of all apps that have a valid key, by their numbers."""
-        return {app.id: app.name for app in self._apps.values()}
+        return {grant.app.id: grant.app.name for grant in self._grants.values()}
 
     @property
     def has_expiring(self) -> bool:
@@ -86,7 +132,7 @@ class Keyring:
         return bool(self._expiries_s)
 
     def on_change(self, forget: Callable[[], None]) -> None:
-        """Have `forget` called whenever the keys were read anew."""
+        """Have `forget` called whenever keys are to be looked up anew."""
         self._forgetters.append(forget)
 
     async def load(self) -> None:
@@ -186,14 +232,14 @@ class Keyring:
         return min(self._poll_interval_s, max(_EXPIRY_WAIT_MIN_S, until_expiry_s))
 
     async def _read(self, connection: Connection) -> None:
-        rows = await connection.fetch(
-            f"SELECT secret_sha256, {apps.SELECTED},"  # noqa: S608 - names of ours
-            " extract(epoch FROM expires_at)::float8 AS expires_s"
-            " FROM api_keys JOIN apps ON apps.id = app_id"
-            f" WHERE {api_keys.IS_VALID} ORDER BY api_keys.id"
-        )
         keys = [
-            KnownKey(bytes(row["secret_sha256"]), apps.read(row), row["expires_s"]) for row in rows
+            KnownKey(
+                bytes(row["secret_sha256"]),
+                apps.read(row),
+                row["expires_s"],
+                key_limits.kept(_texts(row["origins"]), _texts(row["event_names"])),
+            )
+            for row in await connection.fetch(_READ)
         ]
         # Asked for behind them: if the database was exchanged before they were read, it tells.
         known = KnownKeys(await self._postgres.identify(connection), keys)
@@ -214,12 +260,19 @@ class Keyring:
         await asyncio.wait((self._keeping,), timeout=_TIMEOUT_S)
 
     def _take(self, keys: list[KnownKey]) -> None:
-        self._apps = {key.secret_sha256: key.app for key in keys}
+        self._grants = {key.secret_sha256: Grant(key.app, key.limits) for key in keys}
         self._expiries_s = {
             key.secret_sha256: key.expires_s for key in keys if key.expires_s is not None
         }
+        self._have_forgotten()
+
+    def _have_forgotten(self) -> None:
         for forget in self._forgetters:
             forget()
+
+
+def _texts(found: str | None) -> list[str]:
+    return _decode_texts(found) if found else []
 
 
 def _keep(snapshot: ApiKeySnapshot, known: KnownKeys, *, is_news: bool) -> None:

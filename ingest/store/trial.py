@@ -20,6 +20,8 @@ _FORGET: Final = "SELECT ctid FROM idempotency_keys LIMIT 0 FOR UPDATE"
 _ALSO_DONE: Final = (
     "INSERT INTO rejected_events SELECT * FROM rejected_events LIMIT 0",
     "SELECT FROM api_keys, apps, nonito_database, read_keys LIMIT 0",
+    "INSERT INTO api_key_uses SELECT * FROM api_key_uses LIMIT 0",
+    "UPDATE api_key_uses SET used_at = now() WHERE false",
     "UPDATE archive_state SET changed_at = now() WHERE false",
     "INSERT INTO archive_files SELECT * FROM archive_files LIMIT 0",
     "DELETE FROM archive_files WHERE false",

@@ -27,7 +27,7 @@ from ingest.observe.metrics import Metrics
 from ingest.store import api_keys
 from ingest.store.apps import App
 from ingest.store.cluster import Cluster
-from ingest.store.keyring import Keyring
+from ingest.store.keyring import Grant, Keyring
 from ingest.store.postgres import Postgres
 from tests.conftest import OWN_DATABASE, StartServer, make_key
 from tests.http.batches import (
@@ -234,6 +234,9 @@ def test_batches_of_an_outage_are_stored_once(
 NOT_STORED = Refusal(Code.OVERLOADED, "The event was not stored.")
 
 
+GRANT = Grant(App(1, "shop"), None)
+
+
 def make_route() -> BatchRoute:
     """Return the route with everything that it needs to understand a batch."""
     metrics, limits = Metrics(), Limits()
@@ -270,9 +273,7 @@ async def test_refused_events_leave_no_cycle_that_holds_their_batch() -> None:
     drafts = Drafts()
     decoded = decode_array(b'[{"event_name":"b"},{"event_name":""}]')
     assert decoded is not None
-    await make_route()._draft(
-        App(1, "shop"), [[b"{}", b'{"event_name":"a"}', b"[" * 5000], decoded], drafts
-    )
+    await make_route()._draft(GRANT, [[b"{}", b'{"event_name":"a"}', b"[" * 5000], decoded], drafts)
     assert (len(drafts.rows), sorted(drafts.refusals)) == (5, [0, 2, 4])
     del drafts
     assert sum(isinstance(found, Refusal) for found in gc.get_objects()) == before
@@ -304,7 +305,7 @@ async def count_turns(events: list[bytes]) -> int:
     decoded = decode_array(b"[%b]" % b",".join(events))
     assert decoded is not None
     drafts = Drafts()
-    drafting = asyncio.create_task(make_route()._draft(App(1, "shop"), [decoded], drafts))
+    drafting = asyncio.create_task(make_route()._draft(GRANT, [decoded], drafts))
     turns = 0
     while not drafting.done():
         turns += 1

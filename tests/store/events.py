@@ -107,7 +107,8 @@ async def empty(url: str) -> None:
     """Take out what a test may have left, schema and settings excepted."""
     connection = await asyncpg.connect(url, timeout=10)
     await connection.execute(
-        "DELETE FROM events; DELETE FROM api_keys; DELETE FROM read_keys; DELETE FROM apps"
+        "DELETE FROM events; DELETE FROM api_keys; DELETE FROM read_keys; DELETE FROM api_key_uses;"
+        " DELETE FROM apps"
     )
     await connection.close()
 

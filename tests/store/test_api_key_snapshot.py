@@ -9,17 +9,19 @@ import pytest
 
 from ingest.store.api_key_snapshot import NAME, ApiKeySnapshot, KnownKey, KnownKeys
 from ingest.store.apps import App
+from ingest.store.key_limits import KeyLimits
 
 KEYS = [
     KnownKey(b"\0" * 32, App(1, "shop")),
     KnownKey(b"\xff" * 32, App(2, "blog"), 1_800_000_000.5),
 ]
+LIMITED = KnownKey(b"l" * 32, App(1, "shop"), None, KeyLimits(("https://shop.example",), ("a",)))
 
 
 def test_keys_come_back_as_they_were(tmp_path: Path) -> None:
     """Also from a directory that was not there, and only the last ones."""
     snapshot = ApiKeySnapshot(tmp_path / "spool")
-    first, last = KnownKeys(uuid4(), KEYS[:1]), KnownKeys(uuid4(), KEYS)
+    first, last = KnownKeys(uuid4(), KEYS[:1]), KnownKeys(uuid4(), [*KEYS, LIMITED])
     snapshot.keep(first)
     snapshot.keep(last)
     assert ApiKeySnapshot(tmp_path / "spool").read() == last
@@ -37,6 +39,29 @@ def test_keys_that_the_versions_before_kept_are_known(tmp_path: Path) -> None:
     (tmp_path / NAME).write_bytes(msgspec.json.encode(before))
     keys = [KnownKey(key.secret_sha256, App(key.app.id), key.expires_s) for key in KEYS]
     assert ApiKeySnapshot(tmp_path).read() == KnownKeys(None, keys)
+
+
+def test_keys_of_the_version_without_limits_are_known(tmp_path: Path) -> None:
+    """It knew of none, and said which database it was."""
+    database_id = uuid4()
+    kept = [
+        {"secret_sha256": key.secret_sha256, "app": key.app, "expires_s": key.expires_s}
+        for key in KEYS
+    ]
+    content = {"database_id": database_id, "keys": kept}
+    (tmp_path / NAME).write_bytes(msgspec.json.encode(content))
+    assert ApiKeySnapshot(tmp_path).read() == KnownKeys(database_id, KEYS)
+
+
+@pytest.mark.parametrize("limits", ["[1]", '["a"]', "[[],[],[]]", "{}", "7"])
+def test_limits_that_can_not_be_understood_open_nothing(tmp_path: Path, limits: str) -> None:
+    """As those of a later version might be: rather no key than one without its limits."""
+    ApiKeySnapshot(tmp_path).keep(KnownKeys(uuid4(), [LIMITED]))
+    path, known = tmp_path / NAME, '[["https://shop.example"],["a"]]'
+    text = path.read_text()
+    assert known in text
+    path.write_text(text.replace(known, limits))
+    assert ApiKeySnapshot(tmp_path).read() is None
 
 
 def test_only_the_owner_may_read_them(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from ingest.share.generation import OwnGeneration
 from ingest.store import api_keys
 from ingest.store.apps import App
 from ingest.store.cluster import Cluster
+from ingest.store.key_limits import KeyLimits
 from ingest.store.keyring import Keyring
 from ingest.store.postgres import Postgres
 from tests.conftest import make_key
@@ -278,3 +279,20 @@ def test_running_server_follows_keys_within_a_second(server: Server, database_ur
     asyncio.run(fetch(database_url, revoke))
     wait_for(lambda: status() == 401, timeout_s=1.0)
     assert server.post({"event_name": "test"}).status_code == 200
+
+
+async def test_key_opens_no_more_than_its_limits_from_its_first_moment(
+    postgres: Postgres, database_url: str
+) -> None:
+    """And another one when they are changed by hand."""
+    limits = KeyLimits(("https://shop.example",), ("a", "b,c"))
+    async with watched(postgres) as keyring:
+        async with postgres.session() as connection:
+            secret = await api_keys.create(connection, "shop", "", None, limits=limits)
+        await until(lambda: len(keyring) == 1, 1.0)
+        grant = keyring.grant_of(secret)
+        assert grant is not None
+        assert (grant.app.name, grant.limits) == ("shop", limits)
+        assert keyring.app_of(secret) is None
+        await fetch(database_url, "UPDATE api_keys SET origins = '{}', event_names = '{}'")
+        await until(lambda: keyring.app_of(secret) == grant.app, 1.0)
