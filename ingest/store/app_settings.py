@@ -1,12 +1,16 @@
-"""What questions about an app's events go by: columns of `apps` that ingestion knows nothing of."""
+"""What people see of an app, and what questions about its events go by."""
 
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ingest.store.postgres import Connection
 
-COLUMNS: Final = "apps.id, apps.name, apps.user_field, apps.timezone"
+COLUMNS: Final = "apps.id, apps.name, apps.user_field, apps.timezone, apps.colour"
 """Of `apps`, in the order of AppSettings."""
+
+
+COLOURS: Final = ("green", "blue", "violet", "orange", "pink", "teal", "red", "grey")
+"""Of apps, by which people tell them apart."""
 
 
 class AppSettings(NamedTuple):
@@ -18,6 +22,15 @@ class AppSettings(NamedTuple):
     """The parameter that says who did it."""
     timezone: str
     """In which its days begin, as IANA names it."""
+    chosen_colour: str | None = None
+    """None for none, and for one that this version does not know."""
+
+    @property
+    def colour(self) -> str:
+        """Return one of COLOURS: where nobody has chosen one, neighbours have different ones."""
+        if self.chosen_colour in COLOURS:
+            return self.chosen_colour
+        return COLOURS[(self.id - 1) % len(COLOURS)]
 
 
 def is_zone(name: str) -> bool:
@@ -36,15 +49,21 @@ async def list_all(connection: Connection) -> list[AppSettings]:
 
 
 async def change(
-    connection: Connection, name: str, user_field: str | None, timezone: str | None
+    connection: Connection,
+    name: str,
+    user_field: str | None = None,
+    timezone: str | None = None,
+    colour: str | None = None,
 ) -> AppSettings | None:
     """Set what is not None; return the app as it is then, None if there is none of that name."""
     row = await connection.fetchrow(
         "UPDATE apps SET user_field = coalesce($2, user_field),"  # noqa: S608 - names of ours
-        f" timezone = coalesce($3, timezone) WHERE name = $1 RETURNING {COLUMNS}",
+        " timezone = coalesce($3, timezone), colour = coalesce($4, colour)"
+        f" WHERE name = $1 RETURNING {COLUMNS}",
         name,
         user_field,
         timezone,
+        colour,
     )
     return None if row is None else AppSettings(*row)
 

@@ -92,6 +92,12 @@ async def test_every_page_is_readable(
         name = f"{HOSTILE[:90]}{next(NUMBERS)}"
         await make_app(page, name)
         await page.get_by_label("Label").fill(HOSTILE[:100])
+        await page.get_by_text("Limit what it may send").click()
+        await page.get_by_label("Only these event names").fill(HOSTILE)
+        await page.get_by_label("Only from these origins").fill(HOSTILE)
+        await page.get_by_role("button", name="Make a key").click()
+        await look()
+        await page.get_by_label("Only from these origins").fill(f"https://{'w' * 60}.example")
         await page.get_by_role("button", name="Make a key").click()
         await look()
         await page.get_by_role("button", name="Replace").click()

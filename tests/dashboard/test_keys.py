@@ -1,24 +1,33 @@
 """Keys made, replaced and revoked on their page: what they open, at once and no longer."""
 
 import asyncio
+import html
 import re
 
 import pytest
 import requests
 
 from ingest.store.accounts import Role
+from ingest.store.app_settings import COLOURS
+from ingest.store.tokens import digest
+from ingest.web.pages import COMMON, read
 from tests.api.asked import TIMEOUT_S, Asked
 from tests.dashboard.conftest import Admit, Apps
 from tests.dashboard.visitor import Visitor, secret_of
 from tests.support.postgres import fetch
-from tests.support.server import wait_for
+from tests.support.server import ROOT, wait_for
+
+DASHBOARD_CSS = ROOT / "ingest" / "dashboard" / "static" / "dashboard.css"
 
 
-def send(asked: Asked, key: str) -> int:
+def send(asked: Asked, key: str, **headers: str) -> int:
     """Send an event; return the status."""
     event = {"event_name": "a", "event_params": {}}
     answer = requests.post(
-        f"{asked.server.url}/event", json=event, headers={"X-API-Key": key}, timeout=TIMEOUT_S
+        f"{asked.server.url}/event",
+        json=event,
+        headers={"X-API-Key": key} | headers,
+        timeout=TIMEOUT_S,
     )
     return answer.status_code
 
@@ -181,3 +190,120 @@ def test_settings_are_kept_and_mistakes_are_told(admit: Admit, apps: Apps) -> No
     shown = owner.get(page).text
     assert 'value="email"' in shown
     assert 'value="Asia/Tokyo"' in shown
+
+
+def row_of(visitor: Visitor, page: str, key: str) -> str:
+    """Return what the list says of a key, as text."""
+    row = visitor.get(page).text.partition(key[:11])[2].partition("</tr>")[0]
+    return html.unescape(re.sub(r"<[^>]*>|\s+", " ", row))
+
+
+def test_key_is_made_with_limits_and_its_successor_has_them_too(
+    asked: Asked, admit: Admit, page: str
+) -> None:
+    """On lines or with commas, as people write them; the list shows them as browsers say them."""
+    member = admit(Role.MEMBER)
+    origins, names = "https://Shop.example/\r\n\r\n https://*.shop.example", "a, page_view\r\n"
+    fields = {"kind": "write", "origins": origins, "event_names": names}
+    first = secret_of(member.post(page, name="site", days="", **fields))
+    second = secret_of(member.post(actions(member, page, first)[0]))
+    for key in (first, second):
+        wait_for(lambda: send(asked, key, Origin="https://shop.example") == 200)  # noqa: B023
+        assert send(asked, key, Origin="https://evil.example") == 403
+        assert send(asked, key) == 403
+        shown = " ".join(row_of(member, page, key).split())
+        assert "send a, page_view from https://shop.example, https://*.shop.example" in shown
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"origins": "shop.example"}, "'shop.example' is no origin"),
+        ({"origins": "https://shop.example/page"}, "without a path"),
+        ({"origins": "<script>alert(1)</script>"}, "is no origin"),
+        ({"origins": "\u202e\x1b"}, r"\u202e\x1b"),
+        ({"event_names": "n" * 256}, "is no event's name"),
+        ({"event_names": "\n".join(f"n{n}" for n in range(21))}, "20"),
+        ({"event_names": "a", "kind": "read"}, "leave them empty"),
+    ],
+)
+def test_limit_that_is_none_is_told_and_typed_text_is_kept(
+    admit: Admit, page: str, fields: dict[str, str], told: str
+) -> None:
+    """No key is made; nothing of it is anything but text."""
+    member = admit(Role.MEMBER)
+    before = member.get(page).text.count("<tr")
+    answer = member.post(page, **{"name": "mine", "days": "30", "kind": "write"} | fields)
+    assert answer.status_code == 422
+    assert told in html.unescape(answer.text)
+    assert 'value="mine"' in answer.text
+    (typed,) = (text for name, text in fields.items() if name != "kind")
+    assert f">{html.escape(typed)[:4000]}</textarea>" in answer.text.replace("&#39;", "&#x27;")
+    assert "<script>alert" not in answer.text
+    assert member.get(page).text.count("<tr") == before
+
+
+def test_names_of_events_are_text_to_the_list(admit: Admit, page: str) -> None:
+    """Whatever they are called."""
+    member = admit(Role.MEMBER)
+    name = "<img src=x onerror=alert(1)>{{7*7}}'\""
+    secret_of(member.post(page, name="", kind="write", days="", event_names=name))
+    assert html.escape(name).replace("&quot;", "&#34;").replace("&#x27;", "&#39;") in (
+        member.get(page).text
+    )
+
+
+def test_last_use_is_shown_in_the_app_s_zone(asked: Asked, admit: Admit, page: str) -> None:
+    """As far as it is known."""
+    member = admit(Role.MEMBER)
+    key = secret_of(member.post(page, name="", kind="write", days=""))
+    assert "not yet" in row_of(member, page, key)
+    use = "INSERT INTO api_key_uses VALUES ($1, '2026-01-10 12:34:56Z')"
+    asyncio.run(fetch(asked.database_url, use, digest(key)))
+    assert "2026-01-10 " in row_of(member, page, key)
+
+
+def test_colour_of_an_app_is_chosen_from_eight(admit: Admit, apps: Apps) -> None:
+    """Without a choice it goes by the app's number; it is seen beside its name."""
+    owner, page = admit(Role.OWNER, "two"), f"/apps/{apps['two']}/settings"
+    fields = {"user_field": "user_id", "timezone": "UTC"}
+    usual = COLOURS[(apps["two"] - 1) % len(COLOURS)]
+    for path in ("/apps", page):
+        assert f'class="dot {usual}"' in owner.get(path).text
+    for bad in ("", "black", "red blue", '"><script>'):
+        answer = owner.post(page, colour=bad, **fields)
+        assert answer.status_code == 422
+        assert "<script>" not in answer.text
+    for colour in COLOURS:
+        assert owner.post(page, colour=colour, **fields).status_code == 303
+        assert f'<b><span class="dot {colour}"' in owner.get(page).text
+        assert f'value="{colour}" checked' in owner.get(page).text
+        assert f'<li><span class="dot {colour}"' in owner.get("/apps").text
+    assert owner.post(page, **fields).status_code == 303
+    assert f'<b><span class="dot {COLOURS[-1]}"' in owner.get(page).text
+
+
+def test_every_colour_is_seen_on_light_and_on_dark() -> None:
+    """Three to one, as WCAG asks of what is no text (1.4.11)."""
+    styles = read(COMMON).decode() + DASHBOARD_CSS.read_text()
+    dots = dict(re.findall(r"\.dot\.([a-z]+) \{ background: (#[0-9a-f]{6}); \}", styles))
+    assert set(dots) == set(COLOURS)
+    papers = re.findall(r"--(?:paper|raised|tint): (#[0-9a-f]{6});", styles)
+    assert len(papers) == 6
+    for name, colour in dots.items():
+        assert min(contrast(colour, paper) for paper in papers) >= 3, name
+
+
+def contrast(one: str, other: str) -> float:
+    """Return that of two colours."""
+    dark, light = sorted((luminance(one), luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def luminance(colour: str) -> float:
+    """Return it as WCAG defines it."""
+    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    linear = [
+        each / 12.92 if each <= 0.04045 else ((each + 0.055) / 1.055) ** 2.4 for each in parts
+    ]
+    return sum(share * each for share, each in zip((0.2126, 0.7152, 0.0722), linear, strict=True))

@@ -30,15 +30,15 @@ async def test_read_key_opens_its_app_with_what_questions_go_by(postgres: Postgr
     assert re.fullmatch(r"nr_[A-Za-z0-9]{43}", shop)
     found = await find(postgres, shop)
     assert found is not None
-    assert found[1:] == ("shop", "user_id", "UTC")
+    assert found[1:4] == ("shop", "user_id", "UTC")
     async with postgres.session() as connection:
         await app_settings.change(connection, "shop", "email", "Europe/Berlin")
     found = await find(postgres, shop)
     assert found is not None
-    assert found[1:] == ("shop", "email", "Europe/Berlin")
+    assert found[1:4] == ("shop", "email", "Europe/Berlin")
     other = await find(postgres, blog)
     assert other is not None
-    assert other[1:] == ("blog", "user_id", "UTC")
+    assert other[1:4] == ("blog", "user_id", "UTC")
     assert other.id != found.id
 
 

@@ -13,6 +13,7 @@ NAME_CHARS_MAX: Final = 100
 _NAME: Final = f"Give it a name of {NAME_CHARS_MAX} characters at most."
 _TAKEN: Final = "There is an app of this name; choose another one."
 _USER_FIELD: Final = "Name the parameter that says who did it, in a hundred characters at most."
+_COLOUR: Final = "Choose one of the colours."
 _ZONE: Final = "There is no such time zone; write one as Europe/Berlin, or UTC."
 
 
@@ -50,32 +51,39 @@ async def show_settings(visit: Visit) -> Reply:
 
 
 def _settings(app: AppSettings, error: str) -> Page:
-    return Page("settings.html", {"app": app, "error": error}, 422 if error else 200)
+    values = {"app": app, "error": error, "colours": app_settings.COLOURS}
+    return Page("settings.html", values, 422 if error else 200)
 
 
 async def change_settings(visit: Visit) -> Reply:
     """Change it."""
     user_field = visit.form.get("user_field", "").strip()
     zone = visit.form.get("timezone", "").strip()
-    wanted = visit.app._replace(user_field=user_field[:NAME_CHARS_MAX], timezone=zone[:60])
-    if (
-        error := _USER_FIELD
-        if not is_name(user_field)
-        else ""
-        if app_settings.is_zone(zone)
-        else _ZONE
-    ):
+    colour = visit.form.get("colour", visit.app.colour)
+    wanted = visit.app._replace(
+        user_field=user_field[:NAME_CHARS_MAX], timezone=zone[:60], chosen_colour=colour
+    )
+    if error := _mistake(user_field, zone, colour):
         return _settings(wanted, error)
 
     async def work(connection: Connection) -> AppSettings | None:
-        changed = await app_settings.change(connection, visit.app.name, user_field, zone)
-        told = f"user field {user_field}, time zone {zone}"
+        changed = await app_settings.change(connection, visit.app.name, user_field, zone, colour)
+        told = f"user field {user_field}, time zone {zone}, colour {colour}"
         await audit_log.note(connection, visit.email, visit.app.id, "changed the settings", told)
         return changed
 
     if await visit.services.kept.change(work) is None:
         raise not_found()
     return Elsewhere(f"/apps/{visit.app.id}/settings")
+
+
+def _mistake(user_field: str, zone: str, colour: str) -> str:
+    """Return what is wrong with what holds for an app; empty for nothing."""
+    if not is_name(user_field):
+        return _USER_FIELD
+    if not app_settings.is_zone(zone):
+        return _ZONE
+    return "" if colour in app_settings.COLOURS else _COLOUR
 
 
 def is_name(text: str) -> bool:

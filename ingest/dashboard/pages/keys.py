@@ -1,21 +1,29 @@
 """API keys of an app, of both kinds: made, shown once, replaced and revoked."""
 
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
+from ingest.dashboard.forms import Form
 from ingest.dashboard.pages.apps import NAME_CHARS_MAX
 from ingest.dashboard.problems import Problem, not_found
 from ingest.dashboard.replies import Elsewhere, Page, Reply
 from ingest.dashboard.routes import Access, Route, Visit
-from ingest.store import api_keys, audit_log
+from ingest.store import api_keys, audit_log, key_limits
 from ingest.store.api_keys import ApiKey, Kind
+from ingest.store.key_limits import BadLimit, KeyLimits
 from ingest.store.postgres import Connection
 
 _DAYS_MAX: Final = 36_500
 _OVERLAP_HOURS: Final = 24
+_FIELDS: Final = ("name", "kind", "days", "origins", "event_names")
 _VALID_MAX: Final = 500
+_TYPED_CHARS_MAX: Final = key_limits.EACH_MAX * (key_limits.CHARS_MAX + 2)
+"""So much of a field is there again behind a mistake."""
 _NAME: Final = f"A label has {NAME_CHARS_MAX} characters at most."
 _DAYS: Final = f"Write in how many days it expires, 1 to {_DAYS_MAX:,}, or nothing."
+
+_LIMITS: Final = "Origins and event names are for a key that sends events; leave them empty."
 
 
 async def show(visit: Visit) -> Reply:
@@ -23,33 +31,72 @@ async def show(visit: Visit) -> Reply:
     return await _page(visit)
 
 
-async def _page(visit: Visit, secret: str = "", error: str = "") -> Page:
+async def _page(
+    visit: Visit, secret: str = "", error: str = "", typed: Mapping[str, str] | None = None
+) -> Page:
     app_id = visit.app.id
     found = await visit.services.kept.read(lambda each: api_keys.list_of(each, app_id))
-    values = {"keys": found, "secret": secret, "error": error, "overlap_hours": _OVERLAP_HOURS}
+    values = {
+        "keys": found,
+        "secret": secret,
+        "error": error,
+        "typed": {name: (typed or {}).get(name, "")[:_TYPED_CHARS_MAX] for name in _FIELDS},
+        "overlap_hours": _OVERLAP_HOURS,
+        "each_max": key_limits.EACH_MAX,
+    }
     return Page("keys.html", values, 422 if error else 200)
 
 
 async def create(visit: Visit) -> Reply:
     """Make a key; the answer is the page that shows it."""
-    name = visit.form.get("name", "").strip()
-    days = visit.form.get("days", "").strip()
+    try:
+        wanted = _read(visit.form)
+    except (_Mistake, BadLimit) as mistake:
+        return await _page(visit, error=str(mistake), typed=visit.form)
+    return await _page(visit, await _made(visit, wanted))
+
+
+class _Mistake(ValueError):  # noqa: N818 - of whoever typed it
+    """What was typed makes no key; says why."""
+
+
+class _Wanted(NamedTuple):
+    kind: Kind
+    name: str
+    days: int | None
+    limits: KeyLimits | None
+
+
+def _read(form: Form) -> _Wanted:
+    """Return which key is wanted; raise _Mistake or BadLimit."""
+    name, days = form.get("name", "").strip(), form.get("days", "").strip()
     if len(name) > NAME_CHARS_MAX or not f"{name}-".isprintable():
-        return await _page(visit, error=_NAME)
+        raise _Mistake(_NAME)
     if days and not _are_days(days):
-        return await _page(visit, error=_DAYS)
-    kind = _kind(visit.form.get("kind", ""))
-    return await _page(visit, await _made(visit, kind, name, int(days) if days else None))
+        raise _Mistake(_DAYS)
+    kind = _kind(form.get("kind", ""))
+    limits = key_limits.read(_listed(form, "origins"), _listed(form, "event_names"))
+    if limits is not None and kind is Kind.READ:
+        raise _Mistake(_LIMITS)
+    return _Wanted(kind, name, int(days) if days else None, limits)
 
 
-async def _made(visit: Visit, kind: Kind, name: str, days: int | None) -> str:
+def _listed(form: Form, name: str) -> list[str]:
+    """Return what was typed into a field, on lines or with commas between."""
+    texts = form.get(name, "").replace(",", "\n").splitlines()
+    return [text for text in texts if text.strip()]
+
+
+async def _made(visit: Visit, wanted: _Wanted) -> str:
     app = visit.app
 
     async def work(connection: Connection) -> str:
         if await api_keys.count_valid(connection, app.id) >= _VALID_MAX:
             raise Problem(422, "This app has too many keys", "Revoke those that nobody needs.")
-        secret = await api_keys.create(connection, app.name, name, days, kind)
-        told = f"{secret[: api_keys.PREFIX_CHARS]}… {name}"
+        kind, name, days, limits = wanted
+        secret = await api_keys.create(connection, app.name, name, days, kind, limits)
+        limited = " with limits" if limits is not None else ""
+        told = f"{secret[: api_keys.PREFIX_CHARS]}… {name}{limited}"
         await audit_log.note(connection, visit.email, app.id, "made a key", told)
         return secret
 
@@ -57,7 +104,7 @@ async def _made(visit: Visit, kind: Kind, name: str, days: int | None) -> str:
 
 
 async def rotate(visit: Visit) -> Reply:
-    """Make a key in another one's place, which is valid for a day yet."""
+    """Make a key in another one's place, with its limits; that one is valid for a day yet."""
     kind, key_id = _kind(visit.parts[0]), int(visit.parts[1])
     app = visit.app
 
@@ -65,7 +112,9 @@ async def rotate(visit: Visit) -> Reply:
         before = await api_keys.let_expire(connection, app.id, kind, key_id, _OVERLAP_HOURS)
         if before is None:
             raise not_found()
-        secret = await api_keys.create(connection, app.name, before.name, _days(before), kind)
+        secret = await api_keys.create(
+            connection, app.name, before.name, _days(before), kind, before.limits
+        )
         told = f"{before.prefix}… by {secret[: api_keys.PREFIX_CHARS]}…"
         await audit_log.note(connection, visit.email, app.id, "replaced a key", told)
         return secret
