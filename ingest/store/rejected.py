@@ -24,6 +24,7 @@ from ingest.store.failures import (
     Named,
     RowRefused,
     Unavailable,
+    of_row,
     while_sending,
     without_rows,
 )
@@ -40,7 +41,8 @@ _COUNT_INTERVAL_S: Final = 15.0
 _JSON: Final = "jsonb"
 _NAMED: Final = ("on_table", "on_column", "broken_constraint")
 """The columns for what Postgres named, in the order of `Named`."""
-_NAMED_LIST: Final = ", ".join(_NAMED)
+NAMED_LIST: Final = ", ".join(_NAMED)
+_CHOSEN: Final = "($1::uuid[] IS NULL OR id = ANY($1)) AND ($2::int IS NULL OR app_id = $2)"
 
 
 class Rejected(NamedTuple):
@@ -109,7 +111,7 @@ async def add(connection: Connection, table: Table, events: Sequence[Rejected]) 
     types = [*map(_kept_type, table.columns), "text", "text", *("text" for _ in _NAMED)]
     values = ", ".join(f"${number}::text::{each}" for number, each in enumerate(types, 1))
     await connection.executemany(
-        f"INSERT INTO rejected_events ({table.column_list}, sqlstate, message, {_NAMED_LIST})"  # noqa: S608
+        f"INSERT INTO rejected_events ({table.column_list}, sqlstate, message, {NAMED_LIST})"  # noqa: S608
         f" VALUES ({values}) ON CONFLICT (app_id, id) DO NOTHING",
         [_arguments(table, each) for each in ordered],
     )
@@ -121,16 +123,17 @@ def _kept_type(column: Column) -> str:
 
 def _arguments(table: Table, rejected: Rejected) -> list[str | None]:
     values = [rejected.event[column.name] for column in table.columns]
-    texts = [None if value is None else _escaped(str(value)) for value in values]
+    texts = [None if value is None else storable(str(value)) for value in values]
     return [*texts, rejected.sqlstate, _bounded(rejected.message), *rejected.named]
 
 
-def _escaped(text: str) -> str:
+def storable(text: str) -> str:
+    """Return a text with what no Postgres holds as its JSON escape."""
     return _UNSTORABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def _bounded(message: str) -> str:
-    return _escaped(message[:MESSAGE_CHARS_MAX])[:MESSAGE_CHARS_MAX]
+    return storable(message[:MESSAGE_CHARS_MAX])[:MESSAGE_CHARS_MAX]
 
 
 class RejectedCount:
@@ -159,16 +162,17 @@ async def list_all(connection: Connection, table: Table, limit: int) -> list[Lis
     """Return `limit` rejected events at most, the last rejected first."""
     named = ", ".join(f"kept.{column.name}" for column in table.columns)
     rows = await connection.fetch(
-        f"SELECT {named}, sqlstate, message, {_NAMED_LIST}, rejected_at,"  # noqa: S608
+        f"SELECT {named}, sqlstate, message, {NAMED_LIST}, rejected_at,"  # noqa: S608
         " coalesce(apps.name, '-') AS app"
         " FROM rejected_events AS kept LEFT JOIN apps ON apps.id = app_id"
         " ORDER BY rejected_at DESC, app_id, kept.id LIMIT $1",
         limit,
     )
-    return [_listed(table, row) for row in rows]
+    return [listed(table, row) for row in rows]
 
 
-def _listed(table: Table, row: asyncpg.Record) -> Listed:
+def listed(table: Table, row: asyncpg.Record) -> Listed:
+    """Return what a row has that was selected so: the columns of an event, and all behind them."""
     event = {column.name: _as_text(row[column.name]) for column in table.columns}
     named = Named(*(row[name] for name in _NAMED))
     rejected = Rejected(event, row["sqlstate"], row["message"], named)
@@ -182,27 +186,39 @@ def _as_text(value: object) -> object:
     return str(value) if isinstance(value, UUID) else value
 
 
-async def drop(connection: Connection, ids: Sequence[UUID] | None) -> list[UUID]:
-    """Drop rejected events, all of them for None; return the ids of those that were there."""
+async def drop(
+    connection: Connection, ids: Sequence[UUID] | None, *, app_id: int | None = None
+) -> list[UUID]:
+    """Drop rejected events, all of them for None; return the ids of those that were there.
+
+    With an `app_id` those of that app alone: an id may be of two.
+    """
     rows = await connection.fetch(
-        "DELETE FROM rejected_events WHERE $1::uuid[] IS NULL OR id = ANY($1) RETURNING id", ids
+        f"DELETE FROM rejected_events WHERE {_CHOSEN} RETURNING id",  # noqa: S608
+        ids,
+        app_id,
     )
     return [row["id"] for row in rows]
 
 
 async def retry(
-    connection: Connection, table: Table, ids: Sequence[UUID] | None
+    connection: Connection,
+    table: Table,
+    ids: Sequence[UUID] | None,
+    *,
+    app_id: int | None = None,
 ) -> AsyncIterator[Retried]:
     """Store rejected events, all of them for None, and yield what became of each.
 
     Each is a transaction of its own: one that is refused again stays, with the new reason, and
-    blocks nothing. An id of two apps is two events. Raises what is nobody's fault, such as a lost
-    connection; what was yielded before it is committed.
+    blocks nothing. An id of two apps is two events; with an `app_id` that app's alone is tried.
+    Raises what is nobody's fault, such as a lost connection; what was yielded before it is
+    committed.
     """
     rows = await connection.fetch(
-        "SELECT app_id, id FROM rejected_events WHERE $1::uuid[] IS NULL OR id = ANY($1)"
-        " ORDER BY app_id, id",
+        f"SELECT app_id, id FROM rejected_events WHERE {_CHOSEN} ORDER BY app_id, id",  # noqa: S608
         ids,
+        app_id,
     )
     for missing in set(ids or ()) - {row["id"] for row in rows}:
         yield Retried(missing, RetryResult.NOT_FOUND)
@@ -214,24 +230,25 @@ async def _retry_one(connection: Connection, table: Table, app_id: int, event_id
     try:
         async with connection.transaction(isolation="read_committed"):
             return Retried(event_id, await _move(connection, table, (app_id, event_id)))
-    except RowRefused as refused:
-        sqlstate, message = refused.sqlstate, refused.message
+    except RowRefused as refusal:
+        refused = refusal
     except asyncpg.PostgresError as error:
         # The key's own conflict is no error here: a unique violation is another index's, a refusal.
         failure = while_sending(error, rows=1)
         is_its_own = isinstance(failure, RowRefused) and not failure.is_doubtful
         if not (is_its_own or isinstance(failure, AlreadyStored)):
             raise
-        sqlstate = error.sqlstate or ""
-        message = " ".join(part for part in (error.message, error.detail) if part)
+        refused = of_row(error)
     await connection.execute(
-        "UPDATE rejected_events SET sqlstate = $3, message = $4 WHERE app_id = $1 AND id = $2",
+        "UPDATE rejected_events SET sqlstate = $3, message = $4, (on_table, on_column,"
+        " broken_constraint) = ($5, $6, $7) WHERE app_id = $1 AND id = $2",
         app_id,
         event_id,
-        sqlstate,
-        _bounded(message),
+        refused.sqlstate,
+        _bounded(refused.message),
+        *refused.named,
     )
-    return Retried(event_id, RetryResult.REFUSED, f"{sqlstate} {message}")
+    return Retried(event_id, RetryResult.REFUSED, f"{refused.sqlstate} {refused.message}")
 
 
 async def _move(connection: Connection, table: Table, key: tuple[int, UUID]) -> RetryResult:
