@@ -103,6 +103,11 @@ class Counts:
             for (name, empty), numbers in zip(HISTOGRAMS.items(), rest, strict=True)
         }
 
+    @staticmethod
+    def nothing() -> list[int]:
+        """Return a row of which nothing was counted."""
+        return [0] * sum(_LENGTHS)
+
     def __getitem__(self, name: str) -> int:
         """Return one of NUMBERS."""
         return self._numbers[name]

@@ -1,5 +1,6 @@
 """A histogram that takes many equal values at once, so that events can be counted once a batch."""
 
+import math
 from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import accumulate
@@ -36,6 +37,24 @@ class Histogram:
     def numbers(self) -> list[int]:
         """All of it, to be added up with others' place by place: counts, and the sum."""
         return [*self._counts, round(self._sum * self._parts)]
+
+    @property
+    def total(self) -> int:
+        """How many values there were."""
+        return sum(self._counts)
+
+    def quantile(self, part: float) -> float:
+        """Return what such a part of all values is up to, evenly spread between two bounds.
+
+        As Prometheus reckons it; infinite behind the last bound, and 0 without any value.
+        """
+        rank, below = self.total * part, 0
+        for at, count in enumerate(self._counts[:-1]):
+            if count and below + count >= rank:
+                low = self._bounds[at - 1] if at else 0.0
+                return low + (self._bounds[at] - low) * (rank - below) / count
+            below += count
+        return math.inf if self.total else 0.0
 
     def like(self, numbers: Sequence[int]) -> "Histogram":
         """Return another one, of the same bounds, with what such numbers say."""

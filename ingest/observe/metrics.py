@@ -14,13 +14,13 @@ from ingest.errors import Code
 from ingest.observe.histogram import EVENTS, SECONDS, Histogram
 
 EVENT_ROUTE: Final = "/event"
+EVENT_ROUTES: Final = (EVENT_ROUTE, "/events")
 PAGE_ROUTE: Final = "page"
 """The documentation and all that belongs to it."""
 OTHER_ROUTE: Final = "other"
 """Of what leads nowhere, or can't be read."""
 ROUTES: Final = (
-    EVENT_ROUTE,
-    "/events",
+    *EVENT_ROUTES,
     "/healthz",
     "/metrics",
     "/readyz",

@@ -6,7 +6,7 @@ that have ended it stays; the supervisor's, which publishes nothing, is read as 
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, NamedTuple
 
 from prometheus_client import ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -14,8 +14,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from ingest.share.segment import Reading
 
 _CPU: Final = "process_cpu_seconds"
+_MEMORY: Final = "process_resident_memory_bytes"
+_START: Final = "process_start_time_seconds"
 _SUMMED: Final = {
-    "process_resident_memory_bytes": "Resident memory of all processes, in bytes",
+    _MEMORY: "Resident memory of all processes, in bytes",
     "process_virtual_memory_bytes": "Virtual memory of all processes, in bytes",
     "process_open_fds": "Open files of all processes",
     "process_max_fds": "As many may all of them have open",
@@ -44,11 +46,30 @@ class Processes:
             if sums[name]:
                 yield GaugeMetricFamily(name, text, value=sums[name])
         yield CounterMetricFamily("process_cpu_seconds", "CPU of all processes", value=cpu_s)
-        yield GaugeMetricFamily(
-            "process_start_time_seconds", "When the server started", value=self._start_s
-        )
+        yield GaugeMetricFamily(_START, "When the server started", value=self._start_s)
 
     def _read(self, pid: int) -> dict[str, float]:
-        """Return by name what is known of a process; nothing if it has ended."""
         self._pid = pid
-        return {each.name: each.samples[0].value for each in self._collector.collect()}
+        return _values(self._collector)
+
+
+class Look(NamedTuple):
+    """One process, as the system sees it."""
+
+    memory_bytes: int
+    began_s: float
+    """As a Unix time."""
+
+
+def look(pid: int) -> Look | None:
+    """Return what is known of a process; None if that is nothing."""
+    found = _values(ProcessCollector(pid=lambda: pid, registry=None))
+    memory_bytes, began_s = found.get(_MEMORY), found.get(_START)
+    if memory_bytes is None or began_s is None:
+        return None
+    return Look(int(memory_bytes), began_s)
+
+
+def _values(collector: ProcessCollector) -> dict[str, float]:
+    """Return by name what is known of a process; nothing if it has ended."""
+    return {each.name: each.samples[0].value for each in collector.collect()}
