@@ -86,6 +86,7 @@ class Insights:
         if bound is not None:
             await self._server.listen(bound)
             own("sweep", self._server.sweep())
+            own("watch", self._server.watch())
         when_ready()
         await self._stop.wait()
         await self._server.close()

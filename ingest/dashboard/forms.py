@@ -6,12 +6,14 @@ from urllib.parse import parse_qsl
 
 from aiohttp import hdrs, web
 
+from ingest.api.files import in_time
 from ingest.dashboard.problems import Problem, of_another_site
 from ingest.errors import Refusal
 from ingest.http.bodies import BodyReader
 from ingest.http.connection import held_of
 
-_BYTES_MAX: Final = 64 * 1024
+FIELDS_BYTES_MAX: Final = 64 * 1024
+"""More than all fields of any form but that of an event."""
 _FIELDS_MAX: Final = 100
 _FORM: Final = "application/x-www-form-urlencoded"
 _SITE: Final = "Sec-Fetch-Site"
@@ -21,23 +23,35 @@ Form = Mapping[str, str]
 """Each field's value; of several of one name the last one."""
 
 
-async def read(request: web.BaseRequest, reader: BodyReader) -> Form:
-    """Return what a form has sent; raise Problem."""
+def bytes_max_with(event_bytes_max: int) -> int:
+    """Return the bound of a form that holds a whole event, each byte of it as three."""
+    return 3 * event_bytes_max + FIELDS_BYTES_MAX
+
+
+async def read(request: web.BaseRequest, reader: BodyReader, bytes_max: int) -> Form:
+    """Return what a form of so many bytes at most has sent; raise Problem."""
     require_own_page(request)
     if request.content_type != _FORM:
         raise Problem(415, "This is no form", f"Send it as {_FORM}.")
     try:
-        body = await reader.read(request, _BYTES_MAX, held_of(request))
+        body = await reader.read(request, bytes_max, held_of(request))
     except Refusal as refusal:
         raise Problem(refusal.status, "This form did not come whole", refusal.message) from None
     try:
-        pairs = parse_qsl(
-            body.decode(), keep_blank_values=True, max_num_fields=_FIELDS_MAX, errors="strict"
-        )
+        # A megabyte takes a quarter of a second.
+        is_large = len(body) > FIELDS_BYTES_MAX
+        return await in_time(_parse, body) if is_large else _parse(body)
     except ValueError:
         told = "It is no UTF-8, or has too many fields."
         raise Problem(400, "This form can't be read", told) from None
-    return dict(pairs)
+
+
+def _parse(body: bytes) -> Form:
+    return dict(
+        parse_qsl(
+            body.decode(), keep_blank_values=True, max_num_fields=_FIELDS_MAX, errors="strict"
+        )
+    )
 
 
 def require_own_page(request: web.BaseRequest) -> None:

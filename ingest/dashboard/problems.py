@@ -4,6 +4,8 @@ from typing import Final
 
 from ingest.api.refusals import Refused
 from ingest.dashboard.text import count_of
+from ingest.store.failures import RowRefused, Unavailable
+from ingest.store.reasons import reason_of
 
 _SERVERS_OWN: Final = 500
 
@@ -39,6 +41,17 @@ def busy(retry_after_s: int) -> Problem:
         f"Wait {seconds}, and then try again.",
         {"Retry-After": str(retry_after_s)},
     )
+
+
+def trouble_of(error: Exception) -> str:
+    """Return why Postgres could not be asked, in a few words without any address."""
+    match error:
+        case Unavailable():
+            return error.named_reason
+        case RowRefused():
+            return error.reason
+        case _:
+            return reason_of(error)
 
 
 def away() -> Problem:

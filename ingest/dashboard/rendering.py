@@ -12,7 +12,7 @@ from ingest.dashboard.ranges import PRESETS
 from ingest.dashboard.replies import Page, Part
 from ingest.dashboard.routes import Visit
 from ingest.dashboard.rows import person_path
-from ingest.dashboard.text import number, shown
+from ingest.dashboard.text import count_of, number, shown, size_of, span_of
 from ingest.store.accounts import Role
 
 if TYPE_CHECKING:
@@ -77,10 +77,13 @@ def _compiled() -> "Mapping[str, Template]":
         "moment": moment,
         "number": number,
         "clock": clock,
+        "size": size_of,
+        "span": span_of,
         "short": query.short,
     }
     made.globals |= {
         "Role": Role,
+        "counted": count_of,
         "link": query.link,
         "without": query.without,
         "with_filter": query.with_filter,

@@ -35,6 +35,22 @@ class Access(Enum):
 _ROLES = {Access.VIEWER: Role.VIEWER, Access.MEMBER: Role.MEMBER, Access.OWNER: Role.OWNER}
 
 
+class Sends(Enum):
+    """What the form of a route sends, which bounds its size."""
+
+    FIELDS = "some fields"
+    EVENT = "a whole event"
+    """Read once it is known whose it is."""
+
+
+class Needs(Enum):
+    """What a route can't do without."""
+
+    POSTGRES = "Postgres"
+    MEMORY = "what the processes of the server share"
+    """While Postgres is away, whoever was seen of late is let in."""
+
+
 class Visit:
     """One request; what its route needs to know is there once it is let in."""
 
@@ -55,6 +71,8 @@ class Visit:
         self.form = {}
         self.found: Session | None = None
         """Of whoever sends it; None of who has not signed in."""
+        self.trouble = ""
+        """Why Postgres could not be asked who sends it, on pages that do without."""
 
     @property
     def session(self) -> Session:
@@ -91,6 +109,8 @@ class Route(NamedTuple):
     may do, `{token}` for what a link holds, `{id}` for the id of an event."""
     access: Access
     handler: Handler
+    sends: Sends = Sends.FIELDS
+    needs: Needs = Needs.POSTGRES
 
     @property
     def pattern(self) -> re.Pattern[str]:

@@ -16,10 +16,13 @@ from ingest.api.site import Site as QuestionSite
 from ingest.api.views import OpenView
 from ingest.config import Config
 from ingest.dashboard.backoff import Backoff
+from ingest.dashboard.condition import bounds_of
 from ingest.dashboard.passwords import Passwords
 from ingest.dashboard.questions import Questions
+from ingest.dashboard.seen import Seen
 from ingest.dashboard.services import Services
 from ingest.dashboard.site import Site
+from ingest.dashboard.watch import Watch
 from ingest.http.budget import Budget
 from ingest.http.listener import Listener
 from ingest.observe.metrics import Metrics
@@ -52,8 +55,19 @@ class Server:
         answering, export = Answering(self._desk), Export(self._desk, directory)
         self._questions = QuestionSite(answering, export, readers, allowance)
         questions = Questions(answering, dashboard.questions_per_minute_max)
-        services = Services(kept, Passwords(), Backoff(), questions, export, segment)
-        self._pages = Site(services, limits.body_timeout_s)
+        self._watch = Watch(segment, bounds_of(config))
+        services = Services(
+            kept,
+            Passwords(),
+            Backoff(),
+            questions,
+            export,
+            segment,
+            self._watch,
+            Seen(),
+            config,
+        )
+        self._pages = Site(services, limits)
         self._listener = Listener(
             web.Server(self._dispatch, handler_cancellation=True),
             replace(limits, connections_max=_CONNECTIONS_MAX),
@@ -94,6 +108,10 @@ class Server:
     async def sweep(self) -> None:
         """Enforce the time-outs of connections for ever."""
         await self._listener.run()
+
+    async def watch(self) -> None:
+        """Look for ever how the server is."""
+        await self._watch.run()
 
     async def close(self) -> None:
         """Take nobody in any more, and end what is asked: within some seconds."""

@@ -3,8 +3,11 @@
 from typing import TYPE_CHECKING, NamedTuple
 
 from ingest.api.export import Export
+from ingest.config import Config
 from ingest.dashboard.backoff import Backoff
 from ingest.dashboard.passwords import Passwords
+from ingest.dashboard.seen import Seen
+from ingest.dashboard.watch import Watch
 from ingest.share.segment import Segment
 from ingest.store.kept import Kept
 
@@ -23,3 +26,6 @@ class Services(NamedTuple):
     export: Export
     segment: Segment
     """What all processes of the server say of themselves."""
+    watch: Watch
+    seen: Seen
+    config: Config

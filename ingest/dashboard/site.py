@@ -7,6 +7,7 @@ from typing import Final, NamedTuple, assert_never
 
 from aiohttp import hdrs, web
 
+from ingest.config import Limits
 from ingest.dashboard import cookies, forms
 from ingest.dashboard.pages import (
     account,
@@ -15,22 +16,25 @@ from ingest.dashboard.pages import (
     event,
     explore,
     export,
+    health,
     keys,
     people,
     person,
+    rejected,
     sign_in,
 )
 from ingest.dashboard.parts import trouble
-from ingest.dashboard.problems import Problem, not_found
+from ingest.dashboard.problems import Problem, not_found, trouble_of
 from ingest.dashboard.rendering import Rendering
 from ingest.dashboard.replies import Elsewhere, Growing, Page, Reply, Stream
-from ingest.dashboard.routes import Access, Route, Visit
+from ingest.dashboard.routes import Access, Needs, Route, Sends, Visit
 from ingest.dashboard.services import Services
 from ingest.dashboard.troubles import problem_of
 from ingest.http.bodies import BodyReader
 from ingest.store import app_settings, sessions
 from ingest.store.accounts import Role
 from ingest.store.app_settings import AppSettings
+from ingest.store.failures import Unavailable, while_sending
 from ingest.store.postgres import Connection
 from ingest.store.sessions import Session
 
@@ -45,6 +49,8 @@ ROUTES: Final[Sequence[Route]] = (
     *event.ROUTES,
     *export.ROUTES,
     *person.ROUTES,
+    *rejected.ROUTES,
+    *health.ROUTES,
 )
 _HEADERS: Final[Mapping[str, str]] = {
     hdrs.SERVER: "nonito",
@@ -57,6 +63,8 @@ _HEADERS: Final[Mapping[str, str]] = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
 }
+_AWAY_S: Final = 1.0
+"""So long Postgres is asked once more, where the workers say that it is away."""
 _HTML: Final = "text/html; charset=utf-8"
 
 _Matched = tuple[Route, re.Match[str]]
@@ -70,8 +78,9 @@ class _Who(NamedTuple):
 class Site:
     """Answers with pages."""
 
-    def __init__(self, services: Services, body_timeout_s: float) -> None:
-        self._bodies = BodyReader(body_timeout_s)
+    def __init__(self, services: Services, limits: Limits) -> None:
+        self._bodies = BodyReader(limits.body_timeout_s)
+        self._event_bytes_max = forms.bytes_max_with(limits.body_bytes_max)
         self._services = services
         self._rendering = Rendering()
         self._routes = [(route, route.pattern) for route in ROUTES]
@@ -100,11 +109,26 @@ class Site:
         named = match.groupdict().get("app")
         visit.page = f"{route.method} {route.path}"
         visit.parts = match.groups()[1:] if named else match.groups()
-        if request.method == hdrs.METH_POST:
-            visit.form = await forms.read(request, self._bodies)
-        visit.found, app = await self._look(cookies.read(request), int(named) if named else None)
+        if request.method != hdrs.METH_POST:
+            app = await self._look(visit, route, named)
+            _admit(visit, route.access, app)
+            return await route.handler(visit)
+        return await self._change(visit, route, named)
+
+    async def _change(self, visit: Visit, route: Route, named: str | None) -> Reply:
+        """Do what a form is for; of whoever sends it some session may have ended then."""
+        request = visit.request
+        if route.sends is Sends.FIELDS:
+            visit.form = await forms.read(request, self._bodies, forms.FIELDS_BYTES_MAX)
+        app = await self._look(visit, route, named)
         _admit(visit, route.access, app)
-        return await route.handler(visit)
+        if route.sends is Sends.EVENT:
+            visit.form = await forms.read(request, self._bodies, self._event_bytes_max)
+        try:
+            return await route.handler(visit)
+        finally:
+            if visit.found is not None:
+                self._services.seen.forget(visit.found.account.id)
 
     def _route(self, request: web.BaseRequest) -> _Matched:
         path = "/apps" if request.path == "/" else request.path
@@ -123,13 +147,35 @@ class Site:
             (route, match) for route, pattern in self._routes if (match := pattern.fullmatch(path))
         ]
 
-    async def _look(self, token: str | None, app_id: int | None) -> _Who:
+    async def _look(self, visit: Visit, route: Route, named: str | None) -> AppSettings | None:
+        """Find whose a visit is; return the app that is named. Raises Unavailable."""
+        token = cookies.read(visit.request)
+        if token is None:
+            return None
+        try:
+            visit.found, app = await self._ask(token, int(named) if named else None, route.needs)
+        except Unavailable as failure:
+            session = self._services.seen.of(token)
+            if route.needs is Needs.POSTGRES or session is None:
+                raise
+            visit.found, visit.trouble = session, trouble_of(failure)
+            return None
+        self._services.seen.note(token, visit.found)
+        return app
+
+    async def _ask(self, token: str, app_id: int | None, needs: Needs) -> _Who:
         async def work(connection: Connection) -> _Who:
-            session = await sessions.find(connection, token) if token else None
+            session = await sessions.find(connection, token)
             app = await app_settings.find(connection, app_id) if session and app_id else None
             return _Who(session, app)
 
-        return await self._services.kept.read(work) if token else _Who(None, None)
+        is_away = not self._services.segment.is_postgres_up
+        patience_s = _AWAY_S if is_away and needs is Needs.MEMORY else None
+        try:
+            async with asyncio.timeout(patience_s):
+                return await self._services.kept.read(work)
+        except TimeoutError as error:
+            raise while_sending(error) from error
 
     async def _answer(self, visit: Visit, reply: Reply) -> web.StreamResponse:
         match reply:

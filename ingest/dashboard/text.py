@@ -1,6 +1,12 @@
 """Words for people."""
 
-import json
+import math
+from typing import Final
+
+_KIB: Final = 1024
+_UNITS: Final = ("KiB", "MiB", "GiB", "TiB")
+_TENS: Final = 10
+_SPANS: Final = ((86_400, "days"), (3_600, "h"), (60, "min"))
 
 
 def count_of(count: int, noun: str) -> str:
@@ -11,6 +17,33 @@ def count_of(count: int, noun: str) -> str:
 def number(value: float) -> str:
     """Return a number with separators: `1,940`, `12,345.678`."""
     return f"{value:,}"
+
+
+def size_of(count_bytes: float) -> str:
+    """Return a number of bytes for people: `1.5 GiB`, `12 KiB`, `0 bytes`."""
+    if count_bytes < _KIB:
+        return count_of(int(count_bytes), "byte")
+    size, units = count_bytes / _KIB, iter(_UNITS)
+    unit = next(units)
+    for larger in units:
+        if size < _KIB:
+            break
+        size, unit = size / _KIB, larger
+    return f"{size:,.1f} {unit}" if size < _TENS else f"{size:,.0f} {unit}"
+
+
+def span_of(seconds: float) -> str:
+    """Return a time for people, in the unit that suits it: `3.2 ms`, `12 s`, `4 min`, `2 days`."""
+    if seconds == math.inf:
+        return "more than 10 s"
+    if seconds < 1:
+        return f"{seconds * 1000:.1f} ms" if seconds else "0 ms"
+    if seconds < _TENS:
+        return f"{seconds:.1f} s"
+    for unit_s, unit in _SPANS:
+        if seconds >= 2 * unit_s:
+            return f"{seconds // unit_s:,.0f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def shown(text: str) -> str:
@@ -24,7 +57,16 @@ def cut(text: str, chars: int) -> str:
 
 
 def shown_json(text: str) -> str:
-    """Return JSON that is the same value, whose control and direction characters are escapes."""
+    """Return JSON that is the same value, whose control and direction characters are escapes.
+
+    But for line breaks and tabs, which are no part of its strings; where it is no JSON, it changes.
+    """
     return "".join(
-        each if each.isprintable() or each == "\n" else json.dumps(each)[1:-1] for each in text
+        each if each.isprintable() or each in "\n\r\t" else _escape(each) for each in text
     )
+
+
+def _escape(character: str) -> str:
+    units = character.encode("utf-16-be", "surrogatepass")
+    pairs = (units[at : at + 2] for at in range(0, len(units), 2))
+    return "".join(f"\\u{int.from_bytes(pair):04x}" for pair in pairs)

@@ -77,6 +77,8 @@ async def use_link(visit: Visit) -> Reply:
         token = await visit.services.kept.change(work)
     except _Taken:
         return _link_page(link, None, email, _TAKEN)
+    if link.account_id is not None:
+        visit.services.seen.forget(link.account_id)
     return _begun(visit, token)
 
 
