@@ -34,6 +34,11 @@ class Known:
         ]
         return (rows.time_of(min(times)), rows.time_of(max(times) + 1)) if times else None
 
+    @property
+    def archived(self) -> int:
+        """How many of its events lie in files."""
+        return sum(file.rows for file in self._files)
+
     def latest(self, limit: int, bytes_max: int) -> list[tuple[str, str]]:
         """Return name and parameters of the latest events of the tail, so many at most."""
         return tail.latest(self._workspace, limit, bytes_max)

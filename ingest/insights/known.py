@@ -19,6 +19,10 @@ class Known(Protocol):
     def ends(self) -> tuple[datetime, datetime] | None:
         """No event is earlier than the one, and none as late as the other; None for no event."""
 
+    @property
+    def archived(self) -> int:
+        """How many of them lie in files."""
+
     def names(self) -> Names:
         """Return how often names are, as far as that is known."""
 

@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 
 from ingest.insights import listing
 from ingest.insights.answers import Event, EventsAnswer
-from ingest.insights.questions import Events, PersonEvents, Selection
+from ingest.insights.questions import (
+    All,
+    Condition,
+    Either,
+    Events,
+    Filter,
+    OneEvent,
+    PersonEvents,
+    Selection,
+)
 from tests.insights import oracle
 from tests.insights.world import Stored, World, events, world
 
@@ -94,3 +103,62 @@ def test_page_of_large_events_ends_early_and_loses_none(
             sizes = [sum(len(bytes(e.params)) for e in page) for page in found]
             assert all(size <= 300 for size, page in zip(sizes, found, strict=True) if page[1:])
             assert max(map(len, found)) > 1
+
+
+PARAMETER = Condition(("params", "plan"), "exists")
+PERSON = Condition(("person",), "eq", "a")
+FILTERS = (
+    None,
+    PARAMETER,
+    PERSON,
+    All((PARAMETER, PERSON)),
+    Either((PARAMETER, PERSON)),
+    Either((PERSON, Condition(("name",), "eq", "buy"))),
+    All((Either(()), PERSON)),
+    All((All(()), Either((All((PARAMETER, PERSON)), PERSON)))),
+)
+
+
+@pytest.mark.parametrize("gap", [timedelta(0), timedelta(hours=6), timedelta(days=2)])
+@pytest.mark.parametrize("where", FILTERS, ids=str)
+def test_events_far_apart_are_the_same_read_in_stretches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gap: timedelta, where: Filter | None
+) -> None:
+    """Whatever they are found by, and though there are more gaps than stretches."""
+    monkeypatch.setattr(listing, "_gap", lambda _: gap)
+    monkeypatch.setattr(listing, "_STRETCHES_MAX", 5)
+    rows = [
+        Stored(
+            UUID(int=n),
+            AT + (n // 3) ** 2 * timedelta(hours=1),
+            "buy" if n % 5 == 0 else "view",
+            "ab"[n % 2],
+            {"plan": n} if n % 3 else {},
+        )
+        for n in range(60)
+    ]
+    with world(tmp_path, rows[:40], rows[40:]) as one:
+        found = [e for page in pages(one, Events(Selection(None, where), limit=17)) for e in page]
+    meant = oracle.meant(Selection(None, where), rows)[::-1]
+    assert [(e.id, json.loads(bytes(e.params))) for e in found] == [(e.id, e.params) for e in meant]
+
+
+def test_event_of_an_id_is_found_in_its_range_alone(tmp_path: Path) -> None:
+    """In a file and in the tail."""
+    rows = [
+        Stored(UUID(int=n), AT + n * timedelta(hours=1), "view", "a", {"n": n}) for n in range(6)
+    ]
+    with world(tmp_path, rows[:3], rows[3:]) as one:
+        for row in rows:
+            for start, end, count in (
+                (None, None, 1),
+                (row.at, row.at + timedelta(microseconds=1), 1),
+                (None, row.at, 0),
+                (row.at + timedelta(microseconds=1), None, 0),
+            ):
+                found = one.ask(OneEvent(row.id, start, end))
+                assert isinstance(found, EventsAnswer)
+                assert [(e.id, json.loads(bytes(e.params))) for e in found.events] == [
+                    (row.id, row.params)
+                ] * count
+                assert found.before is None

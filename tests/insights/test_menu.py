@@ -70,6 +70,7 @@ class KnownNames:
     """What is known of names."""
 
     ends = (AT, AT + timedelta(days=1))
+    archived = 10
 
     def __init__(self, counts: list[tuple[str, int, int]], others: tuple[str, ...]) -> None:
         """Know how often they are where the others are not."""
