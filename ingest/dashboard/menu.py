@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from ingest.insights import fields
-from ingest.insights.answers import NamesAnswer, NameUse, Parameter, ValueCount
+from ingest.insights import fields, menu
+from ingest.insights.answers import Event, NamesAnswer, NameUse, Parameter, ValueCount
 
 if TYPE_CHECKING:
     from ingest.insights.questions import Path
@@ -16,6 +16,8 @@ PARAMETERS_MAX: Final = 50
 VALUES_MAX: Final = 10
 _LIKE_MAX: Final = 3
 _COMPARED_MAX: Final = 1_000
+_BYTES_MAX: Final = 16 * 1024
+"""Longer parameters are no part of it."""
 
 
 class Field(NamedTuple):
@@ -39,21 +41,32 @@ class Menu(NamedTuple):
     fields_more: int
     sampled: int
     """How many events were looked into: the latest ones."""
+    is_of_page: bool
+    """Or those that are listed beside it."""
     events: int
     """How many there are of all names."""
 
 
-def of(answer: NamesAnswer, name: str | None) -> Menu:
-    """Return the menu, with the parameters of a name if one is chosen."""
+def of(answer: NamesAnswer, name: str | None, listed: Sequence[Event]) -> Menu:
+    """Return the menu, with the parameters of a name if one is chosen.
+
+    Where that is too rare to be among the latest events, they are those of the events listed.
+    """
     uses = [use for use in answer.names if name in (None, use.name)]
-    parameters = _merged(uses)
+    sampled, is_of_page = sum(use.sampled for use in uses), False
+    parameters: Sequence[Parameter] = _merged(uses)
+    if name is not None and sampled < len(listed):
+        texts = [params for each in listed if len(params := bytes(each.params)) <= _BYTES_MAX]
+        sampled, is_of_page = len(listed), True
+        parameters = menu.parameters(texts, VALUES_MAX)
     shown = [_field(each) for each in parameters[:PARAMETERS_MAX]]
     return Menu(
         answer.names[:NAMES_MAX],
         max(0, len(answer.names) - NAMES_MAX),
         shown,
         len(parameters) - len(shown),
-        sum(use.sampled for use in uses),
+        sampled,
+        is_of_page,
         answer.events,
     )
 

@@ -11,7 +11,7 @@ is counted.
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any, Final
 
@@ -48,7 +48,9 @@ def answer(source: Source, question: Names) -> NamesAnswer:
     for name, params in _sample(source):
         sample[name].append(params)
     uses = [
-        NameUse(name, count, moment(latest), len(sample[name]), _parameters(sample[name], question))
+        NameUse(
+            name, count, moment(latest), len(sample[name]), parameters(sample[name], question.top)
+        )
         for name, (count, latest) in _counted(source).items()
     ]
     names = tuple(sorted(uses, key=lambda use: (-use.count, use.name)))
@@ -75,7 +77,8 @@ def _counted(source: Source) -> dict[str, tuple[int, int]]:
     return found
 
 
-def _parameters(texts: list[str], question: Names) -> tuple[Parameter, ...]:
+def parameters(texts: Iterable[str | bytes], top: int) -> tuple[Parameter, ...]:
+    """Return what there is in some parameters, as JSON, with so many values of each."""
     types: defaultdict[Path, Counter[str]] = defaultdict(Counter)
     tops: defaultdict[Path, Counter[str]] = defaultdict(Counter)
     for each in texts:
@@ -83,18 +86,18 @@ def _parameters(texts: list[str], question: Names) -> tuple[Parameter, ...]:
             types[path][_TYPES[type(value)]] += 1
             if isinstance(value, str | int | float) and len(text(value)) <= VALUE_CHARS_MAX:
                 tops[path][text(value)] += 1
-    return _listed(types, tops, question)
+    return _listed(types, tops, top)
 
 
 def _listed(
-    types: dict[Path, Counter[str]], tops: dict[Path, Counter[str]], question: Names
+    types: dict[Path, Counter[str]], tops: dict[Path, Counter[str]], top: int
 ) -> tuple[Parameter, ...]:
-    parameters = [
-        Parameter(path, seen.total(), dict(seen), _top(tops.get(path, Counter()), question.top))
+    found = [
+        Parameter(path, seen.total(), dict(seen), _top(tops.get(path, Counter()), top))
         for path, seen in types.items()
     ]
-    parameters.sort(key=lambda parameter: (-parameter.count, parameter.path))
-    return tuple(parameters[:PARAMETERS_MAX])
+    found.sort(key=lambda parameter: (-parameter.count, parameter.path))
+    return tuple(found[:PARAMETERS_MAX])
 
 
 def _top(counts: Counter[str], top: int) -> tuple[ValueCount, ...]:

@@ -19,6 +19,7 @@ from tests.dashboard.told import HOSTILE, RANGE, made, stored
 from tests.dashboard.visitor import Visitor
 from tests.insights import oracle
 from tests.insights.world import Stored
+from tests.support.server import wait_for
 
 WHERES: tuple[list[str], ...] = (
     [],
@@ -279,3 +280,25 @@ def test_what_fails_on_a_page_leaves_the_rest_of_it(apps: Apps, viewer: Visitor)
     assert "1000 characters" in page.text
     assert '<aside class="menu"' in page.text
     assert page.text.rstrip().endswith("</html>")
+
+
+def test_menu_of_a_rare_name_is_of_the_events_listed(
+    asked: Asked, apps: Apps, viewer: Visitor
+) -> None:
+    """Where none of it is among the latest ones, of which menus are made."""
+    at = "2026-01-05T00:00:00Z"
+    rare = {"event_name": "rare", "event_params": {"kind": "odd", "n": 1}, "timestamp": at}
+    asked.send(rare, rare)
+    now = datetime.now(UTC).isoformat()
+    asked.send(*({"event_name": "often", "event_params": {}, "timestamp": now},) * 1_000)
+
+    def is_known() -> bool:
+        names = {each["name"]: each["sampled"] for each in asked.ask("/v1/names")["names"]}
+        return names.get("rare") == 0 and names.get("often", 0) >= 1_000
+
+    wait_for(is_known)
+    page = viewer.get(path(apps, "event=rare&from=2026-01-05&to=2026-01-06"))
+    assert "As seen in the 2 events listed here" in reading.text(page.text)
+    link = reading.link(page, "odd")
+    assert link
+    assert reading.query(link)["where"] == ["params.kind:eq:odd"]

@@ -4,7 +4,8 @@ The page's address is the question. A list goes on from the place of its last ev
 nothing is counted again.
 """
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
@@ -20,7 +21,7 @@ from ingest.dashboard.query import Pairs, address
 from ingest.dashboard.ranges import Range
 from ingest.dashboard.replies import Growing, Page, Part, Reply
 from ingest.dashboard.routes import Access, Route, Visit
-from ingest.insights.answers import EventsAnswer, NamesAnswer, TrendsAnswer
+from ingest.insights.answers import Event, EventsAnswer, NamesAnswer, TrendsAnswer
 from ingest.insights.questions import Events, Interval, Names, Trends
 
 PAGE: Final = 50
@@ -28,6 +29,9 @@ USUAL: Final = "7d"
 FORMATS: Final = {"ndjson": "NDJSON", "csv": "CSV", "parquet": "Parquet"}
 _PARAMETERS: Final = frozenset(("event", "where", "from", "to", "timezone", "before", "interval"))
 _LONGER: Final = ("30d", "12mo", "120mo")
+
+
+_Listed = asyncio.Future[Sequence[Event]]
 
 
 class _Question(NamedTuple):
@@ -82,11 +86,11 @@ def _range_of(visit: Visit) -> Range:
 
 
 def _parts(visit: Visit, question: _Question) -> AsyncIterator[Part]:
-    if question.events.before is not None:
-        return parts.in_order(visit, _list(visit, question), _menu(visit, question))
-    return parts.in_order(
-        visit, _figure(visit, question), _list(visit, question), _menu(visit, question)
-    )
+    listed: _Listed = asyncio.get_running_loop().create_future()
+    makings = [_list(visit, question, listed), _menu(visit, question, listed)]
+    if question.events.before is None:
+        makings.insert(0, _figure(visit, question))
+    return parts.in_order(visit, *makings)
 
 
 async def _figure(visit: Visit, question: _Question) -> Part:
@@ -99,8 +103,12 @@ async def _figure(visit: Visit, question: _Question) -> Part:
     return Part("explore_figure.html", {"figure": figure, "range": question.range})
 
 
-async def _list(visit: Visit, question: _Question) -> Part:
-    found = await visit.services.questions.data(visit, question.events, EventsAnswer)
+async def _list(visit: Visit, question: _Question, listed: _Listed) -> Part:
+    found = EventsAnswer((), None)
+    try:
+        found = await visit.services.questions.data(visit, question.events, EventsAnswer)
+    finally:
+        listed.set_result(found.events)
     before = found.before
     values: dict[str, object] = {
         "rows": [rows.of(visit, each) for each in found.events],
@@ -123,9 +131,10 @@ async def _nothing(visit: Visit, question: _Question) -> dict[str, object]:
     return {"like": menu.like(names, wanted) if wanted else [], "is_empty": not names.events}
 
 
-async def _menu(visit: Visit, question: _Question) -> Part:
-    found = menu.of(await _names(visit), question.events.events.name)
-    return Part("explore_menu.html", {"menu": found, "name": question.events.events.name})
+async def _menu(visit: Visit, question: _Question, listed: _Listed) -> Part:
+    names, name = await _names(visit), question.events.events.name
+    found = menu.of(names, name, () if name is None else await listed)
+    return Part("explore_menu.html", {"menu": found, "name": name})
 
 
 async def _names(visit: Visit) -> NamesAnswer:
