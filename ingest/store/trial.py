@@ -30,6 +30,8 @@ _ALSO_DONE: Final = (
     "DELETE FROM account_sessions WHERE false",
     "DELETE FROM sign_in_links WHERE false",
     "INSERT INTO audit_log (email, action, object) SELECT '', '', '' FROM audit_log LIMIT 0",
+    "UPDATE boards SET name = name WHERE false",
+    "DELETE FROM board_tiles WHERE false",
     f"DELETE FROM idempotency_keys WHERE ctid = ANY (ARRAY({_FORGET}))",  # noqa: S608 - ours
 )
 """What a server does beside storing events."""
