@@ -17,12 +17,21 @@ _SPANS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
 def number(value: float | None) -> str:
     """Return a number, with two places if it is no whole one; `-` for none."""
+    return _written(value, "")
+
+
+def separated(value: float | None) -> str:
+    """Return a number with its thousands apart: `12,345`."""
+    return _written(value, ",")
+
+
+def _written(value: float | None, separator: str) -> str:
     if value is None:
         return NONE
     if isinstance(value, int) or (value.is_integer() and abs(value) < _DIGITS_MAX):
-        return str(int(value))
+        return f"{int(value):{separator}}"
     is_plain = 0.01 <= abs(value) < _DIGITS_MAX  # noqa: PLR2004 - what two places show
-    return f"{value:.2f}" if is_plain else f"{value:.3g}"
+    return f"{value:{separator}.2f}" if is_plain else f"{value:.3g}"
 
 
 def share(part: int, whole: int) -> str:

@@ -1,7 +1,8 @@
 """The query of a page's address: it is the page's question, and each link changes a part of it.
 
-A filter is added by three fields of a form, and a range chosen by two, which a page's address has
-no place for: such an address leads on to the one that has both as the query API writes them.
+A filter is added by three fields of a form, a range and a measure are chosen by two each, which a
+page's address has no place for: such an address leads on to the one that has them as the query API
+writes them.
 """
 
 from typing import Final, NamedTuple
@@ -22,7 +23,10 @@ OPERATOR: Final = "filter_operator"
 VALUE: Final = "filter_value"
 FIRST: Final = "first_day"
 LAST: Final = "last_day"
-_OF_FORMS: Final = (FIELD, OPERATOR, VALUE, FIRST, LAST)
+MEASURE: Final = "measure_of"
+MEASURED: Final = "measured"
+BREAKDOWN: Final = "by"
+_OF_FORMS: Final = (FIELD, OPERATOR, VALUE, FIRST, LAST, MEASURE, MEASURED, BREAKDOWN)
 CURSOR: Final = "before"
 """Where a page of a list begins: of another question it is another place."""
 OPERATORS: Final[dict[Operator, str]] = {
@@ -94,7 +98,16 @@ def canonical(visit: Visit) -> Elsewhere | None:
         kept.append(("where", condition(field, given.get(OPERATOR, "eq"), given.get(VALUE, ""))))
     if days := ranges.to_days(given.get(FIRST, ""), given.get(LAST, "")):
         kept = [each for each in kept if each[0] not in ranges.PARAMETERS] + days
+    kept += _measure(given.get(MEASURE, ""), given.get(MEASURED, ""))
+    kept += [("breakdown", _field(field))] if (field := given.get(BREAKDOWN, "")) else []
     return Elsewhere(address(_path(visit), kept))
+
+
+def _measure(word: str, field: str) -> Pairs:
+    """Return what an address has for a measure; nothing for the usual one."""
+    if word in ("", "count"):
+        return []
+    return [("measure", word if word == "people" else f"{word}:{_field(field) if field else ''}")]
 
 
 def condition(field: str, operator: str, value: str) -> str:

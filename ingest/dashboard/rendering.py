@@ -12,7 +12,7 @@ from ingest.dashboard.ranges import PRESETS
 from ingest.dashboard.replies import Page, Part
 from ingest.dashboard.routes import Visit
 from ingest.dashboard.rows import person_path
-from ingest.dashboard.text import count_of, number, shown, size_of, span_of
+from ingest.dashboard.text import count_of, moved, number, shown, size_of, span_of
 from ingest.store.accounts import Role
 
 if TYPE_CHECKING:
@@ -75,6 +75,7 @@ def _compiled() -> "Mapping[str, Template]":
     made.filters |= {
         "shown": shown,
         "moment": moment,
+        "minute": minute,
         "number": number,
         "clock": clock,
         "size": size_of,
@@ -89,6 +90,8 @@ def _compiled() -> "Mapping[str, Template]":
         "with_filter": query.with_filter,
         "phrases": query.phrases,
         "short": query.short,
+        "moved": moved,
+        "range_of": range,
         "operators": query.OPERATORS,
         "presets": PRESETS,
         "person_path": person_path,
@@ -108,3 +111,8 @@ def clock(time: datetime, zone: str | ZoneInfo) -> str:
     shown_in = zone if isinstance(zone, ZoneInfo) else ZoneInfo(zone)
     local = time.astimezone(shown_in).replace(tzinfo=None)
     return local.isoformat(" ", "milliseconds")
+
+
+def minute(time: datetime, zone: str) -> str:
+    """Return a time to the minute in a zone that is named beside it."""
+    return f"{time.astimezone(ZoneInfo(zone)):%Y-%m-%d %H:%M}"

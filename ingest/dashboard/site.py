@@ -16,6 +16,7 @@ from ingest.dashboard.pages import (
     event,
     explore,
     export,
+    figures,
     health,
     keys,
     people,
@@ -51,6 +52,7 @@ ROUTES: Final[Sequence[Route]] = (
     *person.ROUTES,
     *rejected.ROUTES,
     *health.ROUTES,
+    *figures.ROUTES,
 )
 _HEADERS: Final[Mapping[str, str]] = {
     hdrs.SERVER: "nonito",

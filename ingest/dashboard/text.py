@@ -66,6 +66,12 @@ def shown_json(text: str) -> str:
     )
 
 
+def moved(texts: list[str], place: int, by: int) -> list[str]:
+    """Return texts of which one has another place."""
+    rest = texts[:place] + texts[place + 1 :]
+    return [*rest[: place + by], texts[place], *rest[place + by :]]
+
+
 def _escape(character: str) -> str:
     units = character.encode("utf-16-be", "surrogatepass")
     pairs = (units[at : at + 2] for at in range(0, len(units), 2))
