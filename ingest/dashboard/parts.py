@@ -1,4 +1,4 @@
-"""The parts of a page that grows: begun together, shown in their order, and each fails alone."""
+"""The parts of a page that grows: begun together, and each fails alone."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
@@ -21,6 +21,18 @@ async def in_order(visit: Visit, *makings: Making) -> AsyncIterator[Part]:
     finally:
         for task in tasks:
             task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def as_they_come(*makings: Making) -> AsyncIterator[Part]:
+    """Yield each part as soon as it is there; none of them raises."""
+    tasks = [asyncio.create_task(each) for each in makings]
+    try:
+        for task in asyncio.as_completed(tasks):
+            yield await task
+    finally:
+        for each in tasks:
+            each.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
 

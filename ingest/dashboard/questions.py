@@ -61,8 +61,13 @@ class Questions:
             weakref.WeakValueDictionary()
         )
 
-    async def ask(self, visit: Visit, question: Question) -> Answered:
-        """Return the answer about the app of a visit; raise Refused or ArchiveTrouble."""
+    async def ask(
+        self, visit: Visit, question: Question, within_s: float | None = None
+    ) -> Answered:
+        """Return the answer about the app of a visit; raise Refused or ArchiveTrouble.
+
+        Once its turn has come it may take `within_s`, or as long as any question.
+        """
         account = visit.session.account.id
         turn = self._turns.setdefault(account, asyncio.Semaphore(_AT_ONCE))
         try:
@@ -72,8 +77,12 @@ class Questions:
             message = "Your other questions are still being answered."
             raise Refused(Code.TOO_MANY_REQUESTS, message, retry_after_s=2) from None
         try:
-            with self._allowance.question(b"account/%d" % account):
-                return _DECODER.decode(await self._answering.answer(visit.app.id, question))
+            async with asyncio.timeout(within_s):
+                with self._allowance.question(b"account/%d" % account):
+                    return _DECODER.decode(await self._answering.answer(visit.app.id, question))
+        except TimeoutError:
+            message = f"This takes longer than {within_s:g} s; ask it alone, or for less."
+            raise Refused(Code.TOO_DEAR, message) from None
         finally:
             turn.release()
 

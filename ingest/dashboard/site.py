@@ -13,6 +13,7 @@ from ingest.dashboard.pages import (
     account,
     apps,
     audit,
+    boards,
     event,
     explore,
     export,
@@ -53,6 +54,7 @@ ROUTES: Final[Sequence[Route]] = (
     *rejected.ROUTES,
     *health.ROUTES,
     *figures.ROUTES,
+    *boards.ROUTES,
 )
 _HEADERS: Final[Mapping[str, str]] = {
     hdrs.SERVER: "nonito",

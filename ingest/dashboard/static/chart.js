@@ -3,7 +3,6 @@
 // A figure may be drawn while the page is still on its way. A chart's texts, colours and marks are
 // those of its table and its legend, so that nothing is told twice, and nothing is made into HTML.
 
-const HEIGHT_PX = 280;
 const MARKS_MAX = 45; // with more buckets a mark on each says nothing
 const MARK_PX = 12; // the square that a legend's mark is drawn in
 const DASHED = [5, 4];
@@ -91,7 +90,7 @@ class Chart {
 
   resize() {
     const width = this.plot.clientWidth;
-    if (width > 0 && width !== this.chart.width) this.chart.setSize({ width, height: HEIGHT_PX });
+    if (width > 0 && width !== this.chart.width) this.chart.setSize({ width, height: this.plot.clientHeight });
   }
 
   data() {
@@ -104,7 +103,7 @@ class Chart {
     const quiet = { stroke: () => colour("--soft"), font: `12px ${colour("--sans")}` };
     return {
       width: this.plot.clientWidth,
-      height: HEIGHT_PX,
+      height: this.plot.clientHeight,
       padding: [12, 28, 0, 0],
       legend: { show: false },
       cursor: { drag: { x: false, y: false }, points: { show: false }, y: false },

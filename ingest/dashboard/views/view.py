@@ -28,6 +28,8 @@ class Wanted(NamedTuple):
     visit: Visit
     query: MultiDict[str]
     question: Question
+    within_s: float | None = None
+    """So long it may take, if that is less than usual."""
 
     @property
     def where(self) -> list[str]:
@@ -36,7 +38,7 @@ class Wanted(NamedTuple):
 
     async def ask(self, question: Question) -> Answered:
         """Return an answer; raise Refused or ArchiveTrouble."""
-        return await self.visit.services.questions.ask(self.visit, question)
+        return await self.visit.services.questions.ask(self.visit, question, self.within_s)
 
 
 class View(NamedTuple):
