@@ -14,6 +14,7 @@ from ingest.insights.answers import (
     EventsAnswer,
     FunnelAnswer,
     NamesAnswer,
+    PeopleAnswer,
     RetentionAnswer,
     TrendsAnswer,
 )
@@ -38,6 +39,8 @@ def of(answer: Answer) -> Figures:
             return _of_events(answer)
         case NamesAnswer():
             return _of_names(answer)
+        case PeopleAnswer():
+            return {(each.id,): each.count for each in answer.people}
         case _:
             assert_never(answer)
 

@@ -104,6 +104,24 @@ class EventsAnswer(msgspec.Struct, frozen=True, tag="events"):
     before: Cursor | None
 
 
+class Person(msgspec.Struct, frozen=True):
+    """Somebody, with how many of the events, or how many steps of the funnel, and when last."""
+
+    id: str
+    count: int
+    latest: datetime
+
+
+class PeopleAnswer(msgspec.Struct, frozen=True, tag="people"):
+    """Those who have most, of equally many those who were there last; and how many there are."""
+
+    people: tuple[Person, ...]
+    total: int
+    """The figure that these people are behind."""
+    events: int | None
+    """How many events there are, those of nobody too; null of a funnel."""
+
+
 class ValueCount(msgspec.Struct, frozen=True):
     """One value of a parameter as text, and in how many of the events looked into."""
 
@@ -142,4 +160,4 @@ class NamesAnswer(msgspec.Struct, frozen=True, tag="names"):
     sampled: int
 
 
-Answer = TrendsAnswer | FunnelAnswer | RetentionAnswer | EventsAnswer | NamesAnswer
+Answer = TrendsAnswer | FunnelAnswer | RetentionAnswer | EventsAnswer | PeopleAnswer | NamesAnswer

@@ -11,11 +11,14 @@ from ingest.insights.questions import (
     Events,
     Filter,
     Funnel,
+    FunnelPeople,
+    Group,
     Interval,
     Measure,
     Names,
     OneEvent,
     Path,
+    People,
     PersonEvents,
     Question,
     Retention,
@@ -49,7 +52,7 @@ _LENGTH: Final[dict[Interval, timedelta]] = {
 }
 
 
-def check(question: Question) -> None:
+def check(question: Question) -> None:  # noqa: C901 - a line for each kind
     """Raise BadQuestion, or TooDear with a range that fits, if this is no question for us."""
     match question:
         case Trends():
@@ -60,11 +63,13 @@ def check(question: Question) -> None:
             _check_retention(question)
         case Events():
             _check_events(question)
+        case OneEvent():
+            _in_order(question.start, question.end)
         case PersonEvents():
             _text(question.person)
             _number("limit", question.limit, 1, LIMIT_MAX)
-        case OneEvent():
-            _in_order(question.start, question.end)
+        case People() | FunnelPeople():
+            _check_people(question)
         case Names():
             _number("top", question.top, 0, TOP_MAX)
         case _:
@@ -97,6 +102,28 @@ def _check_funnel(question: Funnel) -> None:
     _range(question.start, question.end)
     if not timedelta(0) < question.window <= WINDOW_MAX:
         raise BadQuestion(f"a funnel's window is from a second to {WINDOW_MAX.days} days")
+
+
+def _check_people(question: People | FunnelPeople) -> None:
+    _number("limit", question.limit, 1, LIMIT_MAX)
+    if isinstance(question, FunnelPeople):
+        _check_funnel(question.funnel)
+        _number("step", question.step, 1, len(question.funnel.steps))
+        _group(question.funnel.breakdown, question.group)
+        return
+    _selections((question.events,))
+    _range(question.start, question.end)
+    _group(question.breakdown, question.group)
+
+
+def _group(breakdown: Path | None, group: Group | None) -> None:
+    if breakdown is not None:
+        _path(breakdown)
+    if group is None:
+        return
+    if breakdown is None or (group.value is None) != (group.kind != "value"):
+        raise BadQuestion("a group is of a breakdown, and of a value if it says so")
+    _number("others", len(group.others), 0, TOP_MAX)
 
 
 def _check_retention(question: Retention) -> None:

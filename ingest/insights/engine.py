@@ -10,14 +10,16 @@ from typing import assert_never
 
 import duckdb
 
-from ingest.insights import bounds, funnels, listing, menu, retention, trends
+from ingest.insights import bounds, funnels, listing, menu, people, retention, trends
 from ingest.insights.answers import Answer
 from ingest.insights.known import Known
 from ingest.insights.questions import (
     Events,
     Funnel,
+    FunnelPeople,
     Names,
     OneEvent,
+    People,
     PersonEvents,
     Question,
     Retention,
@@ -50,6 +52,8 @@ def answer(
             return retention.answer(source, question, now)
         case Events() | PersonEvents() | OneEvent():
             return listing.answer(source, question)
+        case People() | FunnelPeople():
+            return people.answer(source, question)
         case Names():
             return menu.answer(source, question)
         case _:

@@ -64,11 +64,20 @@ def _group(row: tuple[Any, ...]) -> FunnelGroup:
 
 
 def _sql(source: Source, question: Funnel, values: Values) -> str:
+    return f"WITH {counted(source, question, values)}, {_answer(question, values)}"
+
+
+def counted(source: Source, question: Funnel, values: Values, also: str = "") -> str:
+    """Return the parts of a WITH of which the last, `counted`, has a row for each person.
+
+    Its columns are the step that they came to, the times of the steps, their label, and others
+    `also`: of `begun`, who they are and when they began.
+    """
     steps = range(2, len(question.steps) + 1)
     window = microseconds(question.end + question.window) - microseconds(question.end)
     first = "NULL" if question.breakdown is None else "arg_min_null(label, n)"
     marked = _marked(source, question, values)
-    return f"""WITH marked AS MATERIALIZED (
+    return f"""marked AS MATERIALIZED (
             SELECT * EXCLUDE (id), row_number() OVER in_order AS n,
                 lead(is_1) OVER in_order AS next_is_1, lead(is_2) OVER in_order AS next_is_2
             FROM ({marked}) WINDOW in_order AS (ORDER BY person, t, id)),
@@ -78,12 +87,12 @@ def _sql(source: Source, question: Funnel, values: Values) -> str:
         {", ".join(_step(step, window) for step in steps)},
         furthest AS (SELECT DISTINCT ON (person) * FROM ({_attempts(len(question.steps))})
             ORDER BY person, level DESC, n),
-        begun AS (SELECT person, {first} AS label FROM marked WHERE is_1 GROUP BY person),
+        begun AS (
+            SELECT person, {first} AS label, min(t) AS t FROM marked WHERE is_1 GROUP BY person),
         counted AS MATERIALIZED (
-            SELECT coalesce(level, 1) AS level, furthest.* EXCLUDE (person, level, label, n),
+            SELECT {also} coalesce(level, 1) AS level, furthest.* EXCLUDE (person, level, label, n),
                 CASE WHEN level IS NULL THEN begun.label ELSE furthest.label END AS label
-            FROM begun LEFT JOIN furthest USING (person)),
-        {_answer(question, values)}"""
+            FROM begun LEFT JOIN furthest USING (person))"""
 
 
 def _marked(source: Source, question: Funnel, values: Values) -> str:

@@ -3,9 +3,10 @@
 In SQL a group is its place: that of its value among the top ones, from 0, or one of two below.
 """
 
-from typing import Final
+from typing import Final, assert_never
 
 from ingest.insights.answers import Kind
+from ingest.insights.questions import Group
 from ingest.insights.sql import Values
 
 _NONE: Final = -1
@@ -33,3 +34,17 @@ def table(top: list[str], values: Values) -> str:
     """Return a SELECT of the top labels and their places."""
     bound = f"{values.bind(top)}::VARCHAR[]"
     return f"SELECT unnest({bound}) AS top_label, unnest(range(len({bound}))) AS top_place"
+
+
+def condition(label: str, group: Group, values: Values) -> str:
+    """Return SQL that is true of what is in a group, by its label."""
+    match group.kind:
+        case "value":
+            return f"{label} = {values.bind(group.value)}"
+        case "none":
+            return f"{label} IS NULL"
+        case "other":
+            others = f"{values.bind(list(group.others))}::VARCHAR[]"
+            return f"({label} IS NOT NULL AND NOT list_contains({others}, {label}))"
+        case _:
+            assert_never(group.kind)

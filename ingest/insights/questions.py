@@ -134,6 +134,35 @@ class OneEvent(msgspec.Struct, frozen=True, tag="event"):
     end: datetime | None = None
 
 
+class Group(msgspec.Struct, frozen=True):
+    """One group of a breakdown, as an answer has them: `others` are all that have a value's own."""
+
+    kind: Literal["value", "none", "other"]
+    value: str | None = None
+    others: tuple[str, ...] = ()
+
+
+class People(msgspec.Struct, frozen=True, tag="people"):
+    """Who is behind a figure of a trend, in one group if that is broken down: a `PeopleAnswer`."""
+
+    events: Selection
+    start: datetime
+    end: datetime
+    breakdown: Path | None = None
+    group: Group | None = None
+    limit: int = 100
+
+
+class FunnelPeople(msgspec.Struct, frozen=True, tag="funnel_people"):
+    """Who came to a step of a funnel, from 1, or (`stopped`) no further: a `PeopleAnswer`."""
+
+    funnel: Funnel
+    step: int
+    way: Literal["reached", "stopped"] = "reached"
+    group: Group | None = None
+    limit: int = 100
+
+
 class Names(msgspec.Struct, frozen=True, tag="names"):
     """Which names and parameters there are: answered with `NamesAnswer` (`menu.py`)."""
 
@@ -141,4 +170,6 @@ class Names(msgspec.Struct, frozen=True, tag="names"):
     """How many of a parameter's values are listed."""
 
 
-Question = Trends | Funnel | Retention | Events | PersonEvents | OneEvent | Names
+Question = (
+    Trends | Funnel | Retention | Events | PersonEvents | OneEvent | People | FunnelPeople | Names
+)

@@ -9,9 +9,11 @@ from ingest.insights.questions import (
     Events,
     Filter,
     Funnel,
+    FunnelPeople,
     Names,
     OneEvent,
     Path,
+    People,
     PersonEvents,
     Question,
     Retention,
@@ -26,10 +28,12 @@ def of(question: Question) -> tuple[datetime | None, datetime | None]:
     Funnels need their window after the range, first-time retention all that was before.
     """
     match question:
-        case Trends() | Events() | OneEvent():
+        case Trends() | Events() | OneEvent() | People():
             return question.start, question.end
         case Funnel():
             return question.start, question.end + question.window
+        case FunnelPeople():
+            return of(question.funnel)
         case Retention():
             return None if question.kind == "first_time" else question.start, question.end
         case PersonEvents() | Names():
@@ -45,6 +49,10 @@ def has_params(question: Question) -> bool:
             paths = _of(*question.events, fields=(question.breakdown, question.measure.field))
         case Funnel():
             paths = _of(*question.steps, fields=(question.breakdown,))
+        case FunnelPeople():
+            return has_params(question.funnel)
+        case People():
+            paths = _of(question.events, fields=(question.breakdown,))
         case Retention():
             paths = _of(question.first, question.then)
         case Events() | PersonEvents() | OneEvent() | Names():

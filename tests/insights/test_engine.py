@@ -18,8 +18,10 @@ from ingest.insights.questions import (
     Events,
     Filter,
     Funnel,
+    FunnelPeople,
     Measure,
     Names,
+    People,
     PersonEvents,
     Question,
     Retention,
@@ -145,6 +147,8 @@ def test_reach_is_what_a_question_needs_events_of() -> None:
     assert reach.of(Events(VIEW, AT)) == (AT, None)
     assert reach.of(PersonEvents("a")) == (None, None)
     assert reach.of(Names()) == (None, None)
+    assert reach.of(People(VIEW, AT, end)) == (AT, end)
+    assert reach.of(FunnelPeople(Funnel((VIEW, VIEW), AT, end, DAY), 1)) == (AT, end + DAY)
 
 
 def test_parameters_are_needed_where_any_is_asked_for() -> None:
