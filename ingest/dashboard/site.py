@@ -13,6 +13,7 @@ from ingest.dashboard.pages import (
     account,
     apps,
     audit,
+    behind,
     boards,
     event,
     explore,
@@ -54,6 +55,7 @@ ROUTES: Final[Sequence[Route]] = (
     *rejected.ROUTES,
     *health.ROUTES,
     *figures.ROUTES,
+    *behind.ROUTES,
     *boards.ROUTES,
 )
 _HEADERS: Final[Mapping[str, str]] = {

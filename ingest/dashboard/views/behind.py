@@ -1,4 +1,4 @@
-"""From a figure to the events behind it: the address that lists them."""
+"""From a figure to the events and the people behind it: the addresses that list them."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 from ingest.dashboard import ranges
 from ingest.dashboard.query import Pairs, address, condition
+from ingest.dashboard.views.view import Wanted, asked_of
 from ingest.insights.answers import Kind
 
 _VALUES_MAX: Final = 20
@@ -46,3 +47,22 @@ class Behind(NamedTuple):
             return None
         unlike = [("where", condition(field, "ne", each)) for each in others]
         return [("where", condition(field, "exists", "")), *unlike]
+
+
+class Who(NamedTuple):
+    """Where people are listed, of the figures of one answer."""
+
+    path: str
+    query: Pairs
+
+    def behind(self, kind: Kind, value: str | None, **figure: str) -> str:
+        """Return the address of those behind a figure of a group."""
+        group = [] if kind == "all" else [("group", kind)]
+        named = [("value", value)] if value is not None else []
+        return address(self.path, [*self.query, *group, *named, *figure.items()])
+
+
+def who(wanted: Wanted, view: str) -> Who:
+    """Return where people are listed of what a view shows."""
+    path = f"/apps/{wanted.visit.app.id}/{view}/people"
+    return Who(path, [*asked_of(wanted.query).items()])

@@ -1,11 +1,13 @@
 """Funnels as they are seen: a bar for each step, and with a breakdown a row for each group."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Final, NamedTuple
 
 from ingest.api import figures, records
-from ingest.api.records import Reached, Records
+from ingest.api.records import Records
 from ingest.dashboard.query import short
+from ingest.dashboard.views.behind import Who, who
 from ingest.dashboard.views.trends import group_of
 from ingest.dashboard.views.view import Values, View, Wanted, expect
 from ingest.insights import fields
@@ -26,6 +28,10 @@ class Step(NamedTuple):
     """How many did not come from the step before."""
     width: str
     """Of its bar, of 100."""
+    who: str
+    """Where the people are listed who came to it."""
+    who_lost: str
+    """Where those are who came to the step before and no further."""
 
 
 class Group(NamedTuple):
@@ -53,7 +59,8 @@ async def show(wanted: Wanted) -> Values:
     question = expect(wanted.question, Funnel)
     answered = await wanted.ask(question)
     answer = expect(answered.data, FunnelAnswer)
-    groups = [_group(question, each) for each in answer.groups]
+    where = who(wanted, "funnels")
+    groups = [_group(question, each, where) for each in answer.groups]
     breakdown = question.breakdown
     shown = Shown(
         everybody=groups[0],
@@ -75,23 +82,22 @@ async def rows(wanted: Wanted) -> Records:
 FUNNELS: Final = View("funnels", "/v1/funnel", show, rows)
 
 
-def _group(question: Funnel, group: FunnelGroup) -> Group:
+def _group(question: Funnel, group: FunnelGroup, where: Who) -> Group:
     reached = [*records.steps(group)]
+    named = partial(where.behind, group.group, group.value)
     steps = [
-        _step(each.name or figures.ANY, step, reached[place - 1] if place else None)
-        for place, (each, step) in enumerate(zip(question.steps, reached, strict=True))
+        Step(
+            name=question.steps[place].name or figures.ANY,
+            people=figures.separated(step.people),
+            of_first=figures.percent(step.of_first),
+            of_previous=figures.percent(step.of_previous) if place else "",
+            median=figures.span(step.median_s) if place else "",
+            lost=figures.separated(reached[place - 1].people - step.people) if place else "",
+            width=f"{100 * (step.of_first or 0):.2f}",
+            who=named(reached=str(place + 1)),
+            who_lost=named(stopped=str(place)) if place else "",
+        )
+        for place, step in enumerate(reached)
     ]
     name = group_of(group.group, group.value) or "all"
     return Group(name, steps, figures.percent(group.conversion))
-
-
-def _step(name: str, step: Reached, previous: Reached | None) -> Step:
-    return Step(
-        name=name,
-        people=figures.separated(step.people),
-        of_first=figures.percent(step.of_first),
-        of_previous="" if previous is None else figures.percent(step.of_previous),
-        median="" if previous is None else figures.span(step.median_s),
-        lost="" if previous is None else figures.separated(previous.people - step.people),
-        width=f"{100 * (step.of_first or 0):.2f}",
-    )

@@ -11,9 +11,10 @@ from zoneinfo import ZoneInfo
 
 from ingest.api import figures, records
 from ingest.api.records import Records
+from ingest.dashboard import ranges
 from ingest.dashboard.query import Pairs, short
 from ingest.dashboard.views.before import period_before
-from ingest.dashboard.views.behind import Behind
+from ingest.dashboard.views.behind import Behind, who
 from ingest.dashboard.views.view import Values, View, Wanted, expect
 from ingest.insights import fields
 from ingest.insights.answers import Kind, Series, TrendsAnswer
@@ -21,7 +22,9 @@ from ingest.insights.questions import Interval, Trends
 
 LINES_MAX: Final = 24
 _FIGURES_MAX: Final = 5_000
-"""Of which a page has cells, with links."""
+"""Of which a page has cells."""
+_LINKS_CHARS_MAX: Final = 1_500_000
+"""What the links of these may be long together."""
 _SHORT: Final[dict[Interval, str]] = {"hour": "%H:%M", "month": "%b %Y"}
 _LONG: Final[dict[Interval, str]] = {"hour": "%a %Y-%m-%d %H:%M", "month": "%Y-%m"}
 _EMPTY: Final = figures.NONE
@@ -41,6 +44,8 @@ class Line(NamedTuple):
     """The total of the period before; empty if that was not asked for."""
     change: str
     link: str
+    who: str
+    """Where the people are listed who are behind the total."""
     cells: Sequence["Cell"]
     earlier: Sequence[str]
     """The figures of the period before, bucket by bucket."""
@@ -114,8 +119,11 @@ class _Making:
     ) -> None:
         self._question = question
         self._answer = answer
+        cells = min(LINES_MAX, len(answer.series)) * len(answer.buckets)
+        self._has_links = cells * len(wanted.visit.request.path_qs) <= _LINKS_CHARS_MAX
         self._before = before
         app = wanted.visit.app
+        self._who = who(wanted, "trends")
         self._behind = Behind(
             app.id,
             ZoneInfo(question.timezone),
@@ -127,7 +135,8 @@ class _Making:
     def shown(self, as_of: datetime) -> Shown:
         """Return all of it."""
         series = self._answer.series
-        fitting = max(1, min(LINES_MAX, _FIGURES_MAX // max(1, len(self._answer.buckets))))
+        buckets = max(1, len(self._answer.buckets))
+        fitting = max(1, min(LINES_MAX, _FIGURES_MAX // buckets))
         return Shown(
             lines=[self._line(each) for each in series[:fitting]],
             buckets=[*self._buckets(as_of)],
@@ -151,6 +160,7 @@ class _Making:
             before="" if self._before is None else figures.separated(total),
             change=_change(series.total, total),
             link=self._behind.events(name, group, question.start, question.end),
+            who=self._who.behind(series.group, series.value, of=str(series.event)),
             cells=[*self._cells(series, name, None if is_rest else group)],
             earlier=self._figures(before),
         )
@@ -164,8 +174,18 @@ class _Making:
         for start, following, value in zip_longest(starts, starts[1:], series.values):
             since = max(start, question.start)
             until = min(following or question.end, question.end)
-            link = self._behind.events(name, group, since, until) if value else ""
+            link = ""
+            if value and self._has_links:
+                link = (
+                    self._people(series, start)
+                    if question.measure.kind == "people"
+                    else self._behind.events(name, group, since, until)
+                )
             yield Cell(figures.separated(value), link)
+
+    def _people(self, series: Series, start: datetime) -> str:
+        at = ranges.written(start, ZoneInfo(self._question.timezone))
+        return self._who.behind(series.group, series.value, of=str(series.event), at=at)
 
     def _earlier(self, series: Series) -> Series | None:
         """Return the same series of the period before; nothing is like the rest of others."""
@@ -230,7 +250,7 @@ def measure_of(question: Trends) -> str:
 def group_of(kind: Kind, value: str | None) -> str:
     """Return what a group is called; nothing of one that is all."""
     if kind == "value":
-        return value or '""'
+        return value or '""'  # none is another group
     return "" if kind == "all" else figures.GROUPS[kind]
 
 

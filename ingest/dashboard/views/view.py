@@ -15,7 +15,9 @@ from ingest.dashboard.routes import Visit
 from ingest.insights.questions import Question
 from ingest.store.app_settings import AppSettings
 
-OWN: Final = frozenset(("compare", "format"))
+OF_FIGURE: Final = ("of", "group", "value", "at", "reached", "stopped")
+"""Which figure of an answer is meant, on the page of who is behind it."""
+OWN: Final = frozenset(("compare", "format", *OF_FIGURE))
 """Parameters of pages that the query API does not have."""
 
 Values = Mapping[str, Any]
