@@ -64,10 +64,8 @@ async def save(page: Page, name: str, board: str) -> None:
     if not await page.get_by_label("Its name there").is_visible():
         await page.get_by_text("Save to a board").click()
     await page.get_by_label("Its name there").fill(name)
-    if await page.get_by_label("Board", exact=True).count():
-        choice = page.get_by_label("Board", exact=True)
-        if await choice.evaluate("each => each.tagName === 'SELECT'"):
-            await choice.select_option("")
+    if await (choice := page.locator("select[name=board]")).count():
+        await choice.select_option("")
     await page.locator("[name=new_board]").fill(board)
     await page.get_by_role("button", name="Save").click()
     await expect(page.get_by_role("heading", level=1)).to_be_visible()
@@ -102,10 +100,16 @@ async def test_hostile_names_are_seen_and_do_nothing(
             await page.goto(f"{shop}/{view}?{asking}")
             await expect(page.locator(".answer section").first).to_be_visible()
             await look()
+            links = page.locator("main a[href*='/people?']")
+            behind = await links.first.get_attribute("href") if await links.count() else None
             assert BIDI[0] not in await page.locator("main").inner_text()
             await save(page, HOSTILE[:100], f"{HOSTILE[:80]}{view}{scheme}{window['width']}")
             await expect(page.locator("article.tile")).to_be_visible()
             await look()
+            if behind is not None:
+                await page.goto(f"{asked.url}{behind}")
+                await expect(page.locator(".answer table")).to_be_visible()
+                await look()
         await page.goto(f"{shop}/boards")
         await look()
         assert (visit.complaints, dialogs) == ([], [])

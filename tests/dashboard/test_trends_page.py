@@ -4,6 +4,7 @@ import csv
 import html
 import io
 import re
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -143,6 +144,20 @@ def test_bucket_that_is_not_over_is_named(viewer: Visitor, apps: Apps) -> None:
     assert "not over yet" in text
     cut = page_of(viewer, apps, "event=view&from=2026-03-03&to=2026-03-12&interval=week")
     assert len(re.findall(r"<i>cut by the range</i>", cut)) == 2
+
+
+def test_hours_that_have_not_begun_have_no_figure(
+    march: Asked, viewer: Visitor, apps: Apps
+) -> None:
+    """They are not none: nobody could have come yet."""
+    march.send({"event_name": "hourly", "event_params": {"user_id": "ann"}})
+    start, end = (datetime.now(UTC) + timedelta(hours=hours) for hours in (-3, 5))
+    query = f"event=hourly&interval=hour&from={start:%Y-%m-%dT%H:00Z}&to={end:%Y-%m-%dT%H:00Z}"
+    rows = table_of(page_of(viewer, apps, query)).rows[:-1]
+    (now,) = (place for place, row in enumerate(rows) if "not over yet" in row[0])
+    assert [row[1] != "" for row in rows] == [place <= now for place in range(len(rows))]
+    assert all("still to come" in row[0] for row in rows[now + 1 :])
+    assert len(rows) == 8
 
 
 def test_csv_is_what_the_command_prints_and_holds_no_formula(

@@ -65,6 +65,8 @@ class Bucket(NamedTuple):
     short: str
     why: str
     """Why it is not whole; empty if it is."""
+    is_to_come: bool = False
+    """It has not begun: there is no figure of it yet."""
 
 
 class Shown(NamedTuple):
@@ -214,14 +216,18 @@ class _Making:
             [_written(form, question, each) for each in answer.buckets] for form in (_SHORT, _LONG)
         )
         for place, label in enumerate(longs):
+            start = answer.buckets[place]
+            end = question.end if place == last else answer.buckets[place + 1]
             why = ""
-            if place == last and answer.partial_last:
-                why = "cut by the range" if question.end <= as_of else "not over yet"
-            elif place == 0 and answer.partial_first:
+            if start <= as_of < end:
+                why = "not over yet"
+            elif (place == last and answer.partial_last) or (place == 0 and answer.partial_first):
                 why = "cut by the range"
             twice = longs.count(label) > 1 if question.interval == "hour" else False
-            offset = f" {answer.buckets[place]:%z}" if twice else ""
-            yield Bucket(f"{label}{offset}", shorts[place], why)
+            offset = f" {start:%z}" if twice else ""
+            is_to_come = start > as_of
+            why = "still to come" if is_to_come else why
+            yield Bucket(f"{label}{offset}", shorts[place], why, is_to_come)
 
 
 def _written(forms: dict[Interval, str], question: Trends, start: datetime) -> str:
