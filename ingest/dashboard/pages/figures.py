@@ -93,7 +93,7 @@ def _fields_shown(given: list[str], least: int, most: int) -> list[str]:
 async def _suggestions(visit: Visit) -> Part:
     """Return the names of events and fields, for the fields of forms."""
     answered = await visit.services.questions.ask(visit, Names())
-    found = menu.of(expect(answered.data, NamesAnswer), None)
+    found = menu.of(expect(answered.data, NamesAnswer), None, ())
     names = [use.name for use in found.names]
     return Part(
         "suggestions.html",
