@@ -1,14 +1,20 @@
 """Where batches go that Postgres does not take: the spool, or, if that fails too, a refusal."""
 
+from typing import Final
+
 import structlog
 
 from ingest.delivery.outcome import Ack, settle
 from ingest.delivery.queue import Batch
 from ingest.errors import Code, Refusal
+from ingest.events import copy_reader
 from ingest.observe.metrics import Metrics
 from ingest.spool import Spool, SpoolFailed, SpoolFull
 
 log = structlog.get_logger(__name__)
+
+_LOOKED_AT: Final = 50
+"""So many rows of a batch that is refused are looked at to note whose events are refused."""
 
 
 class Fallback:
@@ -51,6 +57,8 @@ class Fallback:
         if not batch.rows:  # as behind nearly every batch
             return
         self._metrics.failed(refusal.code, len(batch.rows))
+        for app_id in {copy_reader.app_id(row) for row in batch.rows[:_LOOKED_AT]}:
+            self._metrics.latest_refusals.note(refusal, app_id)
         batch.refuse(refusal)
 
 

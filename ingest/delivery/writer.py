@@ -150,15 +150,17 @@ class Writer:
 
     def _outcomes(self, batch: Batch, commit: Commit) -> Mapping[int, Outcome]:
         """Return what became of those that were refused, and of those that had been sent before."""
-        outcomes: dict[int, Outcome] = {
+        refusals = {
             at: Refusal(Code.REJECTED_BY_DATABASE, f"Postgres: {bad.message}")
             for at, bad in commit.refused.items()
             if bad.is_told
         }
-        self._metrics.failed(Code.REJECTED_BY_DATABASE, len(outcomes))
+        self._metrics.failed(Code.REJECTED_BY_DATABASE, len(refusals))
+        for at, refusal in refusals.items():
+            self._metrics.latest_refusals.note(refusal, copy_reader.app_id(commit.rows[at]))
         if self._retries is not None:
-            outcomes |= self._retries.duplicates(batch, commit.earlier)
-        return outcomes
+            return {**refusals, **self._retries.duplicates(batch, commit.earlier)}
+        return refusals
 
     def _acknowledge(self, waiters: list[Waiter], started_s: float) -> None:
         """Count what is committed; answer its senders once the next COPY is on its way.

@@ -12,6 +12,7 @@ from aiohttp import hdrs, web
 
 from ingest.errors import Code, Refusal
 from ingest.http.limited_keys import require_origin
+from ingest.share.refusals import NOBODYS
 from ingest.store.api_keys import Kind
 from ingest.store.apps import App
 from ingest.store.keyring import Grant, Keyring
@@ -54,6 +55,12 @@ class Authenticator:
         if self.takes_query:
             given += keys_in(request.rel_url.raw_query_string)
         return with_bearers(given, request.headers.getall(hdrs.AUTHORIZATION, ()))
+
+
+def app_id_of(request: web.BaseRequest) -> int:
+    """Return whose a request was found to be; NOBODYS if its key is not known to be one."""
+    app = request.get(APP)
+    return app.id if app else NOBODYS
 
 
 def with_bearers(given: Sequence[str], authorizations: Iterable[str]) -> list[str]:

@@ -18,7 +18,7 @@ from ingest.events.document import Part
 from ingest.events.drafts import Draft, Drafts
 from ingest.events.event import BYTE_ORDER_MARK, Events
 from ingest.http import preferences
-from ingest.http.authentication import Authenticator
+from ingest.http.authentication import Authenticator, app_id_of
 from ingest.http.batch_answer import NOT_YET, describe
 from ingest.http.bodies import BodyReader
 from ingest.http.connection import held_of
@@ -89,7 +89,7 @@ class BatchRoute:
             del body
             return await self._take(request, parts, preferred)
         except Refusal as refusal:
-            self._metrics.refused(refusal.code)
+            self._metrics.refuse(refusal, app_id_of(request))
             raise
 
     async def _split(self, body: bytes, *, is_ndjson: bool) -> list[Part]:
@@ -144,7 +144,7 @@ class BatchRoute:
                         drafts.add(self._draft_one(grant, event))
                 await asyncio.sleep(0)
         for refusal in drafts.refusals.values():
-            self._metrics.refused(refusal.code)
+            self._metrics.refuse(refusal, grant.app.id)
 
     def _draft_together(self, grant: Grant, found: Events, drafts: Drafts) -> None:
         start = drafts.count

@@ -7,7 +7,7 @@ from ingest.delivery.outcome import Ack, Duplicate, Outcome, Waiter
 from ingest.errors import Code, Refusal
 from ingest.events import row_json
 from ingest.http import idempotency, preferences
-from ingest.http.authentication import Authenticator
+from ingest.http.authentication import Authenticator, app_id_of
 from ingest.http.bodies import BodyReader
 from ingest.http.connection import held_of
 from ingest.http.content import TEXT, encoding_of, media_type_of
@@ -51,7 +51,7 @@ class EventRoute:
             grant = self._authenticator.grant_of(request)  # it may have been revoked meanwhile
             return await self._take(request, grant, body)
         except Refusal as refusal:
-            self._metrics.refused(refusal.code)
+            self._metrics.refuse(refusal, app_id_of(request))
             raise
 
     async def _take(self, request: web.BaseRequest, grant: Grant, body: bytes) -> web.Response:

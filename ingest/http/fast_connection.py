@@ -197,7 +197,7 @@ class FastConnection(asyncio.Protocol):
             waiter = _Attended(self, head) if head.is_attended else self
             self._answer = lane.intake.accept(head.app, data[end:size], waiter)
         except Refusal as refusal:
-            lane.metrics.refused(refusal.code)
+            lane.metrics.refuse(refusal, head.app.id)
             self._refuse(refusal, data[size:], head)
             return
         except Exception:  # noqa: BLE001 - aiohttp's lane comes to the same end, and answers

@@ -10,8 +10,9 @@ the spool another process recovers it.
 from collections import Counter
 from typing import Final, Protocol
 
-from ingest.errors import Code
+from ingest.errors import Code, Refusal
 from ingest.observe.histogram import EVENTS, SECONDS, Histogram
+from ingest.observe.refusals import LatestRefusals
 
 EVENT_ROUTE: Final = "/event"
 EVENT_ROUTES: Final = (EVENT_ROUTE, "/events")
@@ -52,6 +53,8 @@ class Metrics:
         """The fast lane's 200s: most of all answers, and in a Counter each would cost 0.1 µs."""
         self.refusals: Counter[Code] = Counter()
         """Refused events by code, before and after acceptance."""
+        self.latest_refusals = LatestRefusals()
+        """Some of them, as their senders were told."""
         self.committed_events = 0
         self.spooled_events = 0
         self.replayed_events = 0
@@ -96,6 +99,11 @@ class Metrics:
     def refused(self, code: Code, events: int = 1) -> None:
         """Count events that their sender is told to be refused; every refusal comes by here."""
         self.refusals[code] += events
+
+    def refuse(self, refusal: Refusal, app_id: int) -> None:
+        """Count one and note what is said of it; NOBODYS of a request that is no app's."""
+        self.refused(refusal.code)
+        self.latest_refusals.note(refusal, app_id)
 
     def replayed(self, events: int, dead: int) -> None:
         """Count what has left the spool: brought to Postgres, and kept as dead letters."""

@@ -123,6 +123,13 @@ class Publisher:
             self.publish()
         else:
             self.look()
+            self._publish_refusals()
+
+    def _publish_refusals(self) -> None:
+        """Publish what was refused lately, if it is news; with the figures it has nothing to do."""
+        refusals = self._metrics.latest_refusals.take()
+        if refusals is not None:
+            self._member.slot.publish_refusals(refusals)
 
     def note_batch(self) -> None:
         """Publish behind a batch, unless that was done just now."""

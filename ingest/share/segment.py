@@ -27,6 +27,7 @@ from ingest.errors import StartupError
 from ingest.share import labels
 from ingest.share.labels import Labels
 from ingest.share.record import Record
+from ingest.share.refusals import RefusedOf
 from ingest.share.slot import WORDS, Figures, Slot, Word
 
 WORKERS_MAX: Final = 512
@@ -34,6 +35,7 @@ _SLOTS_SPARE: Final = 2
 _HEADER_BYTES: Final = 64
 _WORDS_BYTES: Final = WORDS * 8
 _SLOT_BYTES: Final = 32 * 1024
+_REFUSALS_BYTES: Final = 32 * 1024
 _LEDGER_BYTES: Final = 64 * 1024
 _MAGIC: Final = int.from_bytes(f"{__version__:.>8}"[-8:].encode())
 """Another version's processes would count other things in the same places."""
@@ -94,6 +96,7 @@ class Segment:
                 index,
                 self._words[index * WORDS : (index + 1) * WORDS],
                 Record(places.next(_SLOT_BYTES)),
+                Record(places.next(_REFUSALS_BYTES)),
             )
             for index in range(count)
         )
@@ -225,6 +228,11 @@ class Segment:
                 break
         return self._last
 
+    def refusals(self) -> Sequence[tuple[int, RefusedOf]]:
+        """Return what living processes have refused lately, by app, with each one's slot."""
+        taken = self._read_ledger().workers
+        return [(index, each) for index in taken for each in self.slots[index].refusals]
+
     def _live(self, index: int, worker: int) -> Live:
         found = self.slots[index]
         return Live(worker, found.pid, found.figures)
@@ -267,7 +275,7 @@ def _slots(workers: int) -> int:
 
 def _size(workers: int) -> int:
     fixed = _HEADER_BYTES + labels.BYTES + _LEDGER_BYTES
-    return fixed + _slots(workers) * (_WORDS_BYTES + _SLOT_BYTES)
+    return fixed + _slots(workers) * (_WORDS_BYTES + _SLOT_BYTES + _REFUSALS_BYTES)
 
 
 def _memory_file() -> int:

@@ -1,7 +1,7 @@
 """A slot: what one process tells the other processes of its server, and is told of them.
 
 Single numbers are written by themselves, one store each. What has to agree with each other, the
-figures, is one record.
+figures, is one record, and so is what was refused lately.
 """
 
 import os
@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from ingest.share.record import Record
+from ingest.share.refusals import RefusedOf
 
 WORDS: Final = 8
 """Numbers of each slot: a cache line, so that workers do not slow each other."""
@@ -45,16 +46,18 @@ class Figures(msgspec.Struct, array_like=True, frozen=True):
 
 _ENCODER: Final = msgspec.msgpack.Encoder()
 _DECODER: Final = msgspec.msgpack.Decoder(Figures)
+_REFUSALS: Final = msgspec.msgpack.Decoder(Sequence[RefusedOf])
 NOTHING: Final = Figures()
 
 
 class Slot:
     """One place in a segment. Its worker writes; everybody reads."""
 
-    def __init__(self, index: int, words: memoryview, record: Record) -> None:
+    def __init__(self, index: int, words: memoryview, record: Record, refusals: Record) -> None:
         self.index = index
         self._words = words
         self._record = record
+        self._refusals = refusals
 
     def reset(self, worker: int) -> None:
         """Make it one of a process that has said nothing yet, of a worker."""
@@ -63,6 +66,7 @@ class Slot:
         self._words[Word.HAS_SPOOLED_KEYS] = 0
         self._words[Word.WORKER] = worker
         self._record.write(b"")
+        self._refusals.write(b"")
 
     def enter(self) -> None:
         """Make it this process's."""
@@ -96,6 +100,20 @@ class Slot:
         """What was published last."""
         value = self._record.read()
         return _DECODER.decode(value) if value else NOTHING
+
+    def publish_refusals(self, refusals: Sequence[RefusedOf]) -> None:
+        """Replace what was refused lately; the first of them go where there is no room for all."""
+        value = _ENCODER.encode(refusals)
+        while len(value) > self._refusals.bytes_max:
+            refusals = refusals[1:]
+            value = _ENCODER.encode(refusals)
+        self._refusals.write(value)
+
+    @property
+    def refusals(self) -> Sequence[RefusedOf]:
+        """What was published last of them."""
+        value = self._refusals.read()
+        return _REFUSALS.decode(value) if value else ()
 
     @property
     def connections(self) -> int:
