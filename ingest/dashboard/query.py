@@ -15,8 +15,8 @@ from ingest.dashboard.replies import Elsewhere
 from ingest.dashboard.routes import Visit
 from ingest.insights import fields
 from ingest.insights.errors import BadQuestion
-from ingest.insights.filters import text
 from ingest.insights.questions import All, Condition, Either, Filter, Operator
+from ingest.insights.texts import text
 
 FIELD: Final = "filter_field"
 OPERATOR: Final = "filter_operator"

@@ -13,17 +13,13 @@ as no value. Upper and lower case differ, in keys as well.
 - `exists`: there is a value; `missing`: there is none.
 """
 
-import math
-import re
 from typing import Final, assert_never
 
-from ingest.insights.questions import All, Condition, Either, Filter, Scalar, Selection
+from ingest.insights.questions import All, Condition, Either, Filter, Selection
 from ingest.insights.sql import Values, named, number_of, text_of
+from ingest.insights.texts import number, text, ways
 
 _ORDER: Final = {"gt": ">", "lt": "<", "ge": ">=", "le": "<="}
-_NUMBER: Final = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
-_EXACT_MAX: Final = 2**53
-"""Up to here each whole number is a double of its own."""
 
 
 def chosen(selection: Selection, values: Values) -> list[str]:
@@ -48,19 +44,6 @@ def condition(question: Filter, values: Values) -> str:
             return _comparison(question, values)
         case _:
             assert_never(question)
-
-
-def text(value: Scalar) -> str:
-    """Return a value as the text that it is compared by."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def number(written: str) -> float | None:
-    """Return the number that a text is in JSON; None of another, and past a double."""
-    if not _NUMBER.fullmatch(written):
-        return None
-    value = float(written)
-    return value if math.isfinite(value) else None
 
 
 def _joined(word: str, empty: str, parts: tuple[Filter, ...], values: Values) -> str:
@@ -90,8 +73,8 @@ def _comparison(question: Condition, values: Values) -> str:
 
 
 def _equal(question: Condition, field: str, written: str, values: Values) -> str:
-    ways = _ways(written) if question.field[0] == "params" else {written}
-    return f"{field} IN ({', '.join(values.bind(way) for way in sorted(ways))})"
+    meant = ways(written) if question.field[0] == "params" else {written}
+    return f"{field} IN ({', '.join(values.bind(way) for way in sorted(meant))})"
 
 
 def _ordered(field: str, operator: str, written: str, values: Values) -> str:
@@ -99,12 +82,3 @@ def _ordered(field: str, operator: str, written: str, values: Values) -> str:
     if value is None:
         return f"{field} {_ORDER[operator]} {values.bind(written)}"
     return f"{number_of(field)} {_ORDER[operator]} {values.bind(value)}"
-
-
-def _ways(written: str) -> set[str]:
-    """Return a text, and if it is a number how else one could have been written."""
-    value = number(written)
-    if value is None:
-        return {written}
-    whole = {str(int(value))} if value.is_integer() and abs(value) <= _EXACT_MAX else set()
-    return {written, repr(value)} | whole

@@ -19,9 +19,9 @@ from ingest.insights import listing
 from ingest.insights.answers import NamesAnswer, NameUse, Parameter, ValueCount
 from ingest.insights.bounds import PATH_MAX
 from ingest.insights.calendar import moment
-from ingest.insights.filters import text
 from ingest.insights.questions import Names, Path
 from ingest.insights.sql import Source, Values
+from ingest.insights.texts import text
 
 SAMPLE_MAX: Final = 1_000
 _SAMPLE_BYTES_MAX: Final = 16 * 1024
