@@ -30,8 +30,10 @@ Work = Callable[[Connection], Awaitable[T]]
 class Kept:
     """One piece of work at a time; each ends within some seconds."""
 
-    def __init__(self, postgres: Postgres) -> None:
+    def __init__(self, postgres: Postgres, timeout_s: float = _TIMEOUT_S) -> None:
         self._postgres = postgres
+        self._timeout_s = timeout_s
+        """So long a statement may take."""
         self._connection: Connection | None = None
         self._turn = asyncio.Lock()
 
@@ -71,7 +73,7 @@ class Kept:
 
     async def _do(self, work: Work[T]) -> T:
         if self._connection is None:
-            self._connection = await self._postgres.connect(_TIMEOUT_S)
+            self._connection = await self._postgres.connect(self._timeout_s)
         try:
             return await work(self._connection)
         except _FAILURES as error:
@@ -86,7 +88,7 @@ class Kept:
         async with self._turn:
             connection, self._connection = self._connection, None
             if connection is not None:
-                await close(connection, _TIMEOUT_S)
+                await close(connection, self._timeout_s)
 
     def _drop(self) -> None:
         connection, self._connection = self._connection, None
