@@ -136,6 +136,9 @@ class Dashboard(msgspec.Struct, frozen=True):
     enabled: bool = True
     host: str = "127.0.0.1"
     port: Port = 8081
+    ingest_url: str = ""
+    """Where events are sent to, as clients reach it; empty: this server's port at the host that a
+    page is asked for at."""
     question_timeout_s: Annotated[float, msgspec.Meta(gt=0, le=600)] = 30.0
     questions_per_minute_max: Count = 60
     question_threads: Annotated[int, msgspec.Meta(ge=0, le=256)] = 0
@@ -193,6 +196,8 @@ ENVIRONMENT: dict[str, str] = {f"NONITO_{key.replace('.', '_').upper()}": key fo
 _MODE: Final = re.compile(r"(0o?)?[0-7]{3}")
 _HOSTS_BESIDE_LISTEN: Final = (Server().host, EVERY_IPV4, EVERY_IPV6)
 """What may stand beside `server.listen`, as nobody has chosen it: containers' images say so."""
+_INGEST_URL: Final = re.compile(r"https?://[A-Za-z0-9._:\[\]/~-]+")
+"""It stands in lines of code that people copy."""
 _LIKENESS_MIN = 0.8  # names of one section are rather alike as it is
 RESERVED_ENVIRONMENT = {"NONITO_CONFIG", "NONITO_READ_KEY"}
 """Ours, and no settings: the second is of `nonito query`."""
@@ -314,6 +319,10 @@ def _check_relations(config: Config) -> None:
         raise StartupError("writer.batch_events_max must not be larger than queue.events_max")
     if config.writer.commit_timeout_s >= config.server.shutdown_timeout_s:
         raise StartupError("writer.commit_timeout_s must be below server.shutdown_timeout_s")
+    if config.dashboard.ingest_url and not _INGEST_URL.fullmatch(config.dashboard.ingest_url):
+        raise StartupError(
+            "dashboard.ingest_url: write an address such as https://events.example.com"
+        )
     _check_listen(config.server)
 
 

@@ -12,6 +12,8 @@ from ingest.app.background import Background
 from ingest.archive.archiver import Archiver
 from ingest.archive.view import views_of
 from ingest.config import Config
+from ingest.dashboard.ingest_address import IngestAddress
+from ingest.dashboard.live.hub import Hub
 from ingest.dashboard.server import Server
 from ingest.observe import loop_lag
 from ingest.observe.insights import InsightsPublisher
@@ -37,8 +39,14 @@ class Insights:
     """One insights process. It never takes an event, and no event waits for it."""
 
     def __init__(
-        self, config: Config, database_url: str, postgres: Postgres, member: Member
+        self,
+        config: Config,
+        database_url: str,
+        postgres: Postgres,
+        member: Member,
+        port: int | None = None,
     ) -> None:
+        """`port` is where the server takes events by TCP."""
         self._postgres = postgres
         self._kept = Kept(postgres)
         self._publisher = InsightsPublisher(member)
@@ -58,11 +66,13 @@ class Insights:
         self._keeps_archive = archive.enabled
         lookup = ReaderLookup(self._kept)
         self._last_uses = LastUses(postgres, lookup.take_used)
+        self._hub = Hub(postgres, member.segment)
         self._server = Server(
             self._views.view,
             lookup.find,
             self._kept,
-            member.segment,
+            self._hub,
+            IngestAddress(config.dashboard.ingest_url, port),
             config,
         )
 
@@ -87,10 +97,12 @@ class Insights:
             await self._server.listen(bound)
             own("sweep", self._server.sweep())
             own("watch", self._server.watch())
+            own("live", self._hub.run())
         when_ready()
         await self._stop.wait()
         await self._server.close()
         await self._background.end()
+        await self._hub.rest()
         await self._kept.rest()
         return not self._has_failed
 

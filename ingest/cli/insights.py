@@ -54,7 +54,7 @@ def stand_back() -> None:
 async def _run(heeding: Heeding, order: InsightsOrder) -> bool:
     postgres = make_postgres(order.config, order.database_url, order.segment)
     member = Member(Segment.attach(order.segment), order.slot)
-    process = Insights(order.config, order.database_url, postgres, member)
+    process = Insights(order.config, order.database_url, postgres, member, order.port)
     # Without its supervisor it ends at once: what it was doing is done again by the next one.
     with heeding.doing({"stop": process.stop, "retire": process.stop}, lambda: os._exit(1)):
         listener = None if order.listener is None else socket.socket(fileno=order.listener)

@@ -14,6 +14,7 @@ from ingest.dashboard.routes import Visit
 from ingest.dashboard.rows import person_path
 from ingest.dashboard.text import count_of, moved, number, shown, size_of, span_of
 from ingest.store.accounts import Role
+from ingest.web.highlight import highlight
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,7 +65,7 @@ def _compiled() -> "Mapping[str, Template]":
     from jinja2 import DictLoader, Environment, StrictUndefined  # noqa: PLC0415 - of the extra
 
     place = files("ingest.dashboard") / "templates"
-    texts = {each.name: each.read_text(encoding="utf-8") for each in place.iterdir()}
+    texts = {each.name: highlight(each.read_text(encoding="utf-8")) for each in place.iterdir()}
     made = Environment(
         autoescape=True,
         undefined=StrictUndefined,

@@ -34,13 +34,14 @@ class Row(NamedTuple):
 
 def of(visit: Visit, event: Event) -> Row:
     """Return the row of an event."""
-    pairs, more = _pairs(visit.app.user_field, event)
-    return Row(event.at, event.name, event.person, pairs, more, path_of(visit, event))
+    but = None if event.person is None else visit.app.user_field
+    pairs, more = pairs_of(event, but)
+    return Row(event.at, event.name, event.person, pairs, more, path_of(visit.app.id, event))
 
 
-def path_of(visit: Visit, event: Event) -> str:
+def path_of(app_id: int, event: Event) -> str:
     """Return where an event is in full; the address says when it was, as that finds it sooner."""
-    return address(f"/apps/{visit.app.id}/events/{event.id}", [("at", in_utc(event.at))])
+    return address(f"/apps/{app_id}/events/{event.id}", [("at", in_utc(event.at))])
 
 
 def person_path(visit: Visit, person: str) -> str:
@@ -58,16 +59,19 @@ def in_utc(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def _pairs(user_field: str, event: Event) -> tuple[list[tuple[str, str]], int]:
-    """Return what is shown of its parameters: all but whose it is, which has a place of its own."""
+def pairs_of(event: Event, but: str | None = None) -> tuple[list[tuple[str, str]], int]:
+    """Return what is shown of its parameters, and how many more there are.
+
+    `but` has a place of its own, as has whose it is.
+    """
     raw = bytes(event.params)
     if len(raw) > _WHOLE_BYTES:
         return [("", cut(raw[: 4 * _TEXT_CHARS].decode(errors="ignore"), _TEXT_CHARS))], 0
     params = json.loads(raw)
     if not isinstance(params, dict):
         return [("", cut(_text(params), _TEXT_CHARS))], 0
-    if event.person is not None:
-        params.pop(user_field, None)
+    if but is not None:
+        params.pop(but, None)
     shown = islice(params.items(), _PAIRS)
     pairs = [(cut(key, _VALUE_CHARS), cut(_text(value), _VALUE_CHARS)) for key, value in shown]
     return pairs, len(params) - len(pairs)

@@ -17,6 +17,8 @@ from ingest.api.views import OpenView
 from ingest.config import Config
 from ingest.dashboard.backoff import Backoff
 from ingest.dashboard.condition import bounds_of
+from ingest.dashboard.ingest_address import IngestAddress
+from ingest.dashboard.live.hub import Hub
 from ingest.dashboard.passwords import Passwords
 from ingest.dashboard.questions import Questions
 from ingest.dashboard.seen import Seen
@@ -26,7 +28,6 @@ from ingest.dashboard.watch import Watch
 from ingest.http.budget import Budget
 from ingest.http.listener import Listener
 from ingest.observe.metrics import Metrics
-from ingest.share.segment import Segment
 from ingest.store.kept import Kept
 
 _CONNECTIONS_MAX: Final = 256
@@ -44,7 +45,8 @@ class Server:
         open_view: OpenView,
         find: Find,
         kept: Kept,
-        segment: Segment,
+        live: Hub,
+        ingest_address: IngestAddress,
         config: Config,
     ) -> None:
         dashboard, limits = config.dashboard, config.limits
@@ -55,17 +57,20 @@ class Server:
         answering, export = Answering(self._desk), Export(self._desk, directory)
         self._questions = QuestionSite(answering, export, readers, allowance)
         questions = Questions(answering, dashboard.questions_per_minute_max)
-        self._watch = Watch(segment, bounds_of(config))
+        self._live = live
+        self._watch = Watch(live.segment, bounds_of(config))
         services = Services(
             kept,
             Passwords(),
             Backoff(),
             questions,
             export,
-            segment,
+            live.segment,
             self._watch,
             Seen(),
             config,
+            live,
+            ingest_address,
         )
         self._pages = Site(services, limits)
         self._listener = Listener(
@@ -116,5 +121,6 @@ class Server:
     async def close(self) -> None:
         """Take nobody in any more, and end what is asked: within some seconds."""
         await self._listener.pass_on()
+        self._live.close()
         await self._listener.close()
         await self._desk.close(_END_S)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ingest.api.export import Export
 from ingest.config import Config
 from ingest.dashboard.backoff import Backoff
+from ingest.dashboard.ingest_address import IngestAddress
 from ingest.dashboard.passwords import Passwords
 from ingest.dashboard.seen import Seen
 from ingest.dashboard.watch import Watch
@@ -12,6 +13,7 @@ from ingest.share.segment import Segment
 from ingest.store.kept import Kept
 
 if TYPE_CHECKING:
+    from ingest.dashboard.live.hub import Hub
     from ingest.dashboard.questions import Questions
 
 
@@ -29,3 +31,5 @@ class Services(NamedTuple):
     watch: Watch
     seen: Seen
     config: Config
+    live: "Hub"
+    ingest_address: IngestAddress

@@ -9,8 +9,9 @@ from typing import Final, NamedTuple
 from ingest.store.postgres import Connection
 from ingest.store.turns import CONNECTIONS_MAX
 
-INSIGHTS_MAX: Final = 4
-"""Of the insights process: one that archives, two that are asked, one that looks keys up."""
+INSIGHTS_MAX: Final = 5
+"""Of the insights process: one that archives, two that are asked, one that looks keys up, and one
+for who watches events arrive."""
 _DEDUP: Final = 1
 _SESSIONS: Final = """
 WITH session AS (

@@ -70,6 +70,8 @@ class InsightsOrder(Order, frozen=True, kw_only=True):
 
     listener: int | None
     """The descriptor of the socket at which questions are asked; None if they are not."""
+    port: int | None
+    """Where events arrive by TCP; None if they do by unix sockets alone."""
 
     @property
     def arguments(self) -> tuple[str, ...]:

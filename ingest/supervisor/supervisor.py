@@ -186,6 +186,7 @@ class Supervisor:
             config=config,
             database_url=means.database_url,
             listener=means.sockets.dashboard,
+            port=_port(means.sockets.addresses),
             segment=means.segment.descriptor,
             slot=means.segment.take_slot(means.segment.insights),
         )
@@ -286,6 +287,12 @@ class Supervisor:
         await self._skip.wait()
         for each in self._all_seats:
             each.tell_stop()
+
+
+def _port(addresses: Sequence[str]) -> int | None:
+    """Return the first port of some addresses; None if all are unix sockets."""
+    tcp = next((each for each in addresses if each.startswith("http")), None)
+    return int(tcp.rpartition(":")[2]) if tcp else None
 
 
 def _for_curl(addresses: Sequence[str]) -> str:

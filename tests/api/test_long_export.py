@@ -17,6 +17,8 @@ from ingest.archive.failures import DiskTrouble
 from ingest.archive.scope import Scope
 from ingest.archive.view import View, Views
 from ingest.config import Archive, Config
+from ingest.dashboard.ingest_address import IngestAddress
+from ingest.dashboard.live.hub import Hub
 from ingest.dashboard.server import Server
 from ingest.share.segment import Segment
 from ingest.store.app_settings import AppSettings
@@ -81,9 +83,10 @@ async def serve(opened: Opened, path: Path, bound: socket.socket, stop: asyncio.
     async def find(_: str) -> AppSettings:
         return AppSettings(1, "one", "user_id", "UTC")
 
-    kept = Kept(make_postgres("postgresql://nobody.invalid/"))
+    postgres = make_postgres("postgresql://nobody.invalid/")
+    live = Hub(postgres, Segment.create(1))
     config = Config(archive=Archive(path=str(path)))
-    server = Server(opened, find, kept, Segment.create(1), config)
+    server = Server(opened, find, Kept(postgres), live, IngestAddress("", None), config)
     await server.listen(bound)
     await stop.wait()
     await server.close()

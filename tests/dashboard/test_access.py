@@ -47,8 +47,8 @@ def people(asked: Asked, admit: Admit) -> dict[str, Visitor]:
 def ask(visitor: Visitor, route: Route, app: int) -> tuple[int, str]:
     """Return the status of an answer, and where it leads."""
     path = path_of(route, app)
-    answer = visitor.get(path) if route.method == "GET" else visitor.post(path)
-    return answer.status_code, answer.headers.get("Location", "")
+    with visitor.open(path) if route.method == "GET" else visitor.post(path) as answer:
+        return answer.status_code, answer.headers.get("Location", "")
 
 
 def expected(identity: str, route: Route) -> str:

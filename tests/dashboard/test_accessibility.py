@@ -16,7 +16,9 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 SCREENS = sorted(
     route.path
     for route in ROUTES
-    if route.method == "GET" and route.path.count("{") < 2 and not route.path.endswith("/export")
+    if route.method == "GET"
+    and route.path.count("{") < 2
+    and not route.path.endswith(("/export", "/stream"))
 )
 
 

@@ -34,9 +34,11 @@ async def join(page: Page, asked: Asked) -> str:
 
 
 async def make_app(page: Page, name: str) -> None:
-    """Make an app, and be where its keys are."""
+    """Make an app, and go to where its keys are."""
     await page.get_by_label("A new app").fill(name)
     await page.get_by_role("button", name="Make the app").click()
+    await expect(page.get_by_role("heading", name="Live")).to_be_visible()
+    await page.get_by_role("link", name="Keys").click()
     await expect(page.get_by_role("heading", name="Keys")).to_be_visible()
 
 
@@ -57,6 +59,7 @@ async def test_newcomer_gets_a_key_that_works(asked: Asked, visit: Visit) -> Non
     await page.get_by_label("Password").fill(PASSWORD)
     await page.get_by_role("button", name="Sign in").click()
     await page.get_by_role("link", name="Corner shop").click()
+    await page.get_by_role("link", name="Keys").click()
     await expect(page.get_by_role("cell", name=f"{key[:11]}…")).to_be_visible()
     assert {url.split("/")[2] for url in visit.requests} == {asked.url.split("/")[2]}
 

@@ -34,6 +34,16 @@ class Visitor:
             timeout=TIMEOUT_S,
         )
 
+    def open(self, path: str) -> requests.Response:
+        """Open what may never end; to be closed."""
+        return self.browser.get(
+            f"{self.url}{path}",
+            headers={"Accept": "text/html, text/event-stream"},
+            allow_redirects=False,
+            timeout=TIMEOUT_S,
+            stream=True,
+        )
+
     def post(self, path: str, **fields: str) -> requests.Response:
         """Send a form of the dashboard's own."""
         return self.browser.post(

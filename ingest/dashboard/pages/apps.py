@@ -42,7 +42,7 @@ async def create(visit: Visit) -> Reply:
         return made
 
     made = await visit.services.kept.change(work)
-    return Elsewhere(f"/apps/{made.id}/keys") if made else await _list(visit, name, _TAKEN)
+    return Elsewhere(f"/apps/{made.id}/live") if made else await _list(visit, name, _TAKEN)
 
 
 async def show_settings(visit: Visit) -> Reply:

@@ -53,21 +53,23 @@ async def create(visit: Visit) -> Reply:
         wanted = _read(visit.form)
     except (_Mistake, BadLimit) as mistake:
         return await _page(visit, error=str(mistake), typed=visit.form)
-    return await _page(visit, await _made(visit, wanted))
+    return await _page(visit, await make(visit, wanted))
 
 
 class _Mistake(ValueError):  # noqa: N818 - of whoever typed it
     """What was typed makes no key; says why."""
 
 
-class _Wanted(NamedTuple):
+class Wanted(NamedTuple):
+    """A key to be made."""
+
     kind: Kind
     name: str
     days: int | None
     limits: KeyLimits | None
 
 
-def _read(form: Form) -> _Wanted:
+def _read(form: Form) -> Wanted:
     """Return which key is wanted; raise _Mistake or BadLimit."""
     name, days = form.get("name", "").strip(), form.get("days", "").strip()
     if len(name) > NAME_CHARS_MAX or not f"{name}-".isprintable():
@@ -78,7 +80,7 @@ def _read(form: Form) -> _Wanted:
     limits = key_limits.read(_listed(form, "origins"), _listed(form, "event_names"))
     if limits is not None and kind is Kind.READ:
         raise _Mistake(_LIMITS)
-    return _Wanted(kind, name, int(days) if days else None, limits)
+    return Wanted(kind, name, int(days) if days else None, limits)
 
 
 def _listed(form: Form, name: str) -> list[str]:
@@ -87,7 +89,8 @@ def _listed(form: Form, name: str) -> list[str]:
     return [text for text in texts if text.strip()]
 
 
-async def _made(visit: Visit, wanted: _Wanted) -> str:
+async def make(visit: Visit, wanted: Wanted) -> str:
+    """Make a key of the app of a visit; return its secret. Raises Problem."""
     app = visit.app
 
     async def work(connection: Connection) -> str:
