@@ -17,3 +17,6 @@ for (const button of document.querySelectorAll("[data-copy]")) {
     setTimeout(() => { button.textContent = name; }, COPIED_MS);
   });
 }
+
+// Where the tabs are one line that moves sideways, the page's own is to be seen.
+document.querySelector(".tabs [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
