@@ -48,6 +48,8 @@ def of_app(app: int, event_id: str) -> Mapping[str, str]:
     first, second, third = HOSTILE[0], HOSTILE[1], HOSTILE[2]
     plan = ("breakdown", "params.plan")
     queries: Mapping[str, tuple[str, Sequence[tuple[str, str]]]] = {
+        "live": ("live", ()),
+        "live, filtered": ("live", [("event", first)]),
         "explorer": ("explore", ()),
         "explorer, filtered": (
             "explore",
