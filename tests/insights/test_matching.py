@@ -44,7 +44,7 @@ def at_hand(stored: Stored) -> Event:
     return Event(stored.name, stored.person, orjson.loads(orjson.dumps(stored.params)))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(events(AT), st.lists(filters(), min_size=8, max_size=8))
 def test_filter_is_true_of_an_event_as_its_definition_says(
     stored: list[Stored], wheres: list[Filter]
