@@ -16,6 +16,10 @@ from tests.web.visit import Visit
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 NUMBERS = iter(range(1_000))
+SEEN = """(isHidden) => {
+  Object.defineProperty(document, "hidden", { value: isHidden, configurable: true });
+  document.dispatchEvent(new Event("visibilitychange"));
+}"""
 
 
 async def new_app(page: Page) -> str:
@@ -121,6 +125,24 @@ async def test_crowd_is_said_and_stays_said(asked: Asked, visit: Visit, apps: Ap
     asked.send(*({"event_name": "many"} for _ in range(50)))
     await expect(page.locator(".notice")).to_have_text("30 more came in this second")
     await expect(page.locator("summary", has_text="many")).to_have_count(21)
+
+
+async def test_hidden_page_has_no_stream_and_says_what_it_missed(
+    asked: Asked, visit: Visit, apps: Apps
+) -> None:
+    """As tabs that nobody looks at do; it begins again when it is seen."""
+    page = visit.page
+    await join(page, asked)
+    await page.goto(f"{asked.url}/apps/{apps['one']}/live?event=hidden")
+    await expect(page.locator("#state")).to_have_text("Live")
+    await page.clock.install()
+    await page.evaluate(SEEN, True)
+    asked.send({"event_name": "hidden"})
+    await page.clock.fast_forward(60_000)
+    await expect(page.locator("#events li")).to_have_count(0)
+    await page.evaluate(SEEN, False)
+    await expect(page.locator(".notice")).to_contain_text("seconds are missing here")
+    await expect(page.locator("summary", has_text="hidden")).to_have_count(1)
 
 
 @pytest.mark.parametrize(("scheme", "window"), [("light", PHONE), ("dark", WIDE)])

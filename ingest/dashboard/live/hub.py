@@ -115,7 +115,11 @@ class Hub:
             except TimeoutError:
                 await self._kept.rest()
                 await self._somebody.wait()
-            has_news = await self._look()
+            try:
+                has_news = await self._look()
+            except Exception:
+                log.exception("a look at what is new failed")
+                has_news = True
             await asyncio.sleep(_LOOK_S if has_news else _IDLE_LOOK_S)
 
     def close(self) -> None:

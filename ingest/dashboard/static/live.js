@@ -6,6 +6,7 @@ const WAITING_MAX = 200;
 const HELP_MS = 20_000;
 const AGAIN_MS = 5_000;
 const SAY_MS = 10_000;
+const GAP_S = 8; // what came in a shorter one is sent again
 
 const live = document.querySelector("#live");
 const list = document.querySelector("#events");
@@ -171,14 +172,28 @@ function endWaiting(each) {
 
 let stream = null;
 let again = 0;
+let watchedUntil = 0;
+
+function noteEnd() {
+  if (connection !== "connecting") watchedUntil = Date.now();
+}
+
+function sayGap() {
+  const missed = watchedUntil ? Math.round((Date.now() - watchedUntil) / 1000) : 0;
+  if (missed > GAP_S) put([noticeOf(`${count(missed)} seconds are missing here: this page was not watching`)]);
+}
 
 function open() {
   if (stream || document.hidden || connection === "over") return;
   clearTimeout(again);
   setState("connecting");
   stream = new EventSource(live.dataset.stream);
-  stream.addEventListener("open", () => { setState("live"); showTrouble(""); });
-  stream.addEventListener("error", () => { if (stream?.readyState === EventSource.CLOSED) lose(); else setState("connecting"); });
+  stream.addEventListener("open", () => { setState("live"); showTrouble(""); sayGap(); });
+  stream.addEventListener("error", () => {
+    noteEnd();
+    if (stream?.readyState === EventSource.CLOSED) lose();
+    else setState("connecting");
+  });
   stream.addEventListener("news", (event) => show(JSON.parse(event.data)));
   stream.addEventListener("left_out", (event) => put([noticeOf(JSON.parse(event.data).text)]));
   stream.addEventListener("trouble", (event) => { setState("trouble"); showTrouble(JSON.parse(event.data).text); });
@@ -187,6 +202,7 @@ function open() {
 }
 
 function close() {
+  if (stream) noteEnd();
   stream?.close();
   stream = null;
 }
