@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from time import sleep
 from typing import Any, Final
 
 import aiohttp
@@ -29,6 +30,8 @@ OWN_OF_INSIGHTS: Final = 2
 """Of the insights process, beside DuckDB's: one for keys and pages, and one for who watches."""
 SLACK_S: Final = 4.0
 """For a machine that has much else to do."""
+PAUSE_S: Final = 0.05
+"""Of each connection that sends: it is how many there are that counts."""
 GOOD: Final = {"event_name": "good"}
 SESSIONS: Final = (
     "SELECT application_name, count(*) FROM pg_stat_activity WHERE datname = current_database()"
@@ -70,7 +73,7 @@ class Posted:
                 events = [{"event_name": name} for name in self._names]
                 async with session.post(self._url, json=events) as response:
                     self._note(await response.json())
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(PAUSE_S)
 
     def _note(self, answer: Any) -> None:  # noqa: ANN401 - JSON
         self.taken.update(row["id"] for row in answer.get("data", ()))
@@ -146,7 +149,7 @@ async def test_connections_are_bounded_whatever_all_workers_do_at_once(
     watching = asyncio.create_task(watch.run(stop))
     bad = [Posted(each, keys[0], *["wrong"] * 15, "good") for each in workers]
     hung = [Posted(each, keys[1], "hung", "good") for each in workers]
-    good = [asyncio.create_task(drive(each, 8, stop)) for each in workers]
+    good = [asyncio.create_task(drive(each, 8, stop, PAUSE_S)) for each in workers]
     others = [asyncio.create_task(each.run(stop)) for each in (*bad, *hung)]
     await make_trouble(database_url)
     stop.set()
@@ -185,7 +188,7 @@ async def test_every_worker_replays_its_own_in_turn(
     """What all of them have spooled is stored by one after the other, with one connection."""
     await fetch(database_url, "ALTER TABLE events RENAME TO moved")
     stop = asyncio.Event()
-    posting = [asyncio.create_task(drive(each, 4, stop)) for each in workers]
+    posting = [asyncio.create_task(drive(each, 4, stop, PAUSE_S)) for each in workers]
     await asyncio.sleep(2)
     stop.set()
     histories = [await each for each in posting]
@@ -282,6 +285,7 @@ def test_insights_process_has_as_many_as_are_counted_for_it(
             asking = [pool.submit(asked.get, f"/v1/events?limit={n + 1}") for n in range(2)]
             while not all(each.done() for each in asking):
                 most |= Counter(dict(asyncio.run(fetch(database_url, SESSIONS))))
+                sleep(0.01)
             assert {each.result().status_code for each in asking} == {200}
             return most["nonito-archive"] == INSIGHTS_MAX - OWN_OF_INSIGHTS
 

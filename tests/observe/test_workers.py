@@ -18,6 +18,8 @@ from tests.support.server import Server, wait_for, wait_until_drained
 
 WORKERS = 3
 KILLS = 4
+PAUSE_S = 0.05
+"""Of each client, which leaves the workers something to start with."""
 
 
 class Scraper:
@@ -91,7 +93,7 @@ async def test_scrapes_of_any_worker_balance_and_never_go_down(
     server = await asyncio.to_thread(start_server, url, server__workers=WORKERS)
     stop = asyncio.Event()
     with scraping(server) as scraper:
-        driving = asyncio.create_task(drive(server, 16, stop))
+        driving = asyncio.create_task(drive(server, 16, stop, PAUSE_S))
         await asyncio.to_thread(kill_one_after_the_other, server)
         await asyncio.to_thread(own_cluster.stop)
         await asyncio.to_thread(kill_one_after_the_other, server)

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -20,18 +19,31 @@ from tests.support.server import ROOT, wait_for
 
 COUNTS = 300
 KILLS = 200
-PUBLISHING = """
-import sys
+PUBLISH = """
+import os, sys
 from ingest.share.segment import Segment
 from ingest.share.slot import Figures
 
-slot = Segment.attach(int(sys.argv[1])).slots[int(sys.argv[2])]
-slot.enter()
-count = 0
-while True:
-    count += 1
-    slot.beat()
-    slot.publish(Figures([count] * 300, [count % 7], [count] * 30))
+segment = Segment.attach(int(sys.argv[1]))
+
+def publish(index):
+    slot = segment.slots[index]
+    slot.enter()
+    count = 0
+    while True:
+        count += 1
+        slot.beat()
+        slot.publish(Figures([count] * 300, [count % 7], [count] * 30))
+
+"""
+PUBLISHING = f"{PUBLISH}publish(int(sys.argv[2]))"
+PARENT = f"""{PUBLISH}
+for line in sys.stdin:
+    child = os.fork()
+    if not child:
+        publish(int(line))
+    print(child, flush=True)
+    print(os.waitpid(child, 0)[1], flush=True)
 """
 READING = """
 import sys
@@ -66,6 +78,7 @@ def spawn(code: str, segment: Segment, *arguments: int) -> subprocess.Popen[byte
         [sys.executable, "-c", code, str(segment.descriptor), *map(str, arguments)],
         pass_fds=[segment.descriptor],
         cwd=ROOT,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
@@ -86,15 +99,36 @@ def reading(segment: Segment) -> Iterator[None]:
         assert reader.stderr.read() == b""
 
 
-def killed(segment: Segment, worker: int = 0, after_s: float = 0.0) -> int:
-    """Run a process that publishes without a pause, and kill it; return its slot."""
-    index = segment.take_slot(worker)
-    before = segment.slots[index].figures
-    assert before == Figures()
-    with spawn(PUBLISHING, segment, index) as process:
-        wait_for(lambda: segment.slots[index].figures.counts)
-        time.sleep(after_s)
-        process.kill()
+class Parent:
+    """A process whose children publish without a pause, one after the other."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+
+    def begin(self, index: int) -> int:
+        """Have a child publish in a slot; return its process id."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(b"%d\n" % index)
+        self._process.stdin.flush()
+        return self._hear()
+
+    def kill(self, child: int) -> None:
+        """Kill it, and wait until it is gone."""
+        os.kill(child, signal.SIGKILL)
+        assert self._hear() == signal.SIGKILL
+
+    def _hear(self) -> int:
+        assert self._process.stdout is not None
+        return int(self._process.stdout.readline())
+
+
+def killed(segment: Segment, parent: Parent) -> int:
+    """Have a process publish, and kill it; return its slot."""
+    index = segment.take_slot(0)
+    assert segment.slots[index].figures == Figures()
+    child = parent.begin(index)
+    wait_for(lambda: segment.slots[index].figures.counts)
+    parent.kill(child)
     return index
 
 
@@ -136,9 +170,10 @@ def test_what_killed_processes_counted_stays() -> None:
     """Hundreds of them, each killed in the midst of publishing, under the eyes of a reader."""
     segment = Segment.create(workers=1)
     expected, left = 0, 0
-    with reading(segment):
+    with reading(segment), spawn(PARENT, segment) as process:
+        parent = Parent(process)
         for _ in range(KILLS):
-            index = killed(segment)
+            index = killed(segment, parent)
             figures = segment.slots[index].figures
             assert set(figures.counts) == {figures.counts[0]} == set(map(int, figures.gauges))
             expected, left = expected + figures.counts[0], left + figures.left[0]

@@ -44,30 +44,38 @@ class History:
             self.codes[answer["error"]["code"]] += 1
 
 
-async def drive(server: Target, connections: int, stop: asyncio.Event) -> History:
-    """Post numbered events on so many connections, each waiting for its answer, until `stop`."""
+async def drive(
+    server: Target, connections: int, stop: asyncio.Event, pause_s: float = 0.0
+) -> History:
+    """Post numbered events on so many connections, each waiting for its answer, until `stop`.
+
+    Without a pause behind each answer it takes all the CPU there is.
+    """
     history = History()
     timeout = aiohttp.ClientTimeout(total=30)
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
-        workers = (_work(session, server, history, stop, n) for n in range(connections))
-        await asyncio.gather(*workers)
+
+        async def work(number: int) -> None:
+            while not stop.is_set():
+                number += 1
+                try:
+                    await _post(session, server, history, number)
+                except aiohttp.ClientError:
+                    history.broken += 1
+                    if stop.is_set() or server.process.poll() is not None:
+                        return
+                await asyncio.sleep(pause_s)
+
+        await asyncio.gather(*(work(who * 10_000_000) for who in range(connections)))
     return history
 
 
-async def _work(
-    session: aiohttp.ClientSession, server: Target, history: History, stop: asyncio.Event, who: int
+async def _post(
+    session: aiohttp.ClientSession, server: Target, history: History, number: int
 ) -> None:
-    number = who * 10_000_000
-    while not stop.is_set():
-        number += 1
-        event = {"event_name": "load", "event_params": {"n": number}}
-        try:
-            async with session.post(
-                f"{server.url}/event", json=event, headers={"X-API-Key": server.key}
-            ) as answer:
-                history.take(answer.status, await answer.read(), number)
-        except aiohttp.ClientError:
-            history.broken += 1
-            if stop.is_set() or server.process.poll() is not None:
-                return
+    event = {"event_name": "load", "event_params": {"n": number}}
+    async with session.post(
+        f"{server.url}/event", json=event, headers={"X-API-Key": server.key}
+    ) as answer:
+        history.take(answer.status, await answer.read(), number)
