@@ -8,8 +8,8 @@ import msgspec
 from ingest.dashboard.text import shown_json
 from ingest.insights.answers import Event
 
-_LENGTH_MAX: Final = 100_000
-"""A longer command no shell takes."""
+_BYTES_MAX: Final = 20_000
+"""Nobody pastes more, and as escapes it is 80,000 at most: a command of 131,072 no shell takes."""
 _KEY: Final = "your-api-key"
 _ADDRESS: Final = "http://localhost:8080"
 
@@ -23,9 +23,10 @@ def of(event: Event) -> str | None:
     body: dict[str, object] = {"event_name": event.name, "event_params": event.params}
     if event.at != event.created_at:
         body["timestamp"] = event.at
-    text = shown_json(msgspec.json.encode(body).decode())
-    if len(text) > _LENGTH_MAX:
+    raw = msgspec.json.encode(body)
+    if len(raw) > _BYTES_MAX:
         return None
+    text = shown_json(raw.decode())
     lines = (
         f"curl -X POST {_ADDRESS}/event",
         '-H "Content-Type: application/json"',

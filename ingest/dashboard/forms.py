@@ -24,8 +24,11 @@ Form = Mapping[str, str]
 
 
 def bytes_max_with(event_bytes_max: int) -> int:
-    """Return the bound of a form that holds a whole event, each byte of it as three."""
-    return 3 * event_bytes_max + FIELDS_BYTES_MAX
+    """Return the bound of a form that holds a whole event, each byte of it as four.
+
+    A character of two bytes that is shown as an escape takes eight, others take three a byte.
+    """
+    return 4 * event_bytes_max + FIELDS_BYTES_MAX
 
 
 async def read(request: web.BaseRequest, reader: BodyReader, bytes_max: int) -> Form:

@@ -1,7 +1,7 @@
 """The parts of a page that grows: begun together, and each fails alone."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import Any
 
 from ingest.dashboard.problems import Problem
@@ -9,12 +9,13 @@ from ingest.dashboard.replies import Part
 from ingest.dashboard.routes import Visit
 from ingest.dashboard.troubles import problem_of
 
-Making = Coroutine[Any, Any, Part]
+Making = Callable[[], Coroutine[Any, Any, Part]]
+"""Makes a part; nothing of it is begun before the first part is waited for."""
 
 
-async def in_order(visit: Visit, *makings: Making) -> AsyncIterator[Part]:
+async def in_order(visit: Visit, *makings: Making) -> AsyncGenerator[Part, None]:
     """Yield each part as soon as those before it are there; one that fails is what went wrong."""
-    tasks = [asyncio.create_task(each) for each in makings]
+    tasks = [asyncio.create_task(making()) for making in makings]
     try:
         for task in tasks:
             yield await _part(visit, task)
@@ -24,9 +25,9 @@ async def in_order(visit: Visit, *makings: Making) -> AsyncIterator[Part]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def as_they_come(*makings: Making) -> AsyncIterator[Part]:
+async def as_they_come(*makings: Making) -> AsyncGenerator[Part, None]:
     """Yield each part as soon as it is there; none of them raises."""
-    tasks = [asyncio.create_task(each) for each in makings]
+    tasks = [asyncio.create_task(making()) for making in makings]
     try:
         for task in asyncio.as_completed(tasks):
             yield await task

@@ -92,7 +92,7 @@ def usual(visit: Visit, last: str) -> Range:
 def written(moment: datetime, zone: ZoneInfo) -> str:
     """Return a time as an address has it: a day where one begins."""
     local = moment.astimezone(zone)
-    is_day = local == _beginning(local.date(), zone)
+    is_day = local == _beginning(local.date(), zone) and not local.fold  # it may come twice
     return str(local.date()) if is_day else local.isoformat()
 
 

@@ -1,6 +1,6 @@
 """What a page's handler returns."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
 
 from aiohttp import web
@@ -27,8 +27,9 @@ class Growing(NamedTuple):
     """A page whose template says {{ later }} where its parts come: it is seen before they are."""
 
     page: Page
-    parts: AsyncIterator[Part]
-    """What one of them raises is shown in its place, and the page ends well."""
+    parts: AsyncGenerator[Part, None]
+    """Closed when nobody reads them any more. What one raises is shown in its place, and the page
+    ends well."""
 
 
 class Elsewhere(NamedTuple):

@@ -2,7 +2,8 @@
 
 import asyncio
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from typing import Final, NamedTuple, assert_never
 
 from aiohttp import hdrs, web
@@ -30,7 +31,7 @@ from ingest.dashboard.pages import (
 from ingest.dashboard.parts import trouble
 from ingest.dashboard.problems import Problem, not_found, trouble_of
 from ingest.dashboard.rendering import Rendering
-from ingest.dashboard.replies import Elsewhere, Growing, Page, Reply, Stream
+from ingest.dashboard.replies import Elsewhere, Growing, Page, Part, Reply, Stream
 from ingest.dashboard.routes import Access, Needs, Route, Sends, Visit
 from ingest.dashboard.services import Services
 from ingest.dashboard.troubles import problem_of
@@ -107,8 +108,13 @@ class Site:
             return await self._answer(visit, await self._reply(visit))
         except _SignInFirst:
             return _redirect("/sign-in")
+        except ConnectionError:  # whoever asked has left
+            return _cut_off(request)
         except Exception as error:  # noqa: BLE001 - it is said, and logged
-            return await self._answer(visit, _page_of(problem_of(visit, error)))
+            problem = problem_of(visit, error)
+            if request.writer.output_size:
+                return _cut_off(request)
+            return await self._answer(visit, _page_of(problem))
 
     async def _reply(self, visit: Visit) -> Reply:
         """Let a visit in, and do what it is for; raise Problem."""
@@ -208,16 +214,30 @@ class Site:
         if visit.request.method == hdrs.METH_HEAD:
             return response
         await response.write(before)
+        async with aclosing(growing.parts) as parts:
+            await self._send(visit, response, parts)
+        await response.write(behind)
+        return response
+
+    async def _send(
+        self, visit: Visit, response: web.StreamResponse, parts: AsyncGenerator[Part, None]
+    ) -> None:
+        """Send each part as soon as it is there, and what went wrong."""
         try:
-            async for part in growing.parts:
+            async for part in parts:
                 await response.write(await self._rendering.page(visit, part))
         except (asyncio.CancelledError, ConnectionError):
             raise
         except Exception as error:  # noqa: BLE001 - as of a whole page
             told = trouble(problem_of(visit, error))
             await response.write(await self._rendering.page(visit, told))
-        await response.write(behind)
-        return response
+
+
+def _cut_off(request: web.BaseRequest) -> web.Response:
+    """Have nobody take an answer that has begun, and can't be finished, for a whole one."""
+    if request.transport is not None:
+        request.transport.abort()
+    return web.Response()  # of which nothing is sent any more
 
 
 def _page_of(problem: Problem) -> Page:

@@ -3,8 +3,13 @@
 import math
 from typing import Final
 
+import msgspec
+
 _KIB: Final = 1024
 _UNITS: Final = ("KiB", "MiB", "GiB", "TiB")
+_INDENTED_BYTES_MAX: Final = 64 * 1024
+_INDENTED_GROWTH_MAX: Final = 8
+"""A value may lie 128 levels deep, and have a line of its own there."""
 _TENS: Final = 10
 _SPANS: Final = ((86_400, "days"), (3_600, "h"), (60, "min"))
 
@@ -61,15 +66,29 @@ def shown_json(text: str) -> str:
 
     But for line breaks and tabs, which are no part of its strings; where it is no JSON, it changes.
     """
-    return "".join(
-        each if each.isprintable() or each in "\n\r\t" else _escape(each) for each in text
+    return "\n".join(
+        line if line.isprintable() else "".join(map(_shown_in_json, line))
+        for line in text.split("\n")
     )
+
+
+def pretty_json(raw: bytes) -> str:
+    """Return JSON as `shown_json`, indented unless that would make it much longer."""
+    if len(raw) <= _INDENTED_BYTES_MAX:
+        indented = msgspec.json.format(raw, indent=2)
+        if len(indented) <= _INDENTED_GROWTH_MAX * len(raw):
+            raw = indented
+    return shown_json(raw.decode())
 
 
 def moved(texts: list[str], place: int, by: int) -> list[str]:
     """Return texts of which one has another place."""
     rest = texts[:place] + texts[place + 1 :]
     return [*rest[: place + by], texts[place], *rest[place + by :]]
+
+
+def _shown_in_json(character: str) -> str:
+    return character if character.isprintable() or character in "\r\t" else _escape(character)
 
 
 def _escape(character: str) -> str:

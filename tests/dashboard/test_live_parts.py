@@ -97,3 +97,19 @@ async def test_refusals_that_were_not_noted_are_counted() -> None:
     second = await news(feed, Found((), 0), of_app(50))
     assert [each["message"] for each in second["refused"]] == ["the 50th"]
     assert second["more_refused"] == 46
+
+
+async def test_slow_viewer_learns_of_the_end_of_a_trouble() -> None:
+    """With the first message that has room again, whatever was left out."""
+    feed, viewer = Feed(Topic(APP, None, None, is_admin=False)), Viewer(1)
+    feed.join(viewer)
+    for second in range(5):
+        feed.note_trouble("away")
+        viewer.tell(b"event: second\ndata: %d\n\n" % second)
+    feed.note_trouble("")
+    messages = viewer.messages()
+    waited = b"".join([await anext(messages) for _ in range(4)])
+    assert b"event: trouble" in waited
+    assert b"event: fine" not in waited
+    viewer.tell(b"event: second\ndata: 5\n\n")
+    assert b"event: fine" in await anext(messages)

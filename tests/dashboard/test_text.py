@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from ingest.dashboard.text import shown_json, size_of, span_of
+from ingest.dashboard.text import pretty_json, shown_json, size_of, span_of
 
 
 @pytest.mark.parametrize(
@@ -53,3 +53,11 @@ def test_json_that_is_shown_is_the_same_value(text: str) -> None:
     shown = shown_json(text)
     assert json.loads(shown) == json.loads(text)
     assert all(each.isprintable() or each in "\r\n\t" for each in shown)
+
+
+def test_json_that_lies_deep_is_not_indented() -> None:
+    """128 levels and a line for each number would be a hundred times as long."""
+    raw = b'{"a": ' + b"[" * 120 + b",".join([b"1"] * 5_000) + b"]" * 120 + b"}"
+    assert len(pretty_json(raw)) <= 8 * len(raw)
+    assert json.loads(pretty_json(raw)) == json.loads(raw)
+    assert pretty_json(b'{"a":1}') == '{\n  "a": 1\n}'

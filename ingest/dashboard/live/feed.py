@@ -45,7 +45,7 @@ class Feed:
         self.viewers.add(viewer)
         viewer.tell(self._message(list(self._recent), list(self._refused.values())))
         if self._trouble:
-            viewer.tell(messages.trouble(self._trouble))
+            viewer.tell_state(messages.trouble(self._trouble))
 
     def tell(self, found: Found, refusals: Refusals) -> None:
         """Tell all of what was found, if there is news."""
@@ -66,7 +66,8 @@ class Feed:
         """Tell all why nothing comes, once; an empty text says that it is over."""
         if text != self._trouble:
             self._trouble = text
-            self._send(messages.trouble(text) if text else messages.FINE)
+            for viewer in self.viewers:
+                viewer.tell_state(messages.trouble(text) if text else messages.FINE)
 
     def _send(self, message: bytes) -> None:
         for viewer in self.viewers:

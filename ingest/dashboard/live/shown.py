@@ -10,7 +10,7 @@ import orjson
 
 from ingest.dashboard import rows
 from ingest.dashboard.live.advice import advice_of
-from ingest.dashboard.text import shown, shown_json
+from ingest.dashboard.text import pretty_json, shown
 from ingest.insights.answers import Event
 from ingest.share.refusals import NOBODYS, Refused
 from ingest.store.latest import Row
@@ -105,8 +105,7 @@ def _stored(row: Row) -> Event:
 
 
 def _json(stored: Event) -> str:
-    whole = msgspec.json.format(msgspec.json.encode(stored), indent=2).decode()
-    return shown_json(whole[:_JSON_CHARS_MAX])
+    return pretty_json(msgspec.json.encode(stored))[:_JSON_CHARS_MAX]
 
 
 def _clock(time: datetime, zone: str, now: datetime) -> str:

@@ -20,6 +20,16 @@ class Viewer:
         self._waiting: asyncio.Queue[bytes] = asyncio.Queue(_WAITING_MAX)
         self._ended = asyncio.Event()
         self._left_out = 0
+        self._late_state = b""
+        """Whether there is a trouble, where no message had room that says so."""
+
+    def tell_state(self, message: bytes) -> None:
+        """Have it said soon whether there is a trouble; only the latest word counts."""
+        if self._waiting.full():
+            self._late_state = message
+        else:
+            self._waiting.put_nowait(message)
+            self._late_state = b""
 
     def tell(self, message: bytes) -> None:
         """Have a message sent soon."""
@@ -29,7 +39,8 @@ class Viewer:
         if self._left_out:
             message = messages.left_out(self._left_out) + message
             self._left_out = 0
-        self._waiting.put_nowait(message)
+        self._waiting.put_nowait(self._late_state + message)
+        self._late_state = b""
 
     def end(self) -> None:
         """Send no more."""

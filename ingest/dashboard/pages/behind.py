@@ -4,7 +4,7 @@ The address is the question with which figure is meant: `of` its events, `group`
 the bucket that begins `at`; or `reached`, or `stopped` for those who came no further than a step.
 """
 
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from itertools import pairwise
 from typing import Any, Final, Literal
 from zoneinfo import ZoneInfo
@@ -81,12 +81,8 @@ def _wanted(visit: Visit, view: View) -> tuple[Wanted, Parameters]:
 
 
 def _growing(wanted: Wanted, values: dict[str, object], making: Making) -> Growing:
-    async def parts() -> AsyncIterator[Part]:
-        async for part in in_order(wanted.visit, making()):
-            yield part
-
     page = Page("behind.html", {"later": "", "where": wanted.where, **values})
-    return Growing(page, parts())
+    return Growing(page, in_order(wanted.visit, making))
 
 
 def _of_trend(wanted: Wanted, given: Parameters, place: int, people: People) -> Making:

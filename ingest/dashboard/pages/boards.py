@@ -3,7 +3,8 @@
 Tiles are shown in their order, and sent as they are answered.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode
 
@@ -66,12 +67,8 @@ async def show(visit: Visit) -> Reply:
 
     board, tiles = await visit.services.kept.read(work)
     values = {"board": board, "tiles": tiles, "tiles_max": TILES_MAX, "later": ""}
-    return Growing(Page("board.html", values), _tiles(visit, board, tiles))
-
-
-async def _tiles(visit: Visit, board: Board, tiles: list[Tile]) -> AsyncIterator[Part]:
-    async for part in as_they_come(*(_tile(visit, board, each) for each in tiles)):
-        yield part
+    makings = (partial(_tile, visit, board, each) for each in tiles)
+    return Growing(Page("board.html", values), as_they_come(*makings))
 
 
 async def _tile(visit: Visit, board: Board, tile: Tile) -> Part:

@@ -12,13 +12,14 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from ingest.api.files import in_time
 from ingest.api.parameters import Parameters
 from ingest.dashboard import curl, ranges, rows
 from ingest.dashboard.problems import not_found
 from ingest.dashboard.query import address
 from ingest.dashboard.replies import Page, Reply
 from ingest.dashboard.routes import Access, Route, Visit
-from ingest.dashboard.text import shown_json
+from ingest.dashboard.text import pretty_json
 from ingest.insights.answers import Event, EventsAnswer
 from ingest.insights.questions import OneEvent
 from ingest.store import stored_event
@@ -44,7 +45,7 @@ async def show(visit: Visit) -> Reply:
     event = await _stored(visit, event_id) or await _archived(visit, event_id, at)
     if event is None:
         raise not_found()
-    return Page("event.html", _values(visit, event))
+    return Page("event.html", await in_time(_values, visit, event))  # of a long one it takes long
 
 
 async def _stored(visit: Visit, event_id: UUID) -> Event | None:
@@ -87,10 +88,9 @@ def _values(visit: Visit, event: Event) -> dict[str, object]:
         ("from", ranges.written(event.at - _AROUND, zone)),
         ("to", ranges.written(event.at + _AROUND, zone)),
     ]
-    whole = msgspec.json.format(msgspec.json.encode(event), indent=2).decode()
     return {
         "event": event,
-        "json": shown_json(whole),
+        "json": pretty_json(msgspec.json.encode(event)),
         "curl": curl.of(event),
         "same_name": address(explore, [("event", event.name)]),
         "around": address(explore, around),

@@ -5,8 +5,9 @@ nothing is counted again.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final, NamedTuple
 
 from msgspec.structs import replace
@@ -85,11 +86,11 @@ def _range_of(visit: Visit) -> Range:
         return ranges.usual(visit, USUAL)
 
 
-def _parts(visit: Visit, question: _Question) -> AsyncIterator[Part]:
+def _parts(visit: Visit, question: _Question) -> AsyncGenerator[Part, None]:
     listed: _Listed = asyncio.get_running_loop().create_future()
-    makings = [_list(visit, question, listed), _menu(visit, question, listed)]
+    makings = [partial(_list, visit, question, listed), partial(_menu, visit, question, listed)]
     if question.events.before is None:
-        makings.insert(0, _figure(visit, question))
+        makings.insert(0, partial(_figure, visit, question))
     return parts.in_order(visit, *makings)
 
 

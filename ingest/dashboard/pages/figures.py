@@ -3,7 +3,7 @@
 The page is seen before it is answered; suggestions for its fields come last.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -40,26 +40,20 @@ async def show(view: View, visit: Visit) -> Reply:
     query = MultiDict(pairs(visit))
     values = await _values(view, visit, query)
     if view is FUNNELS and "step" not in query:
-        return Growing(Page(_template(view), values), _only_suggestions(visit))
+        return Growing(Page(_template(view), values), in_order(visit, partial(_suggestions, visit)))
     try:
         wanted = Wanted(visit, query, view.read(visit.app, query))
         values["range"] = ranges.read(visit)
     except Refused as refused:
         values["problem"] = of_question(refused)
-        return Growing(Page(_template(view), values, refused.status), _only_suggestions(visit))
+        return Growing(
+            Page(_template(view), values, refused.status),
+            in_order(visit, partial(_suggestions, visit)),
+        )
     if query.get("format") == "csv":
         return Stream(partial(_send, view, wanted))
-    return Growing(Page(_template(view), values), _parts(view, wanted))
-
-
-async def _parts(view: View, wanted: Wanted) -> AsyncIterator[Part]:
-    async for part in in_order(wanted.visit, answer_of(view, wanted), _suggestions(wanted.visit)):
-        yield part
-
-
-async def _only_suggestions(visit: Visit) -> AsyncIterator[Part]:
-    async for part in in_order(visit, _suggestions(visit)):
-        yield part
+    makings = partial(answer_of, view, wanted), partial(_suggestions, visit)
+    return Growing(Page(_template(view), values), in_order(visit, *makings))
 
 
 async def answer_of(view: View, wanted: Wanted) -> Part:

@@ -1,7 +1,8 @@
 """One person: what they did, day by day, the latest first."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from datetime import UTC, date, datetime
+from functools import partial
 from itertools import groupby
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
@@ -67,10 +68,12 @@ def _explore(visit: Visit, person: str, range_: Pairs) -> str:
     return address(f"/apps/{visit.app.id}/explore", [where, *range_])
 
 
-def _parts(visit: Visit, question: PersonEvents) -> AsyncIterator[Part]:
+def _parts(visit: Visit, question: PersonEvents) -> AsyncGenerator[Part, None]:
     if question.before is not None:
-        return parts.in_order(visit, _list(visit, question))
-    return parts.in_order(visit, _figure(visit, question.person), _list(visit, question))
+        return parts.in_order(visit, partial(_list, visit, question))
+    return parts.in_order(
+        visit, partial(_figure, visit, question.person), partial(_list, visit, question)
+    )
 
 
 async def _figure(visit: Visit, person: str) -> Part:
