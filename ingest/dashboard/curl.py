@@ -11,11 +11,12 @@ from ingest.insights.answers import Event
 _BYTES_MAX: Final = 20_000
 """Nobody pastes more, and as escapes it is 80,000 at most: a command of 131,072 no shell takes."""
 _KEY: Final = "your-api-key"
-_ADDRESS: Final = "http://localhost:8080"
 
 
-def of(event: Event) -> str | None:
+def of(event: Event, address: str) -> str | None:
     """Return a command for a POSIX shell; None of an event that is too long for one.
+
+    `address` is where events are sent: scheme and host.
 
     Whatever is in the event is within single quotes, and has no control characters: pasted into a
     terminal it is one command, and nothing of it acts.
@@ -28,7 +29,7 @@ def of(event: Event) -> str | None:
         return None
     text = shown_json(raw.decode())
     lines = (
-        f"curl -X POST {_ADDRESS}/event",
+        f"curl -X POST {shlex.quote(address)}/event",
         '-H "Content-Type: application/json"',
         f'-H "X-API-Key: {_KEY}"',
         f"-d {shlex.quote(text)}",

@@ -30,6 +30,7 @@ _INSTANT: Final = timedelta(microseconds=1)
 _AROUND: Final = timedelta(minutes=5)
 _EARLIER: Final = timedelta(days=1)
 _LATER: Final = timedelta(hours=1)
+_SOMEWHERE: Final = "https://your-server"
 _UUID7: Final = 7
 _TIME_BITS: Final = 80
 """Of a UUIDv7 stand behind its time in milliseconds."""
@@ -83,6 +84,7 @@ def _reaches(event_id: UUID, at: datetime | None) -> Iterator[_Reach]:
 
 def _values(visit: Visit, event: Event) -> dict[str, object]:
     explore = f"/apps/{visit.app.id}/explore"
+    sent_to = visit.services.ingest_address.of(visit.request) or _SOMEWHERE
     zone = ZoneInfo(visit.app.timezone)
     around = [
         ("from", ranges.written(event.at - _AROUND, zone)),
@@ -91,7 +93,7 @@ def _values(visit: Visit, event: Event) -> dict[str, object]:
     return {
         "event": event,
         "json": pretty_json(msgspec.json.encode(event)),
-        "curl": curl.of(event),
+        "curl": curl.of(event, sent_to),
         "same_name": address(explore, [("event", event.name)]),
         "around": address(explore, around),
         "person_path": None if event.person is None else rows.person_path(visit, event.person),
