@@ -1,7 +1,9 @@
 """What pages ask of an app's events: the query API's own questions, counted by account."""
 
 import asyncio
+import time
 import weakref
+from collections import OrderedDict
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import Final, TypeVar
@@ -14,16 +16,18 @@ from ingest.api.asking import Asked, Kind
 from ingest.api.parameters import Parameters
 from ingest.api.refusals import Code, Refused
 from ingest.dashboard import ranges
+from ingest.dashboard.menu import VALUES_MAX
 from ingest.dashboard.routes import Visit
-from ingest.insights.answers import Answer
-from ingest.insights.questions import Question
+from ingest.insights.answers import Answer, NamesAnswer
+from ingest.insights.questions import Names, Question
 
 _AT_ONCE: Final = 2
 """Of one account; further ones wait, as those of a board's tiles do."""
 _TURN_S: Final = 30.0
 _FACTOR: Final = 10
 """A page may ask several, and people turn pages faster than programs should ask."""
-
+_NAMES_KEPT_MAX: Final = 20
+_NAMES_KEPT_S: Final = 300.0
 
 Data = TypeVar("Data", bound=Answer)
 
@@ -60,6 +64,8 @@ class Questions:
         self._turns: weakref.WeakValueDictionary[int, asyncio.Semaphore] = (
             weakref.WeakValueDictionary()
         )
+        self._names: OrderedDict[int, tuple[NamesAnswer, float]] = OrderedDict()
+        """Of the apps that were asked about last, and when."""
 
     async def ask(
         self, visit: Visit, question: Question, within_s: float | None = None
@@ -85,6 +91,22 @@ class Questions:
             raise Refused(Code.TOO_DEAR, message) from None
         finally:
             turn.release()
+
+    async def names(self, visit: Visit) -> NamesAnswer:
+        """Return which names and parameters an app has; raise as `ask`."""
+        found = await self.data(visit, Names(VALUES_MAX), NamesAnswer)
+        self._names[visit.app.id] = found, time.monotonic()
+        self._names.move_to_end(visit.app.id)
+        while len(self._names) > _NAMES_KEPT_MAX:
+            self._names.popitem(last=False)
+        return found
+
+    async def names_of_lately(self, visit: Visit) -> NamesAnswer:
+        """Return what `names` did some minutes ago at most, for who goes on from there."""
+        found, asked_s = self._names.get(visit.app.id, (None, 0.0))
+        if found is not None and time.monotonic() - asked_s < _NAMES_KEPT_S:
+            return found
+        return await self.names(visit)
 
     async def data(self, visit: Visit, question: Question, kind: type[Data]) -> Data:
         """Return an answer of the kind that a question has; raise as `ask`."""

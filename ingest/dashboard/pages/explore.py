@@ -22,8 +22,8 @@ from ingest.dashboard.query import Pairs, address
 from ingest.dashboard.ranges import Range
 from ingest.dashboard.replies import Growing, Page, Part, Reply
 from ingest.dashboard.routes import Access, Route, Visit
-from ingest.insights.answers import Event, EventsAnswer, NamesAnswer, TrendsAnswer
-from ingest.insights.questions import Events, Interval, Names, Trends
+from ingest.insights.answers import Event, EventsAnswer, TrendsAnswer
+from ingest.insights.questions import Events, Interval, Trends
 
 PAGE: Final = 50
 USUAL: Final = "7d"
@@ -127,19 +127,17 @@ async def _list(visit: Visit, question: _Question, listed: _Listed) -> Part:
 
 async def _nothing(visit: Visit, question: _Question) -> dict[str, object]:
     """Return what is said of an empty list: what may have been meant, and whether there is any."""
-    names = await _names(visit)
+    names = await visit.services.questions.names(visit)
     wanted = question.events.events.name
     return {"like": menu.like(names, wanted) if wanted else [], "is_empty": not names.events}
 
 
 async def _menu(visit: Visit, question: _Question, listed: _Listed) -> Part:
-    names, name = await _names(visit), question.events.events.name
+    asked, name = visit.services.questions, question.events.events.name
+    is_first = question.events.before is None
+    names = await (asked.names(visit) if is_first else asked.names_of_lately(visit))
     found = menu.of(names, name, () if name is None else await listed)
     return Part("explore_menu.html", {"menu": found, "name": name})
-
-
-async def _names(visit: Visit) -> NamesAnswer:
-    return await visit.services.questions.data(visit, Names(menu.VALUES_MAX), NamesAnswer)
 
 
 def _longer(chosen: Range) -> str | None:
