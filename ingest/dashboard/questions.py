@@ -27,7 +27,7 @@ _TURN_S: Final = 30.0
 _FACTOR: Final = 10
 """A page may ask several, and people turn pages faster than programs should ask."""
 _NAMES_KEPT_MAX: Final = 20
-_NAMES_KEPT_S: Final = 300.0
+_NAMES_KEPT_S: Final = 60.0
 
 Data = TypeVar("Data", bound=Answer)
 
@@ -102,7 +102,7 @@ class Questions:
         return found
 
     async def names_of_lately(self, visit: Visit) -> NamesAnswer:
-        """Return what `names` did some minutes ago at most, for who goes on from there."""
+        """Return what `names` did a minute ago at most, beside what somebody waits for."""
         found, asked_s = self._names.get(visit.app.id, (None, 0.0))
         if found is not None and time.monotonic() - asked_s < _NAMES_KEPT_S:
             return found

@@ -21,10 +21,8 @@ from ingest.dashboard.routes import Access, Route, Visit
 from ingest.dashboard.views.funnels import FUNNELS
 from ingest.dashboard.views.retention import RETENTION
 from ingest.dashboard.views.trends import TRENDS
-from ingest.dashboard.views.view import View, Wanted, expect
+from ingest.dashboard.views.view import View, Wanted
 from ingest.insights import bounds
-from ingest.insights.answers import NamesAnswer
-from ingest.insights.questions import Names
 from ingest.store import boards
 from ingest.web.address import origin_of
 
@@ -86,8 +84,7 @@ def _fields_shown(given: list[str], least: int, most: int) -> list[str]:
 
 async def _suggestions(visit: Visit) -> Part:
     """Return the names of events and fields, for the fields of forms."""
-    answered = await visit.services.questions.ask(visit, Names())
-    found = menu.of(expect(answered.data, NamesAnswer), None, ())
+    found = menu.of(await visit.services.questions.names_of_lately(visit), None, ())
     names = [use.name for use in found.names]
     return Part(
         "suggestions.html",
