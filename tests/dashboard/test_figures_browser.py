@@ -214,7 +214,7 @@ async def test_everything_works_without_a_script(asked: Asked, shop: str, browse
         for name in ("first", "second"):
             await page.goto(f"{shop}/trends?{query(event='view')}")
             await save(page, name, f"Without a script, {name}")
-        await expect(page.get_by_role("heading", name="second")).to_be_visible()
+        await expect(page.get_by_role("heading", name="second", exact=True)).to_be_visible()
 
 
 async def test_pages_are_light_and_ask_nobody_else(asked: Asked, shop: str, visit: Visit) -> None:
