@@ -5,6 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 NODE := tests/node/node_modules
 
+# Hundreds of processes are started by the tests: each would compile all modules anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: serve demo check test bench setup
 
 serve: $(VENV)/.installed-serve

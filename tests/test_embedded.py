@@ -23,7 +23,7 @@ import pytest
 from ingest.store.cluster import Cluster
 from ingest.store.embedded import DATABASE, find_programs
 from tests.support.command import Nonito, complaint, run, run_here, succeed
-from tests.support.postgres import fetch, passable_directory
+from tests.support.postgres import fetch, kill, passable_directory
 from tests.support.server import (
     COMMAND,
     ROOT,
@@ -268,10 +268,7 @@ def test_killed_server_is_started_again_with_its_data(used: Used) -> None:
 def test_everything_killed_at_once_leaves_a_data_directory_that_starts(used: Used) -> None:
     """As after a power cut: the stale lock and pid files are in nobody's way."""
     with serve(used.data_dir) as server:
-        running = postmaster(used.data_dir)
-        assert running is not None
-        for process in (running, *running.children()):
-            process.kill()
+        kill(Cluster(used.data_dir, find_programs()))
         server.stop(signal.SIGKILL)
     with serve(used.data_dir) as server:
         server.key = used.secret

@@ -118,7 +118,7 @@ def test_while_postgres_is_away_nobody_is_let_in_who_would_not_be_else(
     forged.browser.cookies.update({"nonito_session": "A" * 43})
     owner = administrator(own, "eve@example.com")
     app_page = stays.get("/apps").text
-    found = re.search(r"/apps/(\d+)/keys", app_page)
+    found = re.search(r"/apps/(\d+)/live", app_page)
     assert found
     invitation = re.search(
         r"/welcome/[A-Za-z0-9_-]+", stays.post(f"/apps/{found[1]}/people/invite", role="owner").text

@@ -63,7 +63,7 @@ def new_database(cluster: Cluster, template: str = TEMPLATE) -> Iterator[str]:
 
 
 def copy_database(cluster: Cluster, name: str, template: str = TEMPLATE) -> None:
-    """Copy one file by file: page by page through the WAL takes seven times the CPU."""
+    """Copy one file by file: page by page through the WAL takes more CPU."""
     cluster.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
 
 
