@@ -96,7 +96,7 @@ def test_page_is_there_while_postgres_is_not(
     assert page.status_code == 200
     assert "kept on disk until it is back: clients get a 202" in page.text
     assert "What Postgres says of itself is missing here" in page.text
-    assert figures(page.text)["nonito_spool_events"] == 1
+    wait_for(lambda: figures(admin.get("/health").text)["nonito_spool_events"] == 1, 30)
     assert admin.get("/apps").status_code == 503
     resume(own_cluster)
     own_cluster.start()
