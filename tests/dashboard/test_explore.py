@@ -305,3 +305,17 @@ def test_menu_of_a_rare_name_is_of_the_events_listed(
     link = reading.link(page, "odd")
     assert link
     assert reading.query(link)["where"] == ["params.kind:eq:odd"]
+
+
+def test_next_page_has_the_menu_of_the_first(asked: Asked, apps: Apps, admit: Admit) -> None:
+    """Nothing but its rows is asked for again; the first page itself has what is new."""
+    viewer = admit(Role.VIEWER, "two")
+    asked.send(*({"event_name": "turned"} for _ in range(51)), app="two")
+    path = f"/apps/{apps['two']}/explore"
+    older = re.search(r'href="([^"]*before=[^"]*)"', viewer.get(path).text)
+    assert older is not None
+    asked.send({"event_name": "brand_new"}, app="two")
+    second = viewer.get(html.unescape(older[1])).text
+    assert "turned" in second
+    assert "brand_new" not in second
+    wait_for(lambda: "brand_new" in viewer.get(path).text)

@@ -137,3 +137,12 @@ def test_page_without_steps_says_what_it_is_for(viewer: Visitor, apps: Apps) -> 
     text = page_of(viewer, apps, "")
     assert attribute(text, "step") == ["", "", ""]
     assert '<option value="look">' in text
+
+
+def test_new_funnel_begins_with_a_week(viewer: Visitor, apps: Apps) -> None:
+    """Unless the address says a range already."""
+    week = '<input type="hidden" name="last" value="7d">'
+    path = f"/apps/{apps['one']}/funnels"
+    assert week in viewer.get(path).text
+    assert week not in viewer.get(f"{path}?from=2026-03-01").text
+    assert viewer.get(f"{path}?last=30d").text.count('name="last"') == 1

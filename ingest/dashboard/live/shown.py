@@ -26,7 +26,7 @@ class ShownEvent(NamedTuple):
     at: str
     """When it came, in the app's zone; the day as well unless that is today."""
     time: str
-    """The same for machines."""
+    """When it came, in ISO 8601."""
     name: str
     pairs: Sequence[tuple[str, str]]
     """The first of its parameters."""

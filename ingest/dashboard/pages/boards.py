@@ -26,6 +26,8 @@ from ingest.store.postgres import Connection
 _TILE_S: Final = 10.0
 """So long one tile's question may take; a page of its own has more."""
 _FIELDS_MAX: Final = 200
+_DIGITS_MAX: Final = 9
+"""Of a board's number, as in a path."""
 _NAME: Final = "Give it a name of a hundred characters at most."
 _TOO_MANY: Final = f"An app has {BOARDS_MAX} boards at most; delete one that nobody looks at."
 
@@ -109,7 +111,7 @@ async def _chosen(connection: Connection, visit: Visit) -> Board:
     """Return the board that a form names, or make the one that it wants; raise Problem."""
     chosen, name = visit.form.get("board", ""), visit.form.get("new_board", "").strip()
     if chosen:
-        is_number = chosen.isascii() and chosen.isdigit() and len(chosen) <= 9  # noqa: PLR2004
+        is_number = chosen.isascii() and chosen.isdigit() and len(chosen) <= _DIGITS_MAX
         found = await boards.find(connection, visit.app.id, int(chosen) if is_number else 0)
         if found is None:
             raise not_found()
