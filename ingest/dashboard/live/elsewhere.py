@@ -17,9 +17,10 @@ from ingest.store.postgres import Connection
 _FOUND_MAX: Final = 50
 _SHARE: Final = 0.01
 """Of the time this may take."""
-_REST_S_MAX: Final = 20.0
-_AGE_S_MAX: Final = 15.0
-"""What was written during a rest that was longer is passed over."""
+_REST_S_MAX: Final = 12.0
+_AGE_S_MAX: Final = _REST_S_MAX + 8
+"""What was written in longer than a rest and the looks at all else, on a busy machine, is passed
+over: nobody watched, or Postgres was away."""
 
 
 class Elsewhere:
