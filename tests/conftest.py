@@ -16,6 +16,7 @@ from ingest.store.cluster import Cluster
 from ingest.store.key_limits import KeyLimits
 from ingest.store.postgres import Postgres
 from tests.share.others import Other, running_other, shared_file
+from tests.support.browser import browser, visit  # noqa: F401 - fixtures
 from tests.support.postgres import (
     TEMPLATE,
     copy_database,

@@ -1,15 +1,17 @@
 """One server for all tests of a module, and people who visit its dashboard."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
+import pytest_asyncio
+from playwright.async_api import Browser
 
 from ingest.store.accounts import Role
 from ingest.store.sign_in_links import Link
 from tests.api.asked import Asked, asked_server
+from tests.dashboard.eye import LOOKS, Eye, opened
 from tests.dashboard.visitor import Visitor, invited
-from tests.support.browser import browser, visit  # noqa: F401 - fixtures
 from tests.support.postgres import fetch
 
 Apps = dict[str, int]
@@ -48,3 +50,10 @@ def admit(asked: Asked, apps: Apps) -> Admit:
         return Visitor(asked.url).join(asked.database_url, link, f"p{next(count)}@example.com")
 
     return make
+
+
+@pytest_asyncio.fixture(params=LOOKS.values(), ids=[*LOOKS], loop_scope="session")
+async def eye(request: pytest.FixtureRequest, browser: Browser) -> AsyncIterator[Eye]:
+    """Somebody who looks at pages, with each of the looks."""
+    async with opened(browser, request.param) as made:
+        yield made

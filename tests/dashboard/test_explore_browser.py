@@ -11,15 +11,10 @@ from playwright.async_api import Browser, BrowserContext, Page, expect
 from ingest.store.accounts import Role
 from tests.api.asked import Asked
 from tests.dashboard.conftest import Admit, Apps
-from tests.dashboard.test_browser import PHONE, WIDE
+from tests.dashboard.eye import WIDE, Eye
 from tests.dashboard.told import HOSTILE, RANGE, made, stored
-from tests.support.axe import violations
-from tests.support.looks import CONTRAST_MIN, CONTRASTS, overflow_px
-from tests.web.visit import Visit
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-LOOKS = [(scheme, window) for scheme in ("light", "dark") for window in (PHONE, WIDE)]
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +25,7 @@ def cookies(asked: Asked, admit: Admit) -> list[dict[str, Any]]:
     return [{"name": each.name, "value": each.value, "url": asked.url} for each in kept]
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="session")
 async def context(browser: Browser, cookies: Any) -> AsyncIterator[BrowserContext]:  # noqa: ANN401
     """A browser that is signed in."""
     async with await browser.new_context(
@@ -68,50 +63,20 @@ async def screens(page: Page, explore: str) -> AsyncIterator[str]:
     yield "no person"
 
 
-@pytest.mark.parametrize(("scheme", "window"), LOOKS)
 async def test_every_screen_is_readable_and_runs_nothing(
     asked: Asked,
     apps: Apps,
-    browser: Browser,
+    eye: Eye,
     cookies: Any,  # noqa: ANN401 - as the browser has them
-    scheme: Any,  # noqa: ANN401 - a literal
-    window: Any,  # noqa: ANN401 - as well
 ) -> None:
-    """No script, no overflow, contrast everywhere, and no request to another host."""
-    async with await browser.new_context(color_scheme=scheme, viewport=window) as context:
-        await context.add_cookies(cookies)
-        visit = Visit(await context.new_page())
-        visit.statuses_expected = {400}
-        page, dialogs, seen = visit.page, list[object](), list[str]()
-        page.on("dialog", lambda dialog: dialogs.append(dialog))  # noqa: PLW0108 - no builtin
-        async for screen in screens(page, f"{asked.url}/apps/{apps['one']}/explore?{RANGE}"):
-            seen.append(screen)
-            assert await overflow_px(page) <= 0, screen
-            contrasts = await page.evaluate(CONTRASTS)
-            assert [text for text in contrasts if text[1] < CONTRAST_MIN] == [], screen
-            assert await page.locator("img").count() == 0
-            assert "\u202e" not in await page.inner_text("body")
-        assert len(seen) == 9
-        assert (visit.complaints, dialogs) == ([], [])
-        assert {url.split("/")[2] for url in visit.requests} == {asked.url.split("/")[2]}
-
-
-@pytest.mark.parametrize(("scheme", "window"), [("light", WIDE), ("dark", PHONE)])
-async def test_axe_finds_nothing_on_any_screen_with_events(
-    asked: Asked,
-    apps: Apps,
-    browser: Browser,
-    cookies: Any,  # noqa: ANN401 - as above
-    scheme: Any,  # noqa: ANN401 - as above
-    window: Any,  # noqa: ANN401 - as above
-) -> None:
-    """Hostile ones."""
-    async with await browser.new_context(color_scheme=scheme, viewport=window) as context:
-        await context.add_cookies(cookies)
-        page, found = await context.new_page(), {}
-        async for screen in screens(page, f"{asked.url}/apps/{apps['one']}/explore?{RANGE}"):
-            found[screen] = await violations(page)
-    assert {screen: each for screen, each in found.items() if each} == {}
+    """With hostile events, as somebody sees it who clicks through."""
+    await eye.context.add_cookies(cookies)
+    eye.visit.statuses_expected = {400}
+    faults = dict[str, object]()
+    async for screen in screens(eye.page, f"{asked.url}/apps/{apps['one']}/explore?{RANGE}"):
+        faults[screen] = await eye.faults()
+    assert len(faults) == 9
+    assert {screen: found for screen, found in faults.items() if found} == {}
 
 
 async def test_bar_narrows_the_range_and_a_value_filters(

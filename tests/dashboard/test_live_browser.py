@@ -5,15 +5,15 @@ from typing import Any
 
 import pytest
 import requests
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Page, expect
 
 from tests.api.asked import TIMEOUT_S, Asked
 from tests.dashboard.conftest import Apps
-from tests.dashboard.test_browser import HOSTILE, PHONE, WIDE, join
-from tests.support.looks import CONTRAST_MIN, CONTRASTS, overflow_px
+from tests.dashboard.eye import Eye
+from tests.dashboard.test_browser import HOSTILE, join
 from tests.web.visit import Visit
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 NUMBERS = iter(range(1_000))
 SEEN = """(isHidden) => {
@@ -145,37 +145,20 @@ async def test_hidden_page_has_no_stream_and_says_what_it_missed(
     await expect(page.locator("summary", has_text="hidden")).to_have_count(1)
 
 
-@pytest.mark.parametrize(("scheme", "window"), [("light", PHONE), ("dark", WIDE)])
-async def test_hostile_events_are_text_and_do_not_overflow(
-    asked: Asked,
-    browser: Browser,
-    scheme: Any,  # noqa: ANN401 - a literal
-    window: Any,  # noqa: ANN401 - a literal too
-) -> None:
+async def test_hostile_events_are_text_and_do_not_overflow(asked: Asked, eye: Eye) -> None:
     """Those that were there, and those that come; the page is readable before and behind."""
-    async with await browser.new_context(color_scheme=scheme, viewport=window) as context:
-        visit = Visit(await context.new_page())
-        page, dialogs = visit.page, list[object]()
-        page.on("dialog", lambda dialog: dialogs.append(dialog))  # noqa: PLW0108 - no builtin
-
-        async def look() -> None:
-            assert await overflow_px(page) <= 0
-            contrasts = await page.evaluate(CONTRASTS)
-            assert [text for text in contrasts if text[1] < CONTRAST_MIN] == []
-            assert await page.locator("img").count() == 0
-
-        await join(page, asked)
-        key = await new_app(page)
-        await look()
-        await send(asked, key, {"event_name": "a", HOSTILE + "\u202e": 1})
-        await expect(page.locator(".entry.refused")).to_contain_text("<img")
-        await look()
-        hostile = {HOSTILE: HOSTILE, "\u202edir": {"deep": [HOSTILE] * 3}, "__proto__": 1}
-        await send(asked, key, {"event_name": HOSTILE[:200], "event_params": hostile})
-        await page.locator("#events summary").first.click()
-        await expect(page.locator("details[open] pre")).to_contain_text("\\u202edir")
-        await look()
-        await page.reload()
-        await page.locator("#events summary").first.click()
-        await look()
-        assert (visit.complaints, dialogs) == ([], [])
+    page = eye.page
+    await join(page, asked)
+    key = await new_app(page)
+    await eye.look()
+    await send(asked, key, {"event_name": "a", HOSTILE + "\u202e": 1})
+    await expect(page.locator(".entry.refused")).to_contain_text("<img")
+    await eye.look()
+    hostile = {HOSTILE: HOSTILE, "\u202edir": {"deep": [HOSTILE] * 3}, "__proto__": 1}
+    await send(asked, key, {"event_name": HOSTILE[:200], "event_params": hostile})
+    await page.locator("#events summary").first.click()
+    await expect(page.locator("details[open] pre")).to_contain_text("\\u202edir")
+    await eye.look()
+    await page.reload()
+    await page.locator("#events summary").first.click()
+    await eye.look()

@@ -1,4 +1,4 @@
-"""A headless Chromium for the tests of a module, and pages in it that report what they did."""
+"""A headless Chromium for all tests, and pages in it that report what they did."""
 
 import shutil
 from collections.abc import AsyncIterator
@@ -12,7 +12,7 @@ from tests.web.visit import Visit
 CHROMIUM = shutil.which("chromium")
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser() -> AsyncIterator[Browser]:
     """Chromium as the system has it; the test is skipped where there is none."""
     if CHROMIUM is None:
@@ -26,7 +26,7 @@ async def browser() -> AsyncIterator[Browser]:
         await running.close()
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="session")
 async def visit(browser: Browser) -> AsyncIterator[Visit]:
     """A new browser profile with one page; afterwards nothing may have gone wrong in it."""
     async with await browser.new_context(

@@ -6,7 +6,6 @@ import pytest
 
 from ingest.store.cluster import Cluster
 from tests.conftest import make_key
-from tests.support.browser import browser, visit  # noqa: F401 - fixtures
 from tests.support.postgres import new_database
 from tests.support.server import Server, running_server
 

@@ -15,7 +15,7 @@ from tests.support.server import Server
 from tests.web.served import example
 from tests.web.visit import Visit
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 PAGE = b"<!DOCTYPE html><title>Another origin</title>"
 SEND = """async ([url, headers, event]) => {
@@ -59,7 +59,7 @@ def elsewhere() -> Iterator[str]:
         thread.join()
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="session")
 async def send(visit: Visit, web_server: Server, elsewhere: str) -> Send:
     """Send an event from that page as its scripts would; returns what they can see."""
     await visit.page.goto(elsewhere)
