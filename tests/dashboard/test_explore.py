@@ -117,6 +117,7 @@ def test_bars_are_the_api_s_buckets_in_the_zone_that_is_named(
     assert len([row for rows in listed(viewer, link) for row in rows]) == count
 
 
+@pytest.mark.usefixtures("events")
 def test_bucket_that_the_range_has_a_part_of_is_marked(apps: Apps, viewer: Visitor) -> None:
     """As its figure is no whole one."""
     query = "from=2026-03-02T12:00:00Z&to=2026-03-05&interval=day"
