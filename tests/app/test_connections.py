@@ -2,20 +2,20 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from time import sleep
 from typing import Any, Final
 
 import aiohttp
+import asyncpg
 import pytest
 
 from ingest.store import connection_budget
 from ingest.store.connection_budget import INSIGHTS_MAX, ConnectionBudget
 from ingest.store.turns import CONNECTIONS_MAX
-from tests.api.asked import asked_server
+from tests.api.asked import Asked, asked_server
 from tests.app.workers import Watch, running_workers
 from tests.conftest import StartServer, make_key
 from tests.delivery.rules import script
@@ -271,29 +271,48 @@ def test_idle_server_has_three_for_each_worker_and_one_that_listens(
     wait_for(lambda: server.metrics()["nonito_postgres_connections"] == WORKERS * OWN + 1)
 
 
-def test_insights_process_has_as_many_as_are_counted_for_it(
-    database_url: str, tmp_path: Path
-) -> None:
+@pytest.fixture
+def asked(database_url: str, tmp_path: Path) -> Iterator[Asked]:
+    """A server with an insights process."""
+    with asked_server(database_url, tmp_path) as running:
+        yield running
+
+
+async def test_insights_process_has_as_many_as_are_counted_for_it(asked: Asked) -> None:
     """While it archives and answers two questions; and none of them is taken for another's."""
+    url = asked.database_url
     needed = connection_budget.needed(workers=1, writers=OWN - 1, has_insights=True)
-    others = asyncio.run(budget(database_url, needed)).others
-    most: Counter[str] = Counter()
-    with asked_server(database_url, tmp_path) as asked, ThreadPoolExecutor(2) as pool:
+    others = (await budget(url, needed)).others
+    found = Counter[str]()
 
-        def is_all_there() -> bool:
-            nonlocal most
-            asking = [pool.submit(asked.get, f"/v1/events?limit={n + 1}") for n in range(2)]
-            while not all(each.done() for each in asking):
-                most |= Counter(dict(asyncio.run(fetch(database_url, SESSIONS))))
-                sleep(0.01)
-            assert {each.result().status_code for each in asking} == {200}
-            return most["nonito-archive"] == INSIGHTS_MAX - OWN_OF_INSIGHTS
+    async def is_all_there() -> bool:
+        nonlocal found
+        found = Counter(dict(await fetch(url, SESSIONS)))
+        return found["nonito-archive"] == INSIGHTS_MAX - OWN_OF_INSIGHTS
 
-        wait_for(is_all_there, 60)
-        assert asyncio.run(budget(database_url, needed)).others == others
-        assert most["nonito-archive"] == INSIGHTS_MAX - OWN_OF_INSIGHTS
-        assert most.total() <= needed
-        assert f"{needed} connections at most" in asked.server.logs()
+    async with all_kept_waiting(url):
+        asking = [asyncio.to_thread(asked.get, "/v1/events", app) for app in ("one", "two")]
+        answers = asyncio.gather(*asking)
+        await until(is_all_there, 30)
+        assert (await budget(url, needed)).others == others + found["test"]
+    assert {each.status_code for each in await answers} == {200}
+    assert found["test"] == 1
+    assert found.total() - 1 <= needed
+    assert f"{needed} connections at most" in asked.server.logs()
+
+
+@asynccontextmanager
+async def all_kept_waiting(url: str) -> AsyncIterator[None]:
+    """Let nobody read or write events meanwhile."""
+    connection = await asyncpg.connect(
+        url, timeout=10, server_settings={"application_name": "test"}
+    )
+    try:
+        async with connection.transaction():
+            await connection.execute("LOCK TABLE events")
+            yield
+    finally:
+        await connection.close()
 
 
 async def budget(url: str, needed: int) -> ConnectionBudget:
