@@ -29,6 +29,7 @@ from tests.support.server import (
     ROOT,
     Server,
     environment,
+    is_alive,
     running_server,
     wait_for,
     wait_until_drained,
@@ -87,14 +88,6 @@ def postmaster(data_dir: Path) -> psutil.Process | None:
         return psutil.Process(pid)
     except (OSError, psutil.NoSuchProcess):
         return None
-
-
-def is_alive(process: psutil.Process) -> bool:
-    """Return whether a process runs; one that nobody reaped yet does not."""
-    try:
-        return bool(process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
 
 
 def ask(data_dir: Path, query: str) -> list[str]:

@@ -156,7 +156,15 @@ def kill_server(process: subprocess.Popen[Any]) -> None:
     for each in started:
         with suppress(psutil.NoSuchProcess):
             each.kill()
-    psutil.wait_procs(started, timeout=10)
+    # Not until they are reaped: init may take seconds to look at whom it adopted.
+    wait_for(lambda: not any(is_alive(each) for each in started))
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Return whether a process runs; one that nobody reaped yet does not."""
+    with suppress(psutil.NoSuchProcess):
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    return False
 
 
 def _words(process: psutil.Process) -> list[str]:
