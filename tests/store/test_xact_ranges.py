@@ -23,6 +23,10 @@ WHERE indrelid = 'events_20270101_20270131'::regclass
 AND indexrelid::regclass::text LIKE '%xact_idx'
 """
 READ = "EXPLAIN (ANALYZE, FORMAT json) SELECT FROM events_20270101_20270131 WHERE xact >= $1"
+FORGET = """
+SELECT brin_desummarize_range($1::text::regclass, page) FROM generate_series(
+    0, pg_relation_size('events_20270101_20270131') / 8192, $2::int) AS page
+"""
 SUMMARIZE = "SELECT brin_summarize_new_values($1::text::regclass)"
 
 
@@ -59,10 +63,12 @@ async def test_half_made_summaries_are_made_anew(partition_of_many: str) -> None
     """Which no vacuum does: as they are they stand for every page behind them."""
     url = partition_of_many
     ((index,),) = await fetch(url, INDEX)
-    await interrupt(url, index)
-    await fetch(url, "VACUUM events_20270101_20270131")
-    before = await pages_read_for_nothing(url)
-    assert before > 16 * xact_ranges.RANGE_PAGES
+    before = 0
+    while before <= 16 * xact_ranges.RANGE_PAGES:  # as luck would have it, few may be half made
+        await fetch(url, FORGET, index, xact_ranges.RANGE_PAGES)
+        await interrupt(url, index)
+        await fetch(url, "VACUUM events_20270101_20270131")
+        before = await pages_read_for_nothing(url)
     assert await upkeep.complete(make_postgres(url))
     assert await pages_read_for_nothing(url) <= 16 * xact_ranges.RANGE_PAGES
     ((count,),) = await fetch(url, "SELECT count(*) FROM events WHERE xact >= 0")
