@@ -8,7 +8,7 @@ NODE := tests/node/node_modules
 # Hundreds of processes are started by the tests: each would compile all modules anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: serve demo check test bench setup
+.PHONY: serve demo check test test-slow bench setup
 
 serve: $(VENV)/.installed-serve
 	$(BIN)/nonito serve
@@ -23,8 +23,14 @@ check: $(VENV)/.installed-check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: $(VENV)/.installed-test $(if $(shell command -v npm),$(NODE))
+INSTALLED_FOR_TESTS := $(VENV)/.installed-test $(if $(shell command -v npm),$(NODE))
+
+test: $(INSTALLED_FOR_TESTS)
 	$(BIN)/pytest
+
+# Whole servers killed and replaced, other programs, every screen in a browser.
+test-slow: $(INSTALLED_FOR_TESTS)
+	$(BIN)/pytest -m slow
 
 bench: $(VENV)/.installed-bench
 	$(BIN)/python -m bench compare

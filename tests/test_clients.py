@@ -17,6 +17,8 @@ import pytest
 from tests.support.postgres import fetch
 from tests.support.server import Server
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parent
 EVENTS = Path(os.environ.get("EVENTS_NDJSON", HERE / "data" / "events.ndjson"))
 CLIENTS = {

@@ -20,6 +20,8 @@ from tests.support.postgres import fetch, make_postgres
 from tests.support.server import Server, books_balance, wait_for, wait_until_drained
 from tests.test_outage import names, post, rows_of
 
+pytestmark = pytest.mark.slow
+
 OTHER, ASIDE = "other", "aside"
 ID = "SELECT id FROM nonito_database"
 

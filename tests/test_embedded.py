@@ -35,6 +35,8 @@ from tests.support.server import (
     wait_until_drained,
 )
 
+pytestmark = pytest.mark.slow
+
 NOBODY = 65534
 
 

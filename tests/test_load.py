@@ -3,11 +3,15 @@
 import asyncio
 import signal
 
+import pytest
+
 from ingest.store.cluster import Cluster
 from tests.conftest import OWN_DATABASE, StartServer
 from tests.support.load import History, drive
 from tests.support.postgres import fetch
 from tests.support.server import Server, books_balance, wait_until_drained
+
+pytestmark = pytest.mark.slow
 
 CONNECTIONS = 64
 LOAD_S = 3.0

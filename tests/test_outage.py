@@ -15,6 +15,8 @@ from tests.http.checks import locked_events
 from tests.support.postgres import fetch, kill, pause, resume
 from tests.support.server import Server, books_balance, wait_for, wait_until_drained
 
+pytestmark = pytest.mark.slow
+
 
 def post(server: Server, name: str = "event", **params: object) -> int:
     """Post an event and return the answer's status."""

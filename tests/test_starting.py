@@ -15,6 +15,8 @@ from tests.conftest import StartServer
 from tests.support.postgres import kill, passable_directory
 from tests.support.server import COMMAND, ROOT, environment, kill_server, wait_for
 
+pytestmark = pytest.mark.slow
+
 SECRET = "hunter2"
 AWAY = f"postgresql://somebody:{SECRET}@127.0.0.1:1/events"
 

@@ -14,6 +14,8 @@ from tests.support.proxies import free_port
 from tests.support.raw import Answer, RawClient, connected
 from tests.support.server import Server, wait_for
 
+pytestmark = pytest.mark.slow
+
 LANES = pytest.mark.parametrize("fast_lane", ["true", "false"])
 NEVER_S = 600.0
 CONNECTIONS = 100

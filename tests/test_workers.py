@@ -30,6 +30,8 @@ from tests.support.server import (
     workers_of,
 )
 
+pytestmark = pytest.mark.slow
+
 CONNECTIONS = 16
 
 

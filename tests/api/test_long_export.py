@@ -27,6 +27,8 @@ from tests.api.asked import TIMEOUT_S, asked_server
 from tests.archive.archiving import MEMORY_MAX, archive, ask
 from tests.support.postgres import fetch, make_postgres
 
+pytestmark = pytest.mark.slow
+
 MIB: Final = 1 << 20
 LF: Final = ord("\n")
 FILL: Final = (

@@ -17,11 +17,13 @@ from ingest.errors import Code as OfHeads
 from tests.api.asked import Asked
 from tests.support.server import ROOT
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parent
 RUN_TIMEOUT_S = 110
 EXAMPLES = 10
 """Of each operation, beside those that cover its document."""
-GENERATE_FOR_S = 60
+GENERATE_FOR_S = 30
 """At most, on a busy machine."""
 CHECKS = (
     "not_a_server_error",

@@ -23,6 +23,8 @@ from tests.support.load import drive
 from tests.support.postgres import fetch, make_postgres
 from tests.support.server import Server, wait_for
 
+pytestmark = pytest.mark.slow
+
 WORKERS: Final = 4
 OWN: Final = 3
 """Connections of each worker: two that commit, and the dedup queue's."""

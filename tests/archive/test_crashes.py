@@ -9,6 +9,8 @@ import pytest
 from tests.archive.archiving import archive, assert_exact, make_archiver, store
 from tests.support.server import ROOT
 
+pytestmark = pytest.mark.slow
+
 TIMEOUT_S = 60.0
 STEPS = {
     "a file is written": "writing.Unfinished_finish:before",

@@ -15,6 +15,8 @@ from ingest.archive.archiver import Archiver
 from ingest.archive.failures import Occupied, Overtaken
 from tests.archive.archiving import assert_exact, insert, make_archiver, new_id, seen
 
+pytestmark = pytest.mark.slow
+
 WRITERS = 4
 WRITE_S = 3.0
 ROLLED_BACK = 0.2

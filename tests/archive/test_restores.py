@@ -16,6 +16,8 @@ from tests.archive.archiving import archive, ask, assert_exact, files, seen, sto
 from tests.conftest import OWN_DATABASE
 from tests.support.postgres import new_database, passable_directory
 
+pytestmark = pytest.mark.slow
+
 _STATE = "SELECT archive_id::text FROM archive_state"
 TIMEOUT_S = 60.0
 

@@ -17,6 +17,8 @@ from tests.support.command import Nonito, complaint, run, succeed
 from tests.support.postgres import passable_directory
 from tests.support.server import COMMAND, ROOT, environment, wait_for
 
+pytestmark = pytest.mark.slow
+
 EVENTS: Final = 4_000
 STEPS: Final = ("product_view", "add_to_cart", "checkout_started", "order_completed")
 OTHERS: Final = "postgresql://nobody@127.0.0.1:1/not_of_a_demo"

@@ -23,7 +23,9 @@ Admit = Callable[..., Visitor]
 def asked(shared_database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asked]:
     """A server of the module's own, with the apps `one` and `two`."""
     path = tmp_path_factory.mktemp("archive")
-    with asked_server(shared_database_url, path, limits__body_timeout_s=3) as running:
+    with asked_server(
+        shared_database_url, path, limits__body_timeout_s=3, archive__interval_s=5
+    ) as running:
         yield running
 
 

@@ -14,7 +14,7 @@ from tests.dashboard.conftest import Admit, Apps
 from tests.dashboard.eye import WIDE, Eye
 from tests.dashboard.told import HOSTILE, RANGE, made, stored
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
 
 
 @pytest.fixture(scope="module")

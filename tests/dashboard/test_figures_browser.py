@@ -17,7 +17,7 @@ from tests.dashboard.test_browser import NUMBERS, join
 from tests.support.looks import overflow_px
 from tests.web.visit import Visit
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
 
 HOSTILE = "<img src=x onerror=alert(1)>{{7*7}}'\"</script>" + "w" * 80
 BIDI = "\u202egnp.exe\x07"

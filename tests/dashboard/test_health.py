@@ -17,6 +17,8 @@ from tests.dashboard.visitor import Visitor
 from tests.support.postgres import kill, pause, resume
 from tests.support.server import wait_for
 
+pytestmark = pytest.mark.slow
+
 AWAY = "Postgres can&#39;t be written to"
 WELL = "All is well"
 CHANGING = {"nonito_connections_open", "nonito_postgres_connections"}

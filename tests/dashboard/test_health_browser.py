@@ -15,7 +15,7 @@ from tests.store.events import changed, make_rejected
 from tests.support.postgres import fetch, make_postgres
 from tests.web.visit import Visit
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
 
 HOSTILE = "</textarea><script>alert(1)</script><img src=x onerror=alert(1)>{{7*7}}'\"" + "w" * 150
 PARAMS = '{"text": "' + "</textarea><img src=x onerror=alert(1)>" + "w" * 300 + '"}'

@@ -3,8 +3,12 @@
 import socket
 from urllib.parse import urlsplit
 
+import pytest
+
 from tests.api.asked import Asked
 from tests.dashboard.conftest import Admit, Apps
+
+pytestmark = pytest.mark.slow
 
 LEAVING = 30
 

@@ -17,6 +17,8 @@ from tests.dashboard.visitor import Visitor, account_id
 from tests.support.postgres import fetch
 from tests.support.server import wait_for
 
+pytestmark = pytest.mark.slow
+
 VIEWERS = 50
 
 

@@ -13,7 +13,7 @@ from tests.dashboard.eye import Eye
 from tests.dashboard.test_browser import HOSTILE, join
 from tests.web.visit import Visit
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
 
 NUMBERS = iter(range(1_000))
 SEEN = """(isHidden) => {

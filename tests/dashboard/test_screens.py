@@ -14,7 +14,7 @@ from tests.dashboard.conftest import Apps
 from tests.dashboard.eye import PHONE, WIDE, Eye, opened
 from tests.dashboard.test_browser import join
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
 
 SHOTS: Final = os.environ.get("SCREENSHOTS")
 """A directory for a picture of each screen, for whoever wants to look at them."""

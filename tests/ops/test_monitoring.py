@@ -17,6 +17,8 @@ from tests.observe.test_monitor import free_port
 from tests.ops.prometheus import OPS, RULES, Prometheus, is_installed, running_prometheus
 from tests.support.server import Server, wait_for
 
+pytestmark = pytest.mark.slow
+
 INTERVAL_S = 0.3
 FACTOR = 100.0
 """A minute of an alert is 0.6 seconds here."""

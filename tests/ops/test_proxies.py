@@ -26,6 +26,8 @@ from tests.support.proxies import (
 from tests.support.raw import connected
 from tests.support.server import ROOT, Server, running_server
 
+pytestmark = pytest.mark.slow
+
 (DRAIN_S,) = re.findall(r"NONITO_SERVER_DRAIN_S=(\d+)", (ROOT / "Dockerfile").read_text("utf-8"))
 REQUESTS = 10_000
 CONNECTIONS = 8

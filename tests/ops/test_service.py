@@ -25,6 +25,8 @@ from tests.support.proxies import free_port
 from tests.support.raw import Answer, RawClient
 from tests.support.server import COMMAND, running_server, wait_for, wait_until_drained
 
+pytestmark = pytest.mark.slow
+
 SERVICE = OPS / "nonito.service"
 SOCKET = OPS / "nonito.socket"
 EXPOSURE_MAX = 1.5

@@ -24,6 +24,8 @@ from tests.spool.spooling import (
 from tests.spool.worker import Workers
 from tests.support import trace
 
+pytestmark = pytest.mark.slow
+
 ODD = 100_000
 """As many bytes as the batches of `churn` have."""
 

@@ -15,6 +15,8 @@ from ingest.spool.report import status
 from tests.spool.spooling import MIB, databases, names_in
 from tests.spool.worker import Worker, Workers
 
+pytestmark = pytest.mark.slow
+
 TAKEN_S_MAX = 20.0
 """It takes 3 s at most, on a machine that does nothing else."""
 

@@ -14,6 +14,8 @@ from ingest.store.embedded import find_programs
 from tests.support.command import complaint, run, run_here, succeed
 from tests.support.postgres import kill, passable_directory, pause, processes
 
+pytestmark = pytest.mark.slow
+
 # PR_SET_CHILD_SUBREAPER: orphans become children of this process, as of a container's first one.
 AS_FIRST_PROCESS = """
 import ctypes, os, signal, sys

@@ -15,6 +15,8 @@ from ingest.supervisor import insights, sockets
 from tests.conftest import StartServer
 from tests.support.server import Server, wait_for
 
+pytestmark = pytest.mark.slow
+
 EVENT = {"event_name": "page_view"}
 
 

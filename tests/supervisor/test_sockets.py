@@ -20,6 +20,8 @@ from tests.supervisor.processes import HOST, accepting, ask, connect, settings
 from tests.support.postgres import passable_directory
 from tests.support.server import ROOT, wait_for
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def path() -> Iterator[str]:

@@ -15,6 +15,8 @@ from ingest.errors import STATUS, Code
 from tests.conftest import StartServer
 from tests.support.server import ROOT, Server
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parent
 RUN_TIMEOUT_S = 100
 EXAMPLES = 20

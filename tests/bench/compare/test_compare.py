@@ -28,6 +28,8 @@ from bench.servers import Endpoint
 from tests.conftest import make_key
 from tests.support.postgres import fetch, meddle
 
+pytestmark = pytest.mark.slow
+
 DURABLE = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
 
 

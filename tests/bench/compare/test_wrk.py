@@ -21,6 +21,8 @@ from tests.bench.fakes import answering, ok
 from tests.conftest import make_key
 from tests.support.postgres import fetch, meddle
 
+pytestmark = pytest.mark.slow
+
 needs_wrk = pytest.mark.skipif(shutil.which("wrk") is None, reason="needs wrk")
 DURABLE = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
 

@@ -1,6 +1,10 @@
 """The count of allocations: it counts, and a request leaves nothing behind."""
 
+import pytest
+
 from bench.costs import alloc
+
+pytestmark = pytest.mark.slow
 
 SECONDS = 1.0
 

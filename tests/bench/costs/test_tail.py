@@ -4,11 +4,14 @@ import asyncio
 import json
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner, Result
 
 from bench.cli import command
 from bench.costs.tail import RATIO, Round, TailResult
 from tests.support.postgres import fetch, meddle
+
+pytestmark = pytest.mark.slow
 
 VOID = 3
 

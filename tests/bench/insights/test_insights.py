@@ -21,6 +21,8 @@ from bench.insights.questions import Kind, all_kinds
 from bench.insights.result import Asked, Found, Load, LoadRound, Storage
 from tests.support.postgres import fetch
 
+pytestmark = pytest.mark.slow
+
 VOID = 3
 EVENTS = 3_000
 START = datetime(2026, 3, 1, tzinfo=UTC)

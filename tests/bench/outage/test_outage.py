@@ -15,6 +15,8 @@ from bench.outage.command import outage
 from bench.outage.result import Drain, Outage, OutageResult, Times
 from bench.outage.senders import Answers, Statuses
 
+pytestmark = pytest.mark.slow
+
 VOID = 3
 COMMIT_TIMEOUT_S = 0.5
 QUICK = {"p50": 1.0, "p90": 2.0, "p99": 50.0, "p99.9": 60.0, "max": 70.0}

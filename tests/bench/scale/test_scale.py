@@ -12,6 +12,8 @@ from bench.scale.result import CONNECTIONS, Connections, Scale, ScaleRun
 from bench.scale.share import Share
 from tests.support.postgres import meddle
 
+pytestmark = pytest.mark.slow
+
 VOID = 3
 DURABLE = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
 
