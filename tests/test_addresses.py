@@ -18,6 +18,8 @@ from tests.support.postgres import passable_directory
 from tests.support.raw import RawClient
 from tests.support.server import COMMAND, LANES, ROOT, Server, running_server, wait_for
 
+pytestmark = pytest.mark.slow
+
 nonito = pytest.fixture(run_here)
 
 

@@ -12,7 +12,7 @@ from tests.dashboard.eye import Eye
 from tests.dashboard.visitor import PASSWORD, make_link
 from tests.web.visit import Visit
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
 
 HOSTILE = "<img src=x onerror=alert(1)>{{7*7}}'\"</script>" + "w" * 50
 NUMBERS = iter(range(1000))

@@ -24,6 +24,8 @@ from bench.servers import Endpoint
 from tests.conftest import StartServer
 from tests.support.server import Server
 
+pytestmark = pytest.mark.slow
+
 SECONDS = 0.25
 ASKED = {50, 51}
 """A hundred a second for the warm-up of a quarter of a second and as long after it."""

@@ -18,6 +18,8 @@ from tests.conftest import make_key
 from tests.support.postgres import fetch, meddle
 from tests.support.server import Server
 
+pytestmark = pytest.mark.slow
+
 VOID = 3
 SHORT = ("--seconds", "0.5", "--warm-up", "0.1")
 SHORTER = ("--seconds", "0.2", "--warm-up", "0")
