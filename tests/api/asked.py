@@ -39,9 +39,7 @@ def make_keys(url: str, app: str) -> Keys:
 class Asked:
     """A server, and where it is asked."""
 
-    def __init__(
-        self, database_url: str, server: Server, url: str, keys: Mapping[str, Keys]
-    ) -> None:
+    def __init__(self, database_url: str, server: Server, url: str, keys: dict[str, Keys]) -> None:
         self.database_url = database_url
         self.server = server
         self.url = url
@@ -85,6 +83,14 @@ class Asked:
         asyncio.run(work())
         wait_for(lambda: self.get("/v1/events", X_API_Key=key).status_code != 200)
         return key
+
+    def add_app(self, name: str) -> None:
+        """Make one more app, and wait until its keys are known."""
+        self.keys[name] = make_keys(self.database_url, name)
+        headers = {"X-API-Key": self.keys[name].write}
+        url = f"{self.server.url}/events"
+        wait_for(lambda: requests.post(url, headers=headers, timeout=TIMEOUT_S).status_code != 401)
+        wait_for(lambda: self.get("/v1/events?limit=1", name).status_code == 200)
 
     def send(self, *events: Mapping[str, object], app: str = "one") -> list[str]:
         """Send events; return their ids."""

@@ -37,6 +37,17 @@ def apps(asked: Asked) -> Apps:
 
 
 @pytest.fixture
+def own_app(asked: Asked, apps: Apps) -> str:
+    """An app of the test's own, by its name: nobody else's events are in it."""
+    name = f"own {len(apps)}"
+    asked.add_app(name)
+    ((apps[name],),) = asyncio.run(
+        fetch(asked.database_url, "SELECT id FROM apps WHERE name = $1", name)
+    )
+    return name
+
+
+@pytest.fixture
 def visitor(asked: Asked) -> Visitor:
     """Somebody who has not signed in."""
     return Visitor(asked.url)

@@ -37,8 +37,10 @@ WHERES: tuple[list[str], ...] = (
 
 @pytest.fixture(scope="module")
 def events(asked: Asked) -> list[Stored]:
-    """What the first app has."""
-    return stored(asked, made())
+    """What the first app has, once whoever asked before would see it."""
+    found = stored(asked, made())
+    wait_for(lambda: "view" in {each["name"] for each in asked.ask("/v1/names")["names"]})
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -47,9 +49,9 @@ def viewer(admit: Admit) -> Visitor:
     return admit(Role.VIEWER)
 
 
-def path(apps: Apps, query: str = "", page: str = "explore") -> str:
+def path(apps: Apps, query: str = "", page: str = "explore", app: str = "one") -> str:
     """Return a page's address."""
-    return f"/apps/{apps['one']}/{page}{f'?{query}' if query else ''}"
+    return f"/apps/{apps[app]}/{page}{f'?{query}' if query else ''}"
 
 
 def listed(viewer: Visitor, address: str) -> Iterator[list[reading.Row]]:
@@ -264,7 +266,9 @@ def test_what_is_wrong_with_an_address_is_said_on_the_page(
 
 
 @pytest.mark.usefixtures("events")
-def test_empty_list_says_what_to_do(apps: Apps, admit: Admit, viewer: Visitor) -> None:
+def test_empty_list_says_what_to_do(
+    apps: Apps, admit: Admit, viewer: Visitor, own_app: str
+) -> None:
     """Other filters, a longer range, a name that was meant, or the first event."""
     page = viewer.get(path(apps, f"{RANGE}&event=VIEW&where=params.plan:eq:none"))
     assert "No event matches" in page.text
@@ -272,9 +276,9 @@ def test_empty_list_says_what_to_do(apps: Apps, admit: Admit, viewer: Visitor) -
     assert "last=30d" in (reading.link(page, "30 days") or "")
     meant = path(apps, f"{RANGE}&where=params.plan%3Aeq%3Anone&event=view")
     assert reading.link(page, "view") == meant
-    empty = admit(Role.VIEWER, "two").get(f"/apps/{apps['two']}/explore")
+    empty = admit(Role.VIEWER, own_app).get(path(apps, app=own_app))
     assert "No event has arrived yet" in empty.text
-    assert reading.link(empty, "Watch for the first one") == f"/apps/{apps['two']}/live"
+    assert reading.link(empty, "Watch for the first one") == path(apps, page="live", app=own_app)
 
 
 def test_what_fails_on_a_page_leaves_the_rest_of_it(apps: Apps, viewer: Visitor) -> None:
@@ -287,36 +291,41 @@ def test_what_fails_on_a_page_leaves_the_rest_of_it(apps: Apps, viewer: Visitor)
 
 
 def test_menu_of_a_rare_name_is_of_the_events_listed(
-    asked: Asked, apps: Apps, viewer: Visitor
+    asked: Asked, apps: Apps, admit: Admit, own_app: str
 ) -> None:
     """Where none of it is among the latest ones, of which menus are made."""
     at = "2026-01-05T00:00:00Z"
     rare = {"event_name": "rare", "event_params": {"kind": "odd", "n": 1}, "timestamp": at}
-    asked.send(rare, rare)
+    asked.send(rare, rare, app=own_app)
     now = datetime.now(UTC).isoformat()
-    asked.send(*({"event_name": "often", "event_params": {}, "timestamp": now},) * 1_000)
+    asked.send(
+        *({"event_name": "often", "event_params": {}, "timestamp": now},) * 1_000, app=own_app
+    )
 
     def is_known() -> bool:
-        names = {each["name"]: each["sampled"] for each in asked.ask("/v1/names")["names"]}
+        found = asked.ask("/v1/names", own_app)["names"]
+        names = {each["name"]: each["sampled"] for each in found}
         return names.get("rare") == 0 and names.get("often", 0) >= 1_000
 
     wait_for(is_known)
-    page = viewer.get(path(apps, "event=rare&from=2026-01-05&to=2026-01-06"))
+    query = "event=rare&from=2026-01-05&to=2026-01-06"
+    page = admit(Role.VIEWER, own_app).get(path(apps, query, app=own_app))
     assert "As seen in the 2 events listed here" in reading.text(page.text)
     link = reading.link(page, "odd")
     assert link
     assert reading.query(link)["where"] == ["params.kind:eq:odd"]
 
 
-def test_next_page_has_the_menu_of_the_first(asked: Asked, apps: Apps, admit: Admit) -> None:
+def test_next_page_has_the_menu_of_the_first(
+    asked: Asked, apps: Apps, admit: Admit, own_app: str
+) -> None:
     """Nothing but its rows is asked for again; the first page itself has what is new."""
-    viewer = admit(Role.VIEWER, "two")
-    asked.send(*({"event_name": "turned"} for _ in range(51)), app="two")
-    path = f"/apps/{apps['two']}/explore"
-    older = re.search(r'href="([^"]*before=[^"]*)"', viewer.get(path).text)
+    viewer, first = admit(Role.VIEWER, own_app), path(apps, app=own_app)
+    asked.send(*({"event_name": "turned"} for _ in range(51)), app=own_app)
+    older = re.search(r'href="([^"]*before=[^"]*)"', viewer.get(first).text)
     assert older is not None
-    asked.send({"event_name": "brand_new"}, app="two")
+    asked.send({"event_name": "brand_new"}, app=own_app)
     second = viewer.get(html.unescape(older[1])).text
     assert "turned" in second
     assert "brand_new" not in second
-    wait_for(lambda: "brand_new" in viewer.get(path).text)
+    wait_for(lambda: "brand_new" in viewer.get(first).text)

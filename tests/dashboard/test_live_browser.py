@@ -101,6 +101,7 @@ async def test_filter_is_the_page_s_address(asked: Asked, visit: Visit, apps: Ap
     """And what comes then is what it means."""
     page = visit.page
     await join(page, asked)
+    asked.send({"event_name": "before"})  # where nothing ever came, what to do about it is shown
     await page.goto(f"{asked.url}/apps/{apps['one']}/live")
     await page.get_by_text("Filter", exact=True).click()
     await page.get_by_label("Filter by").fill("plan")
