@@ -11,7 +11,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, get_args
 
 import msgspec
 
@@ -34,6 +34,10 @@ Bytes = Annotated[int, msgspec.Meta(ge=1, le=1 << 40)]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
 
 
+Protocol = Literal["segment", "posthog", "amplitude", "openpanel", "umami"]
+"""What other SDKs speak; Segment's is RudderStack's as well."""
+
+
 class Server(msgspec.Struct, frozen=True):
     """`[server]`: where it listens and how it stops."""
 
@@ -45,6 +49,8 @@ class Server(msgspec.Struct, frozen=True):
     unix_owner: str = ""
     fast_lane: bool = True
     key_in_query: bool = False
+    protocols: list[Protocol] = msgspec.field(default_factory=lambda: [*get_args(Protocol)])
+    """Whose SDKs may send here."""
     drain_s: Annotated[float, msgspec.Meta(ge=0, le=3_600)] = 0.0
     shutdown_timeout_s: Seconds = 20.0
 

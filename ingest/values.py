@@ -57,7 +57,9 @@ def allowed(key: str, kind: Any) -> str:  # noqa: ANN401 - as above
     if get_origin(kind) is Union:
         return "a number, or auto"
     if get_origin(kind) is list:
-        return "a list, or a text with commas"
+        (item,) = get_args(kind)
+        of = f" of {', '.join(get_args(item))}" if get_origin(item) is Literal else ""
+        return f"a list{of}, or a text with commas"
     return next((told for unit, (_, told) in _UNITS.items() if unit in _words(key)), "")
 
 

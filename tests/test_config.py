@@ -79,6 +79,7 @@ def test_every_setting_can_be_set_by_its_environment_variable(key: str) -> None:
         "server.unix_mode": "0600",
         "server.workers": "7",
         "server.key_in_query": "True",
+        "server.protocols": "segment, umami",
         "spool.enabled": "False",
     }.get(key, "7" if isinstance(default, int | float) else "text")
     # Limits that depend on each other are kept in order.

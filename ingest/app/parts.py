@@ -12,6 +12,7 @@ from ingest.app.database import make_partitions
 from ingest.app.duties import Duties, Duty
 from ingest.app.preparation import Preparation
 from ingest.config import Config
+from ingest.delivery.aside import Aside
 from ingest.delivery.intake import Intake
 from ingest.delivery.links import Links
 from ingest.delivery.pipeline import Pipeline, Task
@@ -25,6 +26,8 @@ from ingest.http.fastlane import FastLane
 from ingest.http.listener import Listener
 from ingest.http.monitor import Monitor
 from ingest.http.probes import Probes
+from ingest.http.protocols import paths as sdk_paths
+from ingest.http.protocols.route import SdkRoute
 from ingest.http.request_log import RequestLog
 from ingest.http.router import Route, Router, ingestion
 from ingest.http.waiters import EarlyAcks
@@ -114,7 +117,12 @@ class Parts:
         )
         self._make_probes()
         self.requests = RequestLog(config.log.requests)
-        self.router = Router(self._make_routes(intake), self.metrics, self.requests)
+        self.router = Router(
+            self._make_routes(intake),
+            self.metrics,
+            self.requests,
+            sdk_paths.patterns(config.server.protocols),
+        )
         budget = Budget(limits.bodies_bytes_max)
         self.listener = Listener(
             web.Server(self.router.dispatch), limits, self.metrics, budget, self.requests
@@ -165,12 +173,15 @@ class Parts:
         anywhere = Authenticator(self.keyring, key_in_query=server.key_in_query)
         event = EventRoute(intake, anywhere, *parts, body_bytes_max=limits.body_bytes_max)
         batch = BatchRoute(intake, in_header, *parts, limits)
+        aside = Aside(self.postgres)
+        sdk = SdkRoute(intake, in_header, bodies, aside, self.metrics, limits)
         documents = pages.routes(_make_figures(self._config))
         return {
             **{path: Route(methods) for path, methods in documents.items()},
             "/": Route({**documents["/"], hdrs.METH_OPTIONS: self.probes.options_root}),
             "/event": ingestion(event.post),
             "/events": ingestion(batch.post),
+            **sdk_paths.routes(sdk, server.protocols),
             **(self.probes.routes() if self.monitor else self.probes.all_routes()),
         }
 

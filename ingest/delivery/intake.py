@@ -10,14 +10,17 @@ touch too many of them. An app in quarantine has one queue for all of its events
 from collections.abc import Callable
 from typing import NamedTuple
 
+import msgspec
+
 from ingest.delivery.outcome import BatchWaiter, Unchecked, Waiter
 from ingest.delivery.queue import EventQueue
 from ingest.delivery.queues import Queues
 from ingest.errors import Refusal
-from ingest.events import client_fields, copy_format, event, row_json
+from ingest.events import client_fields, copy_format, event, foreign, row_json
 from ingest.events.client_fields import ClientFields, Span
 from ingest.events.drafts import Draft, Drafts
 from ingest.events.event import Decoded, Event, Events
+from ingest.events.foreign import Foreign
 from ingest.events.ids import IdSequence, Moment, id_text, moved
 from ingest.store.apps import App
 
@@ -70,12 +73,23 @@ class Intake:
             )
             body = row_json.plain_body(event_id_text, name, params, received.text)
         else:
-            draft = self._draft(head, event_id, received, decoded, key)
+            said = self._said(decoded, received)
+            draft = self._draft(head, event_id, received, decoded, said, key)
             queue = dedup if draft.needs_dedup else plain
             row, body = draft.row, row_json.body(draft.stored)
             waiter = Unchecked(waiter) if draft.is_retryable else waiter
         queue.put(row, waiter)  # last: whatever fails before it leaves no trace
         return body
+
+    def accept_foreign(self, app: App, found: Foreign, waiter: Waiter) -> bytes:
+        """Do what `accept` does with an event of another protocol."""
+        draft = self.draft_foreign(app, found)
+        if isinstance(draft, Refusal):
+            raise draft
+        route = self._route(app)
+        queue = route.dedup if draft.needs_dedup else route.plain
+        queue.put(draft.row, Unchecked(waiter) if draft.is_retryable else waiter)
+        return row_json.body(draft.stored)
 
     def name_of(self, body: bytes) -> str:
         """Return the name of an event, for keys that may send some only; raise Refusal."""
@@ -110,7 +124,19 @@ class Intake:
         try:
             decoded = event.decode(body, self._event_name_chars_max)
             event_id, _, received = self._ids.next()
-            return self._draft(self._route(app).head, event_id, received, decoded)
+            said = self._said(decoded, received)
+            return self._draft(self._route(app).head, event_id, received, decoded, said)
+        except Refusal as refusal:
+            return refusal.anew()
+
+    def draft_foreign(self, app: App, found: Foreign) -> Draft | Refusal:
+        """Return the draft of an event of another protocol, or why it is refused."""
+        event_id, _, received = self._ids.next()
+        params, said, key = foreign.read(found, self._span, received.unix_ms)
+        content = Event(found.name, msgspec.Raw(params))
+        try:
+            decoded = event.check(content, params, self._event_name_chars_max)
+            return self._draft(self._route(app).head, event_id, received, decoded, said, key)
         except Refusal as refusal:
             return refusal.anew()
 
@@ -148,7 +174,8 @@ class Intake:
             decoded = event.check(found, params, self._event_name_chars_max)
             if decoded == (found.event_name, params, None):
                 return None
-            return self._draft(head, event_id, received, decoded)
+            said = self._said(decoded, received)
+            return self._draft(head, event_id, received, decoded, said)
         except Refusal as refusal:
             return refusal.anew()
 
@@ -158,11 +185,11 @@ class Intake:
         event_id: bytes,
         received: Moment,
         decoded: Decoded,
+        said: ClientFields,
         key: bytes | None = None,
     ) -> Draft:
-        """Return the draft of any event, with all that its client may say of it."""
-        name, params, uncommon = decoded
-        said = _SAYS_NOTHING if uncommon is None else self._read(uncommon, received)
+        """Return the draft of any event, with all that its client says of it."""
+        name, params, _ = decoded
         event_id, needs_dedup = self._place(event_id, said, key)
         is_retryable = said.id is not None or key is not None
         key = key if said.id is None else None  # its id is as good, and for ever
@@ -172,7 +199,11 @@ class Intake:
         stored = row_json.encode(id_text(event_id), name, params, received.text, optional)
         return Draft(row, stored, needs_dedup, is_retryable)
 
-    def _read(self, uncommon: Event, received: Moment) -> ClientFields:
+    def _said(self, decoded: Decoded, received: Moment) -> ClientFields:
+        """Return what a client says of its event beyond its content; raise Refusal."""
+        uncommon = decoded[2]
+        if uncommon is None:
+            return _SAYS_NOTHING
         return client_fields.read(uncommon, self._span, received.unix_ms)
 
     def _place(self, event_id: bytes, said: ClientFields, key: bytes | None) -> tuple[bytes, bool]:

@@ -69,8 +69,8 @@ def read(event: Event, span: Span, now_ms: int) -> ClientFields:
     event_id = None if event.id is None else _read_id(event.id, span, now_ms)
     if event.timestamp is None:
         return ClientFields(event_id)
-    timestamp_us = _read_time(event.timestamp)
-    happened_ms = timestamp_us // 1000 + _EPOCH_MS
+    timestamp_us = micros_of(event.timestamp)
+    happened_ms = unix_ms(timestamp_us)
     if not span.holds(happened_ms, now_ms):
         raise Refusal(Code.INVALID_TIMESTAMP, f"timestamp must be {span}.")
     return ClientFields(event_id, happened_ms, {"timestamp": copy_format.time(timestamp_us)})
@@ -85,7 +85,13 @@ def _read_id(text: str, span: Span, now_ms: int) -> bytes:
     return event_id
 
 
-def _read_time(text: str) -> int:
+def unix_ms(micros: int) -> int:
+    """Return microseconds since 2000 as Unix milliseconds."""
+    return micros // 1000 + _EPOCH_MS
+
+
+def micros_of(text: str) -> int:
+    """Return a time with its zone in microseconds since 2000; raise Refusal for what is none."""
     found = _RFC3339.fullmatch(text)
     try:
         if found is None:

@@ -150,7 +150,7 @@ def decode(body: bytes, name_chars_max: int) -> Decoded:
     except _MALFORMED:
         event = _decode_marked(body)
     if not body.isascii():
-        _check_utf8(body)
+        require_utf8(body)
     return check(event, bytes(event.event_params), name_chars_max)
 
 
@@ -200,7 +200,8 @@ def _refuse_name(name_chars_max: int) -> Refusal:
     )
 
 
-def _check_utf8(body: bytes) -> None:
+def require_utf8(body: bytes) -> None:
+    """Raise Refusal for a body that is not valid UTF-8."""
     try:
         body.decode()
     except UnicodeDecodeError as error:

@@ -36,7 +36,10 @@ class Authenticator:
 
     def grant_of(self, request: web.BaseRequest) -> Grant:
         """Return what the request's key opens to the page that sends it; raise Refusal."""
-        secrets = self._secrets_of(request)
+        return self.open(request, self._secrets_of(request))
+
+    def open(self, request: web.BaseRequest, secrets: Sequence[str]) -> Grant:
+        """Return what a key that was found in a request opens, as `grant_of` does."""
         if not any(secrets):
             raise Refusal(Code.MISSING_API_KEY, f"Send your API key in {self._place}.")
         # Two keys are refused even if both are valid: proxies and servers would differ on which.

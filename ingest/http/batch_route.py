@@ -28,6 +28,8 @@ from ingest.http.idempotency import IDEMPOTENCY_KEY
 from ingest.http.inflate import ENCODINGS, Inflater
 from ingest.http.limited_keys import refusal_of
 from ingest.http.preferences import PREFER, Preferences
+from ingest.http.protocols import cloudevents
+from ingest.http.protocols.dialect import Read
 from ingest.http.responses import JSON
 from ingest.http.waiters import BatchAnswer, EarlyAcks, Outcomes
 from ingest.observe.metrics import Metrics
@@ -84,10 +86,14 @@ class BatchRoute:
                 body = await self._inflater.inflate(body, encoding, bytes_max=bytes_max, held=held)
             body = body.removeprefix(BYTE_ORDER_MARK)
             held.resize(_MADE * len(body))
-            parts = await self._split(body, is_ndjson=is_ndjson)
+            read = _reader_of(request)
+            if request.content_type == cloudevents.STRUCTURED:
+                parts: list[Part] = [[body]]
+            else:
+                parts = await self._split(body, is_ndjson=is_ndjson)
             held.resize(_made_bytes(len(body), parts))
             del body
-            return await self._take(request, parts, preferred)
+            return await self._take(request, parts, preferred, read)
         except Refusal as refusal:
             self._metrics.refuse(refusal, app_id_of(request))
             raise
@@ -102,11 +108,15 @@ class BatchRoute:
         )
 
     async def _take(
-        self, request: web.BaseRequest, parts: list[Part], preferred: Preferences
+        self,
+        request: web.BaseRequest,
+        parts: list[Part],
+        preferred: Preferences,
+        read: Read | None,
     ) -> web.Response:
         grant = self._authenticator.grant_of(request)  # it may have been revoked meanwhile
         drafts = Drafts(wants_stored=not preferred.is_minimal)
-        await self._draft(grant, parts, drafts)
+        await self._draft(grant, parts, drafts, read)
         if preferred.is_async:
             self._intake.accept_all(grant.app, drafts, self._early_acks)
             self._metrics.async_acks += bool(drafts.events)
@@ -132,7 +142,9 @@ class BatchRoute:
             self._metrics.refused(Code.CONFLICT, len(conflicts))
         return outcomes._replace(uncommon={**outcomes.uncommon, **conflicts})
 
-    async def _draft(self, grant: Grant, parts: list[Part], drafts: Drafts) -> None:
+    async def _draft(
+        self, grant: Grant, parts: list[Part], drafts: Drafts, read: Read | None = None
+    ) -> None:
         """Understand each event; what it was read from is dropped as soon as that is done."""
         parts.reverse()
         while parts:
@@ -141,7 +153,7 @@ class BatchRoute:
                     self._draft_together(grant, turn, drafts)
                 else:
                     for event in turn:
-                        drafts.add(self._draft_one(grant, event))
+                        drafts.add(self._draft_one(grant, event, read))
                 await asyncio.sleep(0)
         for refusal in drafts.refusals.values():
             self._metrics.refuse(refusal, grant.app.id)
@@ -156,14 +168,31 @@ class BatchRoute:
             if refusal is not None and index not in drafts.refusals:
                 drafts.refuse(index, refusal)
 
-    def _draft_one(self, grant: Grant, event: bytes) -> Draft | Refusal:
+    def _draft_one(self, grant: Grant, event: bytes, read: Read | None) -> Draft | Refusal:
         bytes_max = self._limits.body_bytes_max
         if len(event) > bytes_max:
             return Refusal(Code.PAYLOAD_TOO_LARGE, f"An event may have {bytes_max} bytes at most.")
+        if read is not None:
+            return self._draft_foreign(grant, event, read)
         drafted = self._intake.draft(grant.app, event)
         if grant.limits is None or isinstance(drafted, Refusal):
             return drafted
         return refusal_of(grant.limits, self._intake.name_of(event)) or drafted
+
+    def _draft_foreign(self, grant: Grant, event: bytes, read: Read) -> Draft | Refusal:
+        try:
+            found = read(event)
+        except Refusal as refusal:
+            return refusal.anew()
+        if grant.limits is not None and (refused := refusal_of(grant.limits, found.name)):
+            return refused
+        return self._intake.draft_foreign(grant.app, found)
+
+
+def _reader_of(request: web.BaseRequest) -> Read | None:
+    """Return what reads a batch's events; None for ours."""
+    is_batch = request.content_type in (cloudevents.BATCHED, cloudevents.STRUCTURED)
+    return cloudevents.structured if is_batch else None
 
 
 def _made_bytes(body_bytes: int, parts: list[Part]) -> int:

@@ -54,7 +54,8 @@ class Connection(Pipeline):
         self.held = Share(budget)
         """What the request being handled holds, until its answer is sent."""
         self.page = Share(keyless)
-        """What an answer holds that anybody may ask for, until it is sent."""
+        """What an answer holds that anybody may ask for, until it is sent; and a body, until its
+        key is found in it."""
         self._metrics = metrics
         self._requests = requests
         self._others = others
@@ -186,6 +187,11 @@ class Connection(Pipeline):
 def held_of(request: web.BaseRequest) -> Share:
     """Return what a request holds until its answer is sent."""
     return cast("Connection", request.protocol).held
+
+
+def keyless_of(request: web.BaseRequest) -> Share:
+    """Return what a request holds that has shown no key yet."""
+    return cast("Connection", request.protocol).page
 
 
 def body_bytes(response: web.StreamResponse) -> int:

@@ -6,6 +6,7 @@ from ingest.delivery.intake import Intake
 from ingest.delivery.outcome import Ack, Duplicate, Outcome, Waiter
 from ingest.errors import Code, Refusal
 from ingest.events import row_json
+from ingest.events.foreign import Foreign
 from ingest.http import idempotency, preferences
 from ingest.http.authentication import Authenticator, app_id_of
 from ingest.http.bodies import BodyReader
@@ -15,6 +16,7 @@ from ingest.http.duplicates import conflict_of, headers_of
 from ingest.http.idempotency import IDEMPOTENCY_KEY
 from ingest.http.limited_keys import require_name
 from ingest.http.preferences import PREFER, Preferences
+from ingest.http.protocols import cloudevents
 from ingest.http.responses import JSON, refuse, status_of, succeed
 from ingest.http.waiters import Answer, EarlyAcks
 from ingest.observe.metrics import Metrics
@@ -72,16 +74,39 @@ class EventRoute:
         return _answer(success, outcome, preferred)
 
     def _accept(self, request: web.BaseRequest, grant: Grant, body: bytes, waiter: Waiter) -> bytes:
+        if _is_cloud_event(request):
+            return self._accept_cloud_event(request, grant, body, waiter)
         if grant.limits is not None:
             require_name(grant.limits, self._intake.name_of(body))
         key = idempotency.digest_of(request.headers.getall(IDEMPOTENCY_KEY, ()))
         return self._intake.accept(grant.app, body, waiter, key)
 
+    def _accept_cloud_event(
+        self, request: web.BaseRequest, grant: Grant, body: bytes, waiter: Waiter
+    ) -> bytes:
+        found = _read_cloud_event(request, body)
+        if grant.limits is not None:
+            require_name(grant.limits, found.name)
+        return self._intake.accept_foreign(grant.app, found, waiter)
+
     def _require_json(self, request: web.BaseRequest) -> None:
-        if media_type_of(request) not in self._types:
+        is_binary = cloudevents.SPEC_VERSION in request.headers
+        if media_type_of(request) not in self._types and not is_binary:
             raise Refusal(Code.UNSUPPORTED_MEDIA_TYPE, f"Send Content-Type: {JSON}.")
         if encoding_of(request):
             raise Refusal(Code.UNSUPPORTED_MEDIA_TYPE, "Send the body without Content-Encoding.")
+
+
+def _is_cloud_event(request: web.BaseRequest) -> bool:
+    is_binary = cloudevents.SPEC_VERSION in request.headers
+    return is_binary or request.content_type == cloudevents.STRUCTURED
+
+
+def _read_cloud_event(request: web.BaseRequest, body: bytes) -> Foreign:
+    if request.content_type == cloudevents.STRUCTURED:
+        return cloudevents.structured(body)
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    return cloudevents.binary(headers, body, media_type_of(request))
 
 
 def _answer(body: bytes, outcome: Outcome, preferred: Preferences) -> web.Response:

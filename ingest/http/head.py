@@ -41,6 +41,7 @@ DEFERRED: Final = frozenset(
         b"proxy-connection",
         b"http2-settings",
         b"sec-websocket-key1",
+        b"ce-specversion",
     }
 )
 REQUIRED: Final = frozenset({b"host", b"content-length", b"content-type"})

@@ -3,8 +3,9 @@
 This lane is the reference: whatever else takes events answers as it does.
 """
 
+import re
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, NamedTuple, cast
 
 import structlog
@@ -28,6 +29,8 @@ _CLOSING: Final = {Code.BAD_REQUEST, Code.REQUEST_TIMEOUT}
 Handler = Callable[[web.BaseRequest], Awaitable[web.Response]]
 Methods = Mapping[str, Handler]
 """Handlers by method."""
+Patterns = Sequence[tuple[re.Pattern[str], "Route"]]
+"""Routes by what their whole path looks like, of paths that have something of their own in them."""
 
 
 class Route(NamedTuple):
@@ -36,6 +39,8 @@ class Route(NamedTuple):
     methods: Methods
     is_open_to_browsers: bool = False
     """Whether the scripts of any page may read its successes; every answer then says so."""
+    name: str = ""
+    """What the metrics call it; empty: its path, or a page."""
     is_for_operators: bool = False
     """Whether a proxy may keep it from the public: then only its plain spelling leads here, and
     `/m%65trics` is no way around a proxy's rule for `/metrics`."""
@@ -46,10 +51,10 @@ def operational(handler: Handler) -> Route:
     return Route({hdrs.METH_GET: handler, hdrs.METH_HEAD: handler}, is_for_operators=True)
 
 
-def ingestion(handler: Handler) -> Route:
+def ingestion(handler: Handler, name: str = "") -> Route:
     """Return the route of a handler that takes events, from browsers too."""
     methods = {hdrs.METH_POST: handler, hdrs.METH_OPTIONS: _preflight}
-    return Route(methods, is_open_to_browsers=True)
+    return Route(methods, is_open_to_browsers=True, name=name)
 
 
 async def _preflight(_: web.BaseRequest) -> web.Response:
@@ -61,9 +66,14 @@ class Router:
     """The table of routes."""
 
     def __init__(
-        self, routes: Mapping[str, Route], metrics: Metrics, requests: RequestLog | None = None
+        self,
+        routes: Mapping[str, Route],
+        metrics: Metrics,
+        requests: RequestLog | None = None,
+        patterns: Patterns = (),
     ) -> None:
         self._routes = routes
+        self._patterns = patterns
         self._requests = requests or RequestLog()
         self._metrics = metrics
         self._is_stopping = False
@@ -97,10 +107,13 @@ class Router:
         return response
 
     def _route_of(self, request: web.BaseRequest) -> Route | None:
-        route = self._routes.get(request.path)
+        route = self._routes.get(request.path) or self._match(request.path)
         if route is not None and route.is_for_operators and not _is_plain(request):
             return None
         return route
+
+    def _match(self, path: str) -> Route | None:
+        return next((route for pattern, route in self._patterns if pattern.fullmatch(path)), None)
 
 
 async def _answer(request: web.BaseRequest, route: Route | None) -> web.Response:
@@ -149,6 +162,8 @@ def _name_of(route: Route | None, request: web.BaseRequest) -> str:
     """Return what the metrics call a route."""
     if route is None:
         return OTHER_ROUTE
+    if route.name:
+        return route.name
     return request.path if request.path in ROUTES else PAGE_ROUTE
 
 

@@ -16,6 +16,8 @@ from ingest.observe.refusals import LatestRefusals
 
 EVENT_ROUTE: Final = "/event"
 EVENT_ROUTES: Final = (EVENT_ROUTE, "/events")
+SDK_ROUTE: Final = "sdk"
+"""All that existing SDKs send and ask for."""
 PAGE_ROUTE: Final = "page"
 """The documentation and all that belongs to it."""
 OTHER_ROUTE: Final = "other"
@@ -25,6 +27,7 @@ ROUTES: Final = (
     "/healthz",
     "/metrics",
     "/readyz",
+    SDK_ROUTE,
     PAGE_ROUTE,
     OTHER_ROUTE,
 )

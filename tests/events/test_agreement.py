@@ -57,7 +57,7 @@ def test_intake_and_postgres_agree_on_batches_of_hypothesis_s(
     [
         ("_check_nul", rb'{"event_name":"a","event_params":{"a":"\u0000"}}', "22P05"),
         ("_check_numbers", b'{"event_name":"a","event_params":{"a":1e200000}}', "22003"),
-        ("_check_utf8", b'{"event_name":"a","event_params":{"a":"\xff"}}', "22021"),
+        ("require_utf8", b'{"event_name":"a","event_params":{"a":"\xff"}}', "22021"),
     ],
 )
 def test_decoder_that_lets_too_much_through_is_found(

@@ -1,0 +1,116 @@
+"""An event of a protocol that is not ours: what its SDK says of it, in the terms of ours.
+
+An SDK's id is the same on every resend, so an id of ours is made of it: 48 bits of the event's time
+in milliseconds, and 74 of a SHA-256 of protocol, name, subject and that id. So all that holds for a
+client's own ids holds for it, for ever. Where there is no time to be put into it, the hash stands
+for an Idempotency-Key. An event without an id gets a new one, and is not known again.
+"""
+
+import hashlib
+import re
+from typing import Final, NamedTuple
+
+import orjson
+
+from ingest.errors import Refusal
+from ingest.events import client_fields, copy_format
+from ingest.events.client_fields import ClientFields, Span
+from ingest.events.fields import rfc3339
+
+_VERSION: Final = 0x7 << 76
+_VARIANT: Final = 0x2 << 62
+_LOW: Final = (1 << 62) - 1
+_MIDDLE: Final = 0xFFF << 64
+_KEY_BYTES: Final = 16
+_DAY_MS: Final = 86_400_000
+_ZONE: Final = re.compile(r"[Zz]|[+-][0-9]{2}:[0-9]{2}")
+
+
+class Foreign(NamedTuple):
+    """One event of an SDK."""
+
+    protocol: str
+    """Whose ids it has."""
+    name: str
+    params: bytes
+    """A JSON object."""
+    timestamp: str | None
+    """When it happened, as it was sent; None if nothing was."""
+    id: str
+    """The SDK's own; empty if it has none."""
+    subject: str = ""
+    """Whose event it is, where the SDK's id is only unique together with that."""
+
+
+class Claims(NamedTuple):
+    """What is made of it."""
+
+    params: bytes
+    said: ClientFields
+    key: bytes | None
+    """What stands for an Idempotency-Key."""
+
+
+def read(event: Foreign, span: Span, now_ms: int) -> Claims:
+    """Return what an SDK says; a time that can't be true is kept among the parameters."""
+    micros = _micros_of(event.timestamp)
+    happened_ms = None if micros is None else client_fields.unix_ms(micros)
+    if micros is None or happened_ms is None or not span.holds(happened_ms, now_ms):
+        key = _digest(event)[:_KEY_BYTES] if event.id else None
+        return Claims(_with_time(event), ClientFields(), key)
+    event_id = derived_id(event, happened_ms) if event.id else None
+    values = {"timestamp": copy_format.time(micros)}
+    return Claims(event.params, ClientFields(event_id, happened_ms, values), None)
+
+
+def derived_id(event: Foreign, unix_ms: int) -> bytes:
+    """Return the 16 bytes of the id that an event has if it happened then."""
+    return _uuid7(_digest(event), unix_ms)
+
+
+def aside_id(text: bytes, now_ms: int) -> bytes:
+    """Return the id of what can't even be read: the same all day."""
+    return _uuid7(hashlib.sha256(text).digest(), now_ms - now_ms % _DAY_MS)
+
+
+def _uuid7(digest: bytes, unix_ms: int) -> bytes:
+    random = int.from_bytes(digest[:10], "big")
+    bits = (random & _LOW) | (random << 2 & _MIDDLE)
+    return (unix_ms << 80 | _VERSION | _VARIANT | bits).to_bytes(16, "big")
+
+
+def identity(event: Foreign) -> bytes:
+    """Return what an event with an id is known by."""
+    parts = (event.protocol, event.name, event.subject, event.id)
+    return "\0".join(parts).encode("utf-8", "surrogatepass")
+
+
+def moment_of(event: Foreign) -> str | None:
+    """Return when it happened as RFC 3339, if that is a time."""
+    micros = _micros_of(event.timestamp)
+    return None if micros is None else rfc3339(micros)
+
+
+def _digest(event: Foreign) -> bytes:
+    return hashlib.sha256(identity(event)).digest()
+
+
+def _micros_of(text: str | None) -> int | None:
+    """Return a time in microseconds since 2000; without a zone it is UTC. None if it is none."""
+    if not text:
+        return None
+    try:
+        return client_fields.micros_of(text if _ZONE.search(text, 10) else f"{text}Z")
+    except Refusal:
+        return None
+
+
+def _with_time(event: Foreign) -> bytes:
+    if event.timestamp is None:
+        return event.params
+    text = orjson.dumps(event.timestamp.encode("utf-8", "replace").decode())
+    return b'%b%b"$timestamp":%b}' % (
+        event.params[:-1],
+        b"" if len(event.params) == len(b"{}") else b",",
+        text,
+    )

@@ -1,0 +1,104 @@
+"""PostHog: `/batch`, `/capture`, `/e` and `/i/…`, with one event or many."""
+
+from typing import Final
+
+import msgspec
+
+from ingest.errors import Code, Refusal
+from ingest.events.foreign import Foreign
+from ingest.http.protocols.dialect import (
+    ABSENT,
+    Envelope,
+    decoder_of,
+    is_object,
+    spliced,
+    text_of,
+)
+
+_PROTOCOL: Final = "posthog"
+_ARRAY: Final = b"["
+
+
+class _Body(msgspec.Struct, gc=False):
+    """A batch, or one event, which may have the key in its properties."""
+
+    api_key: msgspec.Raw = ABSENT
+    token: msgspec.Raw = ABSENT
+    batch: list[msgspec.Raw] | None = None
+    event: msgspec.Raw = ABSENT
+    properties: msgspec.Raw = ABSENT
+
+
+class _Properties(msgspec.Struct, gc=False):
+    token: msgspec.Raw = ABSENT
+    distinct_id: msgspec.Raw = ABSENT
+
+
+class _Event(msgspec.Struct, gc=False):
+    event: msgspec.Raw = ABSENT
+    properties: msgspec.Raw = ABSENT
+    distinct_id: msgspec.Raw = ABSENT
+    timestamp: msgspec.Raw = ABSENT
+    uuid: msgspec.Raw = ABSENT
+    set_: msgspec.Raw = msgspec.field(name="$set", default=ABSENT)
+    set_once: msgspec.Raw = msgspec.field(name="$set_once", default=ABSENT)
+
+
+_body = decoder_of(_Body)
+_event = decoder_of(_Event)
+_properties = decoder_of(_Properties)
+_list = decoder_of(list[msgspec.Raw])
+_members = decoder_of(dict[str, msgspec.Raw])
+
+
+def take(body: bytes) -> Envelope:
+    """Take a body apart: `{"batch": […]}`, a list of events, or one."""
+    if body.lstrip()[:1] == _ARRAY:
+        events = [bytes(each) for each in _list(body)]
+        return Envelope(_key_of_first(events), events, item)
+    found = _body(body)
+    key = text_of(found.api_key) or text_of(found.token)
+    if found.batch is not None:
+        events = [bytes(each) for each in found.batch]
+        return Envelope(key or _key_of_first(events), events, item)
+    if not bytes(found.event):
+        raise Refusal(Code.INVALID_JSON, "Send an event, or a batch of them.")
+    return Envelope(key or _key_of_first([body]), [body], item)
+
+
+def item(text: bytes) -> Foreign:
+    """Understand an event."""
+    event = _event(text)
+    subject = event.distinct_id
+    if not bytes(subject) and is_object(event.properties):
+        subject = _properties(bytes(event.properties)).distinct_id
+    params = spliced(
+        _without_key(event.properties),
+        ("$set", event.set_),
+        ("$set_once", event.set_once),
+        ("distinct_id", event.distinct_id),
+        ("$message_id", event.uuid),
+    )
+    moment = text_of(event.timestamp) or None
+    return Foreign(
+        _PROTOCOL, text_of(event.event), params, moment, text_of(event.uuid), text_of(subject)
+    )
+
+
+def _without_key(properties: msgspec.Raw) -> msgspec.Raw:
+    """Return properties without the key, which is nobody's business who reads events."""
+    if b'"token"' not in bytes(properties) or not is_object(properties):
+        return properties
+    members = _members(bytes(properties))
+    members.pop("token", None)
+    return msgspec.Raw(msgspec.json.encode(members))
+
+
+def _key_of_first(events: list[bytes]) -> str:
+    """Return the key that the browser's SDK has in each event's properties."""
+    if not events:
+        return ""
+    event = _event(events[0])
+    if not is_object(event.properties):
+        return ""
+    return text_of(_properties(bytes(event.properties)).token)

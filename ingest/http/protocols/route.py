@@ -1,0 +1,199 @@
+"""A request of an SDK: its key is found, its body read, its events stored, its answer a plain 200.
+
+What an SDK would send again for ever, as it can't be stored, is set aside (`delivery/aside.py`);
+all others of its batch are stored. Whatever can't be answered with 200 is refused as a whole: a
+resend has the same ids, and stores nothing twice.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from aiohttp import web
+
+from ingest.config import Limits
+from ingest.delivery.aside import Aside, Unfit
+from ingest.delivery.intake import Intake
+from ingest.errors import Code, Refusal
+from ingest.events import foreign
+from ingest.events.drafts import Draft, Drafts
+from ingest.events.event import BYTE_ORDER_MARK, require_utf8
+from ingest.http.authentication import Authenticator, app_id_of
+from ingest.http.bodies import BodyReader
+from ingest.http.budget import Share
+from ingest.http.connection import held_of, keyless_of
+from ingest.http.content import encoding_of
+from ingest.http.inflate import ENCODINGS, Inflater
+from ingest.http.limited_keys import refusal_of
+from ingest.http.protocols import answers, leniency
+from ingest.http.protocols.dialect import Dialect, Envelope
+from ingest.http.protocols.keys import keys_of
+from ingest.http.responses import succeed
+from ingest.http.waiters import BatchAnswer
+from ingest.observe.metrics import Metrics
+from ingest.store.apps import App
+from ingest.store.keyring import Grant
+
+_GZIP: Final = "gzip"
+_GZIP_MAGIC: Final = b"\x1f\x8b"
+_TURN_EVENTS: Final = 100
+_MADE: Final = 3
+"""Of a body its events are made, their rows, and what is spliced together for these."""
+_MADE_OF_EVENT_BYTES: Final = 768
+_SERVER_ERRORS: Final = 500
+
+
+class SdkRoute:
+    """Takes what SDKs send, whatever their protocol."""
+
+    def __init__(
+        self,
+        intake: Intake,
+        authenticator: Authenticator,
+        bodies: BodyReader,
+        aside: Aside,
+        metrics: Metrics,
+        limits: Limits,
+    ) -> None:
+        self._intake = intake
+        self._authenticator = authenticator
+        self._bodies = bodies
+        self._aside = aside
+        self._metrics = metrics
+        self._limits = limits
+        self._inflater = Inflater()
+
+    async def take(self, request: web.BaseRequest, dialect: Dialect) -> web.Response:
+        """Store the events of a request; raise Refusal."""
+        try:
+            keys = keys_of(request)
+            if keys:
+                self._authenticator.open(request, keys)  # before a byte of the body is asked for
+            envelope, size = await self._read(request, dialect, has_key=bool(keys))
+            grant = self._authenticator.open(request, _with_key(keys, envelope.key))
+            held_of(request).resize(_MADE * size + len(envelope.events) * _MADE_OF_EVENT_BYTES)
+            await self._store(grant, envelope)
+        except Refusal as refusal:
+            self._metrics.refuse(refusal, app_id_of(request))
+            raise
+        return succeed(answers.SUCCESS)
+
+    async def _read(
+        self, request: web.BaseRequest, dialect: Dialect, *, has_key: bool
+    ) -> tuple[Envelope, int]:
+        """Return what a body has and its size; what has shown no key yet has a part of the room."""
+        held = held_of(request) if has_key else keyless_of(request)
+        try:
+            body = await self._read_body(request, held)
+        finally:
+            if not has_key:
+                held.count(0)
+        envelope = _taken_apart(body, dialect)
+        events_max = self._limits.batch_events_max
+        if len(envelope.events) > events_max:
+            raise Refusal(
+                Code.PAYLOAD_TOO_LARGE, f"A batch may have {events_max:,} events at most."
+            )
+        return envelope, len(body)
+
+    async def _read_body(self, request: web.BaseRequest, held: Share) -> bytes:
+        bytes_max = self._limits.batch_bytes_max
+        body = await self._bodies.read(request, bytes_max, held)
+        encoding = encoding_of(request) or (_GZIP if body.startswith(_GZIP_MAGIC) else "")
+        if encoding:
+            if encoding not in ENCODINGS:
+                known = " or ".join(ENCODINGS)
+                raise Refusal(
+                    Code.UNSUPPORTED_MEDIA_TYPE, f"Send Content-Encoding: {known}, or none."
+                )
+            body = await self._inflater.inflate(body, encoding, bytes_max=bytes_max, held=held)
+        return body
+
+    async def _store(self, grant: Grant, envelope: Envelope) -> None:
+        drafts = await self._drafts(grant, envelope)
+        await self._set_aside(grant.app, envelope, drafts.refusals)
+        answer = BatchAnswer(drafts.rows, drafts.events)
+        self._intake.accept_all(grant.app, drafts, answer)
+        # Not cancelled when the client goes away: its events are on their way.
+        outcomes = await answer.settled
+        late = {
+            index: outcome
+            for index, outcome in outcomes.uncommon.items()
+            if isinstance(outcome, Refusal)
+        }
+        for refusal in late.values():
+            if refusal.status >= _SERVER_ERRORS:
+                raise refusal.anew()
+        await self._set_aside(grant.app, envelope, late)
+
+    async def _drafts(self, grant: Grant, envelope: Envelope) -> Drafts:
+        """Understand all events; raise Refusal if the key may send none of them."""
+        drafts = Drafts(wants_stored=False)
+        for number, text in enumerate(envelope.events, 1):
+            drafts.add(self._draft(grant, envelope, text))
+            if number % _TURN_EVENTS == 0:
+                await asyncio.sleep(0)
+        codes = {refusal.code for refusal in drafts.refusals.values()}
+        if not drafts.events and codes == {Code.EVENT_NAME_NOT_ALLOWED}:
+            raise drafts.refusals[0].anew()
+        for refusal in drafts.refusals.values():
+            self._metrics.refuse(refusal, grant.app.id)
+        return drafts
+
+    def _draft(self, grant: Grant, envelope: Envelope, text: bytes) -> Draft | Refusal:
+        bytes_max = self._limits.body_bytes_max
+        if len(text) > bytes_max:
+            return Refusal(Code.PAYLOAD_TOO_LARGE, f"An event may have {bytes_max} bytes at most.")
+        try:
+            found = envelope.read(text)
+        except Refusal as refusal:
+            return refusal.anew()
+        if grant.limits is not None and (refused := refusal_of(grant.limits, found.name)):
+            return refused
+        return self._intake.draft_foreign(grant.app, found)
+
+    async def _set_aside(
+        self, app: App, envelope: Envelope, refusals: Mapping[int, Refusal]
+    ) -> None:
+        """Keep what can't be stored, but for what the key may not send; raise Refusal."""
+        now_ms = time.time_ns() // 1_000_000
+        unfit = [
+            _unfit(envelope, envelope.events[index], refusal, now_ms)
+            for index, refusal in refusals.items()
+            if refusal.code is not Code.EVENT_NAME_NOT_ALLOWED
+        ]
+        if unfit:
+            await self._aside.keep(app.id, unfit, now_ms)
+
+
+def _unfit(envelope: Envelope, text: bytes, reason: Refusal, now_ms: int) -> Unfit:
+    try:
+        found = envelope.read(text)
+    except Refusal:
+        return Unfit(foreign.aside_id(text, now_ms), "", _original(text), None, reason)
+    event_id = foreign.aside_id(foreign.identity(found) if found.id else text, now_ms)
+    moment = foreign.moment_of(found)
+    return Unfit(event_id, found.name, _original(found.params), moment, reason)
+
+
+def _original(text: bytes) -> str:
+    return leniency.original(text).decode()
+
+
+def _with_key(keys: Sequence[str], key: str) -> Sequence[str]:
+    return keys if not key or key in keys else [*keys, key]
+
+
+def _taken_apart(body: bytes, dialect: Dialect) -> Envelope:
+    """Return what a body has; one that a parser refuses is looked through for what SDKs do."""
+    body = body.removeprefix(BYTE_ORDER_MARK)
+    if not body.isascii():
+        require_utf8(body)
+    try:
+        return dialect(body)
+    except Refusal:
+        mended = leniency.mended(body)
+        if mended == body:
+            raise
+    return dialect(mended)
