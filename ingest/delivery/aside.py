@@ -3,9 +3,12 @@
 It is among the rejected events, where an operator finds it, before its sender has an answer.
 """
 
+import asyncio
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 from uuid import UUID
+
+import structlog
 
 from ingest.delivery.events_table import EVENTS
 from ingest.errors import Code, Refusal
@@ -15,6 +18,10 @@ from ingest.store.failures import Unavailable
 from ingest.store.postgres import Postgres
 from ingest.store.rejected import Rejected
 
+log = structlog.get_logger(__name__)
+
+_WAITING_MAX: Final = 100
+"""Requests that wait for it."""
 _SQLSTATE: Final = "22023"
 """Invalid parameter value."""
 
@@ -32,25 +39,59 @@ class Unfit(NamedTuple):
     reason: Refusal
 
 
+class _Waiting(NamedTuple):
+    """What one request has set aside."""
+
+    events: Sequence[Rejected]
+    kept: asyncio.Future[None]
+
+
 class Aside:
-    """Keeps what can't be stored."""
+    """Keeps what can't be stored: of all who wait at once in one transaction."""
 
     def __init__(self, postgres: Postgres) -> None:
         self._postgres = postgres
+        self._waiting: list[_Waiting] = []
+        self._one_at_a_time = asyncio.Lock()
 
     async def keep(self, app_id: int, events: Sequence[Unfit], now_ms: int) -> None:
         """Keep an app's events; once each, however often they come. Raise Refusal if that fails."""
+        if len(self._waiting) >= _WAITING_MAX:
+            raise _not_now()
         received = ids.moment(now_ms).text.decode()
+        rows = [_rejected(app_id, each, received) for each in events]
+        mine = _Waiting(rows, asyncio.get_running_loop().create_future())
+        self._waiting.append(mine)
+        async with self._one_at_a_time:
+            if not mine.kept.done():
+                await self._keep_all()
+        await mine.kept
+
+    async def _keep_all(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        rows = {(each.event["app_id"], each.id): each for one in waiting for each in one.events}
+        refusal: Refusal | None = _not_now()
         try:
-            await rejected.keep(
-                self._postgres, EVENTS, [_rejected(app_id, each, received) for each in events]
-            )
-        except Unavailable:
-            raise Refusal(
-                Code.NOT_READY,
-                "An event of these can't be stored, and can't be set aside as the database is"
-                " away; send them again later.",
-            ) from None
+            turn = self._postgres.turns.sessions
+            await rejected.keep(self._postgres, EVENTS, [*rows.values()], turn)
+            refusal = None
+        except Unavailable as failure:
+            log.warning("events could not be set aside", reason=str(failure))
+        finally:
+            for _, kept in waiting:
+                if kept.cancelled():
+                    continue
+                if refusal is None:
+                    kept.set_result(None)
+                else:
+                    kept.set_exception(refusal.anew())
+
+
+def _not_now() -> Refusal:
+    return Refusal(
+        Code.NOT_READY,
+        "An event of these can't be stored, nor be set aside for the moment; send them again.",
+    )
 
 
 def _rejected(app_id: int, unfit: Unfit, received: str) -> Rejected:

@@ -74,6 +74,7 @@ class Intake:
             body = row_json.plain_body(event_id_text, name, params, received.text)
         else:
             said = self._said(decoded, received)
+            key = key if said.id is None else None  # its id is as good, and for ever
             draft = self._draft(head, event_id, received, decoded, said, key)
             queue = dedup if draft.needs_dedup else plain
             row, body = draft.row, row_json.body(draft.stored)
@@ -192,7 +193,6 @@ class Intake:
         name, params, _ = decoded
         event_id, needs_dedup = self._place(event_id, said, key)
         is_retryable = said.id is not None or key is not None
-        key = key if said.id is None else None  # its id is as good, and for ever
         optional = said.optional(key)
         tail = copy_format.tail(received.micros, optional)
         row = copy_format.row(head, event_id, name.encode(), params, tail)

@@ -23,7 +23,8 @@ _LOW: Final = (1 << 62) - 1
 _MIDDLE: Final = 0xFFF << 64
 _KEY_BYTES: Final = 16
 _DAY_MS: Final = 86_400_000
-_ZONE: Final = re.compile(r"[Zz]|[+-][0-9]{2}:[0-9]{2}")
+_LIKELY: Final = Span(past_ms=1826 * _DAY_MS, future_ms=_DAY_MS)
+_ZONE: Final = re.compile(r"[Zz]|([+-][0-9]{2}):?([0-9]{2})$")
 
 
 class Foreign(NamedTuple):
@@ -58,9 +59,13 @@ def read(event: Foreign, span: Span, now_ms: int) -> Claims:
     if micros is None or happened_ms is None or not span.holds(happened_ms, now_ms):
         key = _digest(event)[:_KEY_BYTES] if event.id else None
         return Claims(_with_time(event), ClientFields(), key)
-    event_id = derived_id(event, happened_ms) if event.id else None
     values = {"timestamp": copy_format.time(micros)}
-    return Claims(event.params, ClientFields(event_id, happened_ms, values), None)
+    if not event.id:
+        return Claims(event.params, ClientFields(None, happened_ms, values), None)
+    said = ClientFields(derived_id(event, happened_ms), happened_ms, values)
+    # A resend may be out of the span already, or the first try may have been.
+    is_near_an_end = not _within(span).holds(happened_ms, now_ms)
+    return Claims(event.params, said, _digest(event)[:_KEY_BYTES] if is_near_an_end else None)
 
 
 def derived_id(event: Foreign, unix_ms: int) -> bytes:
@@ -68,15 +73,25 @@ def derived_id(event: Foreign, unix_ms: int) -> bytes:
     return _uuid7(_digest(event), unix_ms)
 
 
-def aside_id(text: bytes, now_ms: int) -> bytes:
-    """Return the id of what can't even be read: the same all day."""
-    return _uuid7(hashlib.sha256(text).digest(), now_ms - now_ms % _DAY_MS)
+def aside_id(event: Foreign, text: bytes, now_ms: int) -> bytes:
+    """Return the id of an event that can't be stored: of its time, or else the same all day."""
+    digest = _digest(event) if event.id else hashlib.sha256(text).digest()
+    micros = _micros_of(event.timestamp)
+    happened_ms = None if micros is None else client_fields.unix_ms(micros)
+    if happened_ms is not None and _LIKELY.holds(happened_ms, now_ms):
+        return _uuid7(digest, happened_ms)
+    return _uuid7(digest, now_ms - now_ms % _DAY_MS)
 
 
 def _uuid7(digest: bytes, unix_ms: int) -> bytes:
     random = int.from_bytes(digest[:10], "big")
     bits = (random & _LOW) | (random << 2 & _MIDDLE)
     return (unix_ms << 80 | _VERSION | _VARIANT | bits).to_bytes(16, "big")
+
+
+def _within(span: Span) -> Span:
+    """Return a span without what a key is remembered for at both of its ends."""
+    return Span(span.past_ms - _DAY_MS, span.future_ms - _DAY_MS)
 
 
 def identity(event: Foreign) -> bytes:
@@ -88,7 +103,10 @@ def identity(event: Foreign) -> bytes:
 def moment_of(event: Foreign) -> str | None:
     """Return when it happened as RFC 3339, if that is a time."""
     micros = _micros_of(event.timestamp)
-    return None if micros is None else rfc3339(micros)
+    try:
+        return None if micros is None else rfc3339(micros)
+    except ValueError:  # past the year 9999, or before the first
+        return None
 
 
 def _digest(event: Foreign) -> bytes:
@@ -99,8 +117,13 @@ def _micros_of(text: str | None) -> int | None:
     """Return a time in microseconds since 2000; without a zone it is UTC. None if it is none."""
     if not text:
         return None
+    zone = _ZONE.search(text, 10)
+    if zone is None:
+        text = f"{text}Z"
+    elif zone[1]:
+        text = f"{text[: zone.start()]}{zone[1]}:{zone[2]}"
     try:
-        return client_fields.micros_of(text if _ZONE.search(text, 10) else f"{text}Z")
+        return client_fields.micros_of(text)
     except Refusal:
         return None
 

@@ -149,7 +149,10 @@ class BatchRoute:
         parts.reverse()
         while parts:
             for turn in _turns(parts.pop()):
-                if isinstance(turn, Events):
+                if isinstance(turn, Events) and read is not None:
+                    for _ in turn.events:
+                        drafts.add(cloudevents.none())
+                elif isinstance(turn, Events):
                     self._draft_together(grant, turn, drafts)
                 else:
                     for event in turn:

@@ -10,6 +10,7 @@ from ingest.events.foreign import Foreign
 from ingest.http import idempotency, preferences
 from ingest.http.authentication import Authenticator, app_id_of
 from ingest.http.bodies import BodyReader
+from ingest.http.budget import too_large
 from ingest.http.connection import held_of
 from ingest.http.content import TEXT, encoding_of, media_type_of
 from ingest.http.duplicates import conflict_of, headers_of
@@ -85,6 +86,8 @@ class EventRoute:
         self, request: web.BaseRequest, grant: Grant, body: bytes, waiter: Waiter
     ) -> bytes:
         found = _read_cloud_event(request, body)
+        if len(found.params) > self._body_bytes_max:  # control characters take six times the room
+            raise too_large(self._body_bytes_max)
         if grant.limits is not None:
             require_name(grant.limits, found.name)
         return self._intake.accept_foreign(grant.app, found, waiter)

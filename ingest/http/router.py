@@ -97,7 +97,7 @@ class Router:
         if self._requests.is_on:
             self._requests.note(
                 request.method,
-                OTHER if route is None else request.path,
+                self._told(route, request),
                 response.status,
                 code=response.get(CODE),
                 app=request.get(APP),
@@ -111,6 +111,12 @@ class Router:
         if route is not None and route.is_for_operators and not _is_plain(request):
             return None
         return route
+
+    def _told(self, route: Route | None, request: web.BaseRequest) -> str:
+        """Return what the log calls a path; one that is like a pattern may have a key in it."""
+        if route is None:
+            return OTHER
+        return request.path if request.path in self._routes else route.name
 
     def _match(self, path: str) -> Route | None:
         return next((route for pattern, route in self._patterns if pattern.fullmatch(path)), None)

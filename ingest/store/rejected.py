@@ -15,6 +15,7 @@ from uuid import UUID
 
 import asyncpg
 
+from ingest.share.turn import Turn
 from ingest.store import merge
 from ingest.store.failures import (
     DROPPED,
@@ -90,9 +91,14 @@ class Retried(NamedTuple):
     """Of a refusal: SQLSTATE and message."""
 
 
-async def keep(postgres: Postgres, table: Table, events: Sequence[Rejected]) -> None:
-    """Do what `add` does, on a connection of its own, for who replays; raise Unavailable."""
-    async with postgres.session(turn=postgres.turns.dead_letters) as connection:
+async def keep(
+    postgres: Postgres, table: Table, events: Sequence[Rejected], turn: Turn | None = None
+) -> None:
+    """Do what `add` does, on a connection of its own, in the turn of who replays or in another.
+
+    Raise Unavailable.
+    """
+    async with postgres.session(turn=turn or postgres.turns.dead_letters) as connection:
         try:
             await add(connection, table, events)
         except asyncpg.PostgresError as error:

@@ -1,6 +1,7 @@
 """An SDK's id makes an id of ours: the same on each resend, and another one for all else."""
 
 import json
+from itertools import pairwise
 from uuid import UUID
 
 import pytest
@@ -10,7 +11,8 @@ from ingest.events.client_fields import Span
 from ingest.events.foreign import Foreign
 
 NOW_MS = 1_795_000_000_000
-SPAN = Span(past_ms=86_400_000, future_ms=3_600_000)
+DAY_MS = 86_400_000
+SPAN = Span(past_ms=10 * DAY_MS, future_ms=DAY_MS)
 EVENT = Foreign("segment", "view", b'{"a": 1}', "2026-11-18T10:00:00.123Z", "m-1")
 MOMENT_MS = 1_794_996_000_123
 
@@ -65,6 +67,37 @@ def test_time_that_can_not_be_is_kept_among_the_parameters(text: str, params: by
     assert found.key == foreign.read(event, SPAN, NOW_MS + 1).key
     assert found.key != foreign.read(event._replace(id="m-2"), SPAN, NOW_MS).key
     assert foreign.read(event._replace(id=""), SPAN, NOW_MS).key is None
+
+
+@pytest.mark.parametrize("ahead_ms", [DAY_MS + 3_000, DAY_MS - 3_000, 3_000, -3_000])
+@pytest.mark.parametrize("later_ms", [0, 5_000, DAY_MS - 10_000])
+def test_resend_is_known_though_the_time_has_come_into_the_span(
+    ahead_ms: int, later_ms: int
+) -> None:
+    """By the key of the first try, or by its id, as long as keys are remembered."""
+    at = foreign.moment_of(EVENT)
+    assert at is not None
+    happened_ms = MOMENT_MS
+    first = foreign.read(EVENT, SPAN, happened_ms - ahead_ms)
+    second = foreign.read(EVENT, SPAN, happened_ms - ahead_ms + later_ms)
+    same_key = first.key is not None and first.key == second.key
+    same_id = first.said.id is not None and first.said.id == second.said.id
+    assert same_key or same_id
+
+
+def test_resend_is_known_though_the_time_has_left_the_span() -> None:
+    """At its other end."""
+    nows = [MOMENT_MS + 10 * DAY_MS + late_ms for late_ms in (-DAY_MS - 5, -5, 5, DAY_MS - 10)]
+    tries = [foreign.read(EVENT, SPAN, now_ms) for now_ms in nows]
+    for first, second in pairwise(tries):
+        assert first.key == second.key is not None or first.said.id == second.said.id is not None
+
+
+@pytest.mark.parametrize("text", ["9999-12-31T23:59:59-01:00", "0001-01-01T00:00:00+01:00"])
+def test_time_at_the_end_of_all_times_is_none(text: str) -> None:
+    """As no answer could have it."""
+    assert foreign.moment_of(EVENT._replace(timestamp=text)) is None
+    foreign.aside_id(EVENT._replace(timestamp=text), b"", NOW_MS)
 
 
 def test_event_without_an_id_has_its_time() -> None:

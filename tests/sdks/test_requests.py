@@ -16,7 +16,7 @@ from ingest.store.key_limits import KeyLimits
 from tests.conftest import OWN_DATABASE, StartServer, make_key
 from tests.sdks.conftest import Stored, rows_of
 from tests.support.postgres import kill
-from tests.support.raw import connected
+from tests.support.raw import Answer, connected
 from tests.support.server import Server, wait_for, wait_until_drained
 
 TIMEOUT_S = 20
@@ -35,6 +35,9 @@ BATCHES: dict[str, Any] = {
     "/api/send": {"type": "event", "payload": {"name": "view"}},
 }
 """A good body of each path, without a key."""
+
+
+CLOUD_OBJECT = {"specversion": "1.0", "type": "t", "source": "s", "id": "1"}
 
 
 def post(server: Server, path: str, body: object, **headers: str) -> requests.Response:
@@ -198,6 +201,133 @@ def test_bodies_without_a_key_yet_have_a_part_of_the_room(
         large = {**TRACK, "properties": {"text": "a" * 500_000}}
         answer = post(server, "/v1/t", large, Authorization=basic(server.key))
         assert answer.status_code == 200, answer.text
+
+
+CLOUD = {"ce-specversion": "1.0", "ce-type": "t", "ce-source": "s", "ce-id": "1"}
+
+
+def raw(server: Server, line: str, headers: dict[bytes, bytes], body: bytes = b"") -> Answer:
+    """Send bytes that no library would; with the key unless another is there."""
+    headers = {b"X-API-Key": server.key.encode(), b"Host": b"x"} | headers
+    headers[b"Content-Length"] = str(len(body)).encode()
+    lines = b"".join(b"%b: %b\r\n" % each for each in headers.items())
+    with connected(server.port) as client:
+        return client.ask(f"{line} HTTP/1.1\r\n".encode() + lines + b"\r\n" + body)
+
+
+def test_bytes_that_are_no_text_are_the_client_s_fault(shared_server: Server) -> None:
+    """Wherever they are."""
+    basic_ = {b"X-API-Key": b"", b"Authorization": b"Basic \xff\xff"}
+    assert raw(shared_server, "POST /v1/t", basic_, b"{}").status in (400, 401)
+    assert raw(shared_server, "GET /v1/projects/a/settings", {b"Host": b"a\xff"}).status < 500
+    assert raw(shared_server, "GET /sourceConfig/?writeKey=%ff%fe", {}).status == 200
+    cloud = {name.encode(): value.encode() for name, value in CLOUD.items()}
+    for value in (b"s\xff", b"%ff"):
+        assert raw(shared_server, "POST /event", cloud | {b"ce-source": value}, b"{}").status == 400
+
+
+def test_time_that_nobody_can_write_costs_a_batch_nothing(
+    shared_server: Server, stored: Stored
+) -> None:
+    """Of an event that is set aside."""
+    bad = {**TRACK, "properties": {"a": "\0"}, "timestamp": "9999-12-31T23:59:59-01:00"}
+    good = {**TRACK, "event": "beside", "messageId": "beside"}
+    answer = post(
+        shared_server, "/v1/batch", {"batch": [bad, good]}, Authorization=basic(shared_server.key)
+    )
+    assert answer.status_code == 200, answer.text
+    assert [row for row in stored() if row["event_name"] == "beside"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"batch": [1, {"event": "p", "distinct_id": "u", "properties": {"token": "mine"}}]},
+        [{"event": "p", "distinct_id": "u", "properties": {"token": "mine"}}],
+    ],
+)
+def test_property_of_posthog_s_that_is_called_token_is_no_key(
+    shared_server: Server, stored: Stored, body: object
+) -> None:
+    """Where the key is in the head; nor does a bad first event cost the others anything."""
+    path = "/i/v1/analytics/events"
+    answer = post(shared_server, path, body, Authorization=f"Bearer {shared_server.key}")
+    assert answer.status_code == 200, answer.text
+    assert [row for row in stored() if row["params"].get("token") == "mine"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "params"),
+    [
+        (
+            {"ce-source": '"a%20b"', "ce-x": '"q\\"%C3%AB"'},
+            b"1",
+            {"$source": "a b", "$x": 'q"ë', "data": 1},
+        ),
+        ({"content-type": "text/plain"}, "ë".encode(), {"data": "ë"}),
+        ({"content-type": "text/plain"}, b"\xff", {"data_base64": "/w=="}),
+    ],
+)
+def test_cloud_event_is_read_as_its_binding_says(
+    shared_server: Server, headers: dict[str, str], body: bytes, params: dict[str, object]
+) -> None:
+    """Quotes are taken off, then values are percent-decoded."""
+    sent = CLOUD | {"X-API-Key": shared_server.key, "ce-id": repr(body)} | headers
+    answer = requests.post(f"{shared_server.url}/event", body, headers=sent, timeout=TIMEOUT_S)
+    assert answer.status_code == 200, answer.text
+    assert params.items() <= answer.json()["data"][0]["event_params"].items()
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "body", "code"),
+    [
+        ("/event", "+json", {**CLOUD_OBJECT, 'a":1,"b': 2}, "invalid_json"),
+        ("/event", "+json", {**CLOUD_OBJECT, "specversion": "0.3"}, "invalid_json"),
+        ("/event", "+json", {**CLOUD_OBJECT, "type": ""}, "missing_event_name"),
+        ("/event", "+json", {**CLOUD_OBJECT, "id": None}, "invalid_id"),
+        ("/events", "-batch+json", [{"event_name": "ours"}], "invalid_batch"),
+        ("/events", "-batch+json", [], "empty_batch"),
+    ],
+)
+def test_what_is_no_cloud_event_is_refused_in_our_shape(
+    shared_server: Server, path: str, kind: str, body: object, code: str
+) -> None:
+    """As our own events are."""
+    headers = {"X-API-Key": shared_server.key, "Content-Type": f"application/cloudevents{kind}"}
+    url = f"{shared_server.url}{path}"
+    answer = requests.post(url, json.dumps(body), headers=headers, timeout=TIMEOUT_S)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, code)
+
+
+def test_data_that_takes_more_room_than_it_was_sent_in_is_bounded(shared_server: Server) -> None:
+    """Each control character takes six bytes."""
+    headers = CLOUD | {"X-API-Key": shared_server.key, "Content-Type": "text/plain"}
+    body = b"\x01" * 1_000_000
+    answer = requests.post(f"{shared_server.url}/event", body, headers=headers, timeout=TIMEOUT_S)
+    assert answer.status_code == 413
+
+
+def test_log_of_requests_has_no_key(database_url: str, start_server: StartServer) -> None:
+    """Though some paths do."""
+    server = start_server(database_url, log__requests=1000)
+    for path in (f"/array/{server.key}/config", f"/v1/projects/{server.key}/settings"):
+        assert requests.get(f"{server.url}{path}", timeout=TIMEOUT_S).status_code == 200
+    wait_for(lambda: "sdk" in server.logs())
+    assert server.key not in server.logs()
+
+
+def test_limited_key_sets_nothing_aside_that_it_may_not_send(
+    shared_server: Server, shared_database_url: str
+) -> None:
+    """Nor what can't be read, of which nobody knows the name."""
+    key = make_key(shared_database_url, "named", KeyLimits((), ("view",)))
+    headers = {"Authorization": basic(key)}
+    wait_for(lambda: post(shared_server, "/v1/t", TRACK, **headers).status_code != 401)
+    bad = {"properties": {"a": "\0"}, "messageId": "b"}
+    batch = [{**TRACK, **bad, "event": "buy"}, 7, {**TRACK, **bad}]
+    before = len(rows_of(shared_database_url, "rejected_events"))
+    assert post(shared_server, "/v1/batch", {"batch": batch}, **headers).status_code == 200
+    assert len(rows_of(shared_database_url, "rejected_events")) == before + 1
 
 
 def test_limits_of_a_key_hold_here_too(shared_server: Server, shared_database_url: str) -> None:

@@ -4,7 +4,9 @@ from typing import Final
 
 import orjson
 
-from ingest.errors import Refusal
+from ingest.errors import RETRY_AFTER_S, Refusal
+
+_UNAVAILABLE: Final = 503
 
 SUCCESS: Final = orjson.dumps(
     {"success": True, "code": 200, "status": 1, "error": None, "results": {}}
@@ -17,8 +19,10 @@ class FlatRefusal(Refusal):
 
     def __init__(self, refusal: Refusal, status: int | None = None, prefix: str = "") -> None:
         super().__init__(refusal.code, prefix + refusal.message)
-        self.headers = refusal.headers
         self.status = status or refusal.status
+        self.headers = dict(refusal.headers)
+        if self.status == _UNAVAILABLE:
+            self.headers.setdefault("Retry-After", str(RETRY_AFTER_S))
 
     def body(self) -> bytes:
         """Return the error as JSON."""

@@ -6,6 +6,7 @@ structured mode a JSON object has all of it, in batched mode an array of such ob
 """
 
 import base64
+import re
 from collections.abc import Mapping
 from typing import Final
 from urllib.parse import unquote
@@ -29,6 +30,9 @@ _VERSION: Final = "1.0"
 _OWN: Final = frozenset({"specversion", "type", "time", "data", "data_base64", "datacontenttype"})
 """What is no parameter: all else is one, behind a `$`."""
 _NAMES: Final[Mapping[str, str]] = {"id": "$message_id"}
+_NOTHING: Final = (b"", b"null")
+_NAME: Final = re.compile(r"[a-z0-9]{1,100}")
+_ESCAPED: Final = re.compile(r"\\(.)")
 _TEXT: Final = "text/"
 _KIND_OF_JSON: Final = "+json"
 
@@ -41,7 +45,7 @@ def structured(text: bytes) -> Foreign:
         require_utf8(text)
     members = _members(text)
     data = members.get("data", ABSENT)
-    if not bytes(data) and "data_base64" in members:
+    if bytes(data) in _NOTHING and "data_base64" in members:
         return _event(members, spliced(ABSENT, ("data_base64", members["data_base64"])))
     return _event(members, _params(data))
 
@@ -49,21 +53,38 @@ def structured(text: bytes) -> Foreign:
 def binary(headers: Mapping[str, str], body: bytes, media_type: str) -> Foreign:
     """Return an event of binary mode; header names are small letters. Raise Refusal."""
     members = {
-        name.removeprefix(_PREFIX): msgspec.Raw(orjson.dumps(unquote(value)))
+        name.removeprefix(_PREFIX): _decoded(name, value)
         for name, value in headers.items()
         if name.startswith(_PREFIX)
     }
     return _event(members, _data(body, media_type))
 
 
+def none() -> Refusal:
+    """Return the refusal of what is no CloudEvent."""
+    return Refusal(Code.INVALID_JSON, f"A CloudEvent has specversion {_VERSION}.")
+
+
+def _decoded(name: str, value: str) -> msgspec.Raw:
+    """Return the value of a header, section 3.1.3.2: out of its quotes, and percent-decoded."""
+    if value[:1] == value[-1:] == '"' and len(value) > 1:
+        value = _ESCAPED.sub(r"\1", value[1:-1])
+    try:
+        return msgspec.Raw(orjson.dumps(unquote(value, errors="strict")))
+    except (UnicodeDecodeError, TypeError):
+        raise Refusal(Code.BAD_REQUEST, f"{name} is not valid UTF-8, percent-encoded.") from None
+
+
 def _event(members: Mapping[str, msgspec.Raw], params: bytes) -> Foreign:
     if text_of(members.get("specversion", ABSENT)) != _VERSION:
-        raise Refusal(Code.INVALID_JSON, f"specversion must be {_VERSION}.")
+        raise none()
     name, source, own_id = (text_of(members.get(each, ABSENT)) for each in ("type", "source", "id"))
     if not name:
         raise Refusal(Code.MISSING_EVENT_NAME, "A CloudEvent has a type, which is our event_name.")
     if not source or not own_id:
         raise Refusal(Code.INVALID_ID, "A CloudEvent has an id and a source.")
+    if not all(map(_NAME.fullmatch, members.keys() - _OWN)):
+        raise Refusal(Code.INVALID_JSON, "Attributes have names of small letters and digits.")
     further = [
         (_NAMES.get(each, f"${each}"), raw) for each, raw in members.items() if each not in _OWN
     ]

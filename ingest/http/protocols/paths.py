@@ -35,8 +35,8 @@ _DIALECTS: Final[Mapping[str, Mapping[str, Dialect]]] = {
 _SHARED: Final = "/batch"
 _FLAGS: Final = orjson.dumps({"flags": {}, "featureFlags": {}})
 _CONFIG: Final = orjson.dumps({"supportedCompression": ["gzip-js"], "hasFeatureFlags": False})
-_KEY_CHARS_MAX: Final = 100
-_KEY: Final = f"([A-Za-z0-9_-]{{1,{_KEY_CHARS_MAX}}})"
+_KEY: Final = "([A-Za-z0-9_-]{1,100})"
+_QUERY_KEY: Final = re.compile(rf"(?:^|&)writeKey={_KEY}")
 _SETTINGS: Final = re.compile(rf"/v1/projects/{_KEY}/settings")
 _ARRAY: Final = re.compile(rf"/array/{_KEY}/config")
 _KEY_ERRORS: Final = (Code.MISSING_API_KEY, Code.INVALID_API_KEY)
@@ -85,13 +85,13 @@ def _handler(sdk: SdkRoute, path: str, dialect: Dialect) -> Handler:
 
 
 def _flat(refusal: Refusal, *, is_amplitudes: bool) -> Refusal:
-    """Return a refusal as SDKs understand it; a server's failure is a 503 to all, which they retry.
+    """Return a refusal as SDKs understand it: what may be better the next time is a 503 to all.
 
     Amplitude's gives a key up for a 400 that begins like this; after anything else it goes on.
     """
     if is_amplitudes and refusal.code in _KEY_ERRORS:
         return FlatRefusal(refusal, status=400, prefix="Invalid API key: ")
-    if refusal.status >= _SERVER_ERRORS:
+    if refusal.status >= _SERVER_ERRORS or refusal.code is Code.REQUEST_TIMEOUT:
         return FlatRefusal(refusal, status=503)
     return FlatRefusal(refusal)
 
@@ -110,11 +110,12 @@ def _reading(handler: Handler) -> Route:
 
 async def _source_config(request: web.BaseRequest) -> web.Response:
     """Tell RudderStack's browser SDK that its source is there, and sends to nobody else."""
+    query = request.rel_url.raw_query_string
     silent = {"errors": {"enabled": False}, "metrics": {"enabled": False}}
-    source = {
+    source: dict[str, object] = {
         "id": "nonito",
         "name": "nonito",
-        "writeKey": request.rel_url.query.get("writeKey", "")[:_KEY_CHARS_MAX],
+        "writeKey": found[1] if (found := _QUERY_KEY.search(query)) else "",
         "enabled": True,
         "workspaceId": "nonito",
         "config": {"statsCollection": silent},
@@ -128,7 +129,8 @@ async def _segment_settings(request: web.BaseRequest) -> web.Response:
     """Tell Segment's browser SDK to send here: it sends nothing without that."""
     found = _SETTINGS.match(request.path)
     key = found[1] if found else ""
-    source = {"apiKey": key, "apiHost": f"{request.host}/v1", "protocol": _scheme_of(request)}
+    host = request.host.encode("utf-8", "replace").decode()
+    source = {"apiKey": key, "apiHost": f"{host}/v1", "protocol": _scheme_of(request)}
     return succeed(orjson.dumps({"integrations": {"Segment.io": source}}))
 
 

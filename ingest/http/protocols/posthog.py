@@ -1,5 +1,6 @@
 """PostHog: `/batch`, `/capture`, `/e` and `/i/…`, with one event or many."""
 
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -14,6 +15,7 @@ from ingest.http.protocols.dialect import (
     spliced,
     text_of,
 )
+from ingest.store.api_keys import Kind
 
 _PROTOCOL: Final = "posthog"
 _ARRAY: Final = b"["
@@ -55,25 +57,29 @@ def take(body: bytes) -> Envelope:
     """Take a body apart: `{"batch": […]}`, a list of events, or one."""
     if body.lstrip()[:1] == _ARRAY:
         events = [bytes(each) for each in _list(body)]
-        return Envelope(_key_of_first(events), events, item)
+        return _envelope("", events)
     found = _body(body)
     key = text_of(found.api_key) or text_of(found.token)
     if found.batch is not None:
-        events = [bytes(each) for each in found.batch]
-        return Envelope(key or _key_of_first(events), events, item)
+        return _envelope(key, [bytes(each) for each in found.batch])
     if not bytes(found.event):
         raise Refusal(Code.INVALID_JSON, "Send an event, or a batch of them.")
-    return Envelope(key or _key_of_first([body]), [body], item)
+    return _envelope(key, [body])
 
 
-def item(text: bytes) -> Foreign:
+def _envelope(key: str, events: list[bytes]) -> Envelope:
+    key = key or _key_of_first(events)
+    return Envelope(key, events, partial(item, key))
+
+
+def item(key: str, text: bytes) -> Foreign:
     """Understand an event."""
     event = _event(text)
     subject = event.distinct_id
     if not bytes(subject) and is_object(event.properties):
         subject = _properties(bytes(event.properties)).distinct_id
     params = spliced(
-        _without_key(event.properties),
+        _without_key(event.properties, key),
         ("$set", event.set_),
         ("$set_once", event.set_once),
         ("distinct_id", event.distinct_id),
@@ -85,20 +91,22 @@ def item(text: bytes) -> Foreign:
     )
 
 
-def _without_key(properties: msgspec.Raw) -> msgspec.Raw:
+def _without_key(properties: msgspec.Raw, key: str) -> msgspec.Raw:
     """Return properties without the key, which is nobody's business who reads events."""
     if b'"token"' not in bytes(properties) or not is_object(properties):
         return properties
     members = _members(bytes(properties))
-    members.pop("token", None)
+    token = text_of(members["token"]) if "token" in members else ""
+    if not token or (token != key and not token.startswith(Kind.WRITE.start)):
+        return properties
+    del members["token"]
     return msgspec.Raw(msgspec.json.encode(members))
 
 
 def _key_of_first(events: list[bytes]) -> str:
     """Return the key that the browser's SDK has in each event's properties."""
-    if not events:
+    try:
+        properties = _event(events[0]).properties if events else ABSENT
+        return text_of(_properties(bytes(properties)).token) if is_object(properties) else ""
+    except Refusal:
         return ""
-    event = _event(events[0])
-    if not is_object(event.properties):
-        return ""
-    return text_of(_properties(bytes(event.properties)).token)

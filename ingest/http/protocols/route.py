@@ -19,6 +19,7 @@ from ingest.errors import Code, Refusal
 from ingest.events import foreign
 from ingest.events.drafts import Draft, Drafts
 from ingest.events.event import BYTE_ORDER_MARK, require_utf8
+from ingest.events.foreign import Foreign
 from ingest.http.authentication import Authenticator, app_id_of
 from ingest.http.bodies import BodyReader
 from ingest.http.budget import Share
@@ -32,12 +33,20 @@ from ingest.http.protocols.keys import keys_of
 from ingest.http.responses import succeed
 from ingest.http.waiters import BatchAnswer
 from ingest.observe.metrics import Metrics
-from ingest.store.apps import App
 from ingest.store.keyring import Grant
 
 _GZIP: Final = "gzip"
 _GZIP_MAGIC: Final = b"\x1f\x8b"
+BYTES_MAX: Final = 8 << 20
+"""Of a body: PostHog's SDKs send 5 MB at most, all others less. To take it apart takes 20 ms."""
+KEYLESS_BYTES_MAX: Final = 5 << 20
+"""Of one whose key is in it."""
+_KEPT_BYTES_MAX: Final = 1 << 20
+"""So much is kept of what is too large."""
 _TURN_EVENTS: Final = 100
+_TURN_BYTES: Final = 128 * 1024
+_EVENT_BYTES: Final = 1024
+"""An event costs as much as so many bytes of it do."""
 _MADE: Final = 3
 """Of a body its events are made, their rows, and what is spliced together for these."""
 _MADE_OF_EVENT_BYTES: Final = 768
@@ -84,12 +93,13 @@ class SdkRoute:
     ) -> tuple[Envelope, int]:
         """Return what a body has and its size; what has shown no key yet has a part of the room."""
         held = held_of(request) if has_key else keyless_of(request)
+        bytes_max = min(self._limits.batch_bytes_max, BYTES_MAX if has_key else KEYLESS_BYTES_MAX)
         try:
-            body = await self._read_body(request, held)
+            body = await self._read_body(request, held, bytes_max)
         finally:
             if not has_key:
                 held.count(0)
-        envelope = _taken_apart(body, dialect)
+        envelope = await _taken_apart(body, dialect)
         events_max = self._limits.batch_events_max
         if len(envelope.events) > events_max:
             raise Refusal(
@@ -97,8 +107,7 @@ class SdkRoute:
             )
         return envelope, len(body)
 
-    async def _read_body(self, request: web.BaseRequest, held: Share) -> bytes:
-        bytes_max = self._limits.batch_bytes_max
+    async def _read_body(self, request: web.BaseRequest, held: Share, bytes_max: int) -> bytes:
         body = await self._bodies.read(request, bytes_max, held)
         encoding = encoding_of(request) or (_GZIP if body.startswith(_GZIP_MAGIC) else "")
         if encoding:
@@ -112,7 +121,7 @@ class SdkRoute:
 
     async def _store(self, grant: Grant, envelope: Envelope) -> None:
         drafts = await self._drafts(grant, envelope)
-        await self._set_aside(grant.app, envelope, drafts.refusals)
+        await self._set_aside(grant, envelope, drafts.refusals)
         answer = BatchAnswer(drafts.rows, drafts.events)
         self._intake.accept_all(grant.app, drafts, answer)
         # Not cancelled when the client goes away: its events are on their way.
@@ -125,14 +134,17 @@ class SdkRoute:
         for refusal in late.values():
             if refusal.status >= _SERVER_ERRORS:
                 raise refusal.anew()
-        await self._set_aside(grant.app, envelope, late)
+        await self._set_aside(grant, envelope, late)
 
     async def _drafts(self, grant: Grant, envelope: Envelope) -> Drafts:
         """Understand all events; raise Refusal if the key may send none of them."""
         drafts = Drafts(wants_stored=False)
-        for number, text in enumerate(envelope.events, 1):
+        size = 0
+        for text in envelope.events:
             drafts.add(self._draft(grant, envelope, text))
-            if number % _TURN_EVENTS == 0:
+            size += _EVENT_BYTES + len(text)
+            if size >= _TURN_BYTES:
+                size = 0
                 await asyncio.sleep(0)
         codes = {refusal.code for refusal in drafts.refusals.values()}
         if not drafts.events and codes == {Code.EVENT_NAME_NOT_ALLOWED}:
@@ -154,38 +166,45 @@ class SdkRoute:
         return self._intake.draft_foreign(grant.app, found)
 
     async def _set_aside(
-        self, app: App, envelope: Envelope, refusals: Mapping[int, Refusal]
+        self, grant: Grant, envelope: Envelope, refusals: Mapping[int, Refusal]
     ) -> None:
         """Keep what can't be stored, but for what the key may not send; raise Refusal."""
-        now_ms = time.time_ns() // 1_000_000
-        unfit = [
-            _unfit(envelope, envelope.events[index], refusal, now_ms)
-            for index, refusal in refusals.items()
-            if refusal.code is not Code.EVENT_NAME_NOT_ALLOWED
-        ]
+        now_ms, unfit = time.time_ns() // 1_000_000, list[Unfit]()
+        for number, (index, refusal) in enumerate(refusals.items(), 1):
+            if refusal.code is not Code.EVENT_NAME_NOT_ALLOWED:
+                unfit += _unfit(grant, envelope, envelope.events[index], refusal, now_ms)
+            if number % _TURN_EVENTS == 0:
+                await asyncio.sleep(0)
         if unfit:
-            await self._aside.keep(app.id, unfit, now_ms)
+            await self._aside.keep(grant.app.id, unfit, now_ms)
 
 
-def _unfit(envelope: Envelope, text: bytes, reason: Refusal, now_ms: int) -> Unfit:
+def _unfit(
+    grant: Grant, envelope: Envelope, text: bytes, reason: Refusal, now_ms: int
+) -> list[Unfit]:
+    """Return an event as it is set aside; nothing if its key may not send events of its name."""
+    found = _read_anyway(envelope, text)
+    if grant.limits is not None and refusal_of(grant.limits, found.name):
+        return []
+    event_id = foreign.aside_id(found, text, now_ms)
+    params = leniency.original(found.params[:_KEPT_BYTES_MAX]).decode(errors="replace")
+    return [Unfit(event_id, found.name, params, foreign.moment_of(found), reason)]
+
+
+def _read_anyway(envelope: Envelope, text: bytes) -> Foreign:
+    """Return an event, or one without a name that has all of a text that can't be read."""
     try:
-        found = envelope.read(text)
+        return envelope.read(text)
     except Refusal:
-        return Unfit(foreign.aside_id(text, now_ms), "", _original(text), None, reason)
-    event_id = foreign.aside_id(foreign.identity(found) if found.id else text, now_ms)
-    moment = foreign.moment_of(found)
-    return Unfit(event_id, found.name, _original(found.params), moment, reason)
-
-
-def _original(text: bytes) -> str:
-    return leniency.original(text).decode()
+        return Foreign("", "", text, None, "")
 
 
 def _with_key(keys: Sequence[str], key: str) -> Sequence[str]:
-    return keys if not key or key in keys else [*keys, key]
+    """Return the keys in the head, or else the body's."""
+    return keys or [key]
 
 
-def _taken_apart(body: bytes, dialect: Dialect) -> Envelope:
+async def _taken_apart(body: bytes, dialect: Dialect) -> Envelope:
     """Return what a body has; one that a parser refuses is looked through for what SDKs do."""
     body = body.removeprefix(BYTE_ORDER_MARK)
     if not body.isascii():
@@ -193,7 +212,7 @@ def _taken_apart(body: bytes, dialect: Dialect) -> Envelope:
     try:
         return dialect(body)
     except Refusal:
-        mended = leniency.mended(body)
+        mended = await leniency.mended(body)
         if mended == body:
             raise
     return dialect(mended)
