@@ -7,7 +7,7 @@ for an Idempotency-Key. An event without an id gets a new one, and is not known 
 """
 
 import hashlib
-import re
+from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
 import orjson
@@ -24,7 +24,8 @@ _MIDDLE: Final = 0xFFF << 64
 _KEY_BYTES: Final = 16
 _DAY_MS: Final = 86_400_000
 _LIKELY: Final = Span(past_ms=1826 * _DAY_MS, future_ms=_DAY_MS)
-_ZONE: Final = re.compile(r"[Zz]|([+-][0-9]{2}):?([0-9]{2})$")
+_EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
 
 
 class Foreign(NamedTuple):
@@ -114,14 +115,20 @@ def _digest(event: Foreign) -> bytes:
 
 
 def _micros_of(text: str | None) -> int | None:
-    """Return a time in microseconds since 2000; without a zone it is UTC. None if it is none."""
+    """Return a time in microseconds since 2000; without a zone it is UTC. None if it is none.
+
+    By any form of ISO 8601, for a third of what it takes to hold it to RFC 3339.
+    """
     if not text:
         return None
-    zone = _ZONE.search(text, 10)
-    if zone is None:
-        text = f"{text}Z"
-    elif zone[1]:
-        text = f"{text[: zone.start()]}{zone[1]}:{zone[2]}"
+    try:
+        moment = datetime.fromisoformat(text)
+        return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH) // _MICROSECOND
+    except (ValueError, OverflowError):
+        return _micros_of_leap_second(text)
+
+
+def _micros_of_leap_second(text: str) -> int | None:
     try:
         return client_fields.micros_of(text)
     except Refusal:

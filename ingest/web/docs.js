@@ -12,7 +12,8 @@ const make = (name, properties = {}, ...children) => {
 function makeTabs(box) {
   const panels = [...box.querySelectorAll(':scope > section')];
   const tabs = panels.map((panel) => makeTab(panel));
-  const list = make('div', { role: 'tablist', ariaLabel: 'Language' }, ...tabs);
+  const ariaLabel = box.dataset.label ?? 'Language';
+  const list = make('div', { role: 'tablist', ariaLabel }, ...tabs);
   const select = (chosen) => tabs.forEach((tab, at) => show(tab, panels[at], at === chosen));
   tabs.forEach((tab, at) => tab.addEventListener('click', () => select(at)));
   list.addEventListener('keydown', (event) => {

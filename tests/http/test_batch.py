@@ -112,7 +112,7 @@ def test_other_types_and_encodings_are_refused(server: Server, headers: dict[str
         ("application/jsonlines", False),
         ("APPLICATION/X-NDJSON", False),
         ("application/vnd.example.v1+json", True),
-        ("application/cloudevents-batch+json;charset=utf-8", True),
+        ("application/vnd.api+json;charset=utf-8", True),
         ("application/json", True),
     ],
 )

@@ -8,15 +8,21 @@ from typing import Any
 import pytest
 
 from tests.support.postgres import fetch
+from tests.support.server import Server, wait_until_drained
 
 Row = dict[str, Any]
 Stored = Callable[[], list[Row]]
 
 
 @pytest.fixture
-def stored(shared_database_url: str) -> Stored:
+def stored(shared_server: Server, shared_database_url: str) -> Stored:
     """Read all events, in the order of their ids, with their parameters as Python has them."""
-    return lambda: rows_of(shared_database_url, "events")
+
+    def read() -> list[Row]:
+        wait_until_drained(shared_server)
+        return rows_of(shared_database_url, "events")
+
+    return read
 
 
 @pytest.fixture

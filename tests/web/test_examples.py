@@ -22,6 +22,7 @@ from tests.support.server import Server
 from tests.web.served import example, served_page
 
 TIMEOUT_S = 60
+NODE_MODULES = Path(__file__).parents[1] / "node/node_modules"
 IN_BROWSER = {"keepalive", "beacon"}
 FILE = [("page_view", {"page": "/home"}), ("button_click", {}), ("page_view", {"n": 3})]
 
@@ -40,6 +41,8 @@ def run_python(code: str, directory: Path) -> str:
 
 def run_node(code: str, directory: Path) -> str:
     """Return what Node.js prints."""
+    if NODE_MODULES.exists():
+        (directory / "node_modules").symlink_to(NODE_MODULES)
     file = directory / "example.mjs"
     file.write_text(code)
     return run(["node", str(file)], directory)
@@ -93,6 +96,16 @@ SINGLE: dict[str, tuple[Run, str, dict[str, Any]]] = {
     "idempotency-key": (run_shell, "purchase", {"order": 1042}),
 }
 """How each runs, and the one event that it stores."""
+SDKS: dict[str, Run] = {
+    "segment": run_python,
+    "rudderstack": run_python,
+    "posthog": run_python,
+    "amplitude": run_python,
+    "openpanel": run_node,
+    "umami": run_node,
+    "cloudevents": run_shell,
+}
+"""How each runs; all of them send one event."""
 ANSWERS = {"answer", "partial", "error"}
 BATCHES = {"batch", "batch-file"}
 
@@ -114,7 +127,7 @@ def shape(value: Any) -> Any:  # noqa: ANN401 - any JSON value
 
 def test_no_example_is_untested(shared_server: Server) -> None:
     """Each one on the page has its test here or in a browser."""
-    tested = {*SINGLE, *ANSWERS, *BATCHES, *IN_BROWSER, "event"}
+    tested = {*SINGLE, *SDKS, *ANSWERS, *BATCHES, *IN_BROWSER, "event"}
     assert set(served_page(shared_server).examples) == tested
 
 
@@ -136,6 +149,16 @@ def test_example_stores_its_event_and_prints_its_id(
     assert stored(database_url) == [(event_name, event_params)]
     (row,) = query(database_url, "SELECT id::text AS id FROM events")
     assert row["id"] in printed
+
+
+@pytest.mark.parametrize("name", SDKS)
+def test_sdk_sends_its_event(server: Server, database_url: str, name: str, tmp_path: Path) -> None:
+    """Unchanged, with the two lines that the page shows."""
+    if SDKS[name] is run_node and not NODE_MODULES.exists():
+        pytest.skip("npm ci --prefix tests/node installs the SDKs")
+    SDKS[name](example(server, name), tmp_path)
+    ((event_name, params),) = stored(database_url)
+    assert (event_name, params["plan"]) == ("Order Completed", "pro")
 
 
 @pytest.mark.parametrize("name", ["javascript", "python"])

@@ -46,13 +46,13 @@ def item(text: bytes) -> Foreign:
     event = _event(text)
     params = spliced(
         event.event_properties,
-        ("$user_properties", event.user_properties),
-        ("$group_properties", event.group_properties),
-        ("$groups", event.groups),
-        ("$user_id", event.user_id),
-        ("$device_id", event.device_id),
-        ("$session_id", event.session_id),
-        ("$message_id", event.insert_id),
+        (b'"$user_properties":', event.user_properties),
+        (b'"$group_properties":', event.group_properties),
+        (b'"$groups":', event.groups),
+        (b'"$user_id":', event.user_id),
+        (b'"$device_id":', event.device_id),
+        (b'"$session_id":', event.session_id),
+        (b'"$message_id":', event.insert_id),
     )
     return Foreign(
         _PROTOCOL,

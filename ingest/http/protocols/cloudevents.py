@@ -46,7 +46,7 @@ def structured(text: bytes) -> Foreign:
     members = _members(text)
     data = members.get("data", ABSENT)
     if bytes(data) in _NOTHING and "data_base64" in members:
-        return _event(members, spliced(ABSENT, ("data_base64", members["data_base64"])))
+        return _event(members, spliced(ABSENT, (b'"data_base64":', members["data_base64"])))
     return _event(members, _params(data))
 
 
@@ -86,7 +86,9 @@ def _event(members: Mapping[str, msgspec.Raw], params: bytes) -> Foreign:
     if not all(map(_NAME.fullmatch, members.keys() - _OWN)):
         raise Refusal(Code.INVALID_JSON, "Attributes have names of small letters and digits.")
     further = [
-        (_NAMES.get(each, f"${each}"), raw) for each, raw in members.items() if each not in _OWN
+        (f'"{_NAMES.get(each, f"${each}")}":'.encode(), raw)
+        for each, raw in members.items()
+        if each not in _OWN
     ]
     moment = text_of(members.get("time", ABSENT)) or None
     return Foreign(_PROTOCOL, name, spliced(msgspec.Raw(params), *further), moment, own_id, source)
@@ -96,7 +98,7 @@ def _params(data: msgspec.Raw) -> bytes:
     """Return data as parameters: an object as it is, anything else inside of one."""
     if bytes(data)[:1] == b"{":
         return bytes(data)
-    return spliced(ABSENT, ("data", data))
+    return spliced(ABSENT, (b'"data":', data))
 
 
 def _data(body: bytes, media_type: str) -> bytes:

@@ -67,17 +67,14 @@ def is_object(member: msgspec.Raw) -> bool:
     return bytes(member)[:1] == _OBJECT
 
 
-def spliced(member: msgspec.Raw, *members: tuple[str, msgspec.Raw]) -> bytes:
+def spliced(member: msgspec.Raw, *members: tuple[bytes, msgspec.Raw]) -> bytes:
     """Return a member as an object with further members behind them; absent ones are left out.
 
-    Nothing is parsed: numbers keep every digit. What is no object becomes one.
+    Names are as JSON has them, with a colon. Nothing is parsed: numbers keep every digit. What is
+    no object becomes one.
     """
     properties = bytes(member)
-    added = [
-        b'"%b":%b' % (name.encode(), text)
-        for name, raw in members
-        if (text := bytes(raw)) not in _NOTHING
-    ]
+    added = [name + text for name, raw in members if (text := bytes(raw)) and text != b"null"]
     if properties[:1] == _OBJECT:
         inner = properties[1:-1].strip()
         return b"{%b}" % b",".join([inner, *added] if inner else added)

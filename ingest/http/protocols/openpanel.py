@@ -64,7 +64,9 @@ def item(text: bytes) -> Foreign:
             raise Refusal(Code.INVALID_EVENT_NAME, f"type must be one of {known}.")
         return Foreign(_PROTOCOL, _NAMES[body.type], spliced(body.payload), None, "")
     track = _track(bytes(body.payload))
-    params = spliced(track.properties, ("$profile_id", track.profile_id), ("$groups", track.groups))
+    params = spliced(
+        track.properties, (b'"$profile_id":', track.profile_id), (b'"$groups":', track.groups)
+    )
     moment = None
     if is_object(track.properties):
         moment = text_of(_properties(bytes(track.properties)).timestamp)

@@ -80,10 +80,10 @@ def item(key: str, text: bytes) -> Foreign:
         subject = _properties(bytes(event.properties)).distinct_id
     params = spliced(
         _without_key(event.properties, key),
-        ("$set", event.set_),
-        ("$set_once", event.set_once),
-        ("distinct_id", event.distinct_id),
-        ("$message_id", event.uuid),
+        (b'"$set":', event.set_),
+        (b'"$set_once":', event.set_once),
+        (b'"distinct_id":', event.distinct_id),
+        (b'"$message_id":', event.uuid),
     )
     moment = text_of(event.timestamp) or None
     return Foreign(

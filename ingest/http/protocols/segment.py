@@ -95,14 +95,14 @@ def _item(kind: str, text: bytes) -> Foreign:
         raise Refusal(Code.INVALID_EVENT_NAME, f"type must be one of {', '.join(KINDS)}.")
     params = spliced(
         _traits(event) if kind in _OF_TRAITS else event.properties,
-        ("$name", event.name),
-        ("$category", event.category),
-        ("$group_id", event.group_id),
-        ("$previous_id", event.previous_id),
-        ("$user_id", event.user_id),
-        ("$anonymous_id", event.anonymous_id),
-        ("$message_id", event.message_id),
-        ("$context", event.context),
+        (b'"$name":', event.name),
+        (b'"$category":', event.category),
+        (b'"$group_id":', event.group_id),
+        (b'"$previous_id":', event.previous_id),
+        (b'"$user_id":', event.user_id),
+        (b'"$anonymous_id":', event.anonymous_id),
+        (b'"$message_id":', event.message_id),
+        (b'"$context":', event.context),
     )
     name = _NAMES.get(kind) or text_of(event.event)
     return Foreign(_PROTOCOL, name, params, _moment(event), text_of(event.message_id))

@@ -46,14 +46,14 @@ def item(text: bytes) -> Foreign:
     payload = body.payload
     params = spliced(
         payload.data,
-        ("$distinct_id", payload.id),
-        ("$url", payload.url),
-        ("$title", payload.title),
-        ("$referrer", payload.referrer),
-        ("$hostname", payload.hostname),
-        ("$language", payload.language),
-        ("$screen", payload.screen),
-        ("$tag", payload.tag),
+        (b'"$distinct_id":', payload.id),
+        (b'"$url":', payload.url),
+        (b'"$title":', payload.title),
+        (b'"$referrer":', payload.referrer),
+        (b'"$hostname":', payload.hostname),
+        (b'"$language":', payload.language),
+        (b'"$screen":', payload.screen),
+        (b'"$tag":', payload.tag),
     )
     name = _IDENTIFY if body.type == "identify" else text_of(payload.name) or _VIEW
     return Foreign(_PROTOCOL, name, params, None, "")
