@@ -83,7 +83,7 @@ def assert_all_there(rows: list[Row], expected: tuple[str, ...]) -> None:
         assert (params["unicode"], params["float"], params["flag"]) == ("Zoë 日本 🎉", 19.99, False)
     if "nested" in params:
         assert params["nested"] == {"a": {"b": [1, "two", None, True]}}
-        assert (params["nothing"], params["list"]) == (None, ["x", {"y": 1}])
+        assert (params.get("nothing"), params["list"]) == (None, ["x", {"y": 1}])
         assert params.get("big", 9007199254740993) == 9007199254740993
     if OPTIONS in expected:
         assert by_name[OPTIONS]["timestamp"] == WHEN

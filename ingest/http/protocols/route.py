@@ -41,6 +41,8 @@ BYTES_MAX: Final = 8 << 20
 """Of a body: PostHog's SDKs send 5 MB at most, all others less. To take it apart takes 20 ms."""
 KEYLESS_BYTES_MAX: Final = 5 << 20
 """Of one whose key is in it."""
+KEYLESS_TIMEOUT_S: Final = 10.0
+"""In which such a body has to arrive: until then it holds a part of what all of them share."""
 _KEPT_BYTES_MAX: Final = 1 << 20
 """So much is kept of what is too large."""
 _TURN_EVENTS: Final = 100
@@ -68,6 +70,7 @@ class SdkRoute:
         self._intake = intake
         self._authenticator = authenticator
         self._bodies = bodies
+        self._keyless_bodies = BodyReader(min(limits.body_timeout_s, KEYLESS_TIMEOUT_S))
         self._aside = aside
         self._metrics = metrics
         self._limits = limits
@@ -95,11 +98,13 @@ class SdkRoute:
         held = held_of(request) if has_key else keyless_of(request)
         bytes_max = min(self._limits.batch_bytes_max, BYTES_MAX if has_key else KEYLESS_BYTES_MAX)
         try:
-            body = await self._read_body(request, held, bytes_max)
+            bodies = self._bodies if has_key else self._keyless_bodies
+            body = await bodies.read(request, bytes_max, held)
+            body = await self._inflated(request, body, held, bytes_max)
+            envelope = await _taken_apart(body, dialect)
         finally:
             if not has_key:
                 held.count(0)
-        envelope = await _taken_apart(body, dialect)
         events_max = self._limits.batch_events_max
         if len(envelope.events) > events_max:
             raise Refusal(
@@ -107,8 +112,9 @@ class SdkRoute:
             )
         return envelope, len(body)
 
-    async def _read_body(self, request: web.BaseRequest, held: Share, bytes_max: int) -> bytes:
-        body = await self._bodies.read(request, bytes_max, held)
+    async def _inflated(
+        self, request: web.BaseRequest, body: bytes, held: Share, bytes_max: int
+    ) -> bytes:
         encoding = encoding_of(request) or (_GZIP if body.startswith(_GZIP_MAGIC) else "")
         if encoding:
             if encoding not in ENCODINGS:

@@ -1,0 +1,81 @@
+// The SDKs of browsers, as a page of a shop has them: `await run(SDK, ADDRESS, KEY, TIME)`.
+
+const properties = {
+  plan: 'pro',
+  unicode: 'Zoë 日本 🎉',
+  nested: { a: { b: [1, 'two', null, true] } },
+  int: 42,
+  float: 19.99,
+  nothing: null,
+  flag: false,
+  list: ['x', { y: 1 }],
+};
+const traits = { name: 'Ada Example', plan: 'pro' };
+
+const sdks = {
+  async segment(url, key, when) {
+    await script('/@segment/analytics-next/dist/umd/index.js');
+    const client = window.AnalyticsNext.AnalyticsBrowser.load({ writeKey: key, cdnURL: url });
+    await client.page('Docs', 'Pricing');
+    await client.identify('user-1', traits);
+    await client.track('Order Completed', properties);
+    await client.track('With Options', { n: 1 }, { timestamp: when });
+    await client.group('group-1', { name: 'Example Ltd' });
+    await client.alias('user-2');
+  },
+
+  async rudder(url, key, when) {
+    const { RudderAnalytics } = await import(
+      '/@rudderstack/analytics-js/dist/npm/modern/bundled/esm/index.mjs'
+    );
+    const client = new RudderAnalytics();
+    client.load(key, url, { configUrl: url });
+    await new Promise((resolve) => client.ready(resolve));
+    client.page('Docs', 'Pricing');
+    client.identify('user-1', traits);
+    client.track('Order Completed', properties);
+    client.track('With Options', { n: 1 }, { originalTimestamp: when.toISOString() });
+    client.group('group-1', { name: 'Example Ltd' });
+    client.alias('user-2');
+  },
+
+  async posthog(url, key, when) {
+    const { default: client } = await import('/posthog-js/dist/module.no-external.js');
+    // It takes a browser without a window for a robot.
+    client.init(key, { api_host: url, opt_out_useragent_filter: true });
+    client.identify('user-1', traits);
+    client.capture('Order Completed', properties);
+    client.capture('With Options', { n: 1 }, { timestamp: when });
+    client.group('company', 'group-1', { name: 'Example Ltd' });
+    client.alias('user-2');
+  },
+
+  async amplitude(url, key, when) {
+    await script('/@amplitude/analytics-browser/lib/scripts/amplitude-min.js');
+    const client = window.amplitude;
+    await client.init(key, { serverUrl: `${url}/2/httpapi`, autocapture: false }).promise;
+    client.setUserId('user-1');
+    client.track('Order Completed', properties);
+    client.track('With Options', { n: 1 }, { time: when.getTime() });
+    client.identify(new client.Identify().set('plan', 'pro'));
+    await client.flush().promise;
+  },
+
+  async openpanel(url, key, when) {
+    const { OpenPanel } = await import('/@openpanel/web/dist/index.js');
+    const client = new OpenPanel({ clientId: key, apiUrl: url });
+    await client.identify({ profileId: 'user-1', properties: traits });
+    await client.track('Order Completed', properties);
+    await client.track('With Options', { n: 1, __timestamp: when.toISOString() });
+  },
+};
+
+function script(src) {
+  return new Promise((resolve, reject) => {
+    document.head.append(
+      Object.assign(document.createElement('script'), { src, onload: resolve, onerror: reject }),
+    );
+  });
+}
+
+window.run = (sdk, url, key, time) => sdks[sdk](url, key, new Date(time));
