@@ -38,6 +38,8 @@ from tests.support.raw import connected
 from tests.support.server import Server
 from tests.support.trace import NEVER, Call
 
+pytestmark = pytest.mark.slow
+
 CONNECTIONS: Final = 32
 SPOOL_BYTES_MAX: Final = 8_000_000
 """So small that the spool begins another file, of 1 MiB, during a run."""

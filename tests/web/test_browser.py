@@ -10,7 +10,7 @@ from tests.support.server import Server
 from tests.web.served import served_page
 from tests.web.visit import Visit, try_it
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
 
 PHONE: ViewportSize = {"width": 390, "height": 844}
 WIDE: ViewportSize = {"width": 1280, "height": 900}

@@ -10,7 +10,7 @@ from tests.support.postgres import fetch
 from tests.support.server import Server
 from tests.web.visit import Visit, try_it
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
 
 DIGITS = '{"big": 123456789012345678901234567890, "small": 0.1234567890123456789}'
 

@@ -15,7 +15,7 @@ from tests.support.server import Server
 from tests.web.served import example
 from tests.web.visit import Visit
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
 
 PAGE = b"<!DOCTYPE html><title>Another origin</title>"
 SEND = """async ([url, headers, event]) => {
