@@ -22,6 +22,8 @@ log = structlog.get_logger(__name__)
 
 _WAITING_MAX: Final = 100
 """Requests that wait for it."""
+_ROWS: Final = 1_000
+"""After so many the next transaction begins."""
 _SQLSTATE: Final = "22023"
 """Invalid parameter value."""
 
@@ -61,14 +63,15 @@ class Aside:
         received = ids.moment(now_ms).text.decode()
         rows = [_rejected(app_id, each, received) for each in events]
         mine = _Waiting(rows, asyncio.get_running_loop().create_future())
+        mine.kept.add_done_callback(_note)
         self._waiting.append(mine)
         async with self._one_at_a_time:
-            if not mine.kept.done():
-                await self._keep_all()
+            while not mine.kept.done():
+                await self._keep_some()
         await mine.kept
 
-    async def _keep_all(self) -> None:
-        waiting, self._waiting = self._waiting, []
+    async def _keep_some(self) -> None:
+        waiting = self._take()
         rows = {(each.event["app_id"], each.id): each for one in waiting for each in one.events}
         refusal: Refusal | None = _not_now()
         try:
@@ -86,12 +89,25 @@ class Aside:
                 else:
                     kept.set_exception(refusal.anew())
 
+    def _take(self) -> list[_Waiting]:
+        """Return the first who wait: so many that all of theirs is kept in time."""
+        taken = list[_Waiting]()
+        while self._waiting and sum(len(each.events) for each in taken) < _ROWS:
+            taken.append(self._waiting.pop(0))
+        return taken
+
 
 def _not_now() -> Refusal:
     return Refusal(
         Code.NOT_READY,
         "An event of these can't be stored, nor be set aside for the moment; send them again.",
     )
+
+
+def _note(kept: asyncio.Future[None]) -> None:
+    """See what became of it, should its request be gone."""
+    if not kept.cancelled():
+        kept.exception()
 
 
 def _rejected(app_id: int, unfit: Unfit, received: str) -> Rejected:

@@ -23,6 +23,7 @@ _LOW: Final = (1 << 62) - 1
 _MIDDLE: Final = 0xFFF << 64
 _KEY_BYTES: Final = 16
 _DAY_MS: Final = 86_400_000
+_HOUR_MS: Final = 3_600_000
 _LIKELY: Final = Span(past_ms=1826 * _DAY_MS, future_ms=_DAY_MS)
 _EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -91,8 +92,11 @@ def _uuid7(digest: bytes, unix_ms: int) -> bytes:
 
 
 def _within(span: Span) -> Span:
-    """Return a span without what a key is remembered for at both of its ends."""
-    return Span(span.past_ms - _DAY_MS, span.future_ms - _DAY_MS)
+    """Return a span without what a key is remembered for at both of its ends.
+
+    A little less of what is to come: clocks are ahead by minutes, and each key takes a row.
+    """
+    return Span(max(0, span.past_ms - _DAY_MS), max(0, span.future_ms - _DAY_MS + _HOUR_MS))
 
 
 def identity(event: Foreign) -> bytes:

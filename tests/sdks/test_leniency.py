@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ingest.errors import Refusal
 from ingest.http.protocols import leniency
 from ingest.http.protocols.leniency import original
 
@@ -67,12 +68,29 @@ def test_what_is_broken_otherwise_stays_so(body: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "piece", [b'\\"', b'"', b'"a",', b"\\n", b"NaN,", b"N", b"\\ud83c", b"\\ud8", b'"NaN\\', b"-"]
+    "piece",
+    [b'\\"', b'"', b'"a",', b"\\n", b"N", b"I", b"\\ud8", b"-", b"-Infinit", b"\\u"],
 )
 def test_every_byte_is_looked_at_once(piece: bytes) -> None:
     """Of a megabyte as hostile as can be: else this takes minutes."""
     for body in (piece * (1_000_000 // len(piece)), b'{"batch":["' + piece * 200_000):
-        assert len(mended(body)) > 0
+        assert mended(body) == body
+
+
+@pytest.mark.parametrize("piece", [b"NaN", b"1NaN", b"-Infinity,", b"\\ud83c"])
+def test_so_many_are_mended_and_no_more(piece: bytes) -> None:
+    """They take time."""
+    assert len(mended(piece * 90_000)) > 90_000
+    with pytest.raises(Refusal):
+        mended(piece * (leniency.MENDED_MAX + 1))
+
+
+@given(st.lists(st.sampled_from(['"', "\\", "a", "NaN", "\\n" * 150, "x" * 5_000, '\\"'])))
+def test_long_texts_are_copied_as_they_are(pieces: list[str]) -> None:
+    """However many pieces they take."""
+    text = "".join(pieces * 40)
+    value = {"long": text, "nan": float("nan"), "after": [text[:7], -float("inf")]}
+    assert json.loads(mended(json.dumps(value).encode())) == without_infinite(value)
 
 
 def test_others_have_their_turn_meanwhile() -> None:

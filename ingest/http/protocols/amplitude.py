@@ -6,14 +6,14 @@ import msgspec
 
 from ingest.events.fields import rfc3339
 from ingest.events.foreign import Foreign
-from ingest.http.protocols.dialect import ABSENT, Envelope, decoder_of, spliced, text_of
+from ingest.http.protocols.dialect import ABSENT, Envelope, array_of, decoder_of, spliced, text_of
 
 _PROTOCOL: Final = "amplitude"
 _EPOCH_MS: Final = 946_684_800_000  # 2000-01-01 in Unix milliseconds
 
 
 class _Body(msgspec.Struct, gc=False):
-    events: list[msgspec.Raw]
+    events: msgspec.Raw
     api_key: msgspec.Raw = ABSENT
 
 
@@ -37,8 +37,7 @@ _event = decoder_of(_Event)
 def take(body: bytes) -> Envelope:
     """Take a body apart."""
     found = _body(body)
-    events = [bytes(each) for each in found.events]
-    return Envelope(text_of(found.api_key), events, item)
+    return Envelope(text_of(found.api_key), array_of(found.events), item)
 
 
 def item(text: bytes) -> Foreign:

@@ -1,6 +1,6 @@
 """A dialect: how a protocol's body is read, and what an event of it is."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final, NamedTuple, TypeVar
 
 import msgspec
@@ -16,6 +16,7 @@ _NOTHING: Final = (b"", b"null")
 _QUOTE: Final = 0x22
 _BACKSLASH: Final = 0x5C
 _OBJECT: Final = b"{"
+_ARRAY: Final = b"["
 _TEXT_OR_NUMBER: Final = b'"-0123456789'
 
 
@@ -28,9 +29,11 @@ class Envelope(NamedTuple):
 
     key: str
     """The API key that it has; empty if none."""
-    events: Sequence[bytes]
-    """Each as JSON."""
+    events: bytes
+    """A JSON array of them, or one alone."""
     read: Read
+    key_of: Callable[[bytes], str] | None = None
+    """Looks for the key in an event, where the body has none."""
 
 
 Dialect = Callable[[bytes], Envelope]
@@ -60,6 +63,13 @@ def text_of(member: msgspec.Raw) -> str:
     if raw[0] != _QUOTE:
         return raw.decode()
     return str(msgspec.json.decode(raw)) if _BACKSLASH in raw else raw[1:-1].decode()
+
+
+def array_of(member: msgspec.Raw) -> bytes:
+    """Return a batch's events as a JSON array; raise Refusal for what is none."""
+    if bytes(member)[:1] != _ARRAY:
+        raise Refusal(Code.INVALID_JSON, "A batch is a list of events.")
+    return bytes(member)
 
 
 def is_object(member: msgspec.Raw) -> bool:

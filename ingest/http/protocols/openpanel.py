@@ -52,7 +52,7 @@ _properties = decoder_of(_Properties)
 def take(body: bytes) -> Envelope:
     """Take a body apart; its key is in a header."""
     _body(body)
-    return Envelope("", [body], item)
+    return Envelope("", body, item)
 
 
 def item(text: bytes) -> Foreign:

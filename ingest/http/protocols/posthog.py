@@ -1,6 +1,5 @@
 """PostHog: `/batch`, `/capture`, `/e` and `/i/…`, with one event or many."""
 
-from functools import partial
 from typing import Final
 
 import msgspec
@@ -10,6 +9,7 @@ from ingest.events.foreign import Foreign
 from ingest.http.protocols.dialect import (
     ABSENT,
     Envelope,
+    array_of,
     decoder_of,
     is_object,
     spliced,
@@ -26,7 +26,7 @@ class _Body(msgspec.Struct, gc=False):
 
     api_key: msgspec.Raw = ABSENT
     token: msgspec.Raw = ABSENT
-    batch: list[msgspec.Raw] | None = None
+    batch: msgspec.Raw = ABSENT
     event: msgspec.Raw = ABSENT
     properties: msgspec.Raw = ABSENT
 
@@ -49,37 +49,30 @@ class _Event(msgspec.Struct, gc=False):
 _body = decoder_of(_Body)
 _event = decoder_of(_Event)
 _properties = decoder_of(_Properties)
-_list = decoder_of(list[msgspec.Raw])
 _members = decoder_of(dict[str, msgspec.Raw])
 
 
 def take(body: bytes) -> Envelope:
     """Take a body apart: `{"batch": […]}`, a list of events, or one."""
     if body.lstrip()[:1] == _ARRAY:
-        events = [bytes(each) for each in _list(body)]
-        return _envelope("", events)
+        return Envelope("", body, item, _key_of)
     found = _body(body)
     key = text_of(found.api_key) or text_of(found.token)
-    if found.batch is not None:
-        return _envelope(key, [bytes(each) for each in found.batch])
+    if bytes(found.batch):
+        return Envelope(key, array_of(found.batch), item, _key_of)
     if not bytes(found.event):
         raise Refusal(Code.INVALID_JSON, "Send an event, or a batch of them.")
-    return _envelope(key, [body])
+    return Envelope(key, body, item, _key_of)
 
 
-def _envelope(key: str, events: list[bytes]) -> Envelope:
-    key = key or _key_of_first(events)
-    return Envelope(key, events, partial(item, key))
-
-
-def item(key: str, text: bytes) -> Foreign:
+def item(text: bytes) -> Foreign:
     """Understand an event."""
     event = _event(text)
     subject = event.distinct_id
     if not bytes(subject) and is_object(event.properties):
         subject = _properties(bytes(event.properties)).distinct_id
     params = spliced(
-        _without_key(event.properties, key),
+        _without_key(event.properties),
         (b'"$set":', event.set_),
         (b'"$set_once":', event.set_once),
         (b'"distinct_id":', event.distinct_id),
@@ -91,22 +84,22 @@ def item(key: str, text: bytes) -> Foreign:
     )
 
 
-def _without_key(properties: msgspec.Raw, key: str) -> msgspec.Raw:
+def _without_key(properties: msgspec.Raw) -> msgspec.Raw:
     """Return properties without the key, which is nobody's business who reads events."""
     if b'"token"' not in bytes(properties) or not is_object(properties):
         return properties
     members = _members(bytes(properties))
     token = text_of(members["token"]) if "token" in members else ""
-    if not token or (token != key and not token.startswith(Kind.WRITE.start)):
+    if not token.startswith(Kind.WRITE.start):
         return properties
     del members["token"]
     return msgspec.Raw(msgspec.json.encode(members))
 
 
-def _key_of_first(events: list[bytes]) -> str:
+def _key_of(text: bytes) -> str:
     """Return the key that the browser's SDK has in each event's properties."""
     try:
-        properties = _event(events[0]).properties if events else ABSENT
+        properties = _event(text).properties
         return text_of(_properties(bytes(properties)).token) if is_object(properties) else ""
     except Refusal:
         return ""

@@ -7,18 +7,20 @@ resend has the same ids, and stores nothing twice.
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, NamedTuple
 
+import msgspec
 from aiohttp import web
 
 from ingest.config import Limits
 from ingest.delivery.aside import Aside, Unfit
 from ingest.delivery.intake import Intake
 from ingest.errors import Code, Refusal
-from ingest.events import foreign
+from ingest.events import document, foreign
+from ingest.events.document import Part
 from ingest.events.drafts import Draft, Drafts
-from ingest.events.event import BYTE_ORDER_MARK, require_utf8
+from ingest.events.event import BYTE_ORDER_MARK, Events, require_utf8
 from ingest.events.foreign import Foreign
 from ingest.http.authentication import Authenticator, app_id_of
 from ingest.http.bodies import BodyReader
@@ -28,7 +30,7 @@ from ingest.http.content import encoding_of
 from ingest.http.inflate import ENCODINGS, Inflater
 from ingest.http.limited_keys import refusal_of
 from ingest.http.protocols import answers, leniency
-from ingest.http.protocols.dialect import Dialect, Envelope
+from ingest.http.protocols.dialect import Dialect, Envelope, Read
 from ingest.http.protocols.keys import keys_of
 from ingest.http.responses import succeed
 from ingest.http.waiters import BatchAnswer
@@ -45,7 +47,9 @@ KEYLESS_TIMEOUT_S: Final = 10.0
 """In which such a body has to arrive: until then it holds a part of what all of them share."""
 _KEPT_BYTES_MAX: Final = 1 << 20
 """So much is kept of what is too large."""
-_TURN_EVENTS: Final = 100
+_LOOKED_AT: Final = 5
+"""So many events are looked into for a key."""
+_NAME_CHARS_MAX: Final = 1_000
 _TURN_BYTES: Final = 128 * 1024
 _EVENT_BYTES: Final = 1024
 """An event costs as much as so many bytes of it do."""
@@ -53,6 +57,14 @@ _MADE: Final = 3
 """Of a body its events are made, their rows, and what is spliced together for these."""
 _MADE_OF_EVENT_BYTES: Final = 768
 _SERVER_ERRORS: Final = 500
+
+
+class _Batch(NamedTuple):
+    """What a body has, each event of its own."""
+
+    key: str
+    events: Sequence[bytes]
+    read: Read
 
 
 class SdkRoute:
@@ -82,10 +94,10 @@ class SdkRoute:
             keys = keys_of(request)
             if keys:
                 self._authenticator.open(request, keys)  # before a byte of the body is asked for
-            envelope, size = await self._read(request, dialect, has_key=bool(keys))
-            grant = self._authenticator.open(request, _with_key(keys, envelope.key))
-            held_of(request).resize(_MADE * size + len(envelope.events) * _MADE_OF_EVENT_BYTES)
-            await self._store(grant, envelope)
+            batch, size = await self._read(request, dialect, has_key=bool(keys))
+            grant = self._authenticator.open(request, keys or [batch.key])
+            held_of(request).resize(_MADE * size + len(batch.events) * _MADE_OF_EVENT_BYTES)
+            await self._store(grant, batch)
         except Refusal as refusal:
             self._metrics.refuse(refusal, app_id_of(request))
             raise
@@ -93,7 +105,7 @@ class SdkRoute:
 
     async def _read(
         self, request: web.BaseRequest, dialect: Dialect, *, has_key: bool
-    ) -> tuple[Envelope, int]:
+    ) -> tuple[_Batch, int]:
         """Return what a body has and its size; what has shown no key yet has a part of the room."""
         held = held_of(request) if has_key else keyless_of(request)
         bytes_max = min(self._limits.batch_bytes_max, BYTES_MAX if has_key else KEYLESS_BYTES_MAX)
@@ -101,16 +113,36 @@ class SdkRoute:
             bodies = self._bodies if has_key else self._keyless_bodies
             body = await bodies.read(request, bytes_max, held)
             body = await self._inflated(request, body, held, bytes_max)
-            envelope = await _taken_apart(body, dialect)
+            held.resize(_MADE * len(body))
+            return await self._split(await _taken_apart(body, dialect)), len(body)
         finally:
             if not has_key:
                 held.count(0)
-        events_max = self._limits.batch_events_max
-        if len(envelope.events) > events_max:
-            raise Refusal(
-                Code.PAYLOAD_TOO_LARGE, f"A batch may have {events_max:,} events at most."
+
+    async def _split(self, envelope: Envelope) -> _Batch:
+        """Return each event of its own."""
+        events = [envelope.events]
+        if envelope.events.lstrip().startswith(b"["):
+            events = await self._events_of(envelope.events)
+        key = envelope.key
+        if not key and envelope.key_of is not None:
+            key = next(filter(None, map(envelope.key_of, events[:_LOOKED_AT])), "")
+        return _Batch(key, events, envelope.read)
+
+    async def _events_of(self, array: bytes) -> list[bytes]:
+        limits = self._limits
+        try:
+            parts = await document.split(
+                array,
+                is_ndjson=False,
+                events_max=limits.batch_events_max,
+                event_bytes_max=limits.body_bytes_max,
             )
-        return envelope, len(body)
+        except Refusal as refusal:
+            if refusal.code is Code.EMPTY_BATCH:
+                return []
+            raise
+        return [event for part in parts for event in _texts(part)]
 
     async def _inflated(
         self, request: web.BaseRequest, body: bytes, held: Share, bytes_max: int
@@ -125,9 +157,9 @@ class SdkRoute:
             body = await self._inflater.inflate(body, encoding, bytes_max=bytes_max, held=held)
         return body
 
-    async def _store(self, grant: Grant, envelope: Envelope) -> None:
-        drafts = await self._drafts(grant, envelope)
-        await self._set_aside(grant, envelope, drafts.refusals)
+    async def _store(self, grant: Grant, batch: _Batch) -> None:
+        drafts = await self._drafts(grant, batch)
+        await self._set_aside(grant, batch, drafts.refusals)
         answer = BatchAnswer(drafts.rows, drafts.events)
         self._intake.accept_all(grant.app, drafts, answer)
         # Not cancelled when the client goes away: its events are on their way.
@@ -140,14 +172,14 @@ class SdkRoute:
         for refusal in late.values():
             if refusal.status >= _SERVER_ERRORS:
                 raise refusal.anew()
-        await self._set_aside(grant, envelope, late)
+        await self._set_aside(grant, batch, late)
 
-    async def _drafts(self, grant: Grant, envelope: Envelope) -> Drafts:
+    async def _drafts(self, grant: Grant, batch: _Batch) -> Drafts:
         """Understand all events; raise Refusal if the key may send none of them."""
         drafts = Drafts(wants_stored=False)
         size = 0
-        for text in envelope.events:
-            drafts.add(self._draft(grant, envelope, text))
+        for text in batch.events:
+            drafts.add(self._draft(grant, batch, text))
             size += _EVENT_BYTES + len(text)
             if size >= _TURN_BYTES:
                 size = 0
@@ -159,12 +191,12 @@ class SdkRoute:
             self._metrics.refuse(refusal, grant.app.id)
         return drafts
 
-    def _draft(self, grant: Grant, envelope: Envelope, text: bytes) -> Draft | Refusal:
+    def _draft(self, grant: Grant, batch: _Batch, text: bytes) -> Draft | Refusal:
         bytes_max = self._limits.body_bytes_max
         if len(text) > bytes_max:
             return Refusal(Code.PAYLOAD_TOO_LARGE, f"An event may have {bytes_max} bytes at most.")
         try:
-            found = envelope.read(text)
+            found = batch.read(text)
         except Refusal as refusal:
             return refusal.anew()
         if grant.limits is not None and (refused := refusal_of(grant.limits, found.name)):
@@ -172,42 +204,48 @@ class SdkRoute:
         return self._intake.draft_foreign(grant.app, found)
 
     async def _set_aside(
-        self, grant: Grant, envelope: Envelope, refusals: Mapping[int, Refusal]
+        self, grant: Grant, batch: _Batch, refusals: Mapping[int, Refusal]
     ) -> None:
         """Keep what can't be stored, but for what the key may not send; raise Refusal."""
         now_ms, unfit = time.time_ns() // 1_000_000, list[Unfit]()
-        for number, (index, refusal) in enumerate(refusals.items(), 1):
+        size = 0
+        for index, refusal in refusals.items():
+            text = batch.events[index]
             if refusal.code is not Code.EVENT_NAME_NOT_ALLOWED:
-                unfit += _unfit(grant, envelope, envelope.events[index], refusal, now_ms)
-            if number % _TURN_EVENTS == 0:
+                unfit += _unfit(grant, batch, text, refusal, now_ms)
+            size += _EVENT_BYTES + len(text)
+            if size >= _TURN_BYTES:
+                size = 0
                 await asyncio.sleep(0)
         if unfit:
             await self._aside.keep(grant.app.id, unfit, now_ms)
 
 
-def _unfit(
-    grant: Grant, envelope: Envelope, text: bytes, reason: Refusal, now_ms: int
-) -> list[Unfit]:
+def _unfit(grant: Grant, batch: _Batch, text: bytes, reason: Refusal, now_ms: int) -> list[Unfit]:
     """Return an event as it is set aside; nothing if its key may not send events of its name."""
-    found = _read_anyway(envelope, text)
+    found = _read_anyway(batch, text)
     if grant.limits is not None and refusal_of(grant.limits, found.name):
         return []
     event_id = foreign.aside_id(found, text, now_ms)
     params = leniency.original(found.params[:_KEPT_BYTES_MAX]).decode(errors="replace")
-    return [Unfit(event_id, found.name, params, foreign.moment_of(found), reason)]
+    name = found.name[:_NAME_CHARS_MAX]
+    return [Unfit(event_id, name, params, foreign.moment_of(found), reason)]
 
 
-def _read_anyway(envelope: Envelope, text: bytes) -> Foreign:
+def _read_anyway(batch: _Batch, text: bytes) -> Foreign:
     """Return an event, or one without a name that has all of a text that can't be read."""
     try:
-        return envelope.read(text)
+        return batch.read(text)
     except Refusal:
         return Foreign("", "", text, None, "")
 
 
-def _with_key(keys: Sequence[str], key: str) -> Sequence[str]:
-    """Return the keys in the head, or else the body's."""
-    return keys or [key]
+def _texts(part: Part) -> Iterator[bytes]:
+    """Yield events as they were sent; of those that look like ours, which are no SDK's, a name."""
+    if isinstance(part, Events):
+        yield from (msgspec.json.encode({"event_name": each.event_name}) for each in part.events)
+    else:
+        yield from part
 
 
 async def _taken_apart(body: bytes, dialect: Dialect) -> Envelope:

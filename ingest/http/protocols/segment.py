@@ -16,6 +16,7 @@ from ingest.http.protocols.dialect import (
     ABSENT,
     Dialect,
     Envelope,
+    array_of,
     decoder_of,
     is_object,
     spliced,
@@ -40,7 +41,7 @@ _OF_RUDDER_NODE: Final = b'"analytics-node"'
 
 
 class _Batch(msgspec.Struct, gc=False, rename="camel"):
-    batch: list[msgspec.Raw]
+    batch: msgspec.Raw
     write_key: msgspec.Raw = ABSENT
 
 
@@ -74,8 +75,7 @@ _context = decoder_of(_Context)
 def batch(body: bytes) -> Envelope:
     """Take a body of `/v1/batch` apart."""
     found = _batch(body)
-    events = [bytes(each) for each in found.batch]
-    return Envelope(text_of(found.write_key), events, partial(_item, ""))
+    return Envelope(text_of(found.write_key), array_of(found.batch), partial(_item, ""))
 
 
 def single(kind: str) -> Dialect:
@@ -83,7 +83,7 @@ def single(kind: str) -> Dialect:
 
     def take(body: bytes) -> Envelope:
         key = text_of(_event(body).write_key)
-        return Envelope(key, [body], partial(_item, kind))
+        return Envelope(key, body, partial(_item, kind))
 
     return take
 

@@ -37,7 +37,7 @@ _body = decoder_of(_Body)
 def take(body: bytes) -> Envelope:
     """Take a body apart."""
     found = _body(body)
-    return Envelope(text_of(found.payload.website), [body], item)
+    return Envelope(text_of(found.payload.website), body, item)
 
 
 def item(text: bytes) -> Foreign:
