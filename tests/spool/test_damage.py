@@ -60,6 +60,21 @@ async def test_damaged_batch_stays_quarantined_after_a_restart(tmp_path: Path) -
         assert await drain(spool) == list(range(2, 11))
 
 
+@pytest.mark.parametrize("count", [None, -7, "two", b"\xff"])
+@pytest.mark.parametrize("id_", [0, 1])
+async def test_count_of_what_is_damaged_may_be_damaged_too(
+    tmp_path: Path, id_: int, count: object
+) -> None:
+    """It hinders no start, of a quarantined batch and of what is missing (0); one event is told."""
+    path = await make_file(tmp_path)
+    edit(path, "DROP TABLE damaged")  # whose definition the disk may spoil as well
+    edit(path, "CREATE TABLE damaged (id INTEGER PRIMARY KEY, events INTEGER, reason TEXT)")
+    edit(path, "INSERT INTO damaged VALUES (?, ?, 'spoilt')", id_, count)
+    async with open_spool(tmp_path) as spool:
+        assert spool.damaged_events == 1
+        assert await drain(spool) == list(range(1 + id_, 11))
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -33,8 +33,9 @@ _PAGE: Final = """
 SELECT rowid, appended_ms, events, length(tuples) FROM batches
 WHERE rowid > ? ORDER BY rowid LIMIT ?
 """
-# A damaged number may be of any type. The sums can't overflow, and are always numbers.
-_DAMAGED: Final = "SELECT id, CAST(events AS INTEGER) FROM damaged"
+# A damaged number may be of any type, or none at all: then it is one event, at the least. The sums
+# can't overflow, and are always numbers.
+_DAMAGED: Final = "SELECT rowid, coalesce(max(CAST(events AS INTEGER), 1), 1) FROM damaged"
 _NOTE_MISSING: Final = "INSERT OR REPLACE INTO damaged VALUES (?, ?, 'missing')"
 _MISSING_ID: Final = 0  # no batch has it
 _EVENTS: Final = "SELECT CAST(total(events) AS INTEGER) FROM batches"
