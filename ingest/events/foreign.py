@@ -99,12 +99,6 @@ def _within(span: Span) -> Span:
     return Span(max(0, span.past_ms - _DAY_MS), max(0, span.future_ms - _DAY_MS + _HOUR_MS))
 
 
-def identity(event: Foreign) -> bytes:
-    """Return what an event with an id is known by."""
-    parts = (event.protocol, event.name, event.subject, event.id)
-    return "\0".join(parts).encode("utf-8", "surrogatepass")
-
-
 def moment_of(event: Foreign) -> str | None:
     """Return when it happened as RFC 3339, if that is a time."""
     micros = _micros_of(event.timestamp)
@@ -115,7 +109,8 @@ def moment_of(event: Foreign) -> str | None:
 
 
 def _digest(event: Foreign) -> bytes:
-    return hashlib.sha256(identity(event)).digest()
+    parts = (event.protocol, event.name, event.subject, event.id)
+    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).digest()
 
 
 def _micros_of(text: str | None) -> int | None:

@@ -25,11 +25,12 @@ from ingest.http.connection import held_of
 from ingest.http.content import NDJSON, encoding_of, media_type_of
 from ingest.http.duplicates import conflict_of
 from ingest.http.idempotency import IDEMPOTENCY_KEY
-from ingest.http.inflate import ENCODINGS, Inflater
+from ingest.http.inflate import Inflater, require_known
 from ingest.http.limited_keys import refusal_of
 from ingest.http.preferences import PREFER, Preferences
 from ingest.http.protocols import cloudevents
 from ingest.http.protocols.dialect import Read
+from ingest.http.protocols.drafting import draft
 from ingest.http.responses import JSON
 from ingest.http.waiters import BatchAnswer, EarlyAcks, Outcomes
 from ingest.observe.metrics import Metrics
@@ -173,23 +174,14 @@ class BatchRoute:
 
     def _draft_one(self, grant: Grant, event: bytes, read: Read | None) -> Draft | Refusal:
         bytes_max = self._limits.body_bytes_max
+        if read is not None:
+            return draft(self._intake, grant, read, event, bytes_max)
         if len(event) > bytes_max:
             return Refusal(Code.PAYLOAD_TOO_LARGE, f"An event may have {bytes_max} bytes at most.")
-        if read is not None:
-            return self._draft_foreign(grant, event, read)
         drafted = self._intake.draft(grant.app, event)
         if grant.limits is None or isinstance(drafted, Refusal):
             return drafted
         return refusal_of(grant.limits, self._intake.name_of(event)) or drafted
-
-    def _draft_foreign(self, grant: Grant, event: bytes, read: Read) -> Draft | Refusal:
-        try:
-            found = read(event)
-        except Refusal as refusal:
-            return refusal.anew()
-        if grant.limits is not None and (refused := refusal_of(grant.limits, found.name)):
-            return refused
-        return self._intake.draft_foreign(grant.app, found)
 
 
 def _reader_of(request: web.BaseRequest) -> Read | None:
@@ -226,9 +218,8 @@ def _content_of(request: web.BaseRequest) -> tuple[bool, str]:
         raise Refusal(
             Code.UNSUPPORTED_MEDIA_TYPE, f"Send Content-Type: {JSON} (an array) or {NDJSON}."
         )
-    if encoding and encoding not in ENCODINGS:
-        known = " or ".join(ENCODINGS)
-        raise Refusal(Code.UNSUPPORTED_MEDIA_TYPE, f"Send Content-Encoding: {known}, or none.")
+    if encoding:
+        require_known(encoding)
     return media_type == NDJSON, encoding
 
 

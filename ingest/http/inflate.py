@@ -64,6 +64,13 @@ _SKIPPABLE: Final = range(0x184D2A50, 0x184D2A60)
 _threads: Final = ThreadPoolExecutor(THREADS, thread_name_prefix="inflate")
 
 
+def require_known(encoding: str) -> None:
+    """Raise Refusal for an encoding that is none of ENCODINGS."""
+    if encoding not in ENCODINGS:
+        known = " or ".join(ENCODINGS)
+        raise Refusal(Code.UNSUPPORTED_MEDIA_TYPE, f"Send Content-Encoding: {known}, or none.")
+
+
 class Inflater:
     """Inflates bodies: small ones at once, as many others at a time as there are threads."""
 

@@ -26,25 +26,17 @@ def segment(url: str, key: str) -> None:
     """Segment."""
     from segment.analytics.client import Client  # type: ignore[import-untyped]  # noqa: PLC0415
 
-    client: Any = Client(key, host=url, upload_interval=0.2, gzip=True)
-    client.identify("user-1", TRAITS)
-    client.track("user-1", "Order Completed", PROPERTIES)
-    client.track("user-1", "With Options", {"n": 1}, timestamp=WHEN, message_id="own-1")
-    client.page("user-1", "Docs", "Pricing")
-    client.screen("user-1", "App", "Home")
-    client.group("user-1", "group-1", {"name": "Example Ltd"})
-    client.alias("anon-1", "user-1")
-    client.track("user-1", "Bad", {"nul": "a\0b", "lone": "\ud83c"})
-    client.track("user-1", "NaN", {"nan": float("nan"), "infinity": -float("inf")})
-    client.flush()
-    client.join()
+    _send_all(Client(key, host=url, upload_interval=0.2, gzip=True))
 
 
 def rudder(url: str, key: str) -> None:
-    """RudderStack."""
+    """RudderStack, whose SDK was Segment's."""
     from rudderstack.analytics.client import Client  # type: ignore[import-untyped]  # noqa: PLC0415
 
-    client: Any = Client(key, host=url, upload_interval=0.2)
+    _send_all(Client(key, host=url, upload_interval=0.2))
+
+
+def _send_all(client: Any) -> None:  # noqa: ANN401 - of libraries without types
     client.identify("user-1", TRAITS)
     client.track("user-1", "Order Completed", PROPERTIES)
     client.track("user-1", "With Options", {"n": 1}, timestamp=WHEN, message_id="own-1")

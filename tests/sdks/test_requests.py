@@ -15,11 +15,12 @@ from ingest.store.cluster import Cluster
 from ingest.store.key_limits import KeyLimits
 from tests.conftest import OWN_DATABASE, StartServer, make_key
 from tests.sdks.conftest import Stored, rows_of
+from tests.sdks.recorded import TIMEOUT_S
+from tests.sdks.test_cloud_events import CLOUD
 from tests.support.postgres import kill
 from tests.support.raw import Answer, connected
 from tests.support.server import Server, wait_for, wait_until_drained
 
-TIMEOUT_S = 20
 SHOP = "https://shop.example"
 TRACK = {"event": "view", "userId": "u", "messageId": "m", "type": "track"}
 BATCHES: dict[str, Any] = {
@@ -35,9 +36,6 @@ BATCHES: dict[str, Any] = {
     "/api/send": {"type": "event", "payload": {"name": "view"}},
 }
 """A good body of each path, without a key."""
-
-
-CLOUD_OBJECT = {"specversion": "1.0", "type": "t", "source": "s", "id": "1"}
 
 
 def post(server: Server, path: str, body: object, **headers: str) -> requests.Response:
@@ -203,9 +201,6 @@ def test_bodies_without_a_key_yet_have_a_part_of_the_room(
         assert answer.status_code == 200, answer.text
 
 
-CLOUD = {"ce-specversion": "1.0", "ce-type": "t", "ce-source": "s", "ce-id": "1"}
-
-
 def raw(server: Server, line: str, headers: dict[bytes, bytes], body: bytes = b"") -> Answer:
     """Send bytes that no library would; with the key unless another is there."""
     headers = {b"X-API-Key": server.key.encode(), b"Host": b"x"} | headers
@@ -254,57 +249,6 @@ def test_property_of_posthog_s_that_is_called_token_is_no_key(
     answer = post(shared_server, path, body, Authorization=f"Bearer {shared_server.key}")
     assert answer.status_code == 200, answer.text
     assert [row for row in stored() if row["params"].get("token") == "mine"]
-
-
-@pytest.mark.parametrize(
-    ("headers", "body", "params"),
-    [
-        (
-            {"ce-source": '"a%20b"', "ce-x": '"q\\"%C3%AB"'},
-            b"1",
-            {"$source": "a b", "$x": 'q"ë', "data": 1},
-        ),
-        ({"content-type": "text/plain"}, "ë".encode(), {"data": "ë"}),
-        ({"content-type": "text/plain"}, b"\xff", {"data_base64": "/w=="}),
-    ],
-)
-def test_cloud_event_is_read_as_its_binding_says(
-    shared_server: Server, headers: dict[str, str], body: bytes, params: dict[str, object]
-) -> None:
-    """Quotes are taken off, then values are percent-decoded."""
-    sent = CLOUD | {"X-API-Key": shared_server.key, "ce-id": repr(body)} | headers
-    answer = requests.post(f"{shared_server.url}/event", body, headers=sent, timeout=TIMEOUT_S)
-    assert answer.status_code == 200, answer.text
-    assert params.items() <= answer.json()["data"][0]["event_params"].items()
-
-
-@pytest.mark.parametrize(
-    ("path", "kind", "body", "code"),
-    [
-        ("/event", "+json", {**CLOUD_OBJECT, 'a":1,"b': 2}, "invalid_json"),
-        ("/event", "+json", {**CLOUD_OBJECT, "specversion": "0.3"}, "invalid_json"),
-        ("/event", "+json", {**CLOUD_OBJECT, "type": ""}, "missing_event_name"),
-        ("/event", "+json", {**CLOUD_OBJECT, "id": None}, "invalid_id"),
-        ("/events", "-batch+json", [{"event_name": "ours"}], "invalid_batch"),
-        ("/events", "-batch+json", [], "empty_batch"),
-    ],
-)
-def test_what_is_no_cloud_event_is_refused_in_our_shape(
-    shared_server: Server, path: str, kind: str, body: object, code: str
-) -> None:
-    """As our own events are."""
-    headers = {"X-API-Key": shared_server.key, "Content-Type": f"application/cloudevents{kind}"}
-    url = f"{shared_server.url}{path}"
-    answer = requests.post(url, json.dumps(body), headers=headers, timeout=TIMEOUT_S)
-    assert (answer.status_code, answer.json()["error"]["code"]) == (400, code)
-
-
-def test_data_that_takes_more_room_than_it_was_sent_in_is_bounded(shared_server: Server) -> None:
-    """Each control character takes six bytes."""
-    headers = CLOUD | {"X-API-Key": shared_server.key, "Content-Type": "text/plain"}
-    body = b"\x01" * 1_000_000
-    answer = requests.post(f"{shared_server.url}/event", body, headers=headers, timeout=TIMEOUT_S)
-    assert answer.status_code == 413
 
 
 def test_log_of_requests_has_no_key(database_url: str, start_server: StartServer) -> None:

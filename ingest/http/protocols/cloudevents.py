@@ -17,7 +17,7 @@ import orjson
 from ingest.errors import Code, Refusal
 from ingest.events.event import require_utf8
 from ingest.events.foreign import Foreign
-from ingest.http.protocols.dialect import ABSENT, decoder_of, spliced, text_of
+from ingest.http.protocols.dialect import ABSENT, NOTHING, decoder_of, spliced, text_of
 from ingest.http.responses import JSON
 
 STRUCTURED: Final = "application/cloudevents+json"
@@ -30,7 +30,6 @@ _VERSION: Final = "1.0"
 _OWN: Final = frozenset({"specversion", "type", "time", "data", "data_base64", "datacontenttype"})
 """What is no parameter: all else is one, behind a `$`."""
 _NAMES: Final[Mapping[str, str]] = {"id": "$message_id"}
-_NOTHING: Final = (b"", b"null")
 _NAME: Final = re.compile(r"[a-z0-9]{1,100}")
 _ESCAPED: Final = re.compile(r"\\(.)")
 _TEXT: Final = "text/"
@@ -45,7 +44,7 @@ def structured(text: bytes) -> Foreign:
         require_utf8(text)
     members = _members(text)
     data = members.get("data", ABSENT)
-    if bytes(data) in _NOTHING and "data_base64" in members:
+    if bytes(data) in NOTHING and "data_base64" in members:
         return _event(members, spliced(ABSENT, (b'"data_base64":', members["data_base64"])))
     return _event(members, _params(data))
 

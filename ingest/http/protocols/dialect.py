@@ -12,7 +12,8 @@ T = TypeVar("T")
 
 ABSENT: Final = msgspec.Raw(b"")
 """A member that is not there."""
-_NOTHING: Final = (b"", b"null")
+NOTHING: Final = (b"", b"null")
+"""How a member is that says nothing."""
 _QUOTE: Final = 0x22
 _BACKSLASH: Final = 0x5C
 _OBJECT: Final = b"{"
@@ -84,10 +85,10 @@ def spliced(member: msgspec.Raw, *members: tuple[bytes, msgspec.Raw]) -> bytes:
     no object becomes one.
     """
     properties = bytes(member)
-    added = [name + text for name, raw in members if (text := bytes(raw)) and text != b"null"]
+    added = [name + text for name, raw in members if (text := bytes(raw)) not in NOTHING]
     if properties[:1] == _OBJECT:
         inner = properties[1:-1].strip()
         return b"{%b}" % b",".join([inner, *added] if inner else added)
-    if properties not in _NOTHING:
+    if properties not in NOTHING:
         added.insert(0, b'"$properties":' + properties)
     return b"{%b}" % b",".join(added)

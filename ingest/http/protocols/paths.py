@@ -16,7 +16,6 @@ from ingest.http.responses import succeed
 from ingest.http.router import Handler, Patterns, Route, ingestion
 from ingest.observe.metrics import SDK_ROUTE
 
-NAMES: Final = ("segment", "posthog", "amplitude", "openpanel", "umami")
 _DIALECTS: Final[Mapping[str, Mapping[str, Dialect]]] = {
     "segment": {
         "/v1/batch": segment.batch,
@@ -48,7 +47,10 @@ _HERE: Final = ("localhost", "127.0.0.1")
 def routes(sdk: SdkRoute, names: Collection[str]) -> Mapping[str, Route]:
     """Return what is served for these protocols, by path; each also with a slash behind it."""
     dialects = {
-        path: each for name in NAMES if name in names for path, each in _DIALECTS[name].items()
+        path: each
+        for name, paths in _DIALECTS.items()
+        if name in names
+        for path, each in paths.items()
     }
     if {"posthog", "amplitude"} <= {*names}:
         dialects[_SHARED] = which_batch.take

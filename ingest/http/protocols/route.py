@@ -19,7 +19,7 @@ from ingest.delivery.intake import Intake
 from ingest.errors import Code, Refusal
 from ingest.events import document, foreign
 from ingest.events.document import Part
-from ingest.events.drafts import Draft, Drafts
+from ingest.events.drafts import Drafts
 from ingest.events.event import BYTE_ORDER_MARK, Events, require_utf8
 from ingest.events.foreign import Foreign
 from ingest.http.authentication import Authenticator, app_id_of
@@ -27,10 +27,11 @@ from ingest.http.bodies import BodyReader
 from ingest.http.budget import Share
 from ingest.http.connection import held_of, keyless_of
 from ingest.http.content import encoding_of
-from ingest.http.inflate import ENCODINGS, Inflater
+from ingest.http.inflate import Inflater, require_known
 from ingest.http.limited_keys import refusal_of
 from ingest.http.protocols import answers, leniency
 from ingest.http.protocols.dialect import Dialect, Envelope, Read
+from ingest.http.protocols.drafting import draft
 from ingest.http.protocols.keys import keys_of
 from ingest.http.responses import succeed
 from ingest.http.waiters import BatchAnswer
@@ -149,11 +150,7 @@ class SdkRoute:
     ) -> bytes:
         encoding = encoding_of(request) or (_GZIP if body.startswith(_GZIP_MAGIC) else "")
         if encoding:
-            if encoding not in ENCODINGS:
-                known = " or ".join(ENCODINGS)
-                raise Refusal(
-                    Code.UNSUPPORTED_MEDIA_TYPE, f"Send Content-Encoding: {known}, or none."
-                )
+            require_known(encoding)
             body = await self._inflater.inflate(body, encoding, bytes_max=bytes_max, held=held)
         return body
 
@@ -176,10 +173,10 @@ class SdkRoute:
 
     async def _drafts(self, grant: Grant, batch: _Batch) -> Drafts:
         """Understand all events; raise Refusal if the key may send none of them."""
-        drafts = Drafts(wants_stored=False)
-        size = 0
+        drafts, size = Drafts(wants_stored=False), 0
+        bytes_max = self._limits.body_bytes_max
         for text in batch.events:
-            drafts.add(self._draft(grant, batch, text))
+            drafts.add(draft(self._intake, grant, batch.read, text, bytes_max))
             size += _EVENT_BYTES + len(text)
             if size >= _TURN_BYTES:
                 size = 0
@@ -190,18 +187,6 @@ class SdkRoute:
         for refusal in drafts.refusals.values():
             self._metrics.refuse(refusal, grant.app.id)
         return drafts
-
-    def _draft(self, grant: Grant, batch: _Batch, text: bytes) -> Draft | Refusal:
-        bytes_max = self._limits.body_bytes_max
-        if len(text) > bytes_max:
-            return Refusal(Code.PAYLOAD_TOO_LARGE, f"An event may have {bytes_max} bytes at most.")
-        try:
-            found = batch.read(text)
-        except Refusal as refusal:
-            return refusal.anew()
-        if grant.limits is not None and (refused := refusal_of(grant.limits, found.name)):
-            return refused
-        return self._intake.draft_foreign(grant.app, found)
 
     async def _set_aside(
         self, grant: Grant, batch: _Batch, refusals: Mapping[int, Refusal]
