@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 PAUSE_S: Final = 0.02
-END_S: Final = 30
+END_S: Final = 10
 Send = Callable[[int], object]
 gave_up: Final = list[int]()
 
