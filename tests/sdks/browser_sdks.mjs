@@ -1,4 +1,5 @@
-// The SDKs of browsers, as a page of a shop has them: `await run(SDK, ADDRESS, KEY, TIME)`.
+// The SDKs of browsers, as a page of a shop has them: `await run(SDK, ADDRESS, KEY, TIME)`, and for
+// some of them `await many(SDK, ADDRESS, KEY, COUNT)`, which sends events one by one.
 
 const properties = {
   plan: 'pro',
@@ -11,11 +12,23 @@ const properties = {
   list: ['x', { y: 1 }],
 };
 const traits = { name: 'Ada Example', plan: 'pro' };
+const segmentsScript = '/@segment/analytics-next/dist/umd/index.js';
+
+function segmentOf(url, key) {
+  return window.AnalyticsNext.AnalyticsBrowser.load({ writeKey: key, cdnURL: url });
+}
+
+async function posthogOf(url, key, more = {}) {
+  const { default: client } = await import('/posthog-js/dist/module.no-external.js');
+  // It takes a browser without a window for a robot.
+  client.init(key, { api_host: url, opt_out_useragent_filter: true, ...more });
+  return client;
+}
 
 const sdks = {
   async segment(url, key, when) {
-    await script('/@segment/analytics-next/dist/umd/index.js');
-    const client = window.AnalyticsNext.AnalyticsBrowser.load({ writeKey: key, cdnURL: url });
+    await script(segmentsScript);
+    const client = segmentOf(url, key);
     await client.page('Docs', 'Pricing');
     await client.identify('user-1', traits);
     await client.track('Order Completed', properties);
@@ -40,9 +53,7 @@ const sdks = {
   },
 
   async posthog(url, key, when) {
-    const { default: client } = await import('/posthog-js/dist/module.no-external.js');
-    // It takes a browser without a window for a robot.
-    client.init(key, { api_host: url, opt_out_useragent_filter: true });
+    const client = await posthogOf(url, key);
     client.identify('user-1', traits);
     client.capture('Order Completed', properties);
     client.capture('With Options', { n: 1 }, { timestamp: when });
@@ -70,6 +81,28 @@ const sdks = {
   },
 };
 
+const senders = {
+  async segment(url, key) {
+    await script(segmentsScript);
+    const client = segmentOf(url, key);
+    return (n) => client.track('many', { n });
+  },
+
+  async posthog(url, key) {
+    const soon = { request_queue_config: { flush_interval_ms: 250 } };
+    const client = await posthogOf(url, key, soon);
+    return (n) => client.capture('many', { n });
+  },
+};
+
+async function many(sdk, url, key, count) {
+  const send = await senders[sdk](url, key);
+  for (let n = 0; n < count; n += 1) {
+    send(n);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
 function script(src) {
   return new Promise((resolve, reject) => {
     document.head.append(
@@ -78,4 +111,5 @@ function script(src) {
   });
 }
 
+window.many = many;
 window.run = (sdk, url, key, time) => sdks[sdk](url, key, new Date(time));

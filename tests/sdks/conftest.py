@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.sdks.shop import shop  # noqa: F401 - a fixture
 from tests.support.postgres import fetch
 from tests.support.server import Server, wait_until_drained
 

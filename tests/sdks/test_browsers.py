@@ -2,11 +2,6 @@
 
 from asyncio import to_thread
 from collections import Counter
-from collections.abc import Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
-from threading import Thread
 from typing import Final
 
 import pytest
@@ -33,47 +28,6 @@ SDKS: Final[dict[str, tuple[str, ...]]] = {
 }
 UNASKED: Final = {"$pageleave", "$set", "$autocapture", "$web_vitals", "session_start"}
 """What some of them send by themselves."""
-PAGE: Final = b"""<!doctype html><title>Shop</title>
-<script type="importmap">
-{"imports": {"@openpanel/sdk": "/@openpanel/sdk/dist/index.js"}}
-</script>
-<script type="module" src="/browser_sdks.mjs"></script>"""
-
-
-class Shop(SimpleHTTPRequestHandler):
-    """A page, and the SDKs as their packages have them."""
-
-    extensions_map = {  # noqa: RUF012 - as its parent has it
-        **SimpleHTTPRequestHandler.extensions_map,
-        ".mjs": "text/javascript",
-    }
-
-    def do_GET(self) -> None:
-        """Answer with the page, what runs on it, or a file of a package."""
-        own = {"/": PAGE, "/browser_sdks.mjs": _SCRIPT.read_bytes()}.get(self.path)
-        if own is None:
-            super().do_GET()
-            return
-        self.send_response(200)
-        self.send_header("Content-Type", "text/html" if self.path == "/" else "text/javascript")
-        self.send_header("Content-Length", str(len(own)))
-        self.end_headers()
-        self.wfile.write(own)
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-
-_SCRIPT: Final = Path(__file__).parent / "browser_sdks.mjs"
-
-
-@pytest.fixture(scope="module")
-def shop() -> Iterator[str]:
-    """Where the page is: an origin of its own."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Shop, directory=MODULES)) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/"
-        server.shutdown()
 
 
 @pytest.mark.parametrize("sdk", SDKS)
