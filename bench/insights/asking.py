@@ -70,11 +70,17 @@ def _ask_ours(site: Site, kind: Kind) -> _Answered:
     """Ask the archive and the tail; it takes from the opening of the view to the whole answer."""
     gc.collect()
     begun_s, cpu_s = time.perf_counter(), time.process_time()
-    scope = Scope(*reach.of(kind.question), All(reach.has_params(kind.question)))
+    scope = Scope(
+        *reach.of(kind.question),
+        All(reach.has_params(kind.question)),
+        reach.has_people(kind.question),
+    )
     try:
         with site.views.view(site.app_id, scope) as view:
             now = datetime.now(UTC)
-            answer = engine.answer(view.connection, view.sources, kind.question, now, view.known)
+            answer = engine.answer(
+                view.connection, view.sources, kind.question, now, view.known, view.links
+            )
             took_s, cpu_s = time.perf_counter() - begun_s, time.process_time() - cpu_s
     except ArchiveTrouble as trouble:
         raise BenchError(f"{kind.name}: {trouble}") from trouble

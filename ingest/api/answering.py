@@ -63,13 +63,13 @@ class Answering:
 
     async def _ask(self, app_id: int, question: Question, kept: Kept | None) -> Kept:
         def do(view: View) -> Kept:
-            state = State(view.mark, view.tail_rows)
+            state = State(view.mark, view.tail_rows, view.links_count)
             is_same = kept is not None and kept.state == state
             data = kept.data if kept is not None and is_same else _data(view, question)
             return Kept(data, state, view.as_of.timestamp())
 
         try:
-            scope = Scope(*reach.of(question), _portion(question))
+            scope = Scope(*reach.of(question), _portion(question), reach.has_people(question))
             work = Work(self._desk.open_view, app_id, scope, do)
             return await self._desk.do(work)
         except (TookTooLong, TooDear, OutOfMemory) as error:
@@ -113,5 +113,5 @@ def _data(view: View, question: Question) -> bytes:
     from ingest.insights import engine  # noqa: PLC0415 - DuckDB, for those who ask
 
     now = datetime.now(UTC)
-    answer = engine.answer(view.connection, view.sources, question, now, view.known)
+    answer = engine.answer(view.connection, view.sources, question, now, view.known, view.links)
     return msgspec.json.encode(answer)

@@ -42,6 +42,14 @@ class View(Protocol):
         """What is known of them without a look at them."""
 
     @property
+    def links(self) -> str | None:
+        """The table that says which ids are one person's, if anything says so."""
+
+    @property
+    def links_count(self) -> int:
+        """How many rows that has."""
+
+    @property
     def tail_bytes(self) -> int:
         """Of the parameters of these, if a portion was asked for."""
 
@@ -52,9 +60,11 @@ class View(Protocol):
 
 def source_of(view: View) -> "Source":
     """Return where its events are asked for."""
-    from ingest.insights.sql import Source  # noqa: PLC0415 - DuckDB, for those who ask
+    from ingest.insights import joined  # noqa: PLC0415 - DuckDB, for those who ask
+    from ingest.insights.sql import Source  # noqa: PLC0415
 
-    return Source(view.connection, tuple(view.sources), view.known)
+    told = joined.make(view.connection, view.links) if view.links else None
+    return Source(view.connection, tuple(view.sources), view.known, told)
 
 
 OpenView = Callable[[int, Scope], AbstractContextManager[View]]

@@ -73,7 +73,10 @@ def _reason(workspace: Workspace, found: State, directory: Directory) -> str:
                 f" has worked on it {found.age_s:.0f} s ago: all servers need one archive.path"
             )
         return f"the archive {found.archive_id} is not in {directory.place.parent}"
-    return damage(directory, manifest.read_all(workspace))
+    files = manifest.read_all(workspace)
+    if not all(each.has_links for each in files):
+        return "it was made by a version that joined no ids of one person"
+    return damage(directory, files)
 
 
 def damage(directory: Directory, files: list[File]) -> str:

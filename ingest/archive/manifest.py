@@ -10,10 +10,12 @@ from ingest.archive.failures import Overtaken
 from ingest.archive.rows import literal, microseconds
 from ingest.archive.workspace import Workspace
 
-_COLUMNS: Final = "name, app_id, rows, at_min, at_max, mark, bytes, sha256, user_field"
+_COLUMNS: Final = (
+    "name, app_id, rows, at_min, at_max, mark, bytes, sha256, user_field, names, has_links"
+)
 _READ: Final = (
     f"SELECT name, app_id, rows, {microseconds('at_min')},"
-    f" {microseconds('at_max')}, mark, bytes, encode(sha256, 'hex'), user_field"
+    f" {microseconds('at_max')}, mark, bytes, encode(sha256, 'hex'), user_field, has_links"
     " FROM archive_files"
 )
 
@@ -40,7 +42,9 @@ class File(NamedTuple):
     bytes: int
     sha256: str
     user_field: str
-    """Of which parameter its column `person` is."""
+    """By which its column `person` was made."""
+    has_links: bool = True
+    """Whether the links of its events are in `person_links`: not of a version before them."""
     names: str | None = None
     """Its NameCounts as JSON, to be named with it; None of too many names, and where it was read.
     """
@@ -97,10 +101,11 @@ def name(workspace: Workspace, files: Sequence[File]) -> None:
     values = ", ".join(
         f"({literal(each.name)}, {each.app_id}, {each.rows}, {_time(each.at_min_us)},"
         f" {_time(each.at_max_us)}, {each.mark}, {each.bytes}, '\\x{each.sha256}'::bytea,"
-        f" {literal(each.user_field)}, {'NULL' if each.names is None else literal(each.names)})"
+        f" {literal(each.user_field)}, {'NULL' if each.names is None else literal(each.names)},"
+        " true)"
         for each in files
     )
-    workspace.execute(f"INSERT INTO archive_files ({_COLUMNS}, names) VALUES {values}")
+    workspace.execute(f"INSERT INTO archive_files ({_COLUMNS}) VALUES {values}")
 
 
 def unname(workspace: Workspace, names: Iterable[str]) -> None:

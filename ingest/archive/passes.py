@@ -7,7 +7,7 @@ commit that names them and moves the mark. Whatever ends it before leaves files 
 
 from typing import Final, NamedTuple
 
-from ingest.archive import manifest, rows, state, window, writing
+from ingest.archive import links, manifest, rows, state, window, writing
 from ingest.archive.directory import Directory
 from ingest.archive.failures import NotHere, Occupied
 from ingest.archive.manifest import File
@@ -78,6 +78,7 @@ def _take(workspace: Workspace, directory: Directory, found: State, chosen: Wind
     if files:
         directory.sync()
         manifest.name(workspace, files)
+    links.keep(workspace, chosen.condition)
     state.advance(workspace, found, chosen.after)
     is_last = chosen.after.null_done and chosen.after.mark >= found.settled
     return Passed(sum(each.rows for each in files), len(files), is_last=is_last, without=without)

@@ -10,6 +10,8 @@ PRINTED_BYTES_MAX bytes as an empty object: the event counts all the same.
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from ingest.store import person
+
 PRINTED_BYTES_MAX: Final = 4 << 20
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -60,27 +62,28 @@ USER_FIELD: Final = "user_id"
 """Of an app that has none of its own."""
 
 
-def sent(person: str, condition: str) -> str:
+def sent(user_field: str, condition: str) -> str:
     """Return what Postgres is asked: app_id, id, at, created_at, name, person, params as text.
 
-    `person` is SQL for the text of an app's user field.
+    `user_field` is SQL for the name of an app's.
     """
     params = (
         f"CASE WHEN octet_length(printed.params) <= {PRINTED_BYTES_MAX} THEN printed.params END"
     )
     printed = "CROSS JOIN LATERAL (SELECT events.event_params::text AS params OFFSET 0) AS printed"
-    return _sent(person, params, f"{_FROM} {printed} WHERE {condition}")
+    return _sent(user_field, params, f"{_FROM} {printed} WHERE {condition}")
 
 
-def sent_without_params(person: str, condition: str) -> str:
+def sent_without_params(user_field: str, condition: str) -> str:
     """Return what Postgres is asked by whom needs no parameters: the same, and these are NULL."""
-    return _sent(person, "NULL::text", f"{_FROM} WHERE {condition}")
+    return _sent(user_field, "NULL::text", f"{_FROM} WHERE {condition}")
 
 
-def _sent(person: str, params: str, of_events: str) -> str:
+def _sent(user_field: str, params: str, of_events: str) -> str:
     return (
         f"SELECT events.app_id, events.id, {AT} AS at, {_TIME.format('events.created_at')}"
-        f" AS created_at, events.event_name AS name, events.event_params ->> {person} AS person,"
+        " AS created_at, events.event_name AS name,"
+        f" {person.of_row(user_field, 'events.event_params')} AS person,"
         f" {params} AS params {of_events}"
     )
 

@@ -42,3 +42,5 @@ class Scope(NamedTuple):
     start: datetime | None = None
     end: datetime | None = None
     tail: Portion = All()
+    has_people: bool = True
+    """Or nothing of who is who, where nobody asks for people."""

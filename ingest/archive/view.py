@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ingest import cores, memory
-from ingest.archive import manifest, rows, state, tail
+from ingest.archive import links, manifest, rows, state, tail
 from ingest.archive.directory import Directory
 from ingest.archive.failures import NotHere
 from ingest.archive.known import Known, parquet
@@ -22,6 +22,7 @@ from ingest.archive.rows import literal
 from ingest.archive.scope import Place, Scope
 from ingest.archive.workspace import Bounds, Workspace
 from ingest.config import Config
+from ingest.store.person import of_event
 
 if TYPE_CHECKING:
     import duckdb
@@ -58,6 +59,13 @@ class View(NamedTuple):
     """Up to where it holds all that was asked for, if that was a portion; None: without end."""
     known: Known
     """Of its events, without a look at them."""
+    links_count: int
+    """How many say which ids are one person's (`links.py`); 0 too where nobody asks for people."""
+
+    @property
+    def links(self) -> str | None:
+        """The table that they are in; None if there are none."""
+        return links.TABLE if self.links_count else None
 
 
 def views_of(config: Config, url: str) -> "Views":
@@ -127,7 +135,7 @@ class Views:
 
     def _give_back(self, workspace: Workspace, *, is_good: bool) -> None:
         if is_good:
-            workspace.duck.execute(tail.DROP)
+            workspace.duck.execute(f"{tail.DROP}; {links.DROP}")
             with self._lock:
                 if len(self._spare) < _SPARE_MAX:
                     self._spare.append(workspace)
@@ -145,10 +153,11 @@ def _make(workspace: Workspace, path: Path, app_id: int, scope: Scope) -> View:
             raise NotHere(f"the archive is not in {path}, but where another server archives")
         user_field = _user_field(workspace, app_id)
         read = tail.Reader(workspace, found, app_id, user_field).read(scope)
+        count = links.read(workspace, app_id, found.tail) if scope.has_people else 0
     as_of = rows.time_of(found.now_us)
     sources = (*_of_files(directory.place, files, user_field), tail.NAME)
     known = Known(workspace, directory.place, files, tail.ends(workspace))
-    return View(workspace.duck, sources, as_of, found.mark, *read, known)
+    return View(workspace.duck, sources, as_of, found.mark, *read, known, count)
 
 
 def _user_field(workspace: Workspace, app_id: int) -> str:
@@ -162,6 +171,10 @@ def _of_files(directory: Path, files: Sequence[File], user_field: str) -> list[s
     other = [each for each in files if each.user_field != user_field]
     sources = [parquet(directory, named)] if named else []
     if other:
-        person = f"json_extract_string(params[{literal(user_field)}]::JSON, '$') AS person"
-        sources.append(f"(SELECT * REPLACE ({person}) FROM {parquet(directory, other)})")
+        person = of_event(literal(user_field), _text_of)
+        sources.append(f"(SELECT * REPLACE ({person} AS person) FROM {parquet(directory, other)})")
     return sources
+
+
+def _text_of(name: str) -> str:
+    return f"json_extract_string(params[{name}]::JSON, '$')"

@@ -73,7 +73,16 @@ def write(workspace: Workspace, directory: Directory, source: Source, mark: int)
     (count, least, most, names) = workspace.duck.execute(_SUMMARY.format(to)).fetchall()[0]
     size, checksum = file.finish()
     return File(
-        file.name, source.app_id, count, least, most, mark, size, checksum, source.user_field, names
+        file.name,
+        source.app_id,
+        count,
+        least,
+        most,
+        mark,
+        size,
+        checksum,
+        source.user_field,
+        names=names,
     )
 
 

@@ -10,7 +10,17 @@ from typing import assert_never
 
 import duckdb
 
-from ingest.insights import bounds, funnels, listing, menu, people, retention, trends
+from ingest.insights import (
+    bounds,
+    funnels,
+    joined,
+    listing,
+    menu,
+    people,
+    reach,
+    retention,
+    trends,
+)
 from ingest.insights.answers import Answer
 from ingest.insights.known import Known
 from ingest.insights.questions import (
@@ -34,15 +44,17 @@ def answer(
     question: Question,
     now: datetime,
     known: Known | None = None,
+    links: str | None = None,
 ) -> Answer:
     """Answer a question about the events of all sources (`sql.py`), as of `now`.
 
-    What is `known` of them is not looked for.
+    What is `known` of them is not looked for. `links` is a table of those (`joined.py`).
 
     Raises BadQuestion for one that has no answer, TooDear with a range that would have one.
     """
     bounds.check(question)
-    source = Source(connection, tuple(sources), known)
+    told = joined.make(connection, links) if links and reach.has_people(question) else None
+    source = Source(connection, tuple(sources), known, told)
     match question:
         case Trends():
             return trends.answer(source, question, now)

@@ -27,7 +27,7 @@ _FILE: Final = {name: f'"{name}"' for name in ("id", "at", "created_at", "name",
 
 def place_of(source: Source, extract: Extract, event_id: UUID) -> Cursor | None:
     """Return where an event of a range lies; None if there is none of that id."""
-    values = Values()
+    values = source.values()
     where = [f"id = {values.bind(event_id)}", *within(extract.start, extract.end, values)]
     found = source.rows(source.leaves({"at_us": _AT_US}, where), values)
     return Cursor(moment(found[0][0]), event_id) if found else None
@@ -35,7 +35,7 @@ def place_of(source: Source, extract: Extract, event_id: UUID) -> Cursor | None:
 
 def hours(source: Source, extract: Extract) -> Sequence[tuple[datetime, int]]:
     """Return the beginnings of the hours that have events, in order, and how many each has."""
-    values = Values()
+    values = source.values()
     leaves = source.leaves({"hour": f"{_AT_US} // {_HOUR_US}"}, _conditions(extract, values))
     sql = f"SELECT hour, count(*) FROM ({leaves}) GROUP BY hour ORDER BY hour"
     return [(moment(hour * _HOUR_US), count) for hour, count in source.rows(sql, values)]
@@ -54,7 +54,7 @@ def page(source: Source, extract: Extract, limit: int) -> Page:
 
 
 def _rows(source: Source, extract: Extract) -> Iterator[Row]:
-    values = Values()
+    values = source.values()
     leaves = source.leaves(_ROW, _conditions(extract, values))
     for row in source.stream(f"SELECT * FROM ({leaves}) ORDER BY at_us, id", values):
         yield Row(row[0], moment(row[1]), moment(row[2]), *row[3:])
@@ -62,7 +62,7 @@ def _rows(source: Source, extract: Extract) -> Iterator[Row]:
 
 def _last_of_first(source: Source, extract: Extract, limit: int) -> tuple[Cursor | None, int]:
     """Return the place of the last of the first so many events, and how many these are."""
-    values = Values()
+    values = source.values()
     leaves = source.leaves({"at_us": _AT_US, "id": "id"}, _conditions(extract, values))
     first = f"SELECT * FROM ({leaves}) ORDER BY at_us, id LIMIT {values.bind(limit)}"
     sql = f"SELECT *, count(*) OVER () FROM ({first}) ORDER BY at_us DESC, id DESC LIMIT 1"
@@ -76,7 +76,7 @@ def copy_to(source: Source, extract: Extract, path: str, *, as_variant: bool) ->
 
     Or VARIANT, which few readers know.
     """
-    values = Values()
+    values = source.values()
     columns = {**_FILE, "params": "params" if as_variant else _JSON}
     quoted = {f'"{name}"': sql for name, sql in columns.items()}
     leaves = source.leaves(quoted, _conditions(extract, values))

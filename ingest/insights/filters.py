@@ -11,8 +11,11 @@ as no value. Upper and lower case differ, in keys as well.
   No value is neither greater nor less than anything.
 - `contains`: the field's text has this text within it.
 - `exists`: there is a value; `missing`: there is none.
+
+A person is who the event's id is of (`joined.py`), and is equal to each of their ids.
 """
 
+from collections.abc import Iterable
 from typing import Final, assert_never
 
 from ingest.insights.questions import All, Condition, Either, Filter, Selection
@@ -20,6 +23,9 @@ from ingest.insights.sql import Values, named, number_of, text_of
 from ingest.insights.texts import number, text, ways
 
 _ORDER: Final = {"gt": ">", "lt": "<", "ge": ">=", "le": "<="}
+_PERSON: Final = ("person",)
+_OF_ANY_ID: Final = ("eq", "ne", "exists", "missing")
+"""What is told of a person by the id that an event carries, without a look at whose it is."""
 
 
 def chosen(selection: Selection, values: Values) -> list[str]:
@@ -53,7 +59,10 @@ def _joined(word: str, empty: str, parts: tuple[Filter, ...], values: Values) ->
 
 
 def _comparison(question: Condition, values: Values) -> str:
-    field = text_of(question.field, values)
+    if question.field == _PERSON and question.operator in _OF_ANY_ID:
+        field = "person"
+    else:
+        field = text_of(question.field, values)
     written = "" if question.value is None else text(question.value)
     match question.operator:
         case "exists":
@@ -73,8 +82,15 @@ def _comparison(question: Condition, values: Values) -> str:
 
 
 def _equal(question: Condition, field: str, written: str, values: Values) -> str:
-    meant = ways(written) if question.field[0] == "params" else {written}
+    meant = _meant(question, written, values)
     return f"{field} IN ({', '.join(values.bind(way) for way in sorted(meant))})"
+
+
+def _meant(question: Condition, written: str, values: Values) -> Iterable[str]:
+    """Return the texts that are equal to one: of a person all of their ids."""
+    if question.field == _PERSON:
+        return values.ids_of(written)
+    return ways(written) if question.field[0] == "params" else {written}
 
 
 def _ordered(field: str, operator: str, written: str, values: Values) -> str:

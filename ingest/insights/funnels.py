@@ -37,7 +37,7 @@ _SECOND: Final = 1_000_000
 
 def answer(source: Source, question: Funnel, now: datetime) -> FunnelAnswer:
     """Follow everybody through the steps."""
-    values = Values()
+    values = source.values()
     rows = source.rows(_sql(source, question, values), values)
     return FunnelAnswer(
         groups=tuple(_group(row) for row in sorted(rows, key=_in_order)),

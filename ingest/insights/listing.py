@@ -73,7 +73,7 @@ def answer(source: Source, question: Events | PersonEvents | OneEvent) -> Events
 
 def _of_range(source: Source, question: Events) -> EventsAnswer:
     found = _latest(source, question)
-    values = Values()
+    values = source.values()
     wheres = _at(source, found[: question.limit], question, values)
     return _page(_events(source, wheres, values, question.limit), len(found), question.limit)
 
@@ -81,7 +81,7 @@ def _of_range(source: Source, question: Events) -> EventsAnswer:
 def _of_person(source: Source, question: PersonEvents) -> EventsAnswer:
     whose = Condition(("person",), "eq", question.person)
     events = Events(Selection(where=whose), before=question.before, limit=question.limit)
-    values = Values()
+    values = source.values()
     where = [*chosen(events.events, values), *_before(events, values)]
     found = _events(source, [where], values, _FEW + 1)
     first = next(found, None)
@@ -92,7 +92,7 @@ def _of_person(source: Source, question: PersonEvents) -> EventsAnswer:
 
 
 def _of_id(source: Source, question: OneEvent) -> EventsAnswer:
-    values = Values()
+    values = source.values()
     where = [*within(question.start, question.end, values), f"id = {values.bind(question.id)}"]
     found = [event for event, _ in _events(source, [where], values, 1)]
     return EventsAnswer(events=tuple(found), before=None)
@@ -101,7 +101,7 @@ def _of_id(source: Source, question: OneEvent) -> EventsAnswer:
 def sample(source: Source, limit: int, bytes_max: int) -> list[tuple[str, str]]:
     """Return name and parameters of the latest events; empty ones of longer ones."""
     question = Events(limit=limit)
-    values = Values()
+    values = source.values()
     wheres = _at(source, _latest(source, question)[:limit], question, values)
     long = values.bind(bytes_max)
     texts = _leaves(source, {"name": "name", "text": _PARAMS}, wheres)
@@ -164,7 +164,7 @@ def _ends(source: Source, question: Events) -> tuple[datetime, datetime] | None:
 def _ends_of_range(
     source: Source, start: datetime | None, end: datetime | None
 ) -> tuple[datetime, datetime] | None:
-    values = Values()
+    values = source.values()
     times = source.leaves({"at": '"at"'}, within(start, end, values))
     sql = f'SELECT epoch_us(min("at")), epoch_us(max("at")) FROM ({times})'
     ((earliest, latest),) = source.rows(sql, values)
@@ -175,7 +175,7 @@ def _places(
     source: Source, question: Events, start: datetime, end: datetime, limit: int
 ) -> list[Cursor]:
     """Return where the latest events of a span are."""
-    values = Values()
+    values = source.values()
     where = [*within(start, end, values), *chosen(question.events, values)]
     where += _before(question, values)
     places = source.leaves({"t": 'epoch_us("at")', "id": "id"}, where)

@@ -15,7 +15,7 @@ from ingest.insights.answers import PeopleAnswer, Person
 from ingest.insights.calendar import moment
 from ingest.insights.filters import chosen
 from ingest.insights.questions import FunnelPeople, People
-from ingest.insights.sql import Source, Values, text_of, within
+from ingest.insights.sql import Source, text_of, within
 
 _LISTED: Final = "ORDER BY person IS NULL, n DESC, latest DESC, person"
 
@@ -28,7 +28,7 @@ def answer(source: Source, question: People | FunnelPeople) -> PeopleAnswer:
 
 
 def _of_trend(source: Source, question: People) -> PeopleAnswer:
-    values = Values()
+    values = source.values()
     where = [
         *within(question.start, question.end, values),
         *chosen(question.events, values),
@@ -45,7 +45,7 @@ def _of_trend(source: Source, question: People) -> PeopleAnswer:
 
 
 def _of_funnel(source: Source, question: FunnelPeople) -> PeopleAnswer:
-    values = Values()
+    values = source.values()
     funnel, step = question.funnel, values.bind(question.step)
     counted = funnels.counted(source, funnel, values, "begun.person, begun.t AS began,")
     where = [f"level >= {step}" if question.way == "reached" else f"level = {step}"]

@@ -1,8 +1,8 @@
-"""What a question needs of the events: of which time, and whether their parameters."""
+"""What a question needs of the events: of which time, whether their parameters, and who did it."""
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import assert_never
+from typing import Final, assert_never
 
 from ingest.insights.questions import (
     Condition,
@@ -20,6 +20,8 @@ from ingest.insights.questions import (
     Selection,
     Trends,
 )
+
+_PERSON: Final = ("person",)
 
 
 def of(question: Question) -> tuple[datetime | None, datetime | None]:
@@ -60,6 +62,24 @@ def has_params(question: Question) -> bool:
         case _:
             assert_never(question)
     return any(path[0] == "params" for path in paths)
+
+
+def has_people(question: Question) -> bool:
+    """Return whether it asks who did it."""
+    match question:
+        case Trends():
+            fields = (question.breakdown, question.measure.field)
+            return question.measure.kind == "people" or _PERSON in _of(
+                *question.events, fields=fields
+            )
+        case Funnel() | FunnelPeople() | Retention() | People():
+            return True
+        case Events() | PersonEvents() | OneEvent():
+            return True
+        case Names():
+            return False
+        case _:
+            assert_never(question)
 
 
 def _of(*selections: Selection, fields: tuple[Path | None, ...] = ()) -> Iterator[Path]:

@@ -54,7 +54,7 @@ def _counted(source: Source, question: Retention, calendar: Buckets) -> tuple[Co
     """Return the cohorts' sizes, and who is back; with `on_or_after` only for the last time."""
     sizes: Counter[int] = Counter()
     back: Counts = Counter()
-    values = Values()
+    values = source.values()
     for cohort, later, people in source.rows(_sql(source, question, calendar, values), values):
         if later is None:
             sizes[cohort] = people

@@ -8,11 +8,13 @@ events), and through a view or a union all of them (1,300 ms).
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 import duckdb
 import msgspec
 
+from ingest.insights import joined
 from ingest.insights.calendar import Buckets
 from ingest.insights.known import Known
 from ingest.insights.questions import Path, Selection
@@ -38,6 +40,8 @@ class Source(msgspec.Struct, frozen=True):
     parts: tuple[str, ...]
     known: Known | None = None
     """What is known of all of them together."""
+    joined: str | None = None
+    """The table of ids that are another person's (`joined.py`); None if there are none."""
 
     def rows(self, sql: str, values: "Values") -> list[tuple[Any, ...]]:
         """Return what a statement returns; it is ended by the connection's `interrupt`."""
@@ -61,27 +65,62 @@ class Source(msgspec.Struct, frozen=True):
             return fetch(self._execute(sql, values, _TEXT_OF_ANY))
 
     def _execute(self, sql: str, values: "Values", text: str) -> duckdb.DuckDBPyConnection:
-        self.connection.execute(f"CREATE OR REPLACE TEMP MACRO text_of(value) AS {text}")
+        self.connection.execute(
+            f"CREATE OR REPLACE TEMP MACRO text_of(value) AS {text};"
+            f" CREATE OR REPLACE TEMP MACRO person_of(id) AS {self._person}"
+        )
         return self.connection.execute(sql, values.bound)
 
     def leaves(self, columns: Mapping[str, str], where: Sequence[str]) -> str:
-        """Return a SELECT of all events of which each of `where` is true."""
+        """Return a SELECT of all events of which each of `where` is true.
+
+        Its column `person` is who that is, whatever id the event carries.
+        """
         chosen = ", ".join(f"{sql} AS {alias}" for alias, sql in columns.items())
         condition = " AND ".join(where) or "true"
-        return " UNION ALL ".join(f"SELECT {chosen} FROM {e} WHERE {condition}" for e in self.parts)
+        events = " UNION ALL ".join(
+            f"SELECT {chosen} FROM {part} WHERE {condition}" for part in self.parts
+        )
+        return self._told(events) if {"person", '"person"'} & set(columns) else events
+
+    def _told(self, events: str) -> str:
+        """Return events by their persons; above the leaves, where nothing else is read for it."""
+        if self.joined is None:
+            return events
+        return f"""SELECT event.* REPLACE (coalesce({self.joined}.person, event.person) AS person)
+            FROM ({events}) AS event LEFT JOIN {self.joined} ON {self.joined}.id = event.person"""
+
+    @property
+    def _person(self) -> str:
+        """Return SQL for the person of `id`."""
+        if self.joined is None:
+            return "id"
+        found = f"SELECT told FROM {self.joined} AS one (carried, told) WHERE carried = id"
+        return f"coalesce(({found}), id)"
+
+    def values(self) -> "Values":
+        """Return the values of a new statement."""
+        if self.joined is None:
+            return Values()
+        return Values(partial(joined.ids_of, self.connection))
 
 
 class Values:
     """The values of one statement, each bound once."""
 
-    def __init__(self) -> None:
-        """Begin with none."""
+    def __init__(self, ids_of: Callable[[str], Sequence[str]] | None = None) -> None:
+        """Begin with none; `ids_of` returns all ids of a person."""
         self.bound: list[Any] = []
+        self.ids_of = ids_of or _itself
 
     def bind(self, value: Any) -> str:  # noqa: ANN401 - whatever DuckDB takes
         """Keep a value, and return what stands for it in the statement."""
         self.bound.append(value)
         return f"${len(self.bound)}"
+
+
+def _itself(person: str) -> Sequence[str]:
+    return (person,)
 
 
 def text_of(path: Path, values: Values) -> str:
@@ -91,7 +130,7 @@ def text_of(path: Path, values: Values) -> str:
     not sent as a whole one; that of a list or an object is of no certain form.
     """
     if path[0] != "params":
-        return f'"{path[0]}"'
+        return "person_of(person)" if path[0] == "person" else f'"{path[0]}"'
     sql = "params"
     for key in path[1:]:
         sql = f"variant_extract({sql}, {values.bind(key)})"

@@ -78,7 +78,7 @@ class _Trend:
         ]
 
     def _whole(self) -> Figures:
-        values = Values()
+        values = self._source.values()
         sql = f"""SELECT bucket, {self._measured(values)} FROM ({self._rows(values)})
             GROUP BY GROUPING SETS ((bucket), ())"""
         return dict(self._source.rows(sql, values))
@@ -87,14 +87,14 @@ class _Trend:
         """Tell whether all labels may be measured in all buckets: the sample's are few."""
         if self._question.measure.kind not in _FOLDED:
             return False
-        values = Values()
+        values = self._source.values()
         sample = f"SELECT label FROM ({self._rows(values)}) LIMIT {_SAMPLE}"
         ((labels,),) = self._source.rows(f"SELECT count(DISTINCT label) FROM ({sample})", values)
         return int(labels) <= _LABELS_MAX
 
     def _at_once(self) -> tuple[dict[int, str], dict[int, Figures]]:
         """Measure all labels, and fold those of the rest: the events are read once."""
-        values = Values()
+        values = self._source.values()
         fold = _FOLDED[self._question.measure.kind]
         sql = f"""WITH cells AS MATERIALIZED (
                 SELECT label, bucket, {self._measured(values)} AS cell
@@ -122,14 +122,14 @@ class _Trend:
         return dict(enumerate(top)), self._grouped(top)
 
     def _top(self) -> list[str]:
-        values = Values()
+        values = self._source.values()
         sql = f"""SELECT label FROM ({self._rows(values)}) WHERE label IS NOT NULL GROUP BY label
             ORDER BY {self._measured(values)} DESC NULLS LAST, label
             LIMIT {values.bind(self._question.top)}"""
         return [label for (label,) in self._source.rows(sql, values)]
 
     def _grouped(self, top: list[str]) -> dict[int, Figures]:
-        values = Values()
+        values = self._source.values()
         sql = f"""SELECT place, bucket, {self._measured(values)}
             FROM (SELECT {groups.place_of("label")} AS place, * FROM ({self._rows(values)})
                 LEFT JOIN ({groups.table(top, values)}) ON top_label = label)

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 from uuid import UUID
 
+from ingest.store import person
 from ingest.store.postgres import Connection
 
 _SCANNED: Final = """
@@ -42,7 +43,7 @@ _PACKED_BYTES_MAX: Final = 2048
 _ROWS: Final = f"""
 SELECT id, event_name, created_at, "timestamp", coalesce(octet_length(params), size),
     CASE WHEN octet_length(params) <= {_BYTES_MAX} THEN params END,
-    CASE WHEN octet_length(params) <= {_BYTES_MAX} THEN event_params ->> $3 END
+    CASE WHEN octet_length(params) <= {_BYTES_MAX} THEN {person.of_row("$3::text")} END
 FROM (
     SELECT *, CASE WHEN size <= {_PACKED_BYTES_MAX} OR (size <= {_BYTES_MAX} AND NOT is_packed)
         THEN event_params::text END AS params

@@ -4,10 +4,19 @@ from datetime import datetime
 from typing import Final, NamedTuple
 from uuid import UUID
 
+from ingest.store import person
 from ingest.store.postgres import Connection
 
 _PRINTED_BYTES_MAX: Final = 4 << 20
 """jsonb prints a number with all its digits, so that one megabyte may be many."""
+
+_FIND: Final = f"""
+SELECT id, coalesce("timestamp", created_at), created_at, event_name,
+    {person.of_row("$3::text")}, printed.params
+FROM events CROSS JOIN LATERAL (SELECT event_params::text AS params OFFSET 0) AS printed
+WHERE app_id = $1 AND id = $2 AND octet_length(printed.params) <= $4
+    AND isfinite(created_at) AND isfinite(coalesce("timestamp", created_at))
+"""  # noqa: S608 - ours
 
 
 class StoredEvent(NamedTuple):
@@ -27,15 +36,5 @@ async def find(
     connection: Connection, app_id: int, event_id: UUID, user_field: str
 ) -> StoredEvent | None:
     """Return an app's event; None if there is none, or none that may be printed."""
-    row = await connection.fetchrow(
-        'SELECT id, coalesce("timestamp", created_at), created_at, event_name,'
-        " event_params ->> $3, printed.params"
-        " FROM events CROSS JOIN LATERAL (SELECT event_params::text AS params OFFSET 0) AS printed"
-        " WHERE app_id = $1 AND id = $2 AND octet_length(printed.params) <= $4"
-        ' AND isfinite(created_at) AND isfinite(coalesce("timestamp", created_at))',
-        app_id,
-        event_id,
-        user_field,
-        _PRINTED_BYTES_MAX,
-    )
+    row = await connection.fetchrow(_FIND, app_id, event_id, user_field, _PRINTED_BYTES_MAX)
     return StoredEvent(*row) if row else None

@@ -37,6 +37,8 @@ class FakeView(NamedTuple):
     tail_bytes: int = 0
     until: None = None
     known: Known | None = None
+    links: None = None
+    links_count: int = 0
 
 
 class Opened:
