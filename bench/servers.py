@@ -95,17 +95,23 @@ def has_fast_lane() -> bool:
 
 @contextmanager
 def ours(
-    database_url: str, cores: frozenset[int], settings: Mapping[str, object]
+    database_url: str,
+    cores: frozenset[int],
+    settings: Mapping[str, object],
+    checkout: Path = _ROOT,
 ) -> Iterator[Endpoint]:
-    """Run our server on a free port, with settings by their dotted key."""
+    """Run our server on a free port, with settings by their dotted key; maybe another version."""
     arguments = ("-m", "ingest", "--database-url", database_url, "serve", "--port", "0")
-    with serving(arguments, cores, settings) as (endpoint, _):
+    with serving(arguments, cores, settings, checkout) as (endpoint, _):
         yield endpoint
 
 
 @contextmanager
 def serving(
-    arguments: Sequence[str], cores: frozenset[int], settings: Mapping[str, object]
+    arguments: Sequence[str],
+    cores: frozenset[int],
+    settings: Mapping[str, object],
+    checkout: Path = _ROOT,
 ) -> Iterator[tuple[Endpoint, subprocess.Popen[bytes]]]:
     """Run a Python program that says "Listening on URL"; stopped at the end."""
     with tempfile.TemporaryDirectory() as empty, tempfile.TemporaryFile() as log:
@@ -116,7 +122,7 @@ def serving(
                 stdout=subprocess.PIPE,
                 stderr=log,
                 cwd=empty,  # where no config.toml lies
-                env=environment(settings),
+                env=environment(settings, checkout),
             )
         with process:
             try:
@@ -125,7 +131,7 @@ def serving(
                 _stop(process)
 
 
-def environment(settings: Mapping[str, object]) -> dict[str, str]:
+def environment(settings: Mapping[str, object], checkout: Path = _ROOT) -> dict[str, str]:
     """Return this process's environment with these settings of the server and no others.
 
     It has one worker and no insights process unless they say otherwise: figures of one process can
@@ -140,7 +146,7 @@ def environment(settings: Mapping[str, object]) -> dict[str, str]:
         f"NONITO_{key.replace('.', '_').upper()}": str(value).lower()
         for key, value in (_USUAL | dict(settings)).items()
     }
-    return kept | given | {"PYTHONPATH": str(_ROOT)}
+    return kept | given | {"PYTHONPATH": str(checkout)}
 
 
 def locate(url: str) -> Endpoint:

@@ -54,10 +54,15 @@ def request(
     path: str = SINGLE.path,
     headers: Mapping[str, str] = SINGLE.headers,
 ) -> bytes:
-    """Return one whole POST, as HTTP libraries send it."""
+    """Return one whole POST with an API key, as HTTP libraries send it."""
+    return post(host, path, {"X-API-Key": key, **headers}, body)
+
+
+def post(host: str, path: str, headers: Mapping[str, str], body: bytes) -> bytes:
+    """Return one whole POST with these headers besides those that all have."""
     given = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     head = (
         f"POST {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: nonito-bench\r\nAccept: */*\r\n"
-        f"X-API-Key: {key}\r\n{given}Content-Length: {len(body)}\r\n\r\n"
+        f"{given}Content-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body
