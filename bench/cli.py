@@ -18,6 +18,7 @@ COMMANDS: Final = {
     "tail": "bench.costs.tail",
     "hostile": "bench.hostile.command",
     "batch": "bench.costs.batch",
+    "protocols": "bench.costs.protocols",
     "stages": "bench.costs.stages",
     "fuzz": "bench.agreement.fuzz",
     "documents": "bench.agreement.documents",
