@@ -74,8 +74,9 @@ class Intake:
             body = row_json.plain_body(event_id_text, name, params, received.text)
         else:
             said = self._said(decoded, received)
-            key = key if said.id is None else None  # its id is as good, and for ever
-            draft = self._draft(head, event_id, received, decoded, said, key)
+            if said.id is None:  # an id is as good as a key, and for ever
+                said = said._replace(key=key)
+            draft = self._draft(head, event_id, received, decoded, said)
             queue = dedup if draft.needs_dedup else plain
             row, body = draft.row, row_json.body(draft.stored)
             waiter = Unchecked(waiter) if draft.is_retryable else waiter
@@ -130,14 +131,17 @@ class Intake:
         except Refusal as refusal:
             return refusal.anew()
 
-    def draft_foreign(self, app: App, found: Foreign) -> Draft | Refusal:
+    def draft_foreign(
+        self, app: App, found: Foreign, *, wants_stored: bool = True
+    ) -> Draft | Refusal:
         """Return the draft of an event of another protocol, or why it is refused."""
         event_id, _, received = self._ids.next()
-        params, said, key = foreign.read(found, self._span, received.unix_ms)
+        params, said = foreign.read(found, self._span, received.unix_ms)
         content = Event(found.name, msgspec.Raw(params))
         try:
             decoded = event.check(content, params, self._event_name_chars_max)
-            return self._draft(self._route(app).head, event_id, received, decoded, said, key)
+            head = self._route(app).head
+            return self._draft(head, event_id, received, decoded, said, wants_stored=wants_stored)
         except Refusal as refusal:
             return refusal.anew()
 
@@ -187,16 +191,19 @@ class Intake:
         received: Moment,
         decoded: Decoded,
         said: ClientFields,
-        key: bytes | None = None,
+        *,
+        wants_stored: bool = True,
     ) -> Draft:
         """Return the draft of any event, with all that its client says of it."""
         name, params, _ = decoded
-        event_id, needs_dedup = self._place(event_id, said, key)
-        is_retryable = said.id is not None or key is not None
-        optional = said.optional(key)
+        event_id, needs_dedup = self._place(event_id, said)
+        is_retryable = said.id is not None or said.key is not None
+        optional = said.optional
         tail = copy_format.tail(received.micros, optional)
         row = copy_format.row(head, event_id, name.encode(), params, tail)
-        stored = row_json.encode(id_text(event_id), name, params, received.text, optional)
+        stored = b""
+        if wants_stored:
+            stored = row_json.encode(id_text(event_id), name, params, received.text, optional)
         return Draft(row, stored, needs_dedup, is_retryable)
 
     def _said(self, decoded: Decoded, received: Moment) -> ClientFields:
@@ -206,14 +213,14 @@ class Intake:
             return _SAYS_NOTHING
         return client_fields.read(uncommon, self._span, received.unix_ms)
 
-    def _place(self, event_id: bytes, said: ClientFields, key: bytes | None) -> tuple[bytes, bool]:
+    def _place(self, event_id: bytes, said: ClientFields) -> tuple[bytes, bool]:
         """Return the id that the event gets, and whether it takes the dedup queue."""
         if said.id is not None:
             return said.id, True
         if said.happened_ms is None:
-            return event_id, key is not None
+            return event_id, said.key is not None
         has_partition = self._has_partition(said.happened_ms)
-        return moved(event_id, said.happened_ms), key is not None or not has_partition
+        return moved(event_id, said.happened_ms), said.key is not None or not has_partition
 
     def _route(self, app: App) -> _Route:
         return self._routes.get(app.id) or self._make_route(app.id)

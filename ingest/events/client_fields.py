@@ -55,12 +55,15 @@ class ClientFields(NamedTuple):
     """When it happened, in Unix milliseconds; None if it was just now."""
     values: Mapping[str, bytes] = MappingProxyType({})
     """Of the optional fields, by name, as a COPY tuple has them."""
+    key: bytes | None = None
+    """The 16 bytes that stand for an Idempotency-Key."""
 
-    def optional(self, idempotency_key: bytes | None) -> list[bytes | None]:
-        """Return the value of each optional field, in the order of `fields.OPTIONAL`."""
-        if idempotency_key is None:
+    @property
+    def optional(self) -> list[bytes | None]:
+        """The value of each optional field, in the order of `fields.OPTIONAL`."""
+        if self.key is None:
             return [self.values.get(field.name) for field in OPTIONAL]
-        values = {**self.values, "idempotency_key": idempotency_key}
+        values = {**self.values, "idempotency_key": self.key}
         return [values.get(field.name) for field in OPTIONAL]
 
 

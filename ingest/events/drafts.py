@@ -11,7 +11,7 @@ class Draft(NamedTuple):
     row: bytes
     """The event's COPY tuple."""
     stored: bytes
-    """What is stored, as JSON."""
+    """What is stored, as JSON; empty if nobody wants it."""
     needs_dedup: bool
     """Whether it takes the dedup queue."""
     is_retryable: bool = False

@@ -8,6 +8,7 @@ for an Idempotency-Key. An event without an id gets a new one, and is not known 
 
 import hashlib
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 import orjson
@@ -50,8 +51,6 @@ class Claims(NamedTuple):
 
     params: bytes
     said: ClientFields
-    key: bytes | None
-    """What stands for an Idempotency-Key."""
 
 
 def read(event: Foreign, span: Span, now_ms: int) -> Claims:
@@ -60,14 +59,15 @@ def read(event: Foreign, span: Span, now_ms: int) -> Claims:
     happened_ms = None if micros is None else client_fields.unix_ms(micros)
     if micros is None or happened_ms is None or not span.holds(happened_ms, now_ms):
         key = _digest(event)[:_KEY_BYTES] if event.id else None
-        return Claims(_with_time(event), ClientFields(), key)
+        return Claims(_with_time(event), ClientFields(key=key))
     values = {"timestamp": copy_format.time(micros)}
     if not event.id:
-        return Claims(event.params, ClientFields(None, happened_ms, values), None)
-    said = ClientFields(derived_id(event, happened_ms), happened_ms, values)
+        return Claims(event.params, ClientFields(None, happened_ms, values))
     # A resend may be out of the span already, or the first try may have been.
     is_near_an_end = not _within(span).holds(happened_ms, now_ms)
-    return Claims(event.params, said, _digest(event)[:_KEY_BYTES] if is_near_an_end else None)
+    key = _digest(event)[:_KEY_BYTES] if is_near_an_end else None
+    said = ClientFields(derived_id(event, happened_ms), happened_ms, values, key)
+    return Claims(event.params, said)
 
 
 def derived_id(event: Foreign, unix_ms: int) -> bytes:
@@ -91,6 +91,7 @@ def _uuid7(digest: bytes, unix_ms: int) -> bytes:
     return (unix_ms << 80 | _VERSION | _VARIANT | bits).to_bytes(16, "big")
 
 
+@lru_cache(maxsize=4)  # a server has one
 def _within(span: Span) -> Span:
     """Return a span without what a key is remembered for at both of its ends.
 

@@ -24,7 +24,7 @@ def test_id_is_of_version_7_and_of_its_time() -> None:
     made = UUID(bytes=found.said.id)
     assert (made.version, made.variant) == (7, "specified in RFC 4122")
     assert made.int >> 80 == MOMENT_MS == found.said.happened_ms
-    assert (found.key, found.params) == (None, EVENT.params)
+    assert (found.said.key, found.params) == (None, EVENT.params)
     assert foreign.read(EVENT, SPAN, NOW_MS + 50_000).said.id == found.said.id
 
 
@@ -63,10 +63,10 @@ def test_time_that_can_not_be_is_kept_among_the_parameters(text: str, params: by
     found = foreign.read(event, SPAN, NOW_MS)
     assert json.loads(found.params) == {**json.loads(params), "$timestamp": text}
     assert (found.said.id, found.said.happened_ms) == (None, None)
-    assert found.key is not None
-    assert found.key == foreign.read(event, SPAN, NOW_MS + 1).key
-    assert found.key != foreign.read(event._replace(id="m-2"), SPAN, NOW_MS).key
-    assert foreign.read(event._replace(id=""), SPAN, NOW_MS).key is None
+    assert found.said.key is not None
+    assert found.said.key == foreign.read(event, SPAN, NOW_MS + 1).said.key
+    assert found.said.key != foreign.read(event._replace(id="m-2"), SPAN, NOW_MS).said.key
+    assert foreign.read(event._replace(id=""), SPAN, NOW_MS).said.key is None
 
 
 @pytest.mark.parametrize("ahead_ms", [DAY_MS + 3_000, DAY_MS - 3_000, 3_000, -3_000])
@@ -80,7 +80,7 @@ def test_resend_is_known_though_the_time_has_come_into_the_span(
     happened_ms = MOMENT_MS
     first = foreign.read(EVENT, SPAN, happened_ms - ahead_ms)
     second = foreign.read(EVENT, SPAN, happened_ms - ahead_ms + later_ms)
-    same_key = first.key is not None and first.key == second.key
+    same_key = first.said.key is not None and first.said.key == second.said.key
     same_id = first.said.id is not None and first.said.id == second.said.id
     assert same_key or same_id
 
@@ -90,7 +90,10 @@ def test_resend_is_known_though_the_time_has_left_the_span() -> None:
     nows = [MOMENT_MS + 10 * DAY_MS + late_ms for late_ms in (-DAY_MS - 5, -5, 5, DAY_MS - 10)]
     tries = [foreign.read(EVENT, SPAN, now_ms) for now_ms in nows]
     for first, second in pairwise(tries):
-        assert first.key == second.key is not None or first.said.id == second.said.id is not None
+        assert (
+            first.said.key == second.said.key is not None
+            or first.said.id == second.said.id is not None
+        )
 
 
 @pytest.mark.parametrize("text", ["9999-12-31T23:59:59-01:00", "0001-01-01T00:00:00+01:00"])
@@ -103,4 +106,4 @@ def test_time_at_the_end_of_all_times_is_none(text: str) -> None:
 def test_event_without_an_id_has_its_time() -> None:
     """And is stored as often as it is sent."""
     found = foreign.read(EVENT._replace(id=""), SPAN, NOW_MS)
-    assert (found.said.id, found.said.happened_ms, found.key) == (None, MOMENT_MS, None)
+    assert (found.said.id, found.said.happened_ms, found.said.key) == (None, MOMENT_MS, None)

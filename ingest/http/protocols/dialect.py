@@ -85,7 +85,11 @@ def spliced(member: msgspec.Raw, *members: tuple[bytes, msgspec.Raw]) -> bytes:
     no object becomes one.
     """
     properties = bytes(member)
-    added = [name + text for name, raw in members if (text := bytes(raw)) not in NOTHING]
+    added = [
+        name + text
+        for name, raw in members
+        if raw is not ABSENT and (text := bytes(raw)) not in NOTHING
+    ]
     if properties[:1] == _OBJECT:
         inner = properties[1:-1].strip()
         return b"{%b}" % b",".join([inner, *added] if inner else added)

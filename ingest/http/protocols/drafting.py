@@ -8,7 +8,15 @@ from ingest.http.protocols.dialect import Read
 from ingest.store.keyring import Grant
 
 
-def draft(intake: Intake, grant: Grant, read: Read, text: bytes, bytes_max: int) -> Draft | Refusal:
+def draft(
+    intake: Intake,
+    grant: Grant,
+    read: Read,
+    text: bytes,
+    bytes_max: int,
+    *,
+    wants_stored: bool = True,
+) -> Draft | Refusal:
     """Return the draft of an event as it was sent, or why it is refused."""
     if len(text) > bytes_max:
         return Refusal(Code.PAYLOAD_TOO_LARGE, f"An event may have {bytes_max} bytes at most.")
@@ -18,4 +26,4 @@ def draft(intake: Intake, grant: Grant, read: Read, text: bytes, bytes_max: int)
         return refusal.anew()
     if grant.limits is not None and (refused := refusal_of(grant.limits, found.name)):
         return refused
-    return intake.draft_foreign(grant.app, found)
+    return intake.draft_foreign(grant.app, found, wants_stored=wants_stored)

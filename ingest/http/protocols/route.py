@@ -176,7 +176,10 @@ class SdkRoute:
         drafts, size = Drafts(wants_stored=False), 0
         bytes_max = self._limits.body_bytes_max
         for text in batch.events:
-            drafts.add(draft(self._intake, grant, batch.read, text, bytes_max))
+            drafted = draft(
+                self._intake, grant, batch.read, text, bytes_max, wants_stored=drafts.wants_stored
+            )
+            drafts.add(drafted)
             size += _EVENT_BYTES + len(text)
             if size >= _TURN_BYTES:
                 size = 0
