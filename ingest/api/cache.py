@@ -8,11 +8,11 @@ ANSWER_BYTES_MAX: Final = 1024 * 1024
 
 
 class State(NamedTuple):
-    """What the events were: a longer tail, another mark, or more links, are other events."""
+    """What the events were: a longer tail, another mark, or other links, are other events."""
 
     mark: int
     tail_rows: int
-    links: int = 0
+    links: str | None = None
 
 
 class Kept(NamedTuple):

@@ -24,6 +24,7 @@ from ingest.api.parquet import ParquetFiles
 from ingest.api.refusals import Code, Refused, invalid
 from ingest.api.views import View, source_of
 from ingest.archive.scope import Nothing, One, Portion, Scope
+from ingest.insights import reach
 from ingest.insights.places import Extract
 from ingest.insights.questions import Cursor
 
@@ -97,7 +98,8 @@ class Export:
         self, app_id: int, extract: Extract, tail: Portion, look: Callable[[View], Result]
     ) -> Result:
         """Return what a look into a view finds; raise Refused."""
-        work = Work(self._desk.open_view, app_id, Scope(*extract.reach, tail), look)
+        scope = Scope(*extract.reach, tail, reach.means_people(extract.selection))
+        work = Work(self._desk.open_view, app_id, scope, look)
         try:
             return await self._desk.do(work)
         except TookTooLong:

@@ -43,11 +43,7 @@ class View(Protocol):
 
     @property
     def links(self) -> str | None:
-        """The table that says which ids are one person's, if anything says so."""
-
-    @property
-    def links_count(self) -> int:
-        """How many rows that has."""
+        """What says which ids are one person's; by another name if it says anything else."""
 
     @property
     def tail_bytes(self) -> int:
@@ -60,11 +56,11 @@ class View(Protocol):
 
 def source_of(view: View) -> "Source":
     """Return where its events are asked for."""
-    from ingest.insights import joined  # noqa: PLC0415 - DuckDB, for those who ask
+    from ingest.insights.joined import Joined  # noqa: PLC0415 - DuckDB, for those who ask
     from ingest.insights.sql import Source  # noqa: PLC0415
 
-    told = joined.make(view.connection, view.links) if view.links else None
-    return Source(view.connection, tuple(view.sources), view.known, told)
+    joined = Joined(view.connection, view.links) if view.links else None
+    return Source(view.connection, tuple(view.sources), view.known, joined)
 
 
 OpenView = Callable[[int, Scope], AbstractContextManager[View]]

@@ -31,6 +31,11 @@ _COUNT_ANEW: Final = (
     "ALTER TABLE events DROP COLUMN xact, ADD COLUMN xact bigint,"
     " ALTER COLUMN xact SET DEFAULT txid_current()"
 )
+_MAY_WRITE_LINKS: Final = (
+    "SELECT has_table_privilege('person_links', 'SELECT'),"
+    " has_table_privilege('person_links', 'INSERT'),"
+    " has_table_privilege('person_links', 'UPDATE')"
+)
 _INDEX: Final = (
     "CREATE INDEX events_xact_idx ON ONLY events USING brin (xact) WITH (autosummarize = on)"
 )
@@ -75,8 +80,19 @@ def _reason(workspace: Workspace, found: State, directory: Directory) -> str:
         return f"the archive {found.archive_id} is not in {directory.place.parent}"
     files = manifest.read_all(workspace)
     if not all(each.has_links for each in files):
+        _require_links(workspace)
         return "it was made by a version that joined no ids of one person"
     return damage(directory, files)
+
+
+def _require_links(workspace: Workspace) -> None:
+    """Raise PostgresTrouble if this role may not write what the files of a new archive need."""
+    if not all(workspace.rows(_MAY_WRITE_LINKS)[0]):
+        raise PostgresTrouble(
+            "the archive is to be made anew, as it joins no ids of one person yet, and this role"
+            " may not write its links: GRANT SELECT, INSERT, UPDATE ON person_links TO it",
+            _NO_PRIVILEGE,
+        )
 
 
 def damage(directory: Directory, files: list[File]) -> str:

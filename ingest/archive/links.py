@@ -10,14 +10,14 @@ A link joins an id to another one. There are three kinds, by what says it:
 What they make of ids is in `insights/joined.py`. An id that many clients send when they know none
 (`null`, `anonymous`, …) is linked to nobody, and neither is one of over ID_BYTES_MAX.
 
-The archiver writes those of the events of a pass with the pass. They don't depend on anything but
-events, so that they stay when an archive is made anew; those of the tail are read with it.
+The archiver writes those of the events of a pass with the pass. They depend on nothing but events,
+so that they stay when an archive is made anew; those of the tail are read with it.
 """
 
-from collections.abc import Iterable
 from typing import Final
 
 from ingest.archive import rows
+from ingest.archive.state import State
 from ingest.archive.workspace import Workspace
 
 SIGNED_IN: Final = 0
@@ -27,23 +27,24 @@ MERGE: Final = 2
 ID_BYTES_MAX: Final = 500
 """Two of them fit in a row of Postgres's index."""
 
-TABLE: Final = "links"
-"""Where DuckDB has all of an app: joined, person, is_sign_in, is_merge, at_us."""
+TAIL_ROWS_MAX: Final = 2_000_000
+"""Of more events that are not in the archive yet the others say nothing."""
 
 _KEPT: Final = "kept_links"
-"""Where it has those that were read from `person_links`, of all apps that were asked about."""
+"""Where DuckDB has those that were read from `person_links`, of all apps that were asked about."""
 _KEPT_MAX: Final = 5_000_000
+_OF_TAIL: Final = "tail_links"
+_ROW: Final = "joined VARCHAR, person VARCHAR, kind TINYINT, at_us BIGINT"
 _COLUMNS: Final = (
     f"joined, person, kind = {SIGNED_IN} AS is_sign_in, kind = {MERGE} AS is_merge, at_us"
 )
-DROP: Final = f"DROP TABLE IF EXISTS {TABLE}"
 
 _NOBODY: Final = (
     "0", "anonymous", "distinct_id", "distinctid", "email", "false", "guest", "id", "nan", "nil",
     "none", "not_authenticated", "null", "true", "undefined", "unknown", "user", "user_id",
     "[object object]", "00000000-0000-0000-0000-000000000000",
 )  # fmt: skip
-# That an event says nothing of two ids is told by which parameters it has (0.1 us an event).
+# Which parameters it has tells of most events that they say nothing, in 0.1 us of a small one.
 _SAYS: Final = """(
     event_params ? '$user_id'
     AND event_params ?| ARRAY['$anonymous_id', '$device_id', '$previous_id']
@@ -52,17 +53,19 @@ _SAYS: Final = """(
 _SAID: Final = f"""
 SELECT events.app_id, {rows.AT} AS at, event_name,
     event_params ->> '$user_id' AS user_id, event_params ->> 'distinct_id' AS distinct_id,
-    coalesce(event_params ->> '$anonymous_id', event_params ->> '$device_id') AS anonymous_id,
+    event_params ->> '$anonymous_id' AS anonymous_id, event_params ->> '$device_id' AS device_id,
     event_params ->> '$anon_distinct_id' AS anon_distinct_id,
     event_params ->> '$previous_id' AS previous_id, event_params ->> 'alias' AS alias
-FROM events WHERE {{condition}} AND {_SAYS} OFFSET 0
+FROM (SELECT * FROM events WHERE {{condition}}) AS events WHERE {_SAYS} OFFSET 0
 """
 _LINKS: Final = f"""
 SELECT app_id, joined, person, kind, {rows.microseconds("at")} AS at_us
 FROM (
     SELECT app_id, joined, person, kind, min(at) AS at
     FROM ({_SAID}) AS said CROSS JOIN LATERAL (
-        SELECT anonymous_id, user_id, {SIGNED_IN} WHERE distinct_id IS NULL
+        SELECT anonymous_id, user_id, {SIGNED_IN}
+        UNION ALL SELECT device_id, user_id, {SIGNED_IN}
+            WHERE anonymous_id IS NULL AND distinct_id IS NULL
         UNION ALL SELECT anon_distinct_id, distinct_id, {SIGNED_IN} WHERE event_name = '$identify'
         UNION ALL SELECT previous_id, user_id, {ALIAS} WHERE event_name = '$create_alias'
         UNION ALL SELECT alias, distinct_id, {ALIAS} WHERE event_name = '$create_alias'
@@ -83,44 +86,58 @@ def keep(workspace: Workspace, condition: str) -> None:
     workspace.execute(_KEEP.format(_of(condition)))
 
 
-def read(workspace: Workspace, app_id: int, tail: Iterable[str]) -> int:
-    """Have all of an app as TABLE, those of its tail too; return how many there are.
+def read(workspace: Workspace, state: State, app_id: int) -> str | None:
+    """Have all of an app, those of its tail too, in the transaction of a view.
 
-    In the transaction of a view. Raises ArchiveTrouble.
+    Returns the relation in DuckDB, whose name is another one when anything in it is: joined,
+    person, is_sign_in, is_merge, at_us. None if there are none. Raises ArchiveTrouble.
     """
-    _refresh(workspace, int(app_id))
-    duck = workspace.duck
-    duck.execute(
-        f"CREATE OR REPLACE TEMP TABLE {TABLE} AS SELECT {_COLUMNS} FROM {_KEPT}"
-        f" WHERE app_id = {int(app_id)}"
+    _refresh(workspace, state, int(app_id))
+    _read_tail(workspace, state, int(app_id))
+    every = (
+        f"SELECT {_COLUMNS} FROM {_KEPT} WHERE app_id = {int(app_id)}"
+        f" UNION ALL SELECT {_COLUMNS} FROM {_OF_TAIL}"
     )
-    for condition in tail:
-        of_tail = _of(f"events.app_id = {int(app_id)} AND {condition}")
-        with workspace.stream(of_tail) as answer:
-            duck.execute(f"INSERT INTO {TABLE} SELECT {_COLUMNS} FROM {answer}")
-    (count,) = duck.execute(f"SELECT count(*) FROM {TABLE}").fetchall()[0]
-    return int(count)
+    ((count, content),) = workspace.duck.execute(
+        f"SELECT count(*), sum(hash(all_of_them)) FROM ({every}) AS all_of_them"
+    ).fetchall()
+    if not count:
+        return None
+    name = f"links_{int(app_id)}_{count}_{content}"
+    workspace.duck.execute(f"CREATE OR REPLACE TEMP VIEW {name} AS {every}")
+    return name
 
 
-def _refresh(workspace: Workspace, app_id: int) -> None:
+def _refresh(workspace: Workspace, state: State, app_id: int) -> None:
     """Have what was written since it was read last; one row may be there twice."""
     duck = workspace.duck
     duck.execute(
-        f"CREATE TEMP TABLE IF NOT EXISTS {_KEPT} (app_id INTEGER, joined VARCHAR, person VARCHAR,"
-        " kind TINYINT, at_us BIGINT, number BIGINT)"
+        f"CREATE TEMP TABLE IF NOT EXISTS {_KEPT}"
+        f" (archive_id VARCHAR, number BIGINT, app_id INTEGER, {_ROW})"
     )
-    ((count, number),) = duck.execute(
-        f"SELECT count(*), coalesce(max(number) FILTER (app_id = {app_id}), 0) FROM {_KEPT}"
+    ((count, of_others, number),) = duck.execute(
+        "SELECT count(*), count(*) FILTER (archive_id <> $1),"
+        f" coalesce(max(number) FILTER (app_id = {app_id}), 0) FROM {_KEPT}",
+        [state.archive_id],
     ).fetchall()
-    if count > _KEPT_MAX:
+    if count > _KEPT_MAX or of_others:  # an archive was begun anew: who knows why
         duck.execute(f"TRUNCATE {_KEPT}")
         number = 0
     sql = (
-        "SELECT app_id, joined, person, kind, at_us, number FROM person_links"
+        "SELECT number, app_id, joined, person, kind, at_us FROM person_links"
         f" WHERE app_id = {app_id} AND number > {number}"
     )
     with workspace.stream(sql) as answer:
-        duck.execute(f"INSERT INTO {_KEPT} SELECT * FROM {answer}")
+        duck.execute(f"INSERT INTO {_KEPT} SELECT $1, * FROM {answer}", [state.archive_id])
+
+
+def _read_tail(workspace: Workspace, state: State, app_id: int) -> None:
+    duck = workspace.duck
+    duck.execute(f"CREATE OR REPLACE TEMP TABLE {_OF_TAIL} ({_ROW})")
+    for condition in state.tail:
+        limited = f"events.app_id = {app_id} AND {condition} LIMIT {TAIL_ROWS_MAX}"
+        with workspace.stream(_of(limited)) as answer:
+            duck.execute(f"INSERT INTO {_OF_TAIL} SELECT * EXCLUDE (app_id) FROM {answer}")
 
 
 def _of(condition: str) -> str:
@@ -132,5 +149,5 @@ def _is_somebody(column: str) -> str:
     nobody = ", ".join(map(rows.literal, _NOBODY))
     return (
         f"octet_length({column}) BETWEEN 1 AND {ID_BYTES_MAX}"
-        f" AND lower(btrim({column})) <> ALL (ARRAY[{nobody}, ''])"
+        f" AND lower(btrim({column}, E' \\t\\r\\n')) <> ALL (ARRAY[{nobody}, ''])"
     )

@@ -59,13 +59,9 @@ class View(NamedTuple):
     """Up to where it holds all that was asked for, if that was a portion; None: without end."""
     known: Known
     """Of its events, without a look at them."""
-    links_count: int
-    """How many say which ids are one person's (`links.py`); 0 too where nobody asks for people."""
-
-    @property
-    def links(self) -> str | None:
-        """The table that they are in; None if there are none."""
-        return links.TABLE if self.links_count else None
+    links: str | None
+    """The relation that says which ids are one person's (`links.py`), by a name that is another
+    one when it says anything else; None if nothing does, or nobody asks for people."""
 
 
 def views_of(config: Config, url: str) -> "Views":
@@ -135,7 +131,7 @@ class Views:
 
     def _give_back(self, workspace: Workspace, *, is_good: bool) -> None:
         if is_good:
-            workspace.duck.execute(f"{tail.DROP}; {links.DROP}")
+            workspace.duck.execute(tail.DROP)
             with self._lock:
                 if len(self._spare) < _SPARE_MAX:
                     self._spare.append(workspace)
@@ -153,11 +149,11 @@ def _make(workspace: Workspace, path: Path, app_id: int, scope: Scope) -> View:
             raise NotHere(f"the archive is not in {path}, but where another server archives")
         user_field = _user_field(workspace, app_id)
         read = tail.Reader(workspace, found, app_id, user_field).read(scope)
-        count = links.read(workspace, app_id, found.tail) if scope.has_people else 0
+        said = links.read(workspace, found, app_id) if scope.has_people else None
     as_of = rows.time_of(found.now_us)
     sources = (*_of_files(directory.place, files, user_field), tail.NAME)
     known = Known(workspace, directory.place, files, tail.ends(workspace))
-    return View(workspace.duck, sources, as_of, found.mark, *read, known, count)
+    return View(workspace.duck, sources, as_of, found.mark, *read, known, said)
 
 
 def _user_field(workspace: Workspace, app_id: int) -> str:

@@ -20,6 +20,7 @@ from ingest.archive.failures import (
     ArchiveTrouble,
     DiskTrouble,
     NotInstalled,
+    NotReady,
     OutOfMemory,
     Overtaken,
     PostgresTrouble,
@@ -37,6 +38,9 @@ _CONNECT_TIMEOUT_S: Final = 5
 _LOOK_TIMEOUT_S: Final = 5.0
 _STATEMENT_SHARE: Final = 0.9
 _OVERTAKEN: Final = "40001"
+_OLDER_SCHEMA: Final = ("42703", "42P01")
+"""A column, or a table, that is not there."""
+_SAYS: Final = "ERROR: "
 _SPILL_FACTOR: Final = 16
 
 
@@ -262,9 +266,15 @@ def _of_postgres(error: Exception) -> ArchiveTrouble:
     sqlstate = str(getattr(error, "sqlstate", None) or "").strip("\0")
     if sqlstate == _OVERTAKEN:
         return Overtaken("another process has changed the archive meanwhile")
+    if sqlstate in _OLDER_SCHEMA:
+        return NotReady(
+            "the database's tables are those of a version before: `nonito migrate` makes them"
+            f" this one's, as a server does once no lock is in its way ({_told(error)})"
+        )
     return PostgresTrouble(_told(error), sqlstate)
 
 
 def _told(error: Exception) -> str:
-    """Return the first line of what an error says."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+    """Return the line of an error that says what is wrong; the statement before it may be long."""
+    text = str(error).strip() or type(error).__name__
+    return text[max(0, text.find(_SAYS)) :].splitlines()[0][:300]

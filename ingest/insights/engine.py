@@ -13,7 +13,6 @@ import duckdb
 from ingest.insights import (
     bounds,
     funnels,
-    joined,
     listing,
     menu,
     people,
@@ -22,6 +21,7 @@ from ingest.insights import (
     trends,
 )
 from ingest.insights.answers import Answer
+from ingest.insights.joined import Joined
 from ingest.insights.known import Known
 from ingest.insights.questions import (
     Events,
@@ -48,13 +48,13 @@ def answer(
 ) -> Answer:
     """Answer a question about the events of all sources (`sql.py`), as of `now`.
 
-    What is `known` of them is not looked for. `links` is a table of those (`joined.py`).
+    What is `known` of them is not looked for. `links` is a relation of those (`joined.py`).
 
     Raises BadQuestion for one that has no answer, TooDear with a range that would have one.
     """
     bounds.check(question)
-    told = joined.make(connection, links) if links and reach.has_people(question) else None
-    source = Source(connection, tuple(sources), known, told)
+    joined = Joined(connection, links) if links and reach.has_people(question) else None
+    source = Source(connection, tuple(sources), known, joined)
     match question:
         case Trends():
             return trends.answer(source, question, now)

@@ -15,7 +15,6 @@ as no value. Upper and lower case differ, in keys as well.
 A person is who the event's id is of (`joined.py`), and is equal to each of their ids.
 """
 
-from collections.abc import Iterable
 from typing import Final, assert_never
 
 from ingest.insights.questions import All, Condition, Either, Filter, Selection
@@ -82,15 +81,10 @@ def _comparison(question: Condition, values: Values) -> str:
 
 
 def _equal(question: Condition, field: str, written: str, values: Values) -> str:
-    meant = _meant(question, written, values)
-    return f"{field} IN ({', '.join(values.bind(way) for way in sorted(meant))})"
-
-
-def _meant(question: Condition, written: str, values: Values) -> Iterable[str]:
-    """Return the texts that are equal to one: of a person all of their ids."""
     if question.field == _PERSON:
-        return values.ids_of(written)
-    return ways(written) if question.field[0] == "params" else {written}
+        return values.is_of(written)
+    meant = ways(written) if question.field[0] == "params" else {written}
+    return f"{field} IN ({', '.join(values.bind(way) for way in sorted(meant))})"
 
 
 def _ordered(field: str, operator: str, written: str, values: Values) -> str:

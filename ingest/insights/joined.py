@@ -1,46 +1,59 @@
 """Who is who: which ids are one person's, as the links of an app's events say.
 
 A link joins an id to another one, and says how it came about: as of a sign-in, as an alias, or
-merged on purpose (`archive/links.py`). What holds:
+merged on purpose (`archive/links.py`). An id has signed in if a link of a sign-in joins another one
+to it. What holds:
 
-- Each id is joined to one other at most: by the earliest of its links, and of equally early ones
-  by the least id. So an anonymous id is the first user's who signed in with it.
-- An id that has signed in, which is one that a link of a sign-in joins another to, is joined to no
-  other but on purpose: two users are never one person because they use one device.
-- The person is the last one of those who can be reached from an id, from one to the next; the least
-  id of a circle.
+- An id that has signed in is joined to no other but on purpose: two users are never one person
+  because they use one device. An alias between one that has and one that has not joins the latter.
+- Each id is joined to one other at most: on purpose rather than not, then by the earliest of its
+  links, and of equally early ones to the least id. So an anonymous id is the first user's who
+  signed in with it.
+- The person is the last one of those who can be reached from an id, from one to the next, LINKS_MAX
+  away at most; the least id of a circle.
 - All that is made of all links there are, whatever order they came in: an event of before the
   sign-in is the user's as well.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 import duckdb
 
-TABLE: Final = "joined"
-"""Where DuckDB has it: `id`, and the `person` it is of; not those who are themselves."""
+LINKS_MAX: Final = 64
+"""What is chained further no client means; it costs each question."""
+FEW: Final = 50
+"""A person with more ids is looked for by a table of them."""
 
-# A row's order is that of its members. An id that is not joined is nobody's but its own.
+_TABLE: Final = "joined"
+_ROUNDS: Final = LINKS_MAX.bit_length() - 1
 _FIRST: Final = f"""
-CREATE OR REPLACE TEMP TABLE {TABLE} AS
-WITH users AS (SELECT DISTINCT person FROM {{links}} WHERE is_sign_in)
-SELECT joined AS id, min(struct_pack(at := at_us, id := person)).id AS person
-FROM {{links}} ANTI JOIN users ON NOT is_merge AND users.person = {{links}}.joined
-GROUP BY joined
+CREATE OR REPLACE TEMP TABLE {_TABLE} AS
+WITH users AS (SELECT DISTINCT person AS id FROM {{links}} WHERE is_sign_in),
+said AS (
+    SELECT joined, {{links}}.person, is_merge, at_us,
+        one.id IS NOT NULL AND NOT is_merge AS is_user, other.id IS NOT NULL AS is_to_user
+    FROM {{links}} LEFT JOIN users AS one ON one.id = joined
+    LEFT JOIN users AS other ON other.id = {{links}}.person)
+SELECT CASE WHEN is_user THEN person ELSE joined END AS id,
+    -- A row's order is that of its members.
+    min(struct_pack(is_other := NOT is_merge, at := at_us,
+        id := CASE WHEN is_user THEN joined ELSE person END)).id AS person
+FROM said WHERE NOT (is_user AND is_to_user) GROUP BY ALL
 """
 _IS_CHAINED: Final = (
-    f"SELECT count(*) FROM {TABLE} AS one SEMI JOIN {TABLE} AS next ON one.person = next.id"
+    f"SELECT count(*) FROM {_TABLE} AS one SEMI JOIN {_TABLE} AS next ON one.person = next.id"
 )
 # Twice as far with each round: after n rounds whoever is at most 2^n links away was found.
 _FURTHER: Final = f"""
-CREATE OR REPLACE TEMP TABLE {TABLE} AS
+CREATE OR REPLACE TEMP TABLE {_TABLE} AS
 SELECT one.id, coalesce(next.person, one.person) AS person
-FROM {TABLE} AS one LEFT JOIN {TABLE} AS next ON one.person = next.id
+FROM {_TABLE} AS one LEFT JOIN {_TABLE} AS next ON one.person = next.id
 """
 _CIRCLES: Final = f"""
 CREATE OR REPLACE TEMP TABLE circles AS
 SELECT one.id, one.person AS next, least(one.id, one.person) AS least
-FROM first_{TABLE} AS one SEMI JOIN {TABLE} AS ends ON one.id = ends.person
+FROM first_{_TABLE} AS one SEMI JOIN {_TABLE} AS ends ON one.id = ends.person
 """
 _AROUND: Final = """
 CREATE OR REPLACE TEMP TABLE circles AS
@@ -48,30 +61,62 @@ SELECT one.id, next.next, least(one.least, next.least) AS least
 FROM circles AS one JOIN circles AS next ON one.next = next.id
 """
 _BROKEN: Final = f"""
-CREATE OR REPLACE TEMP TABLE {TABLE} AS
+CREATE OR REPLACE TEMP TABLE {_TABLE} AS
 SELECT one.id, coalesce(circles.least, one.person) AS person
-FROM {TABLE} AS one LEFT JOIN circles ON one.person = circles.id
+FROM {_TABLE} AS one LEFT JOIN circles ON one.person = circles.id
 WHERE one.id <> coalesce(circles.least, one.person)
 """
+_MADE: Final = "SELECT table_name FROM duckdb_tables() WHERE starts_with(table_name, 'joined_by_')"
 
 
-def make(connection: duckdb.DuckDBPyConnection, links: str) -> str:
-    """Make TABLE of a table of links, and return its name.
+class Joined:
+    """The ids that are of another person: `id` and `person` in a table of DuckDB's."""
 
-    That has the columns joined, person, is_sign_in, is_merge and at_us.
-    """
+    def __init__(self, connection: duckdb.DuckDBPyConnection, links: str) -> None:
+        """Make them of a relation of links, unless they were made of it already.
+
+        That has the columns joined, person, is_sign_in, is_merge and at_us, and a name of its own
+        for what is in it.
+        """
+        self._connection = connection
+        self._ids: dict[str, Sequence[str]] = {}
+        self.table = f"joined_by_{links}"
+        made = [name for (name,) in connection.execute(_MADE).fetchall()]
+        if self.table not in made:
+            for name in made:
+                connection.execute(f"DROP TABLE {name}")
+            _make(connection, links)
+            connection.execute(f"ALTER TABLE {_TABLE} RENAME TO {self.table}")
+
+    def ids_of(self, person: str) -> Sequence[str]:
+        """Return the ids of the person whose one of them is, FEW and one at most.
+
+        The one by which they are told is the first.
+        """
+        if person not in self._ids:
+            self._ids[person] = self._find(person)
+        return self._ids[person]
+
+    def _find(self, person: str) -> Sequence[str]:
+        sql = f"SELECT person FROM {self.table} WHERE id = $1"
+        found = self._connection.execute(sql, [person]).fetchall()
+        told = found[0][0] if found else person
+        sql = f"SELECT id FROM {self.table} WHERE person = $1 ORDER BY id LIMIT {FEW}"
+        return [told, *(each for (each,) in self._connection.execute(sql, [told]).fetchall())]
+
+
+def _make(connection: duckdb.DuckDBPyConnection, links: str) -> None:
     connection.execute(_FIRST.format(links=links))
-    if _is_chained(connection):
-        _follow(connection)
-    return TABLE
-
-
-def ids_of(connection: duckdb.DuckDBPyConnection, person: str) -> list[str]:
-    """Return all ids of the person that one of them names, that one by whom they are told first."""
-    found = connection.execute(f"SELECT person FROM {TABLE} WHERE id = $1", [person]).fetchall()
-    told = found[0][0] if found else person
-    sql = f"SELECT id FROM {TABLE} WHERE person = $1 ORDER BY id"
-    return [told, *(each for (each,) in connection.execute(sql, [told]).fetchall())]
+    if not _is_chained(connection):
+        return
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE first_{_TABLE} AS FROM {_TABLE}")
+    for _ in range(_ROUNDS):
+        connection.execute(_FURTHER)
+        if not _is_chained(connection):
+            break
+    else:
+        _break_circles(connection)
+    connection.execute(f"DROP TABLE first_{_TABLE}")
 
 
 def _is_chained(connection: duckdb.DuckDBPyConnection) -> bool:
@@ -79,23 +124,9 @@ def _is_chained(connection: duckdb.DuckDBPyConnection) -> bool:
     return bool(count)
 
 
-def _follow(connection: duckdb.DuckDBPyConnection) -> None:
-    """Have each id be of the last one of its chain."""
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE first_{TABLE} AS FROM {TABLE}")
-    ((count,),) = connection.execute(f"SELECT count(*) FROM {TABLE}").fetchall()
-    rounds = int(count).bit_length()
-    for _ in range(rounds):
-        connection.execute(_FURTHER)
-        if not _is_chained(connection):
-            break
-    else:
-        _break_circles(connection, rounds)
-    connection.execute(f"DROP TABLE first_{TABLE}")
-
-
-def _break_circles(connection: duckdb.DuckDBPyConnection, rounds: int) -> None:
+def _break_circles(connection: duckdb.DuckDBPyConnection) -> None:
     """Have all of a circle, and who leads to it, be of its least id."""
     connection.execute(_CIRCLES)
-    for _ in range(rounds):
+    for _ in range(_ROUNDS):
         connection.execute(_AROUND)
     connection.execute(f"{_BROKEN}; DROP TABLE circles")

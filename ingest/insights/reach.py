@@ -74,12 +74,17 @@ def has_people(question: Question) -> bool:
             )
         case Funnel() | FunnelPeople() | Retention() | People():
             return True
-        case Events() | PersonEvents() | OneEvent():
+        case Events() | PersonEvents():
             return True
-        case Names():
+        case OneEvent() | Names():
             return False
         case _:
             assert_never(question)
+
+
+def means_people(selection: Selection) -> bool:
+    """Return whether a selection is of certain people."""
+    return _PERSON in _of(selection)
 
 
 def _of(*selections: Selection, fields: tuple[Path | None, ...] = ()) -> Iterator[Path]:

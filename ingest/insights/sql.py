@@ -8,14 +8,13 @@ events), and through a view or a union all of them (1,300 ms).
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
-from functools import partial
 from typing import Any, Final
 
 import duckdb
 import msgspec
 
-from ingest.insights import joined
 from ingest.insights.calendar import Buckets
+from ingest.insights.joined import FEW, Joined
 from ingest.insights.known import Known
 from ingest.insights.questions import Path, Selection
 
@@ -40,8 +39,8 @@ class Source(msgspec.Struct, frozen=True):
     parts: tuple[str, ...]
     known: Known | None = None
     """What is known of all of them together."""
-    joined: str | None = None
-    """The table of ids that are another person's (`joined.py`); None if there are none."""
+    joined: Joined | None = None
+    """The ids that are another person's; None if there are none."""
 
     def rows(self, sql: str, values: "Values") -> list[tuple[Any, ...]]:
         """Return what a statement returns; it is ended by the connection's `interrupt`."""
@@ -87,40 +86,46 @@ class Source(msgspec.Struct, frozen=True):
         """Return events by their persons; above the leaves, where nothing else is read for it."""
         if self.joined is None:
             return events
-        return f"""SELECT event.* REPLACE (coalesce({self.joined}.person, event.person) AS person)
-            FROM ({events}) AS event LEFT JOIN {self.joined} ON {self.joined}.id = event.person"""
+        return f"""SELECT event.* REPLACE (coalesce(joined.person, event.person) AS person)
+            FROM ({events}) AS event
+            LEFT JOIN {self.joined.table} AS joined ON joined.id = event.person"""
 
     @property
     def _person(self) -> str:
         """Return SQL for the person of `id`."""
         if self.joined is None:
             return "id"
-        found = f"SELECT told FROM {self.joined} AS one (carried, told) WHERE carried = id"
+        found = f"SELECT told FROM {self.joined.table} AS one (carried, told) WHERE carried = id"
         return f"coalesce(({found}), id)"
 
     def values(self) -> "Values":
         """Return the values of a new statement."""
-        if self.joined is None:
-            return Values()
-        return Values(partial(joined.ids_of, self.connection))
+        return Values(self.joined)
 
 
 class Values:
     """The values of one statement, each bound once."""
 
-    def __init__(self, ids_of: Callable[[str], Sequence[str]] | None = None) -> None:
-        """Begin with none; `ids_of` returns all ids of a person."""
+    def __init__(self, joined: Joined | None = None) -> None:
+        """Begin with none."""
         self.bound: list[Any] = []
-        self.ids_of = ids_of or _itself
+        self._joined = joined
 
     def bind(self, value: Any) -> str:  # noqa: ANN401 - whatever DuckDB takes
         """Keep a value, and return what stands for it in the statement."""
         self.bound.append(value)
         return f"${len(self.bound)}"
 
-
-def _itself(person: str) -> Sequence[str]:
-    return (person,)
+    def is_of(self, person: str) -> str:
+        """Return the condition that an event carries an id of a person."""
+        ids = [person] if self._joined is None else self._joined.ids_of(person)
+        if self._joined is None or len(ids) <= FEW:
+            return f"person IN ({', '.join(map(self.bind, ids))})"
+        told = self.bind(ids[0])
+        return (
+            f"(person = {told} OR person IN"
+            f" (SELECT id FROM {self._joined.table} AS one (id, told) WHERE told = {told}))"
+        )
 
 
 def text_of(path: Path, values: Values) -> str:

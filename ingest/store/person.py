@@ -9,10 +9,10 @@ from typing import Final
 
 _OF_SDKS: Final = (
     "$user_id",
+    "$anonymous_id",
     "distinct_id",
     "$distinct_id",
     "$profile_id",
-    "$anonymous_id",
     "$device_id",
 )
 
@@ -24,11 +24,11 @@ TextOf = Callable[[str], str]
 def of_event(user_field: str, text_of: TextOf) -> str:
     """Return SQL for the id that an event carries, NULL for none; `user_field` is SQL for a name.
 
-    An empty text is nobody's id, but in a user field, where it is what the app says.
+    An empty text is nobody's id: some SDKs send one before a sign-in.
     """
-    texts = (text_of(f"'{name}'") for name in _OF_SDKS)
-    of_sdk = ", ".join(f"nullif({text}, '')" for text in texts)
-    return f"coalesce({text_of(user_field)}, {of_sdk})"
+    names = (user_field, *(f"'{name}'" for name in _OF_SDKS))
+    texts = ", ".join(f"nullif({text_of(name)}, '')" for name in names)
+    return f"coalesce({texts})"
 
 
 def of_row(user_field: str, params: str = "event_params") -> str:

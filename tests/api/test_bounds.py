@@ -38,7 +38,6 @@ class FakeView(NamedTuple):
     until: None = None
     known: Known | None = None
     links: None = None
-    links_count: int = 0
 
 
 class Opened:

@@ -3,12 +3,14 @@
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 
+from ingest.archive.failures import NotReady, PostgresTrouble
 from ingest.archive.links import ID_BYTES_MAX
 from ingest.archive.scope import Scope
 from ingest.archive.view import Views
-from ingest.insights import joined
+from ingest.insights.joined import Joined
 from tests.archive.archiving import (
     APP,
     MEMORY_MAX,
@@ -30,8 +32,8 @@ def people(url: str, path: Path, app_id: int = APP) -> dict[str, str]:
         with views.view(app_id) as view:
             if view.links is None:
                 return {}
-            joined.make(view.connection, view.links)
-            return dict(view.connection.execute(f"SELECT * FROM {joined.TABLE}").fetchall())
+            table = Joined(view.connection, view.links).table
+            return dict(view.connection.execute(f"SELECT * FROM {table}").fetchall())
     finally:
         views.rest()
 
@@ -48,6 +50,7 @@ def people(url: str, path: Path, app_id: int = APP) -> dict[str, str]:
         ("track", {"$user_id": "a1", "$anonymous_id": "a1"}, {}),
         ("track", {"user_id": "ada", "$anonymous_id": "a1"}, {}),
         ("track", {"alias": "a1", "distinct_id": "ada"}, {}),
+        ("track", {"$user_id": "ada", "$anonymous_id": "a1", "distinct_id": "m"}, {"a1": "ada"}),
         # PostHog's device is the same one after who has signed out.
         ("track", {"$user_id": "ada", "distinct_id": "ada", "$device_id": "d1"}, {}),
         ("$identify", {"distinct_id": "ada", "$anon_distinct_id": "a1"}, {"a1": "ada"}),
@@ -122,21 +125,33 @@ def test_link_is_kept_once_and_its_time_goes_back(url: str, path: Path) -> None:
     assert (at_us < first[0][0], number > first[0][1]) == (True, True)
 
 
-def test_what_was_written_since_is_seen_by_the_same_views(url: str, path: Path) -> None:
+def test_views_tell_by_a_name_whether_anything_was_said(url: str, path: Path) -> None:
     """They keep what they have read, and read what is behind it."""
     views = Views(url, path, memory_max=MEMORY_MAX, threads=1)
-    counts = []
-    for user in ("ada", "bob", "bob"):
-        store(url, [{"$user_id": user, "$anonymous_id": f"of {user}"}])
-        archive(url, path)
-        with views.view(APP) as view:
-            counts.append(view.links_count)
-    with views.view(APP, Scope(has_people=False)) as view:
-        assert view.links is None
-    with views.view(2) as view:
-        assert view.links is None
+
+    def name(app_id: int = APP, scope: Scope = Scope()) -> str | None:  # noqa: B008 - a value
+        with views.view(app_id, scope) as view:
+            return view.links
+
+    archive(url, path)
+    names = [name()]
+    for document in (_ADA, {"n": 1}, _ADA, {"$user_id": "bob", "$anonymous_id": "a1"}):
+        store(url, [document])
+        names.append(name())
+    assert names[0] is None
+    assert names[1] == names[2] == names[3] != names[4]
+    ask(url, "UPDATE events SET timestamp = now() - interval '1 hour' WHERE event_params ? 'n'")
+    ask(
+        url,
+        "UPDATE events SET timestamp = now() - interval '1 day'"
+        " WHERE event_params ->> '$user_id' = 'bob'",
+    )
+    assert name() != names[4]  # as many links, of which one is earlier
+    archive(url, path)
+    assert name() == name()
+    assert name(scope=Scope(has_people=False)) is None
+    assert name(app_id=2) is None
     views.rest()
-    assert counts == [1, 2, 2]
 
 
 def test_event_without_a_user_field_is_of_whom_its_sdk_says(url: str, path: Path) -> None:
@@ -144,7 +159,7 @@ def test_event_without_a_user_field_is_of_whom_its_sdk_says(url: str, path: Path
     documents = [
         {"user_id": "u", "$user_id": "s"},
         {"$user_id": "s", "$anonymous_id": "a"},
-        {"$user_id": "", "$anonymous_id": "a"},
+        {"user_id": "", "$user_id": "", "$anonymous_id": "a"},
         {"$user_id": None, "distinct_id": "d"},
         {"$profile_id": 7},
         {"$device_id": "v"},
@@ -172,6 +187,53 @@ def test_archive_of_a_version_before_is_made_anew(url: str, path: Path) -> None:
     assert people(url, path) == {"a1": "ada"}
     assert sorted(seen(url, path, "person")) == ["a1", "ada"]
     assert_exact(url, path)
+
+
+def test_role_that_may_not_write_links_keeps_the_archive_that_there_is(
+    own_url: str, path: Path
+) -> None:
+    """And is told what is to be granted."""
+    store(own_url, [_ADA])
+    archive(own_url, path)
+    ask(own_url, "UPDATE archive_files SET has_links = false")
+    before = ask(own_url, "SELECT archive_id::text FROM archive_state")
+    role = "nonito_links_test"
+    ask(own_url, f"CREATE ROLE {role}")
+    ask(own_url, f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}")
+    ask(own_url, f"REVOKE INSERT ON person_links FROM {role}")
+    ask(own_url, f"GRANT pg_monitor TO {role}")
+    try:
+        with pytest.raises(PostgresTrouble, match="GRANT SELECT, INSERT, UPDATE ON person_links"):
+            archive(f"{own_url}&options=-crole%3D{role}", path)
+        assert ask(own_url, "SELECT archive_id::text FROM archive_state") == before
+    finally:
+        ask(own_url, f"DROP OWNED BY {role}")
+        ask(own_url, f"DROP ROLE {role}")
+
+
+def test_archiver_of_a_version_before_is_put_off(url: str, path: Path) -> None:
+    """What it would name has no links: there would be files of both kinds for ever."""
+    archive(url, path)
+    with pytest.raises(asyncpg.NotNullViolationError):
+        ask(
+            url,
+            "INSERT INTO archive_files (name, app_id, rows, at_min, at_max, mark, bytes, sha256)"
+            " VALUES ('x', 1, 1, now(), now(), 1, 1, '')",
+        )
+
+
+def test_schema_of_a_version_before_is_said(own_url: str, path: Path) -> None:
+    """As a migration may be left to later."""
+    archive(own_url, path)
+    ask(own_url, "DROP TABLE person_links")
+    with pytest.raises(NotReady, match="nonito migrate"):
+        archive_and_store(own_url, path)
+
+
+def archive_and_store(url: str, path: Path) -> None:
+    """Archive one event more."""
+    store(url, [_ADA])
+    archive(url, path)
 
 
 def test_archive_made_anew_keeps_the_links(url: str, path: Path) -> None:

@@ -1,6 +1,7 @@
 """Who is who: against the definition in plain Python, and in each kind of question."""
 
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 from uuid import uuid4
@@ -10,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.insights import joined
 from ingest.insights.answers import (
     EventsAnswer,
     FunnelAnswer,
@@ -19,9 +19,12 @@ from ingest.insights.answers import (
     TrendsAnswer,
 )
 from ingest.insights.engine import answer
+from ingest.insights.joined import FEW, LINKS_MAX, Joined
 from ingest.insights.questions import (
     Condition,
+    Either,
     Events,
+    Filter,
     Funnel,
     Measure,
     People,
@@ -49,23 +52,37 @@ class Link(NamedTuple):
 def links_of(connection: duckdb.DuckDBPyConnection, links: list[Link]) -> str:
     """Make a table of links; return its name."""
     connection.execute(
-        "CREATE OR REPLACE TABLE said (joined VARCHAR, person VARCHAR, is_sign_in BOOLEAN,"
-        " is_merge BOOLEAN, at_us BIGINT)"
+        "CREATE OR REPLACE TABLE said AS SELECT unnest($1::VARCHAR[]) AS joined,"
+        " unnest($2::VARCHAR[]) AS person, unnest($3::VARCHAR[]) = 'sign-in' AS is_sign_in,"
+        " unnest($3::VARCHAR[]) = 'merge' AS is_merge, unnest($4::BIGINT[]) AS at_us",
+        [list(each) for each in zip(*links, strict=True)] or [[], [], [], []],
     )
-    for each in links:
-        row = (each.joined, each.person, each.kind == "sign-in", each.kind == "merge", each.at)
-        connection.execute("INSERT INTO said VALUES ($1, $2, $3, $4, $5)", row)
     return "said"
 
 
+def pairs_of(connection: duckdb.DuckDBPyConnection, found: Joined) -> list[tuple[str, str]]:
+    """Return whose each id is that is another's."""
+    return connection.execute(f"SELECT id, person FROM {found.table}").fetchall()
+
+
 def people_of(links: list[Link]) -> dict[str, str]:
-    """Return whose each id is, as the docstring has it."""
+    """Return the same, as the docstring has it."""
     users = {each.person for each in links if each.kind == "sign-in"}
     first: dict[str, str] = {}
-    for each in sorted(links, key=lambda link: (link.at, link.person)):
+    for each in sorted(map(partial(_turned, users), links), key=_in_order):
         if each.kind == "merge" or each.joined not in users:
             first.setdefault(each.joined, each.person)
     return {each: _last(each, first) for each in first if _last(each, first) != each}
+
+
+def _turned(users: set[str], link: Link) -> Link:
+    if link.kind != "merge" and link.joined in users and link.person not in users:
+        return link._replace(joined=link.person, person=link.joined)
+    return link
+
+
+def _in_order(link: Link) -> tuple[bool, int, str]:
+    return link.kind != "merge", link.at, link.person
 
 
 def _last(one: str, first: dict[str, str]) -> str:
@@ -89,33 +106,46 @@ def _links() -> st.SearchStrategy[list[Link]]:
 def test_people_are_those_of_the_definition(links: list[Link]) -> None:
     """Chains, circles, those who lead into one, two links of one moment."""
     with duckdb.connect() as connection:
-        joined.make(connection, links_of(connection, links))
-        found = connection.execute(f"SELECT id, person FROM {joined.TABLE}").fetchall()
+        joined = Joined(connection, links_of(connection, links))
+        found = pairs_of(connection, joined)
         assert dict(found) == people_of(links)
         assert len(found) == len(dict(found))
         for one, person in found:
-            assert set(joined.ids_of(connection, one)) == {
-                person,
-                *(each for each, whose in found if whose == person),
-            }
+            told, *others = joined.ids_of(one)
+            assert told == person
+            assert others == sorted(each for each, whose in found if whose == person)
 
 
-def test_long_chains_and_circles_end() -> None:
-    """Of ten thousand links, one behind the other."""
-    count = 10_000
-    chain = [Link(f"{n:05}", f"{n + 1:05}", "alias") for n in range(count)]
+@pytest.mark.parametrize("end", ["of a chain", "of a circle"])
+def test_as_many_links_are_followed_as_may_be(end: str) -> None:
+    """All of a chain, or of a circle, have one person; of one that is longer it ends."""
+    for count in (LINKS_MAX, 10_000):
+        links = [Link(f"{n:05}", f"{n + 1:05}", "alias") for n in range(count)]
+        links += [Link(f"{count:05}", "00000", "alias")] if end == "of a circle" else []
+        with duckdb.connect() as connection:
+            found = dict(pairs_of(connection, Joined(connection, links_of(connection, links))))
+        assert len(found) >= count
+        if count == LINKS_MAX:
+            assert set(found.values()) == {"00000" if end == "of a circle" else f"{count:05}"}
+
+
+def test_people_are_made_once_of_the_same_links() -> None:
+    """Whoever asks next; and anew of others."""
     with duckdb.connect() as connection:
-        for links in (chain, [*chain, Link(f"{count:05}", "00007", "alias")]):
-            rows = [(each.joined, each.person) for each in links]
-            connection.execute(
-                "CREATE OR REPLACE TABLE said AS SELECT unnest($1::VARCHAR[]) AS joined,"
-                " unnest($2::VARCHAR[]) AS person, false AS is_sign_in, false AS is_merge,"
-                " 0::BIGINT AS at_us",
-                [list(each) for each in zip(*rows, strict=True)],
-            )
-            joined.make(connection, "said")
-            people = connection.execute(f"SELECT DISTINCT person FROM {joined.TABLE}").fetchall()
-            assert people == [(f"{count:05}",) if links is chain else ("00007",)]
+        links_of(connection, [Link("a", "b")])
+        for name in ("one", "one", "two"):
+            connection.execute(f"CREATE OR REPLACE VIEW {name} AS FROM said")
+            found = Joined(connection, name)
+            assert pairs_of(connection, found) == [("a", "b" if name == "one" else "c")]
+            links_of(connection, [Link("a", "c")])
+        tables = connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()
+        assert sorted(tables) == [("joined_by_two",), ("said",)]
+
+
+def found_of(*links: Link) -> dict[str, str]:
+    """Return whose each id is that is another's."""
+    with duckdb.connect() as connection:
+        return dict(pairs_of(connection, Joined(connection, links_of(connection, list(links)))))
 
 
 def test_two_users_of_one_device_stay_two() -> None:
@@ -123,13 +153,23 @@ def test_two_users_of_one_device_stay_two() -> None:
     links = [
         Link("anonymous", "ada", at=1),
         Link("anonymous", "bob", at=2),
+        Link("phone", "bob", at=2),
         Link("ada", "bob", "alias", at=2),
     ]
-    assert people_of(links) == {"anonymous": "ada"}
-    assert people_of([*links, Link("ada", "bob", "merge", at=3)]) == {
-        "anonymous": "bob",
-        "ada": "bob",
-    }
+    apart = {"anonymous": "ada", "phone": "bob"}
+    assert found_of(*links) == apart
+    on_purpose = Link("ada", "bob", "merge", at=3)
+    assert found_of(*links, on_purpose) == dict.fromkeys((*apart, "ada"), "bob")
+
+
+def test_alias_stays_when_one_of_both_signs_in() -> None:
+    """Whichever way round it was said; and on purpose counts before what was said earlier."""
+    alias = Link("user", "anonymous", "alias", at=1)
+    assert found_of(alias) == {"user": "anonymous"}
+    assert found_of(alias, Link("phone", "user", at=2)) == {"anonymous": "user", "phone": "user"}
+    renamed = Link("phone", "mail", at=1), Link("mail", "number", "alias", at=2)
+    assert found_of(*renamed) == {"phone": "mail", "number": "mail"}
+    assert found_of(Link("a", "ada"), Link("a", "bob", "merge", at=9)) == {"a": "bob"}
 
 
 def _event(day: float, name: str, person: str | None, **params: object) -> Stored:
@@ -238,3 +278,26 @@ def test_without_links_an_id_is_a_person(tmp_path: Path) -> None:
         found = made.ask(Trends((Selection("visit"),), *_RANGE, "week", "UTC", Measure("people")))
     assert isinstance(found, TrendsAnswer)
     assert found.series[0].total == 3
+
+
+@pytest.mark.parametrize("count", [FEW - 1, FEW, 3 * FEW])
+def test_person_of_many_ids_is_found(tmp_path: Path, count: int) -> None:
+    """By an id among them, in a filter beside others, and not."""
+    ids = [f"a{n:04}" for n in range(count)]
+    events = [_event(n / count, "visit", each) for n, each in enumerate([*ids, "bob"])]
+    with world(tmp_path, events[: count // 2], events[count // 2 :]) as made:
+        links = links_of(made.connection, [Link(each, "ada") for each in ids])
+
+        def total(where: Filter) -> object:
+            question = Trends((Selection("visit", where),), *_RANGE, "week", "UTC")
+            found = answer(made.connection, made.sources, question, LATER, None, links)
+            assert isinstance(found, TrendsAnswer)
+            return found.series[0].total
+
+        whose = Condition(("person",), "eq", ids[-1])
+        assert total(whose) == count
+        assert total(Either((whose, Condition(("person",), "eq", "bob")))) == count + 1
+        assert total(Condition(("person",), "ne", "ada")) == 1
+        page = answer(made.connection, made.sources, PersonEvents("ada"), LATER, None, links)
+        assert isinstance(page, EventsAnswer)
+        assert len(page.events) == min(100, count)

@@ -13,4 +13,7 @@ CREATE TABLE person_links (
 
 CREATE INDEX person_links_number_idx ON person_links (app_id, number);
 
+-- Without a default: an archiver of the version before, which writes no links, can name no file any
+-- more. One of this version archives in its place, and begins with making anew what there is.
 ALTER TABLE archive_files ADD COLUMN has_links boolean NOT NULL DEFAULT false;
+ALTER TABLE archive_files ALTER COLUMN has_links DROP DEFAULT;

@@ -18,6 +18,8 @@ pytestmark = [pytest.mark.audit, pytest.mark.timeout(400)]
 EVENTS = 3_000
 SECONDS = 40.0
 HONEST_SECONDS = 150.0
+_NEVER_DRAINS = {"spool-drains", "always-answered"}
+"""Whoever breaks one of these may keep the server from ever saying that nothing waits."""
 
 
 @pytest.fixture
@@ -49,7 +51,7 @@ def audit(  # noqa: PLR0913 - what a run may differ in
         bug=bug,
         workers=workers,
         # What is stored is compared once the spool is empty, which takes a busy machine a while.
-        drain_timeout_s=5.0 if bug and "spool-drains" in BUGS[bug].breaks else 60.0,
+        drain_timeout_s=5.0 if bug and _NEVER_DRAINS & set(BUGS[bug].breaks) else 60.0,
         has_archive=has_archive,
     )
     return uvloop.run(runner.run(plan, directory, lambda _: None))
