@@ -187,10 +187,12 @@ def running_server(
     settings: Mapping[str, object] | None = None,
     command: tuple[str, ...] = (),
     port: int | None = 0,
+    root: Path = ROOT,
 ) -> Iterator[Server]:
     """Run `nonito ARGUMENTS serve`; killed at the end if it still runs.
 
-    Port 0 is any free one; with None the settings say where it listens.
+    Port 0 is any free one; with None the settings say where it listens. `root` is the checkout
+    whose code it is.
     """
     flags = () if port is None else ("--port", str(port))
     with TemporaryFile() as logs, TemporaryDirectory() as spool:
@@ -201,7 +203,7 @@ def running_server(
             stderr=logs,
             cwd=ROOT / "tests",  # where no config.toml lies
             env=environment({"spool.path": spool} | dict(settings or {}))
-            | {"PYTHONPATH": str(ROOT)},
+            | {"PYTHONPATH": str(root)},
         )
         with process:
             server = Server(process, logs, key)
