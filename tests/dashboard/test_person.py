@@ -131,6 +131,25 @@ def test_person_may_be_called_anything(
     assert "\u202e" not in page.text
 
 
+def test_page_of_an_id_that_was_joined_says_whose_it_is(
+    asked: Asked, apps: Apps, viewer: Visitor
+) -> None:
+    """With the events of all of their ids, under each of these."""
+    visitor = f"{HOSTILE} visitor"
+    ids = asked.send(
+        {"event_name": "visit", "event_params": {"$anonymous_id": visitor}},
+        {"event_name": "in", "event_params": {"$anonymous_id": visitor, "$user_id": "<b>ada"}},
+    )
+    anonymous, known = (viewer.get(path(apps, id=each)).text for each in (visitor, "<b>ada"))
+    for page in (anonymous, known):
+        assert sorted(_EVENT.findall(page)) == sorted(ids)
+        assert "<b>ada" not in page
+    link = re.search(r'<p class="joined">[^<]*<a href="([^"]*)"', anonymous)
+    assert link is not None
+    assert viewer.get(html.unescape(link[1])).text.count('class="what"') == len(ids)
+    assert 'class="joined"' not in known
+
+
 def test_nobody_is_told_apart_from_a_mistake(apps: Apps, viewer: Visitor) -> None:
     """A name that nobody has is said to be none; one that nobody can have is refused."""
     assert "Nobody was ever called so" in viewer.get(path(apps, id="nobody")).text

@@ -102,9 +102,16 @@ async def _list(visit: Visit, question: PersonEvents) -> Part:
         "latest": found[0].at if found else None,
         "earliest": found[-1].at if found and before is None else None,
         "person": question.person,
+        "joined": _joined(visit, question.person, found),
         "zone": zone,
     }
     return Part("person_events.html", values)
+
+
+def _joined(visit: Visit, person: str, found: Sequence[Row]) -> tuple[str, str] | None:
+    """Return whose the id is that was asked for, and where they are; None if it is their own."""
+    told = found[0].person if found else None
+    return None if told is None or told == person else (told, rows.person_path(visit, told))
 
 
 ROUTES: Final = (Route("GET", "/apps/{app}/person", Access.VIEWER, show),)
