@@ -2,10 +2,13 @@
 
 A link joins an id to another one. There are three kinds, by what says it:
 
-- `SIGNED_IN`: a user's id beside an anonymous one (Segment, RudderStack, Amplitude), or PostHog's
-  `$identify`. It joins the anonymous id to that of the user, who has signed in.
-- `ALIAS`: `$create_alias` joins the id of before (`$previous_id`), or PostHog's `alias`.
-- `MERGE`: PostHog's `$merge_dangerously` joins its `alias`, whoever that is.
+- `SIGNED_IN`: a user's id beside an anonymous one (Segment, RudderStack, Amplitude), or beside the
+  one before it in an alias of theirs; and PostHog's `$identify`. It joins the other id to that.
+- `ALIAS`: PostHog's `$create_alias` joins its `alias`; who of the two is a user it does not say.
+- `MERGE`: PostHog's `$merge_dangerously` joins its `alias`, whoever that is. Joined to itself it is
+  joined to nobody any more.
+
+Of the events that say the same the first counts, of merges the last.
 
 What they make of ids is in `insights/joined.py`. An id that many clients send when they know none
 (`null`, `anonymous`, …) is linked to nobody, and neither is one of over ID_BYTES_MAX.
@@ -19,6 +22,7 @@ from typing import Final
 from ingest.archive import rows
 from ingest.archive.state import State
 from ingest.archive.workspace import Workspace
+from ingest.store.person import is_somebody
 
 SIGNED_IN: Final = 0
 ALIAS: Final = 1
@@ -39,11 +43,6 @@ _COLUMNS: Final = (
     f"joined, person, kind = {SIGNED_IN} AS is_sign_in, kind = {MERGE} AS is_merge, at_us"
 )
 
-_NOBODY: Final = (
-    "0", "anonymous", "distinct_id", "distinctid", "email", "false", "guest", "id", "nan", "nil",
-    "none", "not_authenticated", "null", "true", "undefined", "unknown", "user", "user_id",
-    "[object object]", "00000000-0000-0000-0000-000000000000",
-)  # fmt: skip
 # Which parameters it has tells of most events that they say nothing, in 0.1 us of a small one.
 _SAYS: Final = """(
     event_params ? '$user_id'
@@ -61,23 +60,25 @@ FROM (SELECT * FROM events WHERE {{condition}}) AS events WHERE {_SAYS} OFFSET 0
 _LINKS: Final = f"""
 SELECT app_id, joined, person, kind, {rows.microseconds("at")} AS at_us
 FROM (
-    SELECT app_id, joined, person, kind, min(at) AS at
+    SELECT app_id, joined, person, kind, CASE kind WHEN {MERGE} THEN max(at) ELSE min(at) END AS at
     FROM ({_SAID}) AS said CROSS JOIN LATERAL (
         SELECT anonymous_id, user_id, {SIGNED_IN}
         UNION ALL SELECT device_id, user_id, {SIGNED_IN}
             WHERE anonymous_id IS NULL AND distinct_id IS NULL
         UNION ALL SELECT anon_distinct_id, distinct_id, {SIGNED_IN} WHERE event_name = '$identify'
-        UNION ALL SELECT previous_id, user_id, {ALIAS} WHERE event_name = '$create_alias'
+        UNION ALL SELECT previous_id, user_id, {SIGNED_IN} WHERE event_name = '$create_alias'
         UNION ALL SELECT alias, distinct_id, {ALIAS} WHERE event_name = '$create_alias'
         UNION ALL SELECT alias, distinct_id, {MERGE} WHERE event_name = '$merge_dangerously'
     ) AS link (joined, person, kind)
-    WHERE joined <> person GROUP BY app_id, joined, person, kind
-) AS grouped WHERE {{is_somebody}}
+    WHERE joined <> person OR kind = {MERGE} GROUP BY app_id, joined, person, kind
+) AS grouped WHERE {{both_are_somebody}}
 """
 _KEEP: Final = (
     "INSERT INTO person_links (app_id, joined, person, kind, at_us) {}"
     " ON CONFLICT (app_id, joined, person, kind) DO UPDATE"
-    " SET at_us = excluded.at_us, number = DEFAULT WHERE excluded.at_us < person_links.at_us"
+    " SET at_us = excluded.at_us, number = DEFAULT WHERE CASE excluded.kind"
+    f" WHEN {MERGE} THEN excluded.at_us > person_links.at_us"
+    " ELSE excluded.at_us < person_links.at_us END"
 )
 
 
@@ -141,13 +142,9 @@ def _read_tail(workspace: Workspace, state: State, app_id: int) -> None:
 
 
 def _of(condition: str) -> str:
-    is_somebody = f"{_is_somebody('joined')} AND {_is_somebody('person')}"
-    return _LINKS.format(condition=condition, is_somebody=is_somebody)
+    both = f"{_is_somebody('joined')} AND {_is_somebody('person')}"
+    return _LINKS.format(condition=condition, both_are_somebody=both)
 
 
 def _is_somebody(column: str) -> str:
-    nobody = ", ".join(map(rows.literal, _NOBODY))
-    return (
-        f"octet_length({column}) BETWEEN 1 AND {ID_BYTES_MAX}"
-        f" AND lower(btrim({column}, E' \\t\\r\\n')) <> ALL (ARRAY[{nobody}, ''])"
-    )
+    return f"octet_length({column}) <= {ID_BYTES_MAX} AND {is_somebody(column)}"

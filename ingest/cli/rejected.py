@@ -57,7 +57,9 @@ def rejected_group() -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, with everything.")
 @click.pass_context
 def list_rejected(context: click.Context, limit: int, as_json: bool) -> None:  # noqa: FBT001 - a flag
-    """List the events that Postgres refused, the newest first.
+    """List the events that Postgres refused, and what SDKs sent that can't be stored.
+
+    The newest first.
 
     With --json, event_params is a string: it holds what could not be read as JSON by Postgres.
     """

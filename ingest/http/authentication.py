@@ -46,7 +46,7 @@ class Authenticator:
         grant = self._keyring.grant_of(secrets[0]) if len(secrets) == 1 else None
         if grant is None:
             raise Refusal(
-                Code.INVALID_API_KEY, f"The API key is not valid; send one in {self._place}."
+                Code.INVALID_API_KEY, f"{_why_not(secrets[0])}; send one in {self._place}."
             )
         request[APP] = grant.app
         if grant.limits is not None:
@@ -84,3 +84,10 @@ def keys_in(query: str) -> list[str]:
     """Return every `key=` of a query, as it was sent: a key has no character to be escaped."""
     _, *behind = f"&{query}".split(_PARAMETER)
     return [text.partition("&")[0] for text in behind]
+
+
+def _why_not(secret: str) -> str:
+    """Say what is wrong with what opens nothing."""
+    if secret.startswith(Kind.READ.start):
+        return f"A key that begins with {Kind.READ.start} reads, and can't send events"
+    return "The API key is not valid"

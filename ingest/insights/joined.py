@@ -6,11 +6,11 @@ to it. What holds:
 
 - An id that has signed in is joined to no other but on purpose: two users are never one person
   because they use one device. An alias between one that has and one that has not joins the latter.
-- Each id is joined to one other at most: on purpose rather than not, then by the earliest of its
-  links, and of equally early ones to the least id. So an anonymous id is the first user's who
-  signed in with it.
+- Each id is joined to one other at most: if on purpose, to whom was said last; if not, by the
+  earliest of its links. Of those of one moment the least id counts. So an anonymous id is the first
+  user's who signed in with it, and what was joined on purpose can be joined otherwise.
 - The person is the last one of those who can be reached from an id, from one to the next, LINKS_MAX
-  away at most; the least id of a circle.
+  away at most. Of a circle it is the id whose own link is the earliest: what was said later counts.
 - All that is made of all links there are, whatever order they came in: an event of before the
   sign-in is the user's as well.
 """
@@ -34,12 +34,13 @@ said AS (
     SELECT joined, {{links}}.person, is_merge, at_us,
         one.id IS NOT NULL AND NOT is_merge AS is_user, other.id IS NOT NULL AS is_to_user
     FROM {{links}} LEFT JOIN users AS one ON one.id = joined
-    LEFT JOIN users AS other ON other.id = {{links}}.person)
-SELECT CASE WHEN is_user THEN person ELSE joined END AS id,
-    -- A row's order is that of its members.
-    min(struct_pack(is_other := NOT is_merge, at := at_us,
-        id := CASE WHEN is_user THEN joined ELSE person END)).id AS person
-FROM said WHERE NOT (is_user AND is_to_user) GROUP BY ALL
+    LEFT JOIN users AS other ON other.id = {{links}}.person),
+first AS (
+    SELECT CASE WHEN is_user THEN person ELSE joined END AS id,
+        min(struct_pack(is_other := NOT is_merge, place := if(is_merge, -at_us, at_us),
+            id := CASE WHEN is_user THEN joined ELSE person END, at_us := at_us)) AS link
+    FROM said WHERE NOT (is_user AND is_to_user) GROUP BY ALL)
+SELECT id, link.id AS person, link.at_us AS at_us FROM first WHERE id <> link.id
 """
 _IS_CHAINED: Final = (
     f"SELECT count(*) FROM {_TABLE} AS one SEMI JOIN {_TABLE} AS next ON one.person = next.id"
@@ -52,25 +53,25 @@ FROM {_TABLE} AS one LEFT JOIN {_TABLE} AS next ON one.person = next.id
 """
 _CIRCLES: Final = f"""
 CREATE OR REPLACE TEMP TABLE circles AS
-SELECT one.id, one.person AS next, least(one.id, one.person) AS least
+SELECT one.id, one.person AS next, struct_pack(at_us := one.at_us, id := one.id) AS told
 FROM first_{_TABLE} AS one SEMI JOIN {_TABLE} AS ends ON one.id = ends.person
 """
 _AROUND: Final = """
 CREATE OR REPLACE TEMP TABLE circles AS
-SELECT one.id, next.next, least(one.least, next.least) AS least
+SELECT one.id, next.next, CASE WHEN one.told < next.told THEN one.told ELSE next.told END AS told
 FROM circles AS one JOIN circles AS next ON one.next = next.id
 """
 _BROKEN: Final = f"""
 CREATE OR REPLACE TEMP TABLE {_TABLE} AS
-SELECT one.id, coalesce(circles.least, one.person) AS person
+SELECT one.id, coalesce(circles.told.id, one.person) AS person
 FROM {_TABLE} AS one LEFT JOIN circles ON one.person = circles.id
-WHERE one.id <> coalesce(circles.least, one.person)
+WHERE one.id <> coalesce(circles.told.id, one.person)
 """
 _MADE: Final = "SELECT table_name FROM duckdb_tables() WHERE starts_with(table_name, 'joined_by_')"
 
 
 class Joined:
-    """The ids that are of another person: `id` and `person` in a table of DuckDB's."""
+    """The ids that are of another person: a table of DuckDB's whose first columns are both."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, links: str) -> None:
         """Make them of a relation of links, unless they were made of it already.
@@ -125,7 +126,7 @@ def _is_chained(connection: duckdb.DuckDBPyConnection) -> bool:
 
 
 def _break_circles(connection: duckdb.DuckDBPyConnection) -> None:
-    """Have all of a circle, and who leads to it, be of its least id."""
+    """Have all of a circle, and who leads to it, be of one of its ids."""
     connection.execute(_CIRCLES)
     for _ in range(_ROUNDS):
         connection.execute(_AROUND)

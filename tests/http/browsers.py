@@ -89,6 +89,7 @@ BEACONS = [
     _refused("a key in capitals", b"?KEY=" + KEY, "missing_api_key"),
     _refused("a name that is escaped", b"?%6bey=" + KEY, "missing_api_key"),
     _refused("another separator", b"?v=2;key=" + KEY, "missing_api_key"),
+    _refused("a key that reads", b"?key=nr_" + b"x" * 43, "invalid_api_key"),
     _refused("a wrong key", b"?key=nk_" + b"x" * 43, "invalid_api_key"),
     _refused("a key that is escaped", b"?key=%6e" + KEY[1:], "invalid_api_key"),
     _refused("a key and a blank", b"?key=" + KEY + b"+", "invalid_api_key"),

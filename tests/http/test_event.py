@@ -23,3 +23,12 @@ def test_common_event_is_answered_with_its_row(
     assert answer.status_code == 200
     (row,) = answer.json()["data"]
     assert (row["event_name"], row["event_params"]) == (name, params)
+
+
+def test_key_that_reads_is_told_apart_from_a_wrong_one(shared_server: Server) -> None:
+    """Whoever has both takes one for the other."""
+    for key, told in (("nr_" + "x" * 43, "begins with nr_ reads"), ("nk_x", "is not valid")):
+        answer = shared_server.post({}, **{"X-API-Key": key})
+        error = answer.json()["error"]
+        assert (answer.status_code, error["code"]) == (401, "invalid_api_key")
+        assert told in error["message"]

@@ -45,7 +45,7 @@ const sdks = {
       client.identify({ userId: "user-1", traits }, one);
       client.track({ userId: "user-1", event: "Order Completed", properties }, one);
       client.track({
-        userId: "user-1", event: "With Options", properties: { n: 1 }, originalTimestamp: when,
+        userId: "user-1", event: "With Options", properties: { n: 1 }, timestamp: when,
       }, one);
       client.page({ userId: "user-1", category: "Docs", name: "Pricing" }, one);
       client.screen({ userId: "user-1", name: "Home" }, one);

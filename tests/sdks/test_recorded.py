@@ -127,6 +127,18 @@ def test_person_s_traits_are_in_the_context_of_rudderstack(
     assert named(rows, "$groupidentify")["params"]["name"] == "Example Ltd"
 
 
+def test_whose_an_event_of_openpanel_is_stands_where_a_track_s_does(
+    shared_server: Server, stored: Stored
+) -> None:
+    """And what is said of somebody beside what else is."""
+    send_all(shared_server, "node-openpanel")
+    rows = [row for row in stored() if "$profile_id" in row["params"]]
+    person = named(rows, "$identify", email="ada@example.org")["params"]
+    assert (person["$profile_id"], person["plan"], person["firstName"]) == ("user-1", "pro", "Ada")
+    counted = named(rows, "$increment")["params"]
+    assert counted == {"property": "logins", "value": 1, "$profile_id": "user-1"}
+
+
 def test_what_can_not_be_stored_is_set_aside_with_its_reason(
     shared_server: Server, aside: Stored, stored: Stored
 ) -> None:
@@ -135,7 +147,7 @@ def test_what_can_not_be_stored_is_set_aside_with_its_reason(
     found = [row for row in aside() if row["event_name"] == "NaN"]
     assert len(found) == 3
     for row in found:
-        assert row["message"].startswith("invalid_event_params: ")
+        assert row["message"].startswith("invalid_event_params: The event has \\ud83c alone")
         assert '"lone": "\\ud83c"' in row["params"]
         assert '"nul": "a\\u0000b"' in row["params"]
         assert '"nan": null' in row["params"]

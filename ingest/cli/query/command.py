@@ -200,7 +200,8 @@ def ask_events(context: click.Context, **given: Any) -> None:  # noqa: ANN401 - 
 def ask_person(context: click.Context, person: str, **given: Any) -> None:  # noqa: ANN401 - options
     """List the events of PERSON, the latest first.
 
-    Who did an event is said by the parameter that `nonito apps list` shows.
+    Who did an event is said by the parameter that `nonito apps list` shows, or else by what an SDK
+    says; PERSON may be any of somebody's ids that events have joined.
 
     \b
       nonito query person 12345

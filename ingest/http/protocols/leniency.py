@@ -55,6 +55,18 @@ def original(text: bytes) -> bytes:
     return _MARKED.sub(rb"\\\1", text)
 
 
+def reason(refusal: Refusal, text: bytes) -> Refusal:
+    """Return why an event of such a body is refused, in terms of what was sent."""
+    half = _MARKED.search(text)
+    if half is None:
+        return refusal
+    return Refusal(
+        refusal.code,
+        f"The event has \\{half[1].decode()} alone, half of a surrogate pair: a character was cut"
+        " in two.",
+    )
+
+
 def _with_nulls(body: bytes) -> Iterator[bytes]:
     at, numbers = 0, 0
     while at < len(body) and (found := _TO_NUMBER.match(body, at)):

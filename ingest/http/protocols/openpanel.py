@@ -47,6 +47,7 @@ class _Properties(msgspec.Struct, gc=False):
 _body = decoder_of(_Body)
 _track = decoder_of(_Track)
 _properties = decoder_of(_Properties)
+_members = decoder_of(dict[str, msgspec.Raw])
 
 
 def take(body: bytes) -> Envelope:
@@ -62,7 +63,7 @@ def item(text: bytes) -> Foreign:
         if body.type not in _NAMES:
             known = ", ".join(("track", *_NAMES))
             raise Refusal(Code.INVALID_EVENT_NAME, f"type must be one of {known}.")
-        return Foreign(_PROTOCOL, _NAMES[body.type], spliced(body.payload), None, "")
+        return Foreign(_PROTOCOL, _NAMES[body.type], _other(body.payload), None, "")
     track = _track(bytes(body.payload))
     params = spliced(
         track.properties, (b'"$profile_id":', track.profile_id), (b'"$groups":', track.groups)
@@ -71,3 +72,12 @@ def item(text: bytes) -> Foreign:
     if is_object(track.properties):
         moment = text_of(_properties(bytes(track.properties)).timestamp)
     return Foreign(_PROTOCOL, text_of(track.name), params, moment or None, "")
+
+
+def _other(payload: msgspec.Raw) -> bytes:
+    """Return what is no track: its properties, and beside them what else it says of whom."""
+    members = _members(bytes(payload))
+    properties = members.pop("properties", ABSENT)
+    who = members.pop("profileId", ABSENT)
+    said = [(msgspec.json.encode(name) + b":", value) for name, value in members.items()]
+    return spliced(properties, *said, (b'"$profile_id":', who))

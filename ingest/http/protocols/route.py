@@ -217,7 +217,8 @@ def _unfit(grant: Grant, batch: _Batch, text: bytes, reason: Refusal, now_ms: in
     event_id = foreign.aside_id(found, text, now_ms)
     params = leniency.original(found.params[:_KEPT_BYTES_MAX]).decode(errors="replace")
     name = found.name[:_NAME_CHARS_MAX]
-    return [Unfit(event_id, name, params, foreign.moment_of(found), reason)]
+    said = leniency.reason(reason, text)
+    return [Unfit(event_id, name, params, foreign.moment_of(found), said)]
 
 
 def _read_anyway(batch: _Batch, text: bytes) -> Foreign:

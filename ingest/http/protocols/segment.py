@@ -1,7 +1,7 @@
 """Segment and RudderStack: `/v1/batch` and one path for each kind of event.
 
-An event happened at its `timestamp`; in RudderStack's Node SDK that is when it was sent, and
-`originalTimestamp` when it happened, as it is in RudderStack's browser SDK, which sends no other.
+An event happened at its `timestamp`, which in RudderStack's Node SDK is there where the caller has
+said so; else at its `originalTimestamp`. That of the batch is when it was sent.
 """
 
 from collections.abc import Mapping
@@ -35,9 +35,6 @@ _NAMES: Final[Mapping[str, str]] = {
 KINDS: Final = ("track", *_NAMES)
 _OF_TRAITS: Final = ("identify", "group")
 """These have `traits` where the others have `properties`."""
-
-
-_OF_RUDDER_NODE: Final = b'"analytics-node"'
 
 
 class _Batch(msgspec.Struct, gc=False, rename="camel"):
@@ -116,7 +113,4 @@ def _traits(event: _Event) -> msgspec.Raw:
 
 
 def _moment(event: _Event) -> str | None:
-    times = (text_of(event.timestamp), text_of(event.original_timestamp))
-    if _OF_RUDDER_NODE in bytes(event.context):
-        times = times[::-1]
-    return times[0] or times[1] or None
+    return text_of(event.timestamp) or text_of(event.original_timestamp) or None
