@@ -54,6 +54,9 @@ async def interrupt(url: str, index: str) -> None:
 async def partition_of_many(own_url: str) -> str:
     """A database with a partition of many events, whose index has few summaries."""
     await fetch(own_url, "ALTER TABLE events_20270101_20270131 SET (autovacuum_enabled = off)")
+    ((index,),) = await fetch(own_url, INDEX)
+    # Or an autovacuum that comes by makes summaries all the same.
+    await fetch(own_url, f"ALTER INDEX {index} SET (autosummarize = off)")
     await fetch(own_url, FILL, MOMENT_MS, EVENTS)
     await fetch(own_url, "ANALYZE events_20270101_20270131")
     return own_url
