@@ -15,7 +15,8 @@ from bench.audit.excuses import SET_ASIDE
 from bench.audit.faults import Fault, log_uniform
 from bench.audit.postgres import TABLESPACE
 from bench.audit.system import System
-from bench.audit.workload import GUARDED_NAME, POISON, uuid7
+from bench.audit.workload import GUARDED_NAME, POISON
+from bench.load.ids import uuid7
 
 LASTS_S: Final = (0.3, 4.0)
 _WATCHED_S: Final = 1.0

@@ -14,10 +14,11 @@ app with the same claim are one, whatever else they say. It may be sent again, a
 import json
 import re
 import time
-import uuid
 from datetime import UTC, datetime, timedelta, timezone
 from random import Random
 from typing import Final, NamedTuple
+
+from bench.load.ids import uuid7
 
 GOOD: Final = "good"
 GUARDED: Final = "guarded"
@@ -192,13 +193,6 @@ def _in_utc(time_text: str) -> str:
     moment = datetime.fromisoformat(time_text).astimezone(UTC)
     precision = "microseconds" if moment.microsecond % 1000 else "milliseconds"
     return moment.isoformat(timespec=precision).replace("+00:00", "Z")
-
-
-def uuid7(unix_s: float, random: Random) -> uuid.UUID:
-    """Return a UUID of version 7 (RFC 9562)."""
-    bits = int(unix_s * 1000) << 80 | random.getrandbits(80)
-    bits = bits & ~(0xF << 76) | 7 << 76
-    return uuid.UUID(int=bits & ~(0x3 << 62) | 2 << 62)
 
 
 def app_of(client: int) -> int:

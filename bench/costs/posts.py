@@ -8,18 +8,22 @@ the same id is a duplicate and no event. The SDKs' are as `tests/data/sdks/` has
 import base64
 import json
 import os
+import time
 import uuid
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from random import SystemRandom
 from typing import Any, Final, NamedTuple
 
 from bench.load import http, payloads
 from bench.load.forms import JSON, MINIMAL_BATCH
+from bench.load.ids import uuid7
 
 EVENTS: Final = 100
 """In each document: what Segment's and PostHog's SDKs send at most."""
 EXAMPLE: Final = payloads.example()
 _PARAMS: Final[dict[str, Any]] = json.loads(EXAMPLE.params)
+_RANDOM: Final = SystemRandom()
 _LIBRARY: Final = {"library": {"name": "analytics-python", "version": "2.4.0"}}
 _OF_POSTHOG: Final = {
     "$python_runtime": "CPython",
@@ -79,7 +83,7 @@ def posthog_event() -> dict[str, Any]:
 
 def _event_with_id() -> dict[str, Any]:
     return {
-        "id": _uuid7(),
+        "id": str(uuid7(time.time(), _RANDOM)),
         "timestamp": _now("milliseconds"),
         "event_name": EXAMPLE.name,
         "event_params": _PARAMS,
@@ -117,14 +121,6 @@ def _now(precision: str) -> str:
 
 def _person() -> str:
     return f"user-{os.urandom(3).hex()}"
-
-
-def _uuid7() -> str:
-    """Return a UUIDv7 of now, as clients make them: random but for its time."""
-    unix_ms = int(datetime.now(UTC).timestamp() * 1000).to_bytes(6, "big")
-    low = bytearray(os.urandom(10))
-    low[0], low[2] = 0x70 | low[0] & 0x0F, 0x80 | low[2] & 0x3F
-    return str(uuid.UUID(bytes=unix_ms + bytes(low)))
 
 
 def _own(key: str) -> dict[str, str]:

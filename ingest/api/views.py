@@ -56,11 +56,9 @@ class View(Protocol):
 
 def source_of(view: View) -> "Source":
     """Return where its events are asked for."""
-    from ingest.insights.joined import Joined  # noqa: PLC0415 - DuckDB, for those who ask
-    from ingest.insights.sql import Source  # noqa: PLC0415
+    from ingest.insights import sql  # noqa: PLC0415 - DuckDB, for those who ask
 
-    joined = Joined(view.connection, view.links) if view.links else None
-    return Source(view.connection, tuple(view.sources), view.known, joined)
+    return sql.source_of(view.connection, view.sources, view.known, view.links)
 
 
 OpenView = Callable[[int, Scope], AbstractContextManager[View]]

@@ -2,10 +2,10 @@
 
 A link joins an id to another one. There are three kinds, by what says it:
 
-- `SIGNED_IN`: a user's id beside an anonymous one (Segment, RudderStack, Amplitude), or beside the
+- A sign-in: a user's id beside an anonymous one (Segment, RudderStack, Amplitude), or beside the
   one before it in an alias of theirs; and PostHog's `$identify`. It joins the other id to that.
-- `ALIAS`: PostHog's `$create_alias` joins its `alias`; who of the two is a user it does not say.
-- `MERGE`: PostHog's `$merge_dangerously` joins its `alias`, whoever that is. Joined to itself it is
+- An alias: PostHog's `$create_alias` joins its `alias`; who of the two is a user it does not say.
+- A merge: PostHog's `$merge_dangerously` joins its `alias`, whoever that is. Joined to itself it is
   joined to nobody any more.
 
 Of the events that say the same the first counts, of merges the last.
@@ -19,20 +19,17 @@ so that they stay when an archive is made anew; those of the tail are read with 
 
 from typing import Final
 
-from ingest.archive import rows
+from ingest.archive import rows, tail
 from ingest.archive.state import State
 from ingest.archive.workspace import Workspace
 from ingest.store.person import is_somebody
 
-SIGNED_IN: Final = 0
-ALIAS: Final = 1
-MERGE: Final = 2
+_SIGN_IN: Final = 0
+_ALIAS: Final = 1
+_MERGE: Final = 2
 
 ID_BYTES_MAX: Final = 500
 """Two of them fit in a row of Postgres's index."""
-
-TAIL_ROWS_MAX: Final = 2_000_000
-"""Of more events that are not in the archive yet the others say nothing."""
 
 _KEPT: Final = "kept_links"
 """Where DuckDB has those that were read from `person_links`, of all apps that were asked about."""
@@ -40,10 +37,10 @@ _KEPT_MAX: Final = 5_000_000
 _OF_TAIL: Final = "tail_links"
 _ROW: Final = "joined VARCHAR, person VARCHAR, kind TINYINT, at_us BIGINT"
 _COLUMNS: Final = (
-    f"joined, person, kind = {SIGNED_IN} AS is_sign_in, kind = {MERGE} AS is_merge, at_us"
+    f"joined, person, kind = {_SIGN_IN} AS is_sign_in, kind = {_MERGE} AS is_merge, at_us"
 )
 
-# Which parameters it has tells of most events that they say nothing, in 0.1 us of a small one.
+# Which parameters it has tells of most events that they say nothing.
 _SAYS: Final = """(
     event_params ? '$user_id'
     AND event_params ?| ARRAY['$anonymous_id', '$device_id', '$previous_id']
@@ -60,24 +57,24 @@ FROM (SELECT * FROM events WHERE {{condition}}) AS events WHERE {_SAYS} OFFSET 0
 _LINKS: Final = f"""
 SELECT app_id, joined, person, kind, {rows.microseconds("at")} AS at_us
 FROM (
-    SELECT app_id, joined, person, kind, CASE kind WHEN {MERGE} THEN max(at) ELSE min(at) END AS at
+    SELECT app_id, joined, person, kind, CASE kind WHEN {_MERGE} THEN max(at) ELSE min(at) END AS at
     FROM ({_SAID}) AS said CROSS JOIN LATERAL (
-        SELECT anonymous_id, user_id, {SIGNED_IN}
-        UNION ALL SELECT device_id, user_id, {SIGNED_IN}
+        SELECT anonymous_id, user_id, {_SIGN_IN}
+        UNION ALL SELECT device_id, user_id, {_SIGN_IN}
             WHERE anonymous_id IS NULL AND distinct_id IS NULL
-        UNION ALL SELECT anon_distinct_id, distinct_id, {SIGNED_IN} WHERE event_name = '$identify'
-        UNION ALL SELECT previous_id, user_id, {SIGNED_IN} WHERE event_name = '$create_alias'
-        UNION ALL SELECT alias, distinct_id, {ALIAS} WHERE event_name = '$create_alias'
-        UNION ALL SELECT alias, distinct_id, {MERGE} WHERE event_name = '$merge_dangerously'
+        UNION ALL SELECT anon_distinct_id, distinct_id, {_SIGN_IN} WHERE event_name = '$identify'
+        UNION ALL SELECT previous_id, user_id, {_SIGN_IN} WHERE event_name = '$create_alias'
+        UNION ALL SELECT alias, distinct_id, {_ALIAS} WHERE event_name = '$create_alias'
+        UNION ALL SELECT alias, distinct_id, {_MERGE} WHERE event_name = '$merge_dangerously'
     ) AS link (joined, person, kind)
-    WHERE joined <> person OR kind = {MERGE} GROUP BY app_id, joined, person, kind
+    WHERE joined <> person OR kind = {_MERGE} GROUP BY app_id, joined, person, kind
 ) AS grouped WHERE {{both_are_somebody}}
 """
 _KEEP: Final = (
     "INSERT INTO person_links (app_id, joined, person, kind, at_us) {}"
     " ON CONFLICT (app_id, joined, person, kind) DO UPDATE"
     " SET at_us = excluded.at_us, number = DEFAULT WHERE CASE excluded.kind"
-    f" WHEN {MERGE} THEN excluded.at_us > person_links.at_us"
+    f" WHEN {_MERGE} THEN excluded.at_us > person_links.at_us"
     " ELSE excluded.at_us < person_links.at_us END"
 )
 
@@ -90,8 +87,9 @@ def keep(workspace: Workspace, condition: str) -> None:
 def read(workspace: Workspace, state: State, app_id: int) -> str | None:
     """Have all of an app, those of its tail too, in the transaction of a view.
 
-    Returns the relation in DuckDB, whose name is another one when anything in it is: joined,
-    person, is_sign_in, is_merge, at_us. None if there are none. Raises ArchiveTrouble.
+    Of a tail that no question reads whole the rest says nothing. Returns the relation in DuckDB,
+    whose name is another one when anything in it is: joined, person, is_sign_in, is_merge, at_us.
+    None if there are none. Raises ArchiveTrouble.
     """
     _refresh(workspace, state, int(app_id))
     _read_tail(workspace, state, int(app_id))
@@ -136,7 +134,7 @@ def _read_tail(workspace: Workspace, state: State, app_id: int) -> None:
     duck = workspace.duck
     duck.execute(f"CREATE OR REPLACE TEMP TABLE {_OF_TAIL} ({_ROW})")
     for condition in state.tail:
-        limited = f"events.app_id = {app_id} AND {condition} LIMIT {TAIL_ROWS_MAX}"
+        limited = f"events.app_id = {app_id} AND {condition} LIMIT {tail.ROWS_MAX}"
         with workspace.stream(_of(limited)) as answer:
             duck.execute(f"INSERT INTO {_OF_TAIL} SELECT * EXCLUDE (app_id) FROM {answer}")
 

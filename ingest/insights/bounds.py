@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ingest.insights.errors import BadQuestion, TooDear
 from ingest.insights.questions import (
+    PERSON,
     Condition,
     Events,
     Filter,
@@ -208,7 +209,7 @@ def _condition(where: Condition) -> None:
 
 
 def _path(path: Path) -> None:
-    if path in (("name",), ("person",)):
+    if path in (("name",), PERSON):
         return
     if len(path) < 2 or path[0] != "params":  # noqa: PLR2004 - params and a key
         raise BadQuestion("a field is name, person or params and a key")

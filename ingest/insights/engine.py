@@ -16,12 +16,10 @@ from ingest.insights import (
     listing,
     menu,
     people,
-    reach,
     retention,
     trends,
 )
 from ingest.insights.answers import Answer
-from ingest.insights.joined import Joined
 from ingest.insights.known import Known
 from ingest.insights.questions import (
     Events,
@@ -35,7 +33,7 @@ from ingest.insights.questions import (
     Retention,
     Trends,
 )
-from ingest.insights.sql import Source
+from ingest.insights.sql import source_of
 
 
 def answer(
@@ -53,8 +51,7 @@ def answer(
     Raises BadQuestion for one that has no answer, TooDear with a range that would have one.
     """
     bounds.check(question)
-    joined = Joined(connection, links) if links and reach.has_people(question) else None
-    source = Source(connection, tuple(sources), known, joined)
+    source = source_of(connection, sources, known, links)
     match question:
         case Trends():
             return trends.answer(source, question, now)

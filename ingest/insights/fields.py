@@ -4,7 +4,7 @@ import re
 from typing import Final
 
 from ingest.insights.errors import BadQuestion
-from ingest.insights.questions import Path
+from ingest.insights.questions import PERSON, Path
 
 _KEY: Final = re.compile(r'"((?:[^"]|"")*)"|([^."]+)')
 
@@ -15,7 +15,7 @@ def read(text: str) -> Path:
     Raises BadQuestion for what is none.
     """
     path = tuple(_keys(text))
-    if path in (("name",), ("person",)) or (len(path) > 1 and path[0] == "params"):
+    if path in (("name",), PERSON) or (len(path) > 1 and path[0] == "params"):
         return path
     raise BadQuestion(f"{text!r} is no field: there are name, person and params.KEY")
 

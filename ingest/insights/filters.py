@@ -17,12 +17,11 @@ A person is who the event's id is of (`joined.py`), and is equal to each of thei
 
 from typing import Final, assert_never
 
-from ingest.insights.questions import All, Condition, Either, Filter, Selection
+from ingest.insights.questions import PERSON, All, Condition, Either, Filter, Selection
 from ingest.insights.sql import Values, named, number_of, text_of
 from ingest.insights.texts import number, text, ways
 
 _ORDER: Final = {"gt": ">", "lt": "<", "ge": ">=", "le": "<="}
-_PERSON: Final = ("person",)
 _OF_ANY_ID: Final = ("eq", "ne", "exists", "missing")
 """What is told of a person by the id that an event carries, without a look at whose it is."""
 
@@ -58,7 +57,7 @@ def _joined(word: str, empty: str, parts: tuple[Filter, ...], values: Values) ->
 
 
 def _comparison(question: Condition, values: Values) -> str:
-    if question.field == _PERSON and question.operator in _OF_ANY_ID:
+    if question.field == PERSON and question.operator in _OF_ANY_ID:
         field = "person"
     else:
         field = text_of(question.field, values)
@@ -81,7 +80,7 @@ def _comparison(question: Condition, values: Values) -> str:
 
 
 def _equal(question: Condition, field: str, written: str, values: Values) -> str:
-    if question.field == _PERSON:
+    if question.field == PERSON:
         return values.is_of(written)
     meant = ways(written) if question.field[0] == "params" else {written}
     return f"{field} IN ({', '.join(values.bind(way) for way in sorted(meant))})"

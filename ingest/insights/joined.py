@@ -67,7 +67,8 @@ SELECT one.id, coalesce(circles.told.id, one.person) AS person
 FROM {_TABLE} AS one LEFT JOIN circles ON one.person = circles.id
 WHERE one.id <> coalesce(circles.told.id, one.person)
 """
-_MADE: Final = "SELECT table_name FROM duckdb_tables() WHERE starts_with(table_name, 'joined_by_')"
+_BY: Final = "joined_by_"
+_MADE: Final = f"SELECT table_name FROM duckdb_tables() WHERE starts_with(table_name, '{_BY}')"
 
 
 class Joined:
@@ -81,7 +82,7 @@ class Joined:
         """
         self._connection = connection
         self._ids: dict[str, Sequence[str]] = {}
-        self.table = f"joined_by_{links}"
+        self.table = f"{_BY}{links}"
         made = [name for (name,) in connection.execute(_MADE).fetchall()]
         if self.table not in made:
             for name in made:

@@ -26,6 +26,7 @@ from ingest.insights.answers import Event, EventsAnswer
 from ingest.insights.calendar import moment
 from ingest.insights.filters import chosen
 from ingest.insights.questions import (
+    PERSON,
     All,
     Condition,
     Cursor,
@@ -79,7 +80,7 @@ def _of_range(source: Source, question: Events) -> EventsAnswer:
 
 
 def _of_person(source: Source, question: PersonEvents) -> EventsAnswer:
-    whose = Condition(("person",), "eq", question.person)
+    whose = Condition(PERSON, "eq", question.person)
     events = Events(Selection(where=whose), before=question.before, limit=question.limit)
     values = source.values()
     where = [*chosen(events.events, values), *_before(events, values)]

@@ -17,6 +17,9 @@ The keys are as the client wrote them: any text, case and dots included. `fields
 of `params.plan` or `params."a.b"`.
 """
 
+PERSON: Path = ("person",)
+"""Who did it, as events have joined their ids (`joined.py`)."""
+
 Scalar = str | int | float | bool
 Interval = Literal["hour", "day", "week", "month"]
 Operator = Literal["eq", "ne", "gt", "lt", "ge", "le", "contains", "exists", "missing"]

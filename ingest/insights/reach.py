@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Final, assert_never
+from typing import assert_never
 
 from ingest.insights.questions import (
+    PERSON,
     Condition,
     Events,
     Filter,
@@ -20,8 +21,6 @@ from ingest.insights.questions import (
     Selection,
     Trends,
 )
-
-_PERSON: Final = ("person",)
 
 
 def of(question: Question) -> tuple[datetime | None, datetime | None]:
@@ -69,7 +68,7 @@ def has_people(question: Question) -> bool:
     match question:
         case Trends():
             fields = (question.breakdown, question.measure.field)
-            return question.measure.kind == "people" or _PERSON in _of(
+            return question.measure.kind == "people" or PERSON in _of(
                 *question.events, fields=fields
             )
         case Funnel() | FunnelPeople() | Retention() | People():
@@ -84,7 +83,7 @@ def has_people(question: Question) -> bool:
 
 def means_people(selection: Selection) -> bool:
     """Return whether a selection is of certain people."""
-    return _PERSON in _of(selection)
+    return PERSON in _of(selection)
 
 
 def _of(*selections: Selection, fields: tuple[Path | None, ...] = ()) -> Iterator[Path]:

@@ -103,6 +103,17 @@ class Source(msgspec.Struct, frozen=True):
         return Values(self.joined)
 
 
+def source_of(
+    connection: duckdb.DuckDBPyConnection,
+    parts: Sequence[str],
+    known: Known | None = None,
+    links: str | None = None,
+) -> Source:
+    """Return where a question is asked; `links` is a relation of those (`joined.py`)."""
+    joined = Joined(connection, links) if links else None
+    return Source(connection, tuple(parts), known, joined)
+
+
 class Values:
     """The values of one statement, each bound once."""
 

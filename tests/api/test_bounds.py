@@ -37,7 +37,7 @@ class FakeView(NamedTuple):
     tail_bytes: int = 0
     until: None = None
     known: Known | None = None
-    links: None = None
+    links: str | None = None
 
 
 class Opened:
@@ -47,6 +47,7 @@ class Opened:
         self.open = 0
         self.opened = 0
         self.tail_rows = 0
+        self.links: str | None = None
 
     @contextmanager
     def __call__(self, app_id: int, *_: object) -> Iterator[FakeView]:
@@ -59,8 +60,12 @@ class Opened:
             " AS \"at\", now() AS created_at, 'a' AS name, 'p' AS person,"
             f" '{{}}'::JSON::VARIANT AS params FROM range({app_id})"
         )
+        connection.execute(
+            "CREATE TABLE said AS SELECT 'p' AS joined, 'q' AS person, true AS is_sign_in,"
+            " false AS is_merge, 0 AS at_us"
+        )
         try:
-            yield FakeView(connection, tail_rows=self.tail_rows)
+            yield FakeView(connection, tail_rows=self.tail_rows, links=self.links)
         finally:
             connection.close()
             self.open -= 1
@@ -152,6 +157,21 @@ async def test_same_question_of_the_same_events_is_answered_from_memory() -> Non
     assert b'"total":4' in await answering.answer(4, question)
     opened.tail_rows = 1
     assert await answering.answer(3, Events()) != first
+    await desk.close(5)
+
+
+async def test_answer_of_the_same_events_is_another_one_when_ids_were_joined(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As whose they are is said by other events, of whatever time."""
+    monkeypatch.setattr("ingest.api.answering._FRESH_S", -1)
+    opened = Opened()
+    desk = Desk(opened, timeout_s=60)
+    answering = Answering(desk)
+    question = Trends((Selection("a"),), START, END, breakdown=("person",))
+    assert b'"value":"p"' in await answering.answer(3, question)
+    opened.links = "said"
+    assert b'"value":"q"' in await answering.answer(3, question)
     await desk.close(5)
 
 

@@ -22,6 +22,7 @@ from tests.archive.archiving import (
     store,
 )
 
+_EVERYTHING = Scope()
 _ADA = {"$user_id": "ada", "$anonymous_id": "a1"}
 
 
@@ -130,7 +131,7 @@ def test_views_tell_by_a_name_whether_anything_was_said(url: str, path: Path) ->
     """They keep what they have read, and read what is behind it."""
     views = Views(url, path, memory_max=MEMORY_MAX, threads=1)
 
-    def name(app_id: int = APP, scope: Scope = Scope()) -> str | None:  # noqa: B008 - a value
+    def name(app_id: int = APP, scope: Scope = _EVERYTHING) -> str | None:
         with views.view(app_id, scope) as view:
             return view.links
 

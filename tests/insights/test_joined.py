@@ -27,6 +27,7 @@ from ingest.insights.questions import (
     Filter,
     Funnel,
     Measure,
+    Operator,
     People,
     PersonEvents,
     Question,
@@ -277,10 +278,10 @@ def test_person_is_found_by_each_of_their_ids(tmp_path: Path, whose: str, parts:
     [("contains", "ad", 2), ("contains", "phone", 0), ("gt", "b", 1), ("lt", "b", 2)],
 )
 def test_other_comparisons_are_with_the_person(
-    tmp_path: Path, operator: str, value: str, count: int
+    tmp_path: Path, operator: Operator, value: str, count: int
 ) -> None:
     """Not with the id that an event carries."""
-    where = Condition(("person",), operator, value)  # type: ignore[arg-type]
+    where = Condition(("person",), operator, value)
     found = ask(tmp_path, Events(Selection("visit", where), *_RANGE), 2)
     assert isinstance(found, EventsAnswer)
     assert len(found.events) == count

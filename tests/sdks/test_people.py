@@ -1,9 +1,14 @@
 """Who is who: what SDKs send before and after a sign-in is one person's, in the answers."""
 
+import csv
+import io
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from tempfile import NamedTemporaryFile
 from typing import Any
 
+import duckdb
 import pytest
 import requests
 
@@ -137,3 +142,24 @@ def test_amplitudes_device_is_who_signs_in_on_it(asked: Asked) -> None:
     assert people(asked, "amp_view", "amp_buy") == [2, 1]
     assert names_of(asked, "device-1") == ["amp_view", "amp_buy"]
     assert names_of(asked, "device-2") == ["amp_view"]
+
+
+def test_export_tells_people_as_answers_do(asked: Asked) -> None:
+    """Line by line, as a table, and as a file; chosen by any of somebody's ids."""
+    segment(
+        asked,
+        {"type": "track", "event": "exported", "anonymousId": "xa"},
+        {"type": "track", "event": "exported", "anonymousId": "xa", "userId": "xada"},
+        {"type": "track", "event": "exported", "anonymousId": "xb"},
+    )
+    path = "/v1/export?last=2d&event=exported&where=person:eq:xa&format="
+    lines = [json.loads(line) for line in asked.get(f"{path}ndjson").text.splitlines()]
+    assert [line["person"] for line in lines] == ["xada", "xada"]
+    table = list(csv.DictReader(io.StringIO(asked.get(f"{path}csv").text)))
+    assert [row["person"] for row in table] == ["xada", "xada"]
+    with NamedTemporaryFile(suffix=".parquet") as file:
+        file.write(asked.get(f"{path}parquet").content)
+        file.flush()
+        with duckdb.connect() as connection:
+            found = connection.execute(f"SELECT person FROM read_parquet('{file.name}')").fetchall()
+    assert found == [("xada",), ("xada",)]

@@ -21,7 +21,7 @@ from ingest.dashboard.routes import Access, Route, Visit
 from ingest.dashboard.rows import Row
 from ingest.insights.answers import EventsAnswer, TrendsAnswer
 from ingest.insights.bounds import TEXT_MAX
-from ingest.insights.questions import Condition, PersonEvents, Selection, Trends
+from ingest.insights.questions import PERSON, Condition, PersonEvents, Selection, Trends
 
 PAGE: Final = 50
 _COUNTED: Final = "30d"
@@ -78,7 +78,7 @@ def _parts(visit: Visit, question: PersonEvents) -> AsyncGenerator[Part, None]:
 
 async def _figure(visit: Visit, person: str) -> Part:
     chosen = ranges.usual(visit, _COUNTED)
-    selection = Selection(where=Condition(("person",), "eq", person))
+    selection = Selection(where=Condition(PERSON, "eq", person))
     trends = Trends((selection,), chosen.start, chosen.end, "day", str(chosen.zone))
     answer = await visit.services.questions.data(visit, trends, TrendsAnswer)
 

@@ -6,7 +6,7 @@ CREATE TABLE person_links (
     joined text     NOT NULL, -- this id is one of the person of
     person text     NOT NULL, -- that id
     kind   smallint NOT NULL, -- as of a sign-in (0), an alias (1), or merged on purpose (2)
-    at_us  bigint   NOT NULL, -- said first, in us since 1970
+    at_us  bigint   NOT NULL, -- said first, but a merge last, in us since 1970
     number bigint   GENERATED ALWAYS AS IDENTITY, -- greater than those of what was written before
     PRIMARY KEY (app_id, joined, person, kind)
 );

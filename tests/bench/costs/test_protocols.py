@@ -120,7 +120,7 @@ def test_without_another_checkout_nothing_is_held_to_it() -> None:
 def test_document_has_the_shape_that_the_sdk_sends(
     recording: str, kind: Kind, make: Callable[[], dict[str, Any]]
 ) -> None:
-    """The same members in document and event, as was recorded, and the key in the same place."""
+    """Document and event have the members that were recorded, and the key is where it was."""
     sent, body, order = recorded_batch(recording, kind)
     document = msgspec.json.decode(kind.document(KEY))
     assert document.keys() == body.keys()
