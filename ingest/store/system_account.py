@@ -3,6 +3,7 @@
 What is above its files, and is not ours, has to let it pass: nobody's directory is opened to it.
 """
 
+import fcntl
 import os
 import pwd
 import shlex
@@ -15,6 +16,8 @@ from typing import NamedTuple
 from ingest.errors import StartupError
 
 _NAME = "nonito"
+_LOCK = Path("/etc/.pwd.lock")
+"""What programs that change accounts lock in another way; only root may open it."""
 _TIMEOUT_S = 30
 _FIRST_CLOSED = """for each; do test -x "$each" || { echo "$each"; exit; }; done"""
 
@@ -35,20 +38,34 @@ class Account(NamedTuple):
 
 
 def make() -> Account:
-    """Return the account, made if it is new; raise StartupError."""
-    try:
-        entry = pwd.getpwnam(_NAME)
-    except KeyError:
-        options = ("--system", "--no-create-home", "--shell=/usr/sbin/nologin")
-        try:
-            subprocess.run(["useradd", *options, _NAME], check=True, timeout=_TIMEOUT_S)  # noqa: S603, S607 - ours
-        except (OSError, subprocess.SubprocessError) as error:
-            raise StartupError(
-                "Postgres can't run as root, and an account for it can't be made: "
-                "run nonito as another user, or set database.url"
-            ) from error
-        entry = pwd.getpwnam(_NAME)
+    """Return the account, made if it is new; raise StartupError.
+
+    One at a time: of two that `useradd` makes at once the second changes the number of the first's.
+    """
+    entry = _entry() or _add()
     return Account(entry.pw_uid, entry.pw_gid)
+
+
+def _entry() -> pwd.struct_passwd | None:
+    try:
+        return pwd.getpwnam(_NAME)
+    except KeyError:
+        return None
+
+
+def _add() -> pwd.struct_passwd:
+    try:
+        with _LOCK.open("ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if _entry() is None:
+                options = ("--system", "--no-create-home", "--shell=/usr/sbin/nologin")
+                subprocess.run(["useradd", *options, _NAME], check=True, timeout=_TIMEOUT_S)  # noqa: S603, S607 - ours
+    except (OSError, subprocess.SubprocessError) as error:
+        raise StartupError(
+            "Postgres can't run as root, and an account for it can't be made: "
+            "run nonito as another user, or set database.url"
+        ) from error
+    return pwd.getpwnam(_NAME)
 
 
 def let_through(directory: Path) -> None:
