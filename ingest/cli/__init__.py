@@ -10,6 +10,8 @@ from typing import Final
 _INTERRUPTED: Final = 130  # what a shell makes of SIGINT
 _CHILDREN: Final = ("worker", "insights")
 """Commands for `nonito serve` to run, not for people."""
+_NEED_SSL: Final = ("asyncio", "prometheus_client")
+"""What aiohttp imports with OpenSSL, and others need so."""
 
 
 def main() -> None:
@@ -39,6 +41,9 @@ def _run() -> None:
         import_module("ingest.cli.server").run(given)
     elif sys.argv[1:] and sys.argv[1] in _CHILDREN:
         optional.import_without("rich", "structlog")
+        for name in _NEED_SSL:
+            import_module(name)
+        optional.import_without("ssl", "aiohttp")
         import_module(f"ingest.cli.{sys.argv[1]}").run()
     else:
         import_module("ingest.cli.root").run()
