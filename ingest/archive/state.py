@@ -10,17 +10,11 @@ from uuid import UUID
 
 from ingest.archive.failures import Moved, NotReady, Overtaken
 from ingest.archive.workspace import Workspace
+from ingest.store.archive_mark import SYSTEM, TIMELINE
 
-_SYSTEM: Final = (
-    "(SELECT system_identifier FROM pg_control_system())::text || '/' ||"
-    " (SELECT oid FROM pg_database WHERE datname = current_database())::text"
-)
-"""Which database of which Postgres. A copy of one beside it has a number of its own."""
-# pg_control_checkpoint() knows a new timeline only after the next checkpoint.
-_TIMELINE: Final = "('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int"
 _READ: Final = (
     "SELECT archive_id::text, mark, null_before::text, null_done, system_identifier, timeline,"
-    f" {_SYSTEM}, {_TIMELINE}, txid_snapshot_xmin(txid_current_snapshot()),"
+    f" {SYSTEM}, {TIMELINE}, txid_snapshot_xmin(txid_current_snapshot()),"
     " extract(epoch FROM now() - changed_at)::float8,"
     " (extract(epoch FROM now()) * 1000000)::bigint FROM archive_state"
 )

@@ -1,0 +1,232 @@
+"""Retention: what is older than it is to be kept goes, for ever, whatever is in the way for now.
+
+Done by one process of each server, and of several servers by one at a time. A round moves the
+horizons (`horizons.py`), drops the partitions that are behind all of them, and deletes the rest
+some at a time. What can't go yet is told once, and tried again.
+"""
+
+import asyncio
+import math
+import random
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Final, NamedTuple
+
+import asyncpg
+import structlog
+
+from ingest.errors import StartupError
+from ingest.store import archive_mark, expired_partitions, horizons
+from ingest.store.archive_mark import Waits
+from ingest.store.expired_partitions import Partition
+from ingest.store.expired_rows import Rows
+from ingest.store.failures import Unavailable
+from ingest.store.horizons import OTHERS, Horizon, Kept
+from ingest.store.postgres import Connection, Postgres
+from ingest.store.reasons import reason_of
+
+log = structlog.get_logger(__name__)
+
+_INTERVAL_S: Final = 300.0
+_LATE_S: Final = 3600.0
+"""So often at least it is looked for what has come in late."""
+_WORK_S: Final = 10.0
+"""So long others of this process wait for the turn."""
+_REST_S: Final = 1.0
+_DROPS_MAX: Final = 100
+"""Of one round."""
+_AHEAD_MAX: Final = 24
+"""Of so many partitions that stay it is looked when they go."""
+_NEVER: Final = datetime.min.replace(tzinfo=UTC)
+_TRIES_MAX: Final = 10
+_TRY_PAUSE_S: Final = 1.0
+_STATEMENT_S: Final = 70.0
+_TELL: Final = "UPDATE retention SET trouble = $2 WHERE app_id = $1 AND trouble <> $2"
+_NO_PRIVILEGE: Final = (
+    "this role may not delete events, or drop partitions that are another's ({}): run `nonito"
+    " retention run` as the role that owns the tables, as often as `nonito migrate`"
+)
+
+_HINDRANCES: Final = (
+    Waits,
+    *expired_partitions.IN_THE_WAY,
+    asyncpg.InsufficientPrivilegeError,
+)
+
+
+class Figures(NamedTuple):
+    """What a process has done since it began, and how it goes on."""
+
+    partitions: int = 0
+    events: int = 0
+    """Deleted, and about so many of dropped partitions."""
+    next_drop_s: float = 0.0
+    """When the next partition goes, as a Unix time; 0 for never."""
+    is_waiting: bool = False
+    """Whether something that is to go waits: the log and the dashboard say for what."""
+
+
+class Retention:
+    """Has what is too old go."""
+
+    def __init__(self, postgres: Postgres, kept: Kept, grace: timedelta = horizons.GRACE) -> None:
+        self._postgres = postgres
+        self._kept = kept
+        self._grace = grace
+        self._has_archive = kept.has_archive
+        """Whether this server archives, or another one."""
+        self._done: dict[int, tuple[datetime | None, float]] = {}
+        """Up to where the rows of an app have gone, and when that was."""
+        self.figures = Figures()
+
+    async def run(self) -> None:
+        """Do it for ever; an outage, or somebody's lock, only delays it."""
+        while True:
+            await asyncio.sleep(_INTERVAL_S * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
+            try:
+                await self.round()
+            except (Unavailable, StartupError, asyncpg.PostgresError) as error:
+                log.warning("nothing goes for now that is too old", reason=_reason(error))
+
+    async def round(self) -> Figures:
+        """Have go what can go now, and return what was done so far.
+
+        Raises Unavailable, StartupError or PostgresError where nothing could be done.
+        """
+        async with self._postgres.session(_STATEMENT_S, self._postgres.turns.upkeep) as connection:
+            found = await horizons.advance(connection, self._kept, self._grace)
+            if found is None:
+                return self.figures
+            known = horizons.by_app(found)
+            mark = await archive_mark.read(connection)
+            self._has_archive = self._kept.has_archive or mark.is_worked_on
+            waits = {OTHERS: await self._drop_partitions(connection, known)}
+        for each in found:
+            if each.app_id != OTHERS and self._is_due(each):
+                waits[each.app_id] = await self._delete_rows(each)
+        await self._tell(found, waits)
+        return self.figures
+
+    async def _drop_partitions(self, connection: Connection, known: Mapping[int, Horizon]) -> str:
+        """Drop what has expired, the oldest first; return why something waits."""
+        reasons: list[str] = []
+        next_s: list[float] = []
+        latest = max((each.events_before or _NEVER for each in known.values()), default=_NEVER)
+        for each in await expired_partitions.list_all(connection):
+            if len(next_s) == _AHEAD_MAX or len(reasons) == _DROPS_MAX:
+                break
+            holding = await expired_partitions.holders(connection, each, known)
+            if each.range.end > latest or not expired_partitions.has_expired(each, holding):
+                next_s.append(drop_s(each, holding))
+                continue
+            reason = await self._drop_patiently(connection, each, known)
+            reasons.append(reason)
+            self._count(partitions=not reason, events=0 if reason else each.rows)
+        soonest_s = min(next_s, default=math.inf)
+        self.figures = self.figures._replace(
+            next_drop_s=0.0 if math.isinf(soonest_s) else soonest_s
+        )
+        return next(filter(None, reasons), "")
+
+    async def _drop_patiently(
+        self, connection: Connection, partition: Partition, known: Mapping[int, Horizon]
+    ) -> str:
+        """Drop a partition, however often that has to be tried; return why it waits."""
+        reason = ""
+        for _ in range(_TRIES_MAX):
+            try:
+                await expired_partitions.drop(
+                    connection, partition, known, has_archive=self._has_archive
+                )
+            except Waits as waits:
+                return str(waits)
+            except expired_partitions.IN_THE_WAY as error:
+                reason = f"{partition.name} waits for a lock: {reason_of(error)}"
+                await asyncio.sleep(_TRY_PAUSE_S * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
+            except asyncpg.InsufficientPrivilegeError as error:
+                return _NO_PRIVILEGE.format(error)
+            except asyncpg.PostgresError as error:
+                return reason_of(error)
+            else:
+                log.info(
+                    "partition dropped: all of it is older than it is kept", **_told(partition)
+                )
+                return ""
+        return reason
+
+    async def _delete_rows(self, horizon: Horizon) -> str:
+        """Delete what is behind an app's horizon; return why something waits."""
+        rows = Rows(horizon, has_archive=self._has_archive)
+        try:
+            while not rows.are_gone:
+                await self._delete_some(rows)
+                await asyncio.sleep(_REST_S)
+        except (*_HINDRANCES, Unavailable) as error:
+            return _reason(error)
+        self._done[horizon.app_id] = horizon.events_before, time.monotonic()
+        return ""
+
+    async def _delete_some(self, rows: Rows) -> None:
+        error: Exception | None = None
+        async with self._postgres.session(_STATEMENT_S, self._postgres.turns.upkeep) as connection:
+            try:
+                end_s = time.monotonic() + _WORK_S
+                await rows.delete(connection, end_s, lambda gone: self._count(events=gone))
+            except _HINDRANCES as waits:
+                error = waits
+        if error is not None:
+            raise error
+
+    def _is_due(self, horizon: Horizon) -> bool:
+        """Return whether rows of an app may be behind its horizon."""
+        if horizon.events_before is None:
+            return False
+        before, done_s = self._done.get(horizon.app_id, (None, -math.inf))
+        return before != horizon.events_before or time.monotonic() - done_s > _LATE_S
+
+    def _count(self, *, partitions: int = 0, events: int = 0) -> None:
+        done = self.figures
+        self.figures = done._replace(
+            partitions=done.partitions + partitions, events=done.events + events
+        )
+
+    async def _tell(self, found: Sequence[Horizon], waits: Mapping[int, str]) -> None:
+        """Write why something waits, for the dashboard, and log what is new."""
+        changed = [
+            (each, waits[each.app_id])
+            for each in found
+            if each.app_id in waits and waits[each.app_id] != each.trouble
+        ]
+        for each, reason in changed:
+            if reason:
+                log.warning("events wait that are to go", app=each.app or "all", reason=reason)
+        if changed:
+            async with self._postgres.session(turn=self._postgres.turns.upkeep) as connection:
+                for each, reason in changed:
+                    await connection.execute(_TELL, each.app_id, reason)
+        troubles = {each.app_id: waits.get(each.app_id, each.trouble) for each in found}
+        self.figures = self.figures._replace(is_waiting=any(troubles.values()))
+
+
+def drop_s(partition: Partition, holding: Mapping[int, Horizon]) -> float:
+    """Return when a partition goes, as a Unix time; infinite for never."""
+    days = [each.days for each in holding.values()]
+    if not days or not all(days):
+        return math.inf
+    return (partition.range.end + timedelta(days=max(days))).timestamp()
+
+
+def _told(partition: Partition) -> dict[str, object]:
+    return {
+        "partition": partition.name,
+        "before": f"{partition.range.end:%Y-%m-%d}",
+        "events": partition.rows,
+        "bytes": partition.bytes,
+    }
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, asyncpg.InsufficientPrivilegeError):
+        return _NO_PRIVILEGE.format(error)
+    return reason_of(error) if isinstance(error, asyncpg.PostgresError) else str(error)

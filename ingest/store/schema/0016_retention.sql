@@ -1,0 +1,22 @@
+-- How long events are kept, and up to where they are gone (store/horizons.py).
+
+-- Null: as the server's configuration says.
+ALTER TABLE apps
+    ADD COLUMN retain_days         int CHECK (retain_days >= 0),          -- 0 keeps all
+    ADD COLUMN archive_retain_days int CHECK (archive_retain_days >= -1); -- -1: as long as Postgres
+
+-- A row for each app, and that of 0 for events of apps that are in no table.
+CREATE TABLE retention (
+    app_id              int PRIMARY KEY,
+    retain_days         int NOT NULL,         -- what holds for it, as a server has said last
+    archive_retain_days int NOT NULL,
+    announced_at        timestamptz NOT NULL DEFAULT now(), -- since when less is kept than before
+    events_before       timestamptz,          -- what is older goes from Postgres; null for nothing
+    archive_before      timestamptz,          -- what is older is in no answer, wherever it still lies
+    dropped_before      timestamptz,          -- the latest events_before ever: what is older may be
+                                              -- in the archive alone
+    trouble             text NOT NULL DEFAULT '' -- why something of it waits, in words
+);
+
+-- The least and the greatest id in a file; null in one of the version before.
+ALTER TABLE archive_files ADD COLUMN id_min uuid, ADD COLUMN id_max uuid;

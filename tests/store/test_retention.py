@@ -1,0 +1,190 @@
+"""Retention in Postgres: what goes, what stays, and who is in the way."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from ingest.store import migrations, retention
+from ingest.store.horizons import LOCK
+from tests.store.events import copy, make_event, make_link
+from tests.store.retained import ages, days_ago, id_of, make_partition, one_round, store, troubles
+from tests.store.strays import holding, partition_names
+from tests.support.postgres import fetch, make_postgres
+
+
+@pytest.fixture
+def url(empty_url: str) -> str:
+    """A migrated database with two apps, and no partition but the default one."""
+
+    async def work() -> None:
+        await migrations.migrate(make_postgres(empty_url))
+        await fetch(empty_url, "INSERT INTO apps (name) VALUES ('one'), ('two')")
+
+    asyncio.run(work())
+    return empty_url
+
+
+@pytest.fixture(autouse=True)
+def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test waits for no pause."""
+    monkeypatch.setattr(retention, "_TRY_PAUSE_S", 0.01)
+    monkeypatch.setattr(retention, "_REST_S", 0.0)
+
+
+async def test_everything_stays_by_default(url: str) -> None:
+    """0 days are for ever."""
+    name = await make_partition(url, 500)
+    await store(url, [500, 1])
+    figures = await one_round(url, 0)
+    assert (figures.partitions, figures.events, figures.next_drop_s) == (0, 0, 0)
+    assert await ages(url) == [500, 1]
+    assert name in await partition_names(url)
+
+
+async def test_whole_partitions_go_and_the_rest_row_by_row(url: str) -> None:
+    """Exactly what is older than the midnight of so many days ago, strays too."""
+    gone, kept = await make_partition(url, 40), await make_partition(url, 9)
+    await store(url, [40, 31, 30, 29, 9, 0])
+    figures = await one_round(url, 30)
+    assert figures.partitions == 1
+    assert await ages(url) == [30, 29, 9, 0]
+    assert await partition_names(url) == {kept}
+    assert gone != kept
+    assert await troubles(url) == {}
+
+
+async def test_app_has_days_of_its_own(url: str) -> None:
+    """Its rows go from a partition that holds others, which stays for these."""
+    name = await make_partition(url, 40)
+    await fetch(url, "UPDATE apps SET retain_days = 10 WHERE name = 'two'")
+    for app_id in (1, 2):
+        await store(url, [40, 11, 10], app_id=app_id)
+    await one_round(url, 0)
+    assert await ages(url, 1) == [40, 11, 10]
+    assert await ages(url, 2) == [10]
+    assert name in await partition_names(url)
+    await fetch(url, "UPDATE apps SET retain_days = 0 WHERE name = 'two'")
+    await store(url, [50], app_id=2)
+    await one_round(url, 20)
+    assert await ages(url, 1) == [11, 10]
+    assert await ages(url, 2) == [50, 10]
+
+
+async def test_events_of_an_app_that_is_in_no_table_go_with_the_others(url: str) -> None:
+    """Whoever has deleted an app by hand has not its events for ever."""
+    await make_partition(url, 40)
+    await store(url, [40], app_id=77)
+    await one_round(url, 0)
+    assert await ages(url, 77) == [40]
+    await one_round(url, 30)
+    assert await ages(url, 77) == []
+
+
+async def test_many_rows_go_in_chunks(url: str) -> None:
+    """More than one transaction's; the same again finds nothing."""
+    await store(url, [12], each=5_000)
+    await store(url, [2], each=10)
+    assert (await one_round(url, 10)).events == 5_000
+    assert (await one_round(url, 10)).events == 0
+    assert len(await ages(url)) == 10
+
+
+async def test_less_than_before_begins_later_and_can_be_taken_back(url: str) -> None:
+    """Also at first; and a longer time holds at once."""
+    await store(url, [40])
+    hour = timedelta(hours=1)
+    await one_round(url, 30, grace=hour)
+    assert await ages(url) == [40]
+    await fetch(url, "UPDATE retention SET announced_at = now() - interval '1 hour'")
+    await one_round(url, 50, grace=hour)
+    await one_round(url, 30, grace=hour)  # which is announced anew
+    assert await ages(url) == [40]
+    await fetch(url, "UPDATE retention SET announced_at = now() - interval '1 hour'")
+    await one_round(url, 30, grace=hour)
+    assert await ages(url) == []
+
+
+async def test_partition_waits_while_somebody_reads_and_writers_do_not(url: str) -> None:
+    """A long question is told of, nobody queues behind it, and then the partition goes."""
+    name = await make_partition(url, 40)
+    await store(url, [40])
+    link = make_link(make_postgres(url))
+    async with holding(url, "SELECT count(*) FROM events"):
+        await asyncio.sleep(0.2)
+        await one_round(url, 30)
+        await copy(link, make_event())
+        assert name in await partition_names(url)
+        assert "has used the table" in (await troubles(url))[0]
+    await one_round(url, 30)
+    assert name not in await partition_names(url)
+    assert await troubles(url) == {}
+    await link.close()
+
+
+async def test_partition_goes_between_the_copies_of_writers(url: str) -> None:
+    """Each of them is committed, while a partition after the other goes."""
+    names = [await make_partition(url, age) for age in range(40, 45)]
+    await store(url, list(range(40, 45)))
+    links = [make_link(make_postgres(url)) for _ in range(4)]
+    is_done = False
+
+    async def write(number: int) -> int:
+        count = 0
+        while not is_done:
+            await copy(links[number], make_event())
+            count += 1
+        return count
+
+    writers = [asyncio.create_task(write(number)) for number in range(len(links))]
+    await one_round(url, 30)
+    is_done = True
+    written = sum(await asyncio.gather(*writers))
+    assert not set(names) & await partition_names(url)
+    assert len(await ages(url)) == written
+    for link in links:
+        await link.close()
+
+
+async def test_dead_letters_go_when_they_and_their_rejection_are_old(url: str) -> None:
+    """Somebody may be about to mend one of yesterday, whatever its time is."""
+    old, fresh = id_of(days_ago(40)), id_of(days_ago(40), 2)
+    sql = (
+        "INSERT INTO rejected_events (app_id, id, event_name, event_params, created_at, sqlstate,"
+        " message, rejected_at) VALUES (1, $1, 'x', '{}', now(), '22P05', '', $2)"
+    )
+    await fetch(url, sql, old, days_ago(40))
+    await fetch(url, sql, fresh, days_ago(1))
+    await one_round(url, 30)
+    assert [row["id"] for row in await fetch(url, "SELECT id FROM rejected_events")] == [fresh]
+
+
+async def test_only_one_server_at_a_time_has_something_go(url: str) -> None:
+    """The other one does nothing, and does not wait."""
+    await store(url, [40])
+    async with holding(url, f"SELECT pg_advisory_xact_lock({LOCK})"):
+        await one_round(url, 30)
+        assert await ages(url) == [40]
+
+
+async def test_role_that_owns_nothing_says_who_has_to_do_it(url: str) -> None:
+    """Partitions and rows stay, and the dashboard is told why."""
+    await make_partition(url, 40)
+    await store(url, [40, 31])
+    await fetch(url, "DROP ROLE IF EXISTS guest")
+    await fetch(url, "CREATE ROLE guest LOGIN")
+    try:
+        for sql in (
+            "GRANT SELECT, INSERT ON events TO guest",
+            "GRANT SELECT ON ALL TABLES IN SCHEMA public TO guest",
+            "GRANT SELECT, INSERT, UPDATE, DELETE ON retention, rejected_events TO guest",
+        ):
+            await fetch(url, sql)
+        await one_round(url.replace("//postgres@", "//guest@"), 30)
+        told = await troubles(url)
+        assert "nonito retention run" in told[0]
+        assert "nonito retention run" in told[1]
+        assert await ages(url) == [40, 31]
+    finally:
+        await fetch(url, "DROP OWNED BY guest")
+        await fetch(url, "DROP ROLE guest")
