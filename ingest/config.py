@@ -110,11 +110,13 @@ class Spool(msgspec.Struct, frozen=True):
 
 
 class Events(msgspec.Struct, frozen=True):
-    """`[events]`: how the events table is partitioned."""
+    """`[events]`: how the events table is partitioned, and how long events are kept in it."""
 
     partition_by: Literal["month", "week", "day"] = "month"
     partitions_ahead: Annotated[int, msgspec.Meta(ge=1, le=100)] = 3
     past_partitions_per_hour_max: Annotated[int, msgspec.Meta(ge=0, le=2000)] = 300
+    retain_days: Annotated[int, msgspec.Meta(ge=0, le=36_525)] = 0
+    """0 keeps all; so it is with apps that have nothing of their own."""
     timestamp_past_days_max: Annotated[int, msgspec.Meta(ge=0, le=36_525)] = 1826
     timestamp_future_s_max: Annotated[float, msgspec.Meta(ge=0, le=604_800)] = 86_400.0
 
@@ -132,6 +134,8 @@ class Archive(msgspec.Struct, frozen=True):
     enabled: bool = True
     path: str = "data/archive"
     interval_s: Seconds = 60.0
+    retain_days: Annotated[int, msgspec.Meta(ge=-1, le=36_525)] = -1
+    """As long as Postgres for -1; 0 keeps all."""
     memory_max: Annotated[int, msgspec.Meta(ge=64 * MIB, le=1 << 40)] = 256 * MIB
     threads: Annotated[int, msgspec.Meta(ge=1, le=256)] = 1
 

@@ -9,8 +9,10 @@ from ingest.store import connection_budget, migrations, upkeep
 from ingest.store.connection_budget import ConnectionBudget
 from ingest.store.database_url import forget_unsearchable_home
 from ingest.store.failures import Unavailable
+from ingest.store.horizons import Kept
 from ingest.store.partitions import Partitions
 from ingest.store.postgres import Postgres
+from ingest.store.retention import Retention
 from ingest.store.turns import Turns
 
 _PATIENCE_S: Final = 600.0
@@ -57,6 +59,17 @@ def make_partitions(config: Config, postgres: Postgres) -> Partitions:
         events.partitions_ahead,
         per_hour_max=events.past_partitions_per_hour_max,
     )
+
+
+def kept_of(config: Config) -> Kept:
+    """Return how long a configuration has events kept."""
+    archive = config.archive
+    return Kept(config.events.retain_days, archive.retain_days, archive.enabled)
+
+
+def make_retention(config: Config, postgres: Postgres) -> Retention:
+    """Return what has events go that are older than a configuration has them kept."""
+    return Retention(postgres, kept_of(config))
 
 
 async def prepare(postgres: Postgres, config: Config) -> None:

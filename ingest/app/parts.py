@@ -8,7 +8,7 @@ from pathlib import Path
 from aiohttp import hdrs, web
 
 from ingest import config as settings
-from ingest.app.database import make_partitions
+from ingest.app.database import make_partitions, make_retention
 from ingest.app.duties import Duties, Duty
 from ingest.app.preparation import Preparation
 from ingest.config import Config
@@ -89,6 +89,7 @@ class Parts:
         self.links = Links(postgres, self.partitions.map, writers=config.writer.connections)
         self.health = Health(self.links.idle, self.preparation.prepare_late)
         self.rejected = RejectedCount(postgres)
+        self.retention = make_retention(config, postgres)
         self.duties = Duties(postgres.turns.duties, self._duties())
 
     def _duties(self) -> Mapping[str, Duty]:
@@ -99,6 +100,7 @@ class Parts:
             "rejected events": self.rejected.run,
             "idempotency keys": partial(idempotency.run, self.postgres),
             "schema": partial(upkeep.run, self.postgres),
+            "retention": self.retention.run,
         }
 
     def followers(self) -> Iterator[Task]:
@@ -198,6 +200,8 @@ class Parts:
             is_refusing_rows=bool(self.health.row_alarm.reason),
             postgres_connections=self.postgres.open_connections,
             rejected_events=self.rejected.events,
+            retention_next_drop_s=self.retention.figures.next_drop_s,
+            is_retention_waiting=self.retention.figures.is_waiting,
             partitions_ahead=self._partitions_ahead(),
             keys=len(self.keyring),
             connections=self.listener.open_connections,

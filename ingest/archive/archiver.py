@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 import structlog
 
-from ingest.archive import founding, manifest, merging, passes, state
+from ingest.archive import expiry, founding, manifest, merging, passes, state
 from ingest.archive.directory import Directory, of_database, sweep_temporary
 from ingest.archive.failures import (
     ArchiveTrouble,
@@ -32,6 +32,7 @@ log = structlog.get_logger(__name__)
 _BACKOFF_MIN_S: Final = 1.0
 _BACKOFF_MAX_S: Final = 60.0
 _MERGES_MAX: Final = 64
+_EXPIRES_MAX: Final = 16
 _TIMEOUT_S: Final = 60.0
 _PASSING: Final = (Occupied, Overtaken, NotHere)
 
@@ -133,6 +134,7 @@ class Archiver:
             log.warning("an archive is begun: everything is archived anew", reason=reason)
         self._scrub(workspace, directory)
         self._archive(workspace, directory)
+        self._expire(workspace, directory)
         self._merge(workspace, directory)
         _tidy(workspace, self._path, directory)
 
@@ -148,6 +150,17 @@ class Archiver:
                 log.warning("archived without their parameters: too long", events=passed.without)
             if not is_last and passed.rows:
                 log.info("archiving goes on", archived=self.figures.rows)
+
+    def _expire(self, workspace: Workspace, directory: Directory) -> None:
+        """Have go what is no longer kept, and so much at most."""
+        files = 0
+        for _ in range(_EXPIRES_MAX):
+            done = 0 if self._stopped.is_set() else expiry.expire(workspace, directory)
+            if not done:
+                break
+            files += done
+        if files:
+            log.info("what is no longer kept leaves the archive", files=files)
 
     def _merge(self, workspace: Workspace, directory: Directory) -> None:
         """Merge what is due, and so much at most."""
@@ -170,8 +183,8 @@ class Archiver:
         except FileNotFoundError:
             return  # merged meanwhile by another process
         except Damaged as damaged:
+            founding.begin(workspace, self._path, directory.place.name)
             log.warning("an archive is begun: everything is archived anew", reason=str(damaged))
-            founding.begin(workspace, self._path)
             raise
         self._whole.add(unseen[0].name)
 

@@ -31,6 +31,7 @@ TEMPORARY: Final = "temporary"
 
 _TEMPORARY_S: Final = 86_400.0
 _LABEL: Final = "archive.json"
+_KEPT: Final = "none: kept by hand"
 _FORMAT: Final = 1
 _SUFFIX: Final = ".parquet"
 _UNFINISHED: Final = ".unfinished"
@@ -63,6 +64,14 @@ class Directory:
     def make(self, database: str) -> None:
         """Make it, for the archive of a database; raise OSError."""
         make_directory(self.place)
+        self._write_label(database)
+
+    def keep(self) -> None:
+        """Have nobody delete it when it is deserted; raise OSError."""
+        if self.is_there:
+            self._write_label(_KEPT)
+
+    def _write_label(self, database: str) -> None:
         text = json.dumps({"format": _FORMAT, "archive_id": self.place.name, "database": database})
         label = self.place / _LABEL
         label.write_text(f"{text}\n", encoding="utf-8")
@@ -78,6 +87,15 @@ class Directory:
     def new(self, beginning: str) -> "Unfinished":
         """Return a file to be written, whose name begins so and is nobody's."""
         return Unfinished(self.place / f"{beginning}-{uuid4().hex}{_SUFFIX}")
+
+    def adopt(self, path: Path) -> None:
+        """Have a file of another directory here as well; raise OSError."""
+        place = self.place / path.name
+        try:
+            place.hardlink_to(path)
+        except OSError:  # another file system, or one without links
+            shutil.copyfile(path, place)
+            _sync(place)
 
     def sync(self) -> None:
         """Make durable which files there are; raise OSError."""

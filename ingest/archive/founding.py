@@ -2,7 +2,8 @@
 
 An archive whose mark is of a Postgres that was restored or has failed over says nothing; one that
 misses files, or is not what was written, neither. Then a new one is begun, with an id and a
-directory of its own, and everything is archived anew. An archive in a directory that is not here
+directory of its own, and everything is archived anew; what Postgres has dropped and only the old
+one holds is carried over (`carrying.py`). An archive in a directory that is not here
 may be in use by another server: it is left alone for as long as somebody works on it.
 """
 
@@ -10,9 +11,9 @@ from pathlib import Path
 from typing import Final, NamedTuple
 from uuid import uuid4
 
-from ingest.archive import manifest, passes, state
+from ingest.archive import carrying, manifest, passes, state
 from ingest.archive.directory import Directory, sha256
-from ingest.archive.failures import Damaged, NotHere, Occupied, PostgresTrouble
+from ingest.archive.failures import Damaged, NotHere, Occupied, Overtaken, PostgresTrouble
 from ingest.archive.manifest import File
 from ingest.archive.state import State
 from ingest.archive.workspace import Workspace
@@ -49,20 +50,34 @@ class Founded(NamedTuple):
 
 
 def find(workspace: Workspace, path: Path) -> Founded:
-    """Return the archive, begun anew where that is needed; raise ArchiveTrouble."""
+    """Return the archive, begun anew where that is needed; raise ArchiveTrouble.
+
+    Raises Damaged where one is needed that would be without events which only the old one holds.
+    """
     with workspace.transaction(_TIMEOUT_S, commits=True):
         passes.lock(workspace)
         found = state.read(workspace)
         directory = Directory(path, found.archive_id)
         reason = _reason(workspace, found, directory)
-        return Founded(_begin(workspace, path, found) if reason else directory, reason)
+    if not reason:
+        return Founded(directory, "")
+    return Founded(begin(workspace, path, found.archive_id), reason)
 
 
-def begin(workspace: Workspace, path: Path) -> Directory:
-    """Begin an archive whatever there is; raise ArchiveTrouble."""
-    with workspace.transaction(_TIMEOUT_S, commits=True):
+def begin(
+    workspace: Workspace, path: Path, archive_id: str | None = None, *, without_lost: bool = False
+) -> Directory:
+    """Begin an archive in the place of that of an id, or whatever there is; raise ArchiveTrouble.
+
+    What Postgres has dropped is carried over; raises Damaged if something of it is lost, unless it
+    is to be begun without.
+    """
+    with workspace.transaction(passes.TIMEOUT_S, commits=True, lock=carrying.LOCK):
         passes.lock(workspace)
-        return _begin(workspace, path, state.read(workspace))
+        found = state.read(workspace)
+        if archive_id not in (None, found.archive_id):
+            raise Overtaken("another process has begun an archive meanwhile")
+        return _begin(workspace, path, found, without_lost=without_lost)
 
 
 def _reason(workspace: Workspace, found: State, directory: Directory) -> str:
@@ -110,12 +125,20 @@ def require_whole(directory: Directory, file: File) -> None:
         raise Damaged(f"the file {file.name} is not what was written")
 
 
-def _begin(workspace: Workspace, path: Path, found: State) -> Directory:
+def _begin(workspace: Workspace, path: Path, found: State, *, without_lost: bool) -> Directory:
+    files = manifest.read_all(workspace)
+    old = Directory(path, found.archive_id)
+    needed = carrying.needed(workspace, old, files)
+    if not without_lost:
+        needed.require_whole()
     directory = Directory(path, str(uuid4()))
     directory.make(found.system_now)
+    carried = carrying.carry(workspace, old, directory, needed.whole)
+    directory.sync()
     if found.has_other_numbers:
         _count_anew(workspace)
-    manifest.unname(workspace, [each.name for each in manifest.read_all(workspace)])
+    manifest.unname(workspace, [each.name for each in files])
+    manifest.name(workspace, carried)
     state.advance(
         workspace,
         found,
@@ -128,6 +151,8 @@ def _begin(workspace: Workspace, path: Path, found: State) -> Directory:
             timeline=found.timeline_now,
         ),
     )
+    if needed.lost:
+        old.keep()
     return directory
 
 

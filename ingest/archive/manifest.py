@@ -11,11 +11,13 @@ from ingest.archive.rows import literal, microseconds
 from ingest.archive.workspace import Workspace
 
 _COLUMNS: Final = (
-    "name, app_id, rows, at_min, at_max, mark, bytes, sha256, user_field, names, has_links"
+    "name, app_id, rows, at_min, at_max, mark, bytes, sha256, user_field, names, has_links, id_min,"
+    " id_max"
 )
 _READ: Final = (
     f"SELECT name, app_id, rows, {microseconds('at_min')},"
-    f" {microseconds('at_max')}, mark, bytes, encode(sha256, 'hex'), user_field, has_links"
+    f" {microseconds('at_max')}, mark, bytes, encode(sha256, 'hex'), user_field, has_links,"
+    " id_min::text, id_max::text"
     " FROM archive_files"
 )
 
@@ -45,6 +47,9 @@ class File(NamedTuple):
     """By which its column `person` was made."""
     has_links: bool = True
     """Whether the links of its events are in `person_links`: not of a version before them."""
+    id_min: str | None = None
+    """The least id of an event in it; None if that is not known: of a version before."""
+    id_max: str | None = None
     names: str | None = None
     """Its NameCounts as JSON, to be named with it; None of too many names, and where it was read.
     """
@@ -102,7 +107,7 @@ def name(workspace: Workspace, files: Sequence[File]) -> None:
         f"({literal(each.name)}, {each.app_id}, {each.rows}, {_time(each.at_min_us)},"
         f" {_time(each.at_max_us)}, {each.mark}, {each.bytes}, '\\x{each.sha256}'::bytea,"
         f" {literal(each.user_field)}, {'NULL' if each.names is None else literal(each.names)},"
-        " true)"
+        f" true, {_id(each.id_min)}, {_id(each.id_max)})"
         for each in files
     )
     workspace.execute(f"INSERT INTO archive_files ({_COLUMNS}) VALUES {values}")
@@ -117,6 +122,20 @@ def unname(workspace: Workspace, names: Iterable[str]) -> None:
     gone = workspace.execute(f"DELETE FROM archive_files WHERE name IN ({listed})")
     if gone != len(wanted):
         raise Overtaken("another process has changed the files of the archive meanwhile")
+
+
+def set_ids(workspace: Workspace, name: str, id_min: str, id_max: str) -> None:
+    """Say which ids a file has of which that was not known; raise ArchiveTrouble."""
+    columns = _COLUMNS.replace(", id_min, id_max", "")
+    workspace.execute(
+        f"WITH found AS (DELETE FROM archive_files WHERE name = {literal(name)} RETURNING *)"
+        f" INSERT INTO archive_files ({_COLUMNS})"
+        f" SELECT {columns}, {_id(id_min)}, {_id(id_max)} FROM found"
+    )
+
+
+def _id(text: str | None) -> str:
+    return f"{literal(text)}::uuid" if text else "NULL::uuid"
 
 
 def _time(microseconds: int) -> str:

@@ -7,7 +7,7 @@ commit that names them and moves the mark. Whatever ends it before leaves files 
 
 from typing import Final, NamedTuple
 
-from ingest.archive import links, manifest, rows, state, window, writing
+from ingest.archive import horizon, links, manifest, resent, rows, state, window, writing
 from ingest.archive.directory import Directory
 from ingest.archive.failures import NotHere, Occupied
 from ingest.archive.manifest import File
@@ -71,6 +71,7 @@ def _take(workspace: Workspace, directory: Directory, found: State, chosen: Wind
     with workspace.stream(rows.sent(_OF_APP, chosen.condition)) as answer:
         workspace.duck.execute(f"CREATE OR REPLACE TEMP TABLE batch AS SELECT * FROM {answer}")
     try:
+        _leave_out_resent(workspace, directory)
         files = _write(workspace, directory, chosen.after.mark)
         without = _count_without(workspace)
     finally:
@@ -82,6 +83,19 @@ def _take(workspace: Workspace, directory: Directory, found: State, chosen: Wind
     state.advance(workspace, found, chosen.after)
     is_last = chosen.after.null_done and chosen.after.mark >= found.settled
     return Passed(sum(each.rows for each in files), len(files), is_last=is_last, without=without)
+
+
+def _leave_out_resent(workspace: Workspace, directory: Directory) -> None:
+    horizons = horizon.read(workspace)
+    if horizons.alone_before is None:
+        return
+    files = manifest.read_all(workspace)
+    apps = workspace.duck.execute("SELECT DISTINCT app_id FROM batch").fetchall()
+    for (app_id,) in apps:
+        of_app = [each for each in files if each.app_id == app_id]
+        resent.leave_out(
+            workspace, directory, "batch", of_app, horizons.of(app_id), f"app_id = {app_id}"
+        )
 
 
 def _write(workspace: Workspace, directory: Directory, mark: int) -> list[File]:

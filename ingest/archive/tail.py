@@ -38,11 +38,14 @@ class Reader(NamedTuple):
     state: State
     app_id: int
     user_field: str
+    conditions: Sequence[str] = ()
+    """What is true of an event that counts."""
 
     def read(self, scope: Scope) -> Tail:
         """Have what is wanted as NAME; raise ArchiveTrouble, NotReady if it is too much."""
         conditions = [
             f"events.app_id = {int(self.app_id)}",
+            *(f"events.{each}" for each in self.conditions),
             *manifest.within(rows.AT, rows.AT, scope.start, scope.end),
         ]
         match scope.tail:

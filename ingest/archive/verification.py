@@ -9,12 +9,16 @@ can't see are digits past a double, which the archive does not keep, and paramet
 long for it, or nested deeper than 250 times: of those id and name are compared. Files are
 compared with their checksums as well.
 
+What is behind an app's horizon counts on neither side. What Postgres has dropped is in the archive
+alone: there is nothing to compare it with but the checksum of its file, and that each event is
+there once.
+
 The files are pinned by a link each, so that archiving and merging go on meanwhile.
 """
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,17 +26,20 @@ from typing import Final, NamedTuple
 
 import orjson
 
-from ingest.archive import founding, manifest, passes, rows, state
+from ingest.archive import founding, horizon, manifest, passes, rows, state
 from ingest.archive.directory import Directory
 from ingest.archive.failures import Damaged
+from ingest.archive.horizon import Horizons
+from ingest.archive.known import parquet
 from ingest.archive.manifest import File
-from ingest.archive.rows import literal
 from ingest.archive.workspace import Workspace
 
 _TIMEOUT_S: Final = 6 * 3600.0
 _MASK: Final = (1 << 64) - 1
 _DAY_US: Final = 86_400_000_000
 _CHUNK: Final = 5_000
+_STORED: Final = "stored_ids"
+_NO_ID: Final = "00000000-0000-0000-0000-000000000000"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 Key = tuple[int, int]
@@ -76,11 +83,15 @@ class Verified(NamedTuple):
     differences: list[Difference]
     damaged: list[str]
     """Files that are missing, or are not what was written."""
+    alone: int = 0
+    """Events that only the archive holds."""
+    doubled: int = 0
+    """So many of them are there more than once."""
 
     @property
     def is_good(self) -> bool:
         """Whether nothing is wrong."""
-        return not self.differences and not self.damaged
+        return not self.differences and not self.damaged and not self.doubled
 
 
 Progress = Callable[[int], None]
@@ -93,17 +104,24 @@ def verify(workspace: Workspace, path: Path, tell: Progress) -> Verified:
         found = state.read(workspace)
         directory = Directory(path, found.archive_id)
         passes.require(directory, found)
-        files = manifest.read_all(workspace)
+        horizons = horizon.read(workspace)
+        files = [
+            each
+            for each in manifest.read_all(workspace)
+            if not horizons.of(each.app_id).is_behind(each)
+        ]
         pinned = _pin(workspace, directory, files)
         damaged = [each for each in files if not _is_whole(pinned, each)]
+        _read_stored(workspace, horizons)
         stored, tail = _sums(), _sums()
-        _add(stored, _of_postgres(workspace, "true"), tell)
+        _add(stored, _counting(_of_postgres(workspace, "true"), horizons), tell)
         for condition in found.tail:
-            _add(tail, _of_postgres(workspace, condition), tell)
-    archived = _sums(tail)
-    for each in files:
-        if each not in damaged:
-            _add(archived, _of_file(workspace, pinned, each), tell)
+            _add(tail, _counting(_of_postgres(workspace, condition), horizons), tell)
+    archived, alone = _sums(tail), 0
+    whole = [each for each in files if each not in damaged]
+    for each in whole:
+        _add(archived, _of_file(workspace, pinned, each, horizons), tell)
+        alone += _count_alone(workspace, pinned, each, horizons)
     differences = [
         Difference(app_id, _EPOCH + timedelta(days=day), archived[app_id, day], stored[app_id, day])
         for app_id, day in sorted(archived.keys() | stored.keys())
@@ -115,6 +133,8 @@ def verify(workspace: Workspace, path: Path, tell: Progress) -> Verified:
         len(stored),
         differences,
         [each.name for each in damaged],
+        alone,
+        _count_doubled(workspace, pinned, whole, horizons) if alone else 0,
     )
 
 
@@ -188,13 +208,59 @@ def _of_postgres(workspace: Workspace, condition: str) -> Iterator[_Row]:
         )
 
 
-def _of_file(workspace: Workspace, directory: Directory, file: File) -> Iterator[_Row]:
-    at = literal(str(directory.path_of(file.name)))
+def _counting(found: Iterable[_Row], horizons: Horizons) -> Iterator[_Row]:
+    """Yield what is not behind a horizon."""
+    for each in found:
+        app_id, _, event_id, *_ = each
+        if event_id >= (horizons.of(app_id).first or ""):
+            yield each
+
+
+def _read_stored(workspace: Workspace, horizons: Horizons) -> None:
+    """Have in DuckDB what Postgres holds of what it may have dropped."""
+    before = horizons.alone_before or _NO_ID
+    with workspace.stream(f"SELECT app_id, id FROM events WHERE id < '{before}'") as answer:
+        workspace.duck.execute(f"CREATE OR REPLACE TEMP TABLE {_STORED} AS SELECT * FROM {answer}")
+
+
+def _of_file(
+    workspace: Workspace, directory: Directory, file: File, horizons: Horizons
+) -> Iterator[_Row]:
+    """Yield what can be compared."""
+    counts = " AND ".join([*horizons.of(file.app_id).conditions, f"NOT ({_alone(file, horizons)})"])
     yield from _fetched(
         workspace,
         f"SELECT {file.app_id}, {_DAY}, id::VARCHAR, name, params::JSON::VARCHAR"
-        f" FROM read_parquet({at})",
+        f" FROM {parquet(directory.place, [file])} WHERE {counts}",
     )
+
+
+def _count_alone(workspace: Workspace, directory: Directory, file: File, horizons: Horizons) -> int:
+    counts = " AND ".join([*horizons.of(file.app_id).conditions, _alone(file, horizons)])
+    sql = f"SELECT count(*) FROM {parquet(directory.place, [file])} WHERE {counts}"
+    return int(workspace.duck.execute(sql).fetchall()[0][0])
+
+
+def _alone(file: File, horizons: Horizons) -> str:
+    """Return the SQL that is true of what Postgres has dropped."""
+    before = horizons.of(file.app_id).alone_before
+    if before is None:
+        return "false"
+    stored = f"SELECT id FROM {_STORED} WHERE app_id = {file.app_id}"
+    return f"id < '{before}'::UUID AND id NOT IN ({stored})"
+
+
+def _count_doubled(
+    workspace: Workspace, directory: Directory, files: Sequence[File], horizons: Horizons
+) -> int:
+    """Return how many events are more than once in what the archive may hold alone."""
+    total = 0
+    for app_id in {each.app_id for each in files}:
+        of_app = [each for each in files if each.app_id == app_id]
+        old = f"id < '{horizons.of(app_id).alone_before or _NO_ID}'::UUID"
+        sql = f"SELECT count(*) - count(DISTINCT id) FROM {parquet(directory.place, of_app)}"
+        total += int(workspace.duck.execute(f"{sql} WHERE {old}").fetchall()[0][0])
+    return total
 
 
 _DAY: Final = f'epoch_us("at") // {_DAY_US}'

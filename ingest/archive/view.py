@@ -1,8 +1,9 @@
 """What a question sees: all events of an app, archive plus tail, each once, in one snapshot.
 
-Manifest, mark and tail are read in one transaction of Postgres, so nothing is counted twice or
-missed while the archiver commits. It ends before the question is asked. Files that stopped counting
-meanwhile are there for a while yet (`directory.GRACE_S`): a question has to end before.
+Manifest, mark, horizon and tail are read in one transaction of Postgres, so nothing is counted
+twice or missed while the archiver commits, and what is no longer kept leaves all answers at once.
+It ends before the question is asked. Files that stopped counting meanwhile are there for a while
+yet (`directory.GRACE_S`): a question has to end before.
 """
 
 import threading
@@ -13,10 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ingest import cores, memory
-from ingest.archive import links, manifest, rows, state, tail
+from ingest.archive import horizon, links, manifest, resent, rows, state, tail
 from ingest.archive.directory import Directory
 from ingest.archive.failures import NotHere
-from ingest.archive.known import Known, parquet
+from ingest.archive.horizon import Horizon
+from ingest.archive.known import Known, sources_of
 from ingest.archive.manifest import File
 from ingest.archive.rows import literal
 from ingest.archive.scope import Place, Scope
@@ -143,16 +145,25 @@ def _make(workspace: Workspace, path: Path, app_id: int, scope: Scope) -> View:
     with workspace.transaction(_TIMEOUT_S, commits=False):
         found = state.read(workspace)
         found.require_same()
-        files = manifest.read_of_app(workspace, app_id, scope.start, scope.end)
+        counts = horizon.read_of_app(workspace, app_id)
+        files = [
+            each
+            for each in manifest.read_of_app(workspace, app_id, scope.start, scope.end)
+            if not counts.is_behind(each)
+        ]
         directory = Directory(path, found.archive_id)
         if not directory.is_there:
             raise NotHere(f"the archive is not in {path}, but where another server archives")
         user_field = _user_field(workspace, app_id)
-        read = tail.Reader(workspace, found, app_id, user_field).read(scope)
+        reader = tail.Reader(workspace, found, app_id, user_field, counts.conditions)
+        read = reader.read(scope)
         said = links.read(workspace, found, app_id) if scope.has_people else None
+    read = read._replace(
+        rows=read.rows - resent.leave_out(workspace, directory, "sent", files, counts)
+    )
     as_of = rows.time_of(found.now_us)
-    sources = (*_of_files(directory.place, files, user_field), tail.NAME)
-    known = Known(workspace, directory.place, files, tail.ends(workspace))
+    sources = (*_of_files(directory.place, files, user_field, counts), tail.NAME)
+    known = Known(workspace, directory.place, files, tail.ends(workspace), counts)
     return View(workspace.duck, sources, as_of, found.mark, *read, known, said)
 
 
@@ -161,15 +172,17 @@ def _user_field(workspace: Workspace, app_id: int) -> str:
     return str(found[0][0]) if found else rows.USER_FIELD
 
 
-def _of_files(directory: Path, files: Sequence[File], user_field: str) -> list[str]:
+def _of_files(
+    directory: Path, files: Sequence[File], user_field: str, counts: Horizon
+) -> list[str]:
     """Return the sources of files, those of another user field apart."""
     named = [each for each in files if each.user_field == user_field]
     other = [each for each in files if each.user_field != user_field]
-    sources = [parquet(directory, named)] if named else []
-    if other:
-        person = of_event(literal(user_field), _text_of)
-        sources.append(f"(SELECT * REPLACE ({person} AS person) FROM {parquet(directory, other)})")
-    return sources
+    person = of_event(literal(user_field), _text_of)
+    return [
+        *sources_of(directory, named, counts),
+        *sources_of(directory, other, counts, f"* REPLACE ({person} AS person)"),
+    ]
 
 
 def _text_of(name: str) -> str:

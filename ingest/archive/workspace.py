@@ -104,16 +104,21 @@ class Workspace:
             raise
 
     @contextmanager
-    def transaction(self, timeout_s: float, *, commits: bool) -> Iterator[None]:
+    def transaction(
+        self, timeout_s: float, *, commits: bool, lock: str | None = None
+    ) -> Iterator[None]:
         """Do everything in one snapshot of Postgres, and end it after `timeout_s` at the latest.
 
-        It is committed if it `commits` and nothing is raised. Raises ArchiveTrouble.
+        It is committed if it `commits` and nothing is raised. `lock` is a statement that locks a
+        table, before there is a snapshot. Raises ArchiveTrouble.
         """
         with self._within(timeout_s), self.judging():
             mode = "READ WRITE" if commits else "READ ONLY"
             self.execute(f"BEGIN ISOLATION LEVEL REPEATABLE READ, {mode}")
             try:
                 self._limit(timeout_s)
+                if lock:
+                    self.execute(lock)
                 yield
                 self.execute("COMMIT" if commits else "ROLLBACK")
             except BaseException:

@@ -27,9 +27,11 @@ _NAMES_MAX: Final = 1_000
 """Of so many names it is noted how often they are in a file: at 200 bytes each 200 KB at most."""
 _SUMMARY: Final = f"""
 SELECT sum(events)::BIGINT, min(earliest), max(latest), CASE WHEN count(*) <= {_NAMES_MAX}
-    THEN list(json_array(name, events, latest) ORDER BY name)::JSON::VARCHAR END
+    THEN list(json_array(name, events, latest) ORDER BY name)::JSON::VARCHAR END,
+    min(first)::VARCHAR, max(last)::VARCHAR
 FROM (
-    SELECT name, count(*) AS events, epoch_us(min("at")) AS earliest, epoch_us(max("at")) AS latest
+    SELECT name, count(*) AS events, epoch_us(min("at")) AS earliest, epoch_us(max("at")) AS latest,
+        min(id) AS first, max(id) AS last
     FROM read_parquet({{}}) GROUP BY name)
 """
 
@@ -70,7 +72,9 @@ def write(workspace: Workspace, directory: Directory, source: Source, mark: int)
     workspace.duck.execute(
         f"COPY ({source.select}) TO {to} ({_FORMAT}{_shredding(workspace, source.texts)})"
     )
-    (count, least, most, names) = workspace.duck.execute(_SUMMARY.format(to)).fetchall()[0]
+    (count, least, most, names, id_min, id_max) = workspace.duck.execute(
+        _SUMMARY.format(to)
+    ).fetchall()[0]
     size, checksum = file.finish()
     return File(
         file.name,
@@ -82,6 +86,8 @@ def write(workspace: Workspace, directory: Directory, source: Source, mark: int)
         size,
         checksum,
         source.user_field,
+        id_min=id_min,
+        id_max=id_max,
         names=names,
     )
 
@@ -117,10 +123,10 @@ def _of_app(app_id: int, user_fields: Mapping[int, str], extent: Extent) -> Sour
     )
 
 
-def of_files(directory: Directory, parts: Sequence[File]) -> Source:
-    """Return the events of files of one app."""
+def of_files(directory: Directory, parts: Sequence[File], condition: str = "true") -> Source:
+    """Return the events of files of one app of which a condition is true."""
     listed = ", ".join(literal(str(directory.path_of(each.name))) for each in parts)
-    of_parts = f"FROM read_parquet([{listed}])"
+    of_parts = f"FROM read_parquet([{listed}]) WHERE {condition}"
     extent = Extent(
         sum(each.rows for each in parts),
         min(each.at_min_us for each in parts),

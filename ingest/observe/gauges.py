@@ -20,6 +20,8 @@ class State(NamedTuple):
     is_refusing_rows: bool
     postgres_connections: int
     rejected_events: int
+    retention_next_drop_s: float
+    is_retention_waiting: bool
     partitions_ahead: int
     keys: int
     connections: int
@@ -55,6 +57,9 @@ class Gauges(NamedTuple):
     is_refusing_rows: float
     postgres_connections: float
     rejected_events: float
+    retention_next_drop_s: float
+    """When the next partition goes, as a Unix time; 0 for never."""
+    is_retention_waiting: float
     partitions_ahead: float
     keys: float
     connections: float
@@ -69,6 +74,7 @@ _LEAST: Final = {"is_postgres_up", "spool_has_room", "spool_free_bytes", "keys"}
 """Of these a server has what the process has that has the least."""
 _MOST: Final = {
     *("is_refusing_rows", "spool_bytes", "spool_oldest_s", "loop_lag_s"),
+    *("retention_next_drop_s", "is_retention_waiting"),
     *("rejected_events", "partitions_ahead"),  # which one process looks at; others say 0 and -1
 }
 """And of these, the most. Of all others it has what its processes have together."""

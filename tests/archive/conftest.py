@@ -8,7 +8,7 @@ import pytest
 from tests.support.postgres import fetch
 
 _EMPTY = (
-    "TRUNCATE events, apps, archive_files, person_links RESTART IDENTITY CASCADE;"
+    "TRUNCATE events, apps, archive_files, person_links, retention RESTART IDENTITY CASCADE;"
     " UPDATE archive_state SET system_identifier = NULL, timeline = NULL, mark = 0,"
     " null_before = NULL, null_done = false"
 )

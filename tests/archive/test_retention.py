@@ -1,0 +1,316 @@
+"""Retention over both: what the archive keeps for longer, what goes with Postgres, once and never."""
+
+import asyncio
+import shutil
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from ingest.archive import founding, merging
+from ingest.archive.directory import Directory
+from ingest.archive.failures import Damaged
+from ingest.archive.view import Views
+from ingest.store import retention
+from tests.archive.archiving import (
+    APP,
+    MEMORY_MAX,
+    archive,
+    ask,
+    files,
+    make_archiver,
+    seen,
+    tail_rows,
+    verify,
+    workspace_of,
+)
+from tests.store import retained
+
+WEEK = 7
+ALL = 0
+
+
+@pytest.fixture(autouse=True)
+def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test waits for no pause."""
+    monkeypatch.setattr(retention, "_REST_S", 0.0)
+
+
+def store(url: str, ages: Sequence[int], each: int = 1) -> list[str]:
+    """Store events of so many days ago; return their ids."""
+    return [str(event_id) for event_id in asyncio.run(retained.store(url, ages, APP, each))]
+
+
+def expire(url: str, days: int, archive_days: int = -1) -> None:
+    """Have go from Postgres what a server with an archive has go."""
+    asyncio.run(retained.one_round(url, days, archive_days, has_archive=True))
+
+
+def begin(url: str, path: Path, *, without_lost: bool = False) -> None:
+    """Begin an archive in the place of the one that there is."""
+    with closing(workspace_of(url, path)) as workspace:
+        founding.begin(workspace, path, without_lost=without_lost)
+
+
+def stored(url: str) -> list[str]:
+    """Return what is in Postgres."""
+    return [str(row[0]) for row in ask(url, "SELECT id FROM events ORDER BY id")]
+
+
+def troubles(url: str) -> dict[int, str]:
+    """Return why something waits."""
+    return asyncio.run(retained.troubles(url))
+
+
+def assert_sees(url: str, path: Path, ids: Sequence[str]) -> None:
+    """Assert that a question sees each of these once, in whatever way it counts."""
+    assert sorted(seen(url, path)) == sorted(ids)
+    views = Views(url, path, memory_max=MEMORY_MAX, threads=1)
+    try:
+        with views.view(app_id=APP) as view:
+            known, sources = view.known.names()
+            count = sum(each.events for each in known)
+            for source in sources:
+                sql = f"SELECT count(*) FROM {source}"
+                count += int(view.connection.execute(sql).fetchall()[0][0])
+    finally:
+        views.rest()
+    assert count == len(ids)
+    found = verify(url, path)
+    assert found.is_good, found
+
+
+def test_archive_follows_postgres(url: str, path: Path) -> None:
+    """At once in all answers, archived or not; a whole file goes, of others nothing is counted."""
+    store(url, [21, 20])
+    archive(url, path)
+    store(url, [19])
+    kept = store(url, [3, 0])
+    archive(url, path)
+    store(url, [18])
+    assert len(seen(url, path)) == 6
+    expire(url, WEEK)
+    assert stored(url) == sorted(kept)
+    assert_sees(url, path, kept)
+    archive(url, path)
+    assert_sees(url, path, kept)
+    ((count,),) = ask(url, "SELECT count(*) FROM archive_files")
+    assert count == 1
+
+
+def test_archive_keeps_all_that_postgres_drops(url: str, path: Path) -> None:
+    """Seven days in Postgres, all in the archive: questions reach over both."""
+    ids = store(url, [400, 20, 6, 0], each=3)
+    archive(url, path)
+    expire(url, WEEK, ALL)
+    assert stored(url) == sorted(ids[6:])
+    assert_sees(url, path, ids)
+    assert verify(url, path).alone == 6
+    ids += store(url, [0])
+    assert tail_rows(url, path) == 1
+    assert_sees(url, path, ids)
+
+
+def test_event_waits_until_it_is_archived(url: str, path: Path) -> None:
+    """Row by row, and a whole partition; it is said what is waited for."""
+    partition = asyncio.run(retained.make_partition(url, 30))
+    try:
+        ids = store(url, [20])
+        archive(url, path)
+        ids += store(url, [30, 21, 0])
+        expire(url, WEEK, ALL)
+        assert "not in the archive yet" in troubles(url)[0]
+        assert stored(url) == sorted(ids[1:])
+        assert_sees(url, path, ids)
+        archive(url, path)
+        expire(url, WEEK, ALL)
+        assert troubles(url) == {}
+        assert stored(url) == ids[3:]
+        assert_sees(url, path, ids)
+    finally:
+        ask(url, f"DROP TABLE IF EXISTS {partition}")
+
+
+def test_event_waits_while_nobody_archives(url: str, path: Path) -> None:
+    """Who knows whether the files are whole that are to be its only copy."""
+    ids = store(url, [20, 0])
+    archive(url, path)
+    ask(url, "UPDATE archive_state SET changed_at = now() - interval '1 hour'")
+    expire(url, WEEK, ALL)
+    assert "nobody archives" in troubles(url)[APP]
+    assert stored(url) == sorted(ids)
+
+
+def test_archive_is_made_anew_with_what_only_it_has(url: str, path: Path) -> None:
+    """Whatever Postgres holds yet of before the horizon: each event once."""
+    ids = store(url, [20, 19, 18, 3], each=2)
+    archive(url, path)
+    ids += store(url, [40, 2])
+    archive(url, path)
+    expire(url, WEEK, ALL)
+    ids += store(url, [30])  # late
+    begin(url, path)
+    assert_sees(url, path, ids)
+    archive(url, path)
+    assert_sees(url, path, ids)
+    assert verify(url, path).alone == 7
+
+
+def test_archive_is_made_anew_while_events_are_going(url: str, path: Path) -> None:
+    """Some of what was archived has gone, the rest not yet."""
+    ids = store(url, [20], each=10) + store(url, [1])
+    archive(url, path)
+    expire(url, 30, ALL)  # nothing
+    ask(url, "UPDATE retention SET dropped_before = now() - interval '7 days'")
+    ask(url, "DELETE FROM events WHERE id IN (SELECT id FROM events ORDER BY id LIMIT 4)")
+    begin(url, path)
+    assert_sees(url, path, ids)
+    archive(url, path)
+    assert_sees(url, path, ids)
+
+
+def test_archive_of_another_time_line_is_made_anew_with_what_only_it_has(
+    url: str, path: Path
+) -> None:
+    """As after a fail-over: its mark says nothing, and its files say what they said."""
+    ids = store(url, [20, 1])
+    archive(url, path)
+    expire(url, WEEK, ALL)
+    ask(url, "UPDATE archive_state SET timeline = 77")
+    expire(url, WEEK, ALL)
+    archive(url, path)
+    assert_sees(url, path, ids)
+
+
+@pytest.mark.parametrize("harm", ["gone", "cut", "changed", "directory"])
+def test_no_archive_is_begun_by_itself_without_the_only_copy(
+    url: str, path: Path, harm: str
+) -> None:
+    """It waits until the file is back; only who asks for it begins one without."""
+    lost = store(url, [20])
+    archive(url, path)
+    ids = store(url, [0])
+    archive(url, path)
+    expire(url, WEEK, ALL)
+    ((archive_id, name),) = ask(
+        url,
+        "SELECT archive_id::text, name FROM archive_files CROSS JOIN archive_state"
+        " ORDER BY id_min LIMIT 1",
+    )
+    file, away = path / archive_id / name, path.parent / "away"
+    shutil.copytree(path / archive_id, away)
+    match harm:
+        case "gone":
+            file.unlink()
+        case "cut":
+            file.write_bytes(b"PAR1")
+        case "changed":
+            whole = bytearray(file.read_bytes())
+            whole[50] ^= 1
+            file.write_bytes(whole)
+        case _:
+            shutil.rmtree(path / archive_id)
+            ask(url, "UPDATE archive_state SET changed_at = now() - interval '1 hour'")
+    archiver = make_archiver(url, path)
+    for _ in range(2):
+        with pytest.raises(Damaged, match="without-lost"):
+            for _ in range(2):  # a file is compared with its checksum in each round
+                archiver.round()
+    assert ask(url, "SELECT archive_id::text FROM archive_state") == [(archive_id,)]
+    shutil.copytree(away, path / archive_id, dirs_exist_ok=True)
+    archive(url, path)
+    assert_sees(url, path, lost + ids)
+    file.unlink()
+    begin(url, path, without_lost=True)
+    archive(url, path)
+    assert_sees(url, path, ids)
+    assert not Directory(path, archive_id).remove_deserted() or True
+    assert Directory(path, archive_id).database.startswith("none")
+
+
+def test_event_that_is_sent_again_counts_once(url: str, path: Path) -> None:
+    """Postgres does not know it any more, and takes it: the archive knows."""
+    ids = store(url, [20, 19, 1])
+    archive(url, path)
+    expire(url, WEEK, ALL)
+    again = "INSERT INTO events (app_id, id, event_name, event_params, created_at)"
+    ask(url, f"{again} VALUES (1, $1, 'test', '{{}}', now())", UUID(ids[0]))
+    assert sorted(seen(url, path)) == sorted(ids)
+    archive(url, path)
+    assert_sees(url, path, ids)
+    expire(url, WEEK, ALL)
+    assert stored(url) == ids[2:]
+    assert_sees(url, path, ids)
+
+
+def test_archive_that_keeps_less_than_postgres(url: str, path: Path) -> None:
+    """What it does not keep is in no answer, though Postgres has it."""
+    ids = store(url, [20, 3])
+    archive(url, path)
+    expire(url, ALL, WEEK)
+    assert stored(url) == sorted(ids)
+    assert_sees(url, path, ids[1:])
+    archive(url, path)
+    expire(url, ALL, 0)
+    begin(url, path)
+    archive(url, path)
+    assert_sees(url, path, ids)
+
+
+def test_file_is_written_anew_without_what_has_long_gone(url: str, path: Path) -> None:
+    """For a week it is only left out."""
+    kept = store(url, [20, 12, 1])
+    archive(url, path)
+    expire(url, 10)
+    archive(url, path)
+    assert_sees(url, path, kept[2:])
+    (row,) = ask(url, "SELECT rows, id_min::text FROM archive_files")
+    assert row == (1, kept[2])
+    store(url, [9])
+    kept = [kept[2]]
+    archive(url, path)
+    expire(url, 8)
+    archive(url, path)
+    assert_sees(url, path, kept)
+
+
+def test_file_with_little_that_has_gone_waits_for_a_week(url: str, path: Path) -> None:
+    """Nothing of it is counted meanwhile, by its own names either."""
+    ids = store(url, [12, 1])
+    archive(url, path)
+    expire(url, 10)
+    archive(url, path)
+    assert ask(url, "SELECT rows FROM archive_files") == [(2,)]
+    assert_sees(url, path, ids[1:])
+
+
+def test_files_of_a_version_before_say_which_ids_they_have(url: str, path: Path) -> None:
+    """One whose ids are not known is looked through until they are."""
+    ids = store(url, [20, 19])
+    archive(url, path)
+    ids += store(url, [1])
+    archive(url, path)
+    ask(url, "UPDATE archive_files SET id_min = NULL, id_max = NULL")
+    expire(url, WEEK)
+    assert_sees(url, path, ids[2:])
+    archive(url, path)
+    assert_sees(url, path, ids[2:])
+    ((least, names),) = ask(url, "SELECT id_min::text, names FROM archive_files")
+    assert least == ids[2]
+    assert names
+
+
+def test_files_are_merged_whatever_has_gone(url: str, path: Path) -> None:
+    """Before and after, what is kept is there once."""
+    ids = []
+    for _ in range(merging.FAN):
+        ids += store(url, [12, 2])
+        archive(url, path)
+    expire(url, 10)
+    archive(url, path)
+    assert_sees(url, path, [each for each in ids if each in stored(url)])
+    assert len(ask(url, "SELECT FROM archive_files")) < merging.FAN
+    assert files(path)
+
