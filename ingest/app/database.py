@@ -1,5 +1,6 @@
 """The database of a configuration, brought to where a server can use it."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
@@ -67,9 +68,16 @@ def kept_of(config: Config) -> Kept:
     return Kept(config.events.retain_days, archive.retain_days, archive.enabled)
 
 
-def make_retention(config: Config, postgres: Postgres) -> Retention:
-    """Return what has events go that are older than a configuration has them kept."""
-    return Retention(postgres, kept_of(config))
+def make_retention(
+    config: Config,
+    postgres: Postgres,
+    count: Callable[[int, int], None] = lambda _partitions, _events: None,
+) -> Retention:
+    """Return what has events go that are older than a configuration has them kept.
+
+    `count` is told of partitions and events that have gone.
+    """
+    return Retention(postgres, kept_of(config), count=count)
 
 
 async def prepare(postgres: Postgres, config: Config) -> None:

@@ -89,7 +89,7 @@ class Parts:
         self.links = Links(postgres, self.partitions.map, writers=config.writer.connections)
         self.health = Health(self.links.idle, self.preparation.prepare_late)
         self.rejected = RejectedCount(postgres)
-        self.retention = make_retention(config, postgres)
+        self.retention = make_retention(config, postgres, self.metrics.expired)
         self.duties = Duties(postgres.turns.duties, self._duties())
 
     def _duties(self) -> Mapping[str, Duty]:

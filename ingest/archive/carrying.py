@@ -47,7 +47,6 @@ class Needed(NamedTuple):
             )
 
 
-
 def needed(workspace: Workspace, directory: Directory, files: Sequence[File]) -> Needed:
     """Return what of an archive is not to be had from Postgres; reads it; raise ArchiveTrouble."""
     horizons = horizon.read(workspace)

@@ -9,15 +9,16 @@ from ingest.cli.table import echo_table
 from ingest.cli.text import require_text
 from ingest.errors import StartupError
 from ingest.store import app_settings
-from ingest.store.app_settings import AppSettings
+from ingest.store.app_settings import AppSettings, Days
 from ingest.store.postgres import Connection
 
-_HEADING: Final = ("APP", "USER FIELD", "TIMEZONE")
+_HEADING: Final = ("APP", "USER FIELD", "TIMEZONE", "RETAIN DAYS", "IN THE ARCHIVE")
+_SERVER: Final = "server"
 
 
 @click.group("apps")
 def apps_group() -> None:
-    """List apps, and set what questions about their events go by."""
+    """List apps, and set what questions about their events go by, and how long these are kept."""
 
 
 @apps_group.command("list")
@@ -25,20 +26,50 @@ def apps_group() -> None:
 def list_apps(context: click.Context) -> None:
     """List all apps with their settings."""
     found = with_database(context, app_settings.list_all)
-    echo_table([_HEADING, *((each.name, each.user_field, each.timezone) for each in found)])
+    echo_table([_HEADING, *map(_as_row, found)])
+
+
+def _as_row(app: AppSettings) -> tuple[str, ...]:
+    days = (app.retain_days, app.archive_retain_days)
+    told = (_SERVER if each is None else str(each) for each in days)
+    return (app.name, app.user_field, app.timezone, *told)
 
 
 @apps_group.command("set")
 @click.argument("name")
 @click.option("--user-field", help="The parameter that says who did it, such as user_id.")
 @click.option("--timezone", help="Where its days begin, such as Europe/Berlin.")
+@click.option(
+    "--retain-days",
+    metavar="DAYS",
+    help=f"How long its events are in Postgres; 0 keeps all, {_SERVER!r} is as configured.",
+)
+@click.option(
+    "--archive-retain-days",
+    metavar="DAYS",
+    help="And in the archive, in which questions are asked; -1 is as long as in Postgres.",
+)
 @click.pass_context
 def set_app(
-    context: click.Context, name: str, user_field: str | None, timezone: str | None
+    context: click.Context,
+    name: str,
+    user_field: str | None,
+    timezone: str | None,
+    retain_days: str | None,
+    archive_retain_days: str | None,
 ) -> None:
-    """Set what is given of the app NAME; what is not given stays as it is."""
-    if user_field is None and timezone is None:
-        raise StartupError("say what to set: --user-field, --timezone")
+    """Set what is given of the app NAME; what is not given stays as it is.
+
+    What is to be kept for less long than before goes ten minutes later: `nonito retention`.
+    """
+    if user_field is timezone is retain_days is archive_retain_days is None:
+        raise StartupError(
+            "say what to set: --user-field, --timezone, --retain-days, --archive-retain-days"
+        )
+    days = Days(
+        _days("--retain-days", retain_days, 0),
+        _days("--archive-retain-days", archive_retain_days, -1),
+    )
     require_text("NAME", name)
     if user_field is not None:
         require_text("--user-field", user_field)
@@ -46,9 +77,24 @@ def set_app(
         raise StartupError(f"--timezone {timezone!r}: no such time zone")
 
     async def work(connection: Connection) -> AppSettings | None:
-        return await app_settings.change(connection, name, user_field, timezone)
+        return await app_settings.change(connection, name, user_field, timezone, days=days)
 
     changed = with_database(context, work)
     if changed is None:
         raise StartupError(f"there is no app {name!r}: nonito apps list")
-    echo_table([_HEADING, (changed.name, changed.user_field, changed.timezone)])
+    echo_table([_HEADING, _as_row(changed)])
+
+
+def _days(option: str, text: str | None, least: int) -> int | None:
+    """Return what an option sets; raise StartupError for no number of days."""
+    if text is None or text == _SERVER:
+        return None if text is None else app_settings.AS_SERVER
+    try:
+        days = int(text)
+    except ValueError:
+        days = least - 1
+    if not least <= days <= app_settings.DAYS_MAX:
+        raise StartupError(
+            f"{option} {text!r}: write {least} to {app_settings.DAYS_MAX} days, or {_SERVER!r}"
+        )
+    return days

@@ -37,7 +37,8 @@ def archive_group() -> None:
     """Look at the columnar copy of the events, prove it equal to Postgres, or make it anew.
 
     It lies in the directory archive.path, is made by the servers of a database, one at a time, and
-    is what questions are asked of. Nothing is only there.
+    is what questions are asked of. Nothing is only there, unless it is kept there for longer than
+    in Postgres: `nonito retention` says so.
     """
 
 
@@ -92,7 +93,8 @@ def verify_archive(context: click.Context) -> None:
 
     Counts and checksums over id, name and parameters are compared in one snapshot, and each file
     with its checksum. Numbers are compared as the archive keeps them: in 64 bits. Differences are
-    listed, and the exit code is 1 then; `nonito archive rebuild` mends them.
+    listed, and the exit code is 1 then; `nonito archive rebuild` mends them. Of events that are
+    kept here for longer than in Postgres there is only their files' checksum to go by.
     """
 
     def work(workspace: Workspace, path: Path) -> Verified:
@@ -107,6 +109,14 @@ def verify_archive(context: click.Context) -> None:
         " damaged.",
         err=True,
     )
+    if found.alone:
+        click.echo(
+            f"{found.alone} events are kept here for longer than in Postgres: there is nothing to"
+            " compare them with but the checksums of their files.",
+            err=True,
+        )
+    if found.doubled:
+        click.echo(f"{found.doubled} of them are there more than once.", err=True)
     if not found.is_good:
         sys.exit(1)
 
@@ -138,9 +148,22 @@ def _tell_differences(found: Verified) -> None:
 
 @archive_group.command("rebuild")
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option(
+    "--without-lost",
+    is_flag=True,
+    help="Without what only files held that are missing or damaged.",
+)
 @click.pass_context
-def rebuild_archive(context: click.Context, yes: bool) -> None:  # noqa: FBT001 - a flag
-    """Throw the archive away and make it anew from Postgres; asks first.
+def rebuild_archive(
+    context: click.Context,
+    yes: bool,  # noqa: FBT001 - a flag
+    without_lost: bool,  # noqa: FBT001 - a flag
+) -> None:
+    """Make the archive anew from Postgres, and throw the one that there is away; asks first.
+
+    What Postgres has dropped, as it is kept here for longer, is carried over. If a file that holds
+    some of it is missing or damaged, nothing is done, unless it is to be done without: then the old
+    directory stays where it is.
 
     Until it is done, questions are refused that need what is not there yet. It may be interrupted:
     servers go on with it, and so does this command.
@@ -149,7 +172,7 @@ def rebuild_archive(context: click.Context, yes: bool) -> None:  # noqa: FBT001 
         click.confirm("Throw the archive away and make it anew?", abort=True, err=True)
 
     def work(workspace: Workspace, path: Path) -> int:
-        directory = _patiently(lambda: founding.begin(workspace, path))
+        directory = _patiently(lambda: founding.begin(workspace, path, without_lost=without_lost))
         stored = report.make(workspace, path, 0).stored_estimate
         with _progress("archiving", stored) as tell:
             return _archive_all(workspace, directory, tell)

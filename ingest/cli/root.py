@@ -23,7 +23,10 @@ COMMANDS: Final = {
         "archive_group",
         "Look at the columnar copy of the events, prove it equal to Postgres, or make it anew.",
     ),
-    "apps": _Command("apps_group", "List apps, and set what questions about their events go by."),
+    "apps": _Command(
+        "apps_group",
+        "List apps, and set what questions about their events go by, and how long these are kept.",
+    ),
     "check": _Command("check", "Say whether the configuration and the database are fit to serve."),
     "demo": _Command(
         "demo",
@@ -50,6 +53,9 @@ COMMANDS: Final = {
     "rejected": _Command(
         "rejected_group",
         "List, retry or drop events that Postgres refused after they had been acknowledged.",
+    ),
+    "retention": _Command(
+        "retention_group", "Say which events go when, or have go at once what is due."
     ),
     "serve": _Command("serve", "Take events at POST /event until SIGTERM or Ctrl-C."),
     "spool": _Command("spool_group", "Look at the events that wait on disk for Postgres."),

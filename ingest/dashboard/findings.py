@@ -57,6 +57,7 @@ class Kind(Enum):
     NO_KEYS = "NonitoNoKeys"
     POSTGRES_FULL = "Postgres full"
     ARCHIVE_BEHIND = "archive behind"
+    RETENTION_WAITS = "NonitoRetentionWaits"
     INSIGHTS_RESTARTS = "insights restarts"
 
 
@@ -244,6 +245,11 @@ def _archive_behind(condition: Condition) -> str:
     if not is_so or not bounds.has_archive:
         return ""
     return f"The archive is {count_of(int(lag_s // 60), 'minute')} behind"
+
+
+def _retention_waits(condition: Condition) -> str:
+    is_so = condition.gauges and condition.gauges.is_retention_waiting
+    return "Events wait that are to go" if is_so else ""
 
 
 def _insights_restarts(condition: Condition) -> str:
@@ -436,6 +442,14 @@ _RULES: Final = (
         " which takes longer.",
         "nonito archive status says what keeps it behind: an open transaction, or its disk.",
         "archive",
+    ),
+    _Rule(
+        Kind.RETENTION_WAITS,
+        Grade.WARNING,
+        _retention_waits,
+        "Events are stored and answered as before; what is older than it is kept is there yet.",
+        "nonito retention says what for: a long question or a dump, the archive, or a permission.",
+        "retention",
     ),
     _Rule(
         Kind.INSIGHTS_RESTARTS,

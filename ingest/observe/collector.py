@@ -70,6 +70,7 @@ class Collector:
         yield from _queued(gauges)
         yield from self._spooled(counts, gauges)
         yield from self._postgres(gauges)
+        yield from _retention(counts, gauges)
         yield from self._workers(reading)
         yield from _insights(reading)
         yield from self._processes.collect(reading, counts["cpu_us"])
@@ -250,6 +251,29 @@ def _queued(gauges: Gauges) -> Iterable[Metric]:
     yield size
     yield _gauge("queue_events_limit", "As many may wait in each queue", gauges.queue_events_limit)
     yield _gauge("queue_bytes_limit", "So large may their rows be", gauges.queue_bytes_limit)
+
+
+def _retention(counts: Counts, gauges: Gauges) -> Iterable[Metric]:
+    yield _counter(
+        "retention_partitions_dropped",
+        "Partitions that went as all in them was older than it is kept",
+        counts["dropped_partitions"],
+    )
+    yield _counter(
+        "retention_events",
+        "Events that went with them, by Postgres's estimate, or by themselves",
+        counts["expired_events"],
+    )
+    yield _gauge(
+        "retention_next_drop_timestamp_seconds",
+        "When the next partition goes, as a Unix time; 0 for never",
+        gauges.retention_next_drop_s,
+    )
+    yield _gauge(
+        "retention_waiting",
+        "Whether something is to go and can't: see nonito retention",
+        gauges.is_retention_waiting,
+    )
 
 
 def _insights(reading: Reading) -> Iterable[Metric]:

@@ -25,6 +25,7 @@ _COUNTED: Final = (
     *("spooled_events", "recovered_events"),
     *("committed_events", "failed_events", "duplicate_events"),
     *("async_acks", "async_refused_events"),
+    *("dropped_partitions", "expired_events"),
 )
 """Attributes of `Metrics`: what leaves the spool, what comes into it, and others.
 

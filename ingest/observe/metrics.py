@@ -71,6 +71,9 @@ class Metrics:
         """Requests that were answered before their event was durable, as they asked."""
         self.async_refused_events = 0
         """Events of theirs that were refused after all: nobody was told."""
+        self.dropped_partitions = 0
+        self.expired_events = 0
+        """Stored, and gone since as they were older than they are kept."""
         self.batch_events = Histogram(EVENTS, parts=1)
         self.commit_s = Histogram(SECONDS)
         self.loop_lag_s = Histogram(SECONDS)
@@ -112,6 +115,11 @@ class Metrics:
         """Count what has left the spool: brought to Postgres, and kept as dead letters."""
         self.replayed_events += events
         self.dead_lettered_events += dead
+
+    def expired(self, partitions: int, events: int) -> None:
+        """Count what has gone as it is older than it is kept."""
+        self.dropped_partitions += partitions
+        self.expired_events += events
 
     def failed(self, code: Code, events: int = 1) -> None:
         """Count refused events that had been accepted."""

@@ -5,9 +5,16 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ingest.store.postgres import Connection
 
-COLUMNS: Final = "apps.id, apps.name, apps.user_field, apps.timezone, apps.colour"
+COLUMNS: Final = (
+    "apps.id, apps.name, apps.user_field, apps.timezone, apps.colour, apps.retain_days,"
+    " apps.archive_retain_days"
+)
 """Of `apps`, in the order of AppSettings."""
 
+
+AS_SERVER: Final = -2
+"""Sets days to what the server's configuration says."""
+DAYS_MAX: Final = 36_525
 
 COLOURS: Final = ("green", "blue", "violet", "orange", "pink", "teal", "red", "grey")
 """Of apps, by which people tell them apart."""
@@ -24,6 +31,10 @@ class AppSettings(NamedTuple):
     """In which its days begin, as IANA names it."""
     chosen_colour: str | None = None
     """None for none, and for one that this version does not know."""
+    retain_days: int | None = None
+    """So long its events are in Postgres; 0 for ever, None as the server's configuration says."""
+    archive_retain_days: int | None = None
+    """And in the archive; -1 as long as in Postgres."""
 
     @property
     def colour(self) -> str:
@@ -31,6 +42,13 @@ class AppSettings(NamedTuple):
         if self.chosen_colour in COLOURS:
             return self.chosen_colour
         return COLOURS[(self.id - 1) % len(COLOURS)]
+
+
+class Days(NamedTuple):
+    """How long the events of an app are kept; AS_SERVER, or None for what stays as it is."""
+
+    postgres: int | None = None
+    archive: int | None = None
 
 
 def is_zone(name: str) -> bool:
@@ -54,16 +72,20 @@ async def change(
     user_field: str | None = None,
     timezone: str | None = None,
     colour: str | None = None,
+    days: Days | None = None,
 ) -> AppSettings | None:
     """Set what is not None; return the app as it is then, None if there is none of that name."""
     row = await connection.fetchrow(
         "UPDATE apps SET user_field = coalesce($2, user_field),"  # noqa: S608 - names of ours
-        " timezone = coalesce($3, timezone), colour = coalesce($4, colour)"
+        " timezone = coalesce($3, timezone), colour = coalesce($4, colour),"
+        f" retain_days = nullif(coalesce($5, retain_days), {AS_SERVER}),"
+        f" archive_retain_days = nullif(coalesce($6, archive_retain_days), {AS_SERVER})"
         f" WHERE name = $1 RETURNING {COLUMNS}",
         name,
         user_field,
         timezone,
         colour,
+        *(days or Days()),
     )
     return None if row is None else AppSettings(*row)
 

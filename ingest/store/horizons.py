@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
+import asyncpg
 import structlog
 
 from ingest.errors import StartupError
@@ -121,6 +122,35 @@ async def read(connection: Connection) -> Sequence[Horizon]:
     return [Horizon(*row) for row in await connection.fetch(_READ)]
 
 
+async def planned(connection: Connection, kept: Kept) -> Sequence[Horizon]:
+    """Return where they are going to be by a server's configuration; changes nothing.
+
+    Raises PostgresError.
+    """
+    now = await connection.fetchval("SELECT now()")
+    before = by_app(await read(connection))
+    found = []
+    for row in await connection.fetch(_WANTED, kept.days, kept.archive_days):
+        days, archive_days = _days_of(row)
+        known = before.get(row["app_id"])
+        events = horizon_of(days, now)
+        dropped = [each for each in (known and known.dropped_before, events) if each]
+        found.append(
+            Horizon(
+                row["app_id"],
+                row["name"] or "",
+                days,
+                archive_days,
+                known.announced_at if known else now,
+                events,
+                horizon_of(archive_days, now),
+                max(dropped, default=None),
+                known.trouble if known else "",
+            )
+        )
+    return found
+
+
 def by_app(horizons: Sequence[Horizon]) -> Mapping[int, Horizon]:
     """Return them by app; of one that is not there that of OTHERS counts."""
     return {each.app_id: each for each in horizons}
@@ -141,8 +171,8 @@ async def _announce(connection: Connection, kept: Kept) -> None:
     """Write what holds for each app from now on; log what is new."""
     less: list[str] = []
     for row in await connection.fetch(_WANTED, kept.days, kept.archive_days):
-        app, days, archive_days, known = row["name"], row["days"], row["archive_days"], row["known"]
-        archive_days = days if archive_days == AS_POSTGRES else archive_days
+        app, known = row["name"], row["known"]
+        days, archive_days = _days_of(row)
         before = (known["retain_days"], known["archive_retain_days"]) if known else (0, 0)
         if known and before == (days, archive_days):
             continue
@@ -158,6 +188,12 @@ async def _announce(connection: Connection, kept: Kept) -> None:
             apps=len(less),
             more="nonito retention",
         )
+
+
+def _days_of(row: asyncpg.Record) -> tuple[int, int]:
+    """Return for how many days an app's events are to be kept, in Postgres and in the archive."""
+    days, archive_days = row["days"], row["archive_days"]
+    return days, days if archive_days == AS_POSTGRES else archive_days
 
 
 def _is_less(days: int, before: int) -> bool:

@@ -2,10 +2,11 @@
 
 from typing import Final, NamedTuple
 
-from ingest.store import connection_budget, rejected_of_app
+from ingest.store import connection_budget, rejected_of_app, retention_report
 from ingest.store.connection_budget import ConnectionBudget
 from ingest.store.postgres import Connection, durability_off, is_pooled
 from ingest.store.rejected_of_app import OfApp
+from ingest.store.retention_report import RetentionReport
 
 STRAYS_MAX: Final = 10_000
 _STRAYS: Final = "SELECT count(*) FROM (SELECT FROM events_default LIMIT $1) AS first"
@@ -39,6 +40,8 @@ class PostgresReport(NamedTuple):
     strays: int
     """Events without a partition of their own; STRAYS_MAX means that or more."""
     rejected: list[OfApp]
+    retention: RetentionReport
+    """How long events are kept, and what goes next."""
 
 
 async def read(connection: Connection, connections_needed: int) -> PostgresReport:
@@ -55,4 +58,5 @@ async def read(connection: Connection, connections_needed: int) -> PostgresRepor
         size,
         int(await connection.fetchval(_STRAYS, STRAYS_MAX)),
         await rejected_of_app.by_app(connection),
+        await retention_report.read(connection),
     )

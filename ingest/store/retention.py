@@ -9,7 +9,7 @@ import asyncio
 import math
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
@@ -17,7 +17,7 @@ import asyncpg
 import structlog
 
 from ingest.errors import StartupError
-from ingest.store import archive_mark, expired_partitions, horizons
+from ingest.store import archive_mark, expired_partitions, horizons, retention_report
 from ingest.store.archive_mark import Waits
 from ingest.store.expired_partitions import Partition
 from ingest.store.expired_rows import Rows
@@ -28,6 +28,7 @@ from ingest.store.reasons import reason_of
 
 log = structlog.get_logger(__name__)
 
+_FIRST_S: Final = 10.0
 _INTERVAL_S: Final = 300.0
 _LATE_S: Final = 3600.0
 """So often at least it is looked for what has come in late."""
@@ -70,10 +71,18 @@ class Figures(NamedTuple):
 class Retention:
     """Has what is too old go."""
 
-    def __init__(self, postgres: Postgres, kept: Kept, grace: timedelta = horizons.GRACE) -> None:
+    def __init__(
+        self,
+        postgres: Postgres,
+        kept: Kept,
+        grace: timedelta = horizons.GRACE,
+        count: Callable[[int, int], None] = lambda _partitions, _events: None,
+    ) -> None:
+        """`count` is told of partitions and events that have gone."""
         self._postgres = postgres
         self._kept = kept
         self._grace = grace
+        self._tell_count = count
         self._has_archive = kept.has_archive
         """Whether this server archives, or another one."""
         self._done: dict[int, tuple[datetime | None, float]] = {}
@@ -82,8 +91,10 @@ class Retention:
 
     async def run(self) -> None:
         """Do it for ever; an outage, or somebody's lock, only delays it."""
+        pause_s = _FIRST_S
         while True:
-            await asyncio.sleep(_INTERVAL_S * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
+            await asyncio.sleep(pause_s * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
+            pause_s = _INTERVAL_S
             try:
                 await self.round()
             except (Unavailable, StartupError, asyncpg.PostgresError) as error:
@@ -110,6 +121,8 @@ class Retention:
 
     async def _drop_partitions(self, connection: Connection, known: Mapping[int, Horizon]) -> str:
         """Drop what has expired, the oldest first; return why something waits."""
+        if not any(each.days for each in known.values()):
+            return ""
         reasons: list[str] = []
         next_s: list[float] = []
         latest = max((each.events_before or _NEVER for each in known.values()), default=_NEVER)
@@ -118,7 +131,7 @@ class Retention:
                 break
             holding = await expired_partitions.holders(connection, each, known)
             if each.range.end > latest or not expired_partitions.has_expired(each, holding):
-                next_s.append(drop_s(each, holding))
+                next_s.append(retention_report.drop_s(each, holding))
                 continue
             reason = await self._drop_patiently(connection, each, known)
             reasons.append(reason)
@@ -187,6 +200,7 @@ class Retention:
 
     def _count(self, *, partitions: int = 0, events: int = 0) -> None:
         done = self.figures
+        self._tell_count(partitions, events)
         self.figures = done._replace(
             partitions=done.partitions + partitions, events=done.events + events
         )
@@ -207,14 +221,6 @@ class Retention:
                     await connection.execute(_TELL, each.app_id, reason)
         troubles = {each.app_id: waits.get(each.app_id, each.trouble) for each in found}
         self.figures = self.figures._replace(is_waiting=any(troubles.values()))
-
-
-def drop_s(partition: Partition, holding: Mapping[int, Horizon]) -> float:
-    """Return when a partition goes, as a Unix time; infinite for never."""
-    days = [each.days for each in holding.values()]
-    if not days or not all(days):
-        return math.inf
-    return (partition.range.end + timedelta(days=max(days))).timestamp()
 
 
 def _told(partition: Partition) -> dict[str, object]:

@@ -27,6 +27,8 @@ _ALSO_DONE: Final = (
     "DELETE FROM archive_files WHERE false",
     "INSERT INTO person_links SELECT app_id, joined, person, kind, at_us FROM person_links LIMIT 0",
     "UPDATE person_links SET at_us = at_us WHERE false",
+    "INSERT INTO retention SELECT * FROM retention LIMIT 0",
+    "UPDATE retention SET trouble = trouble WHERE false",
     "UPDATE accounts SET email = email WHERE false",
     "INSERT INTO account_roles SELECT * FROM account_roles LIMIT 0",
     "DELETE FROM account_sessions WHERE false",

@@ -1,4 +1,4 @@
-"""Retention over both: what the archive keeps for longer, what goes with Postgres, once and never."""
+"""Retention over both: what only the archive keeps, what goes from both, and nothing twice."""
 
 import asyncio
 import shutil
@@ -10,6 +10,7 @@ from uuid import UUID
 import pytest
 
 from ingest.archive import founding, merging
+from ingest.archive.archiver import Archiver
 from ingest.archive.directory import Directory
 from ingest.archive.failures import Damaged
 from ingest.archive.view import Views
@@ -52,6 +53,12 @@ def begin(url: str, path: Path, *, without_lost: bool = False) -> None:
     """Begin an archive in the place of the one that there is."""
     with closing(workspace_of(url, path)) as workspace:
         founding.begin(workspace, path, without_lost=without_lost)
+
+
+def two_rounds(archiver: Archiver) -> None:
+    """Archive twice: a file is compared with its checksum in each round."""
+    archiver.round()
+    archiver.round()
 
 
 def stored(url: str) -> list[str]:
@@ -216,8 +223,7 @@ def test_no_archive_is_begun_by_itself_without_the_only_copy(
     archiver = make_archiver(url, path)
     for _ in range(2):
         with pytest.raises(Damaged, match="without-lost"):
-            for _ in range(2):  # a file is compared with its checksum in each round
-                archiver.round()
+            two_rounds(archiver)
     assert ask(url, "SELECT archive_id::text FROM archive_state") == [(archive_id,)]
     shutil.copytree(away, path / archive_id, dirs_exist_ok=True)
     archive(url, path)
@@ -313,4 +319,3 @@ def test_files_are_merged_whatever_has_gone(url: str, path: Path) -> None:
     assert_sees(url, path, [each for each in ids if each in stored(url)])
     assert len(ask(url, "SELECT FROM archive_files")) < merging.FAN
     assert files(path)
-

@@ -22,12 +22,34 @@ def test_app_is_listed_with_its_settings_and_set(nonito: Nonito, database_url: s
         make_key(database_url, app)
     at = ("--database-url", database_url, "apps")
     lines = [line.split() for line in succeed(nonito(*at, "list")).splitlines()]
-    assert lines[1:] == [["blog", "user_id", "UTC"], ["shop", "user_id", "UTC"]]
+    assert lines[1:] == [
+        ["blog", "user_id", "UTC", "server", "server"],
+        ["shop", "user_id", "UTC", "server", "server"],
+    ]
     shown = succeed(nonito(*at, "set", "shop", "--timezone", "Europe/Berlin"))
-    assert shown.splitlines()[1].split() == ["shop", "user_id", "Europe/Berlin"]
+    assert shown.splitlines()[1].split() == [
+        *("shop", "user_id", "Europe/Berlin"),
+        *("server", "server"),
+    ]
     succeed(nonito(*at, "set", "shop", "--user-field", "email"))
     assert settings_of(database_url, "shop") == ("email", "Europe/Berlin")
     assert settings_of(database_url, "blog") == ("user_id", "UTC")
+
+
+def test_app_has_days_of_its_own_until_they_are_taken_back(
+    nonito: Nonito, database_url: str
+) -> None:
+    """Each by itself, and 0 is a number of days."""
+    make_key(database_url, "shop")
+    at = ("--database-url", database_url, "apps", "set", "shop")
+    for arguments, shown in (
+        (("--retain-days", "0"), ["0", "server"]),
+        (("--archive-retain-days", "-1"), ["0", "-1"]),
+        (("--retain-days", "30", "--archive-retain-days", "365"), ["30", "365"]),
+        (("--retain-days", "server"), ["server", "365"]),
+        (("--timezone", "UTC"), ["server", "365"]),
+    ):
+        assert succeed(nonito(*at, *arguments)).split()[-2:] == shown
 
 
 @pytest.mark.parametrize(
@@ -39,6 +61,10 @@ def test_app_is_listed_with_its_settings_and_set(nonito: Nonito, database_url: s
         (("shop", "--timezone", "../../etc/passwd"), "no such time zone"),
         (("shop", "--timezone", ""), "no such time zone"),
         (("shop", "--user-field", " "), "--user-field"),
+        (("shop", "--retain-days", "-1"), "write 0 to 36525 days, or 'server'"),
+        (("shop", "--retain-days", "1.5"), "write 0 to 36525 days, or 'server'"),
+        (("shop", "--archive-retain-days", "-2"), "write -1 to 36525 days"),
+        (("shop", "--archive-retain-days", "99999"), "write -1 to 36525 days"),
         (("nobody", "--user-field", "email"), "no app 'nobody'"),
     ],
 )

@@ -52,7 +52,7 @@ def test_every_command_explains_itself(path: tuple[str, ...]) -> None:
 def test_commands_are_the_documented_ones() -> None:
     """None is left out of the tests by being nested or renamed."""
     documented = {"serve", "keys", "keys create", "keys list", "keys revoke", "check", "psql"}
-    documented |= {"migrate", "apps", "apps list", "apps set"}
+    documented |= {"migrate", "apps", "apps list", "apps set", "retention", "retention run"}
     documented |= {"spool", "spool status", "spool export"}
     documented |= {"rejected", "rejected list", "rejected retry", "rejected drop"}
     documented |= {"query", "query trends", "query funnel", "query retention"}

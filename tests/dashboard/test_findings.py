@@ -19,6 +19,7 @@ from ingest.observe.metrics import Metrics
 from ingest.share.labels import LABELS_MAX
 from ingest.store.connection_budget import ConnectionBudget
 from ingest.store.postgres_report import PostgresReport
+from ingest.store.retention_report import RetentionReport
 from tests.support.server import ROOT
 
 BOUNDS = Bounds(
@@ -42,7 +43,8 @@ GAUGES = Gauges(
     keys=1,
 )
 BUDGET = ConnectionBudget(needed=20, others=0, allowed=97, limit="max_connections")
-REPORT = PostgresReport("18.4", BUDGET, [], 5, 8192, 0, [])
+RETENTION = RetentionReport(None, [], 0, [], None)
+REPORT = PostgresReport("18.4", BUDGET, [], 5, 8192, 0, [], RETENTION)
 
 
 def counted(change: Callable[[Metrics], None] = lambda _: None, wait_s: float = 0.001) -> Counts:
@@ -137,6 +139,7 @@ WRONG: Mapping[Kind, Condition] = {
     Kind.POSTGRES_AWAY: gauged(is_postgres_up=0),
     Kind.ROWS_REFUSED: gauged(is_refusing_rows=1),
     Kind.DEAD_LETTERS: gauged(rejected_events=1),
+    Kind.RETENTION_WAITS: gauged(is_retention_waiting=1),
     Kind.SPOOL_FILLS: gauged(spool_bytes=501),
     Kind.SPOOL_STUCK: gauged(spool_oldest_s=901),
     Kind.QUEUE_FILLS: gauged(plain_events=51),

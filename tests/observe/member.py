@@ -54,6 +54,8 @@ class Sources:
             is_refusing_rows=False,
             postgres_connections=3,
             rejected_events=0,
+            retention_next_drop_s=0.0,
+            is_retention_waiting=False,
             partitions_ahead=7,
             keys=1,
             connections=2,
