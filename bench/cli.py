@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "outage": "bench.outage.command",
     "audit": "bench.audit.command",
     "insights": "bench.insights.command",
+    "retention": "bench.retention.command",
 }
 """The module of each command, which has it under its own name."""
 

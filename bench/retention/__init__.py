@@ -1,0 +1,1 @@
+"""What senders see while a month of events goes from Postgres."""
