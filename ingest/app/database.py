@@ -65,7 +65,8 @@ def make_partitions(config: Config, postgres: Postgres) -> Partitions:
 def kept_of(config: Config) -> Kept:
     """Return how long a configuration has events kept."""
     archive = config.archive
-    return Kept(config.events.retain_days, archive.retain_days, archive.enabled)
+    interval_s = archive.interval_s if archive.enabled else None
+    return Kept(config.events.retain_days, archive.retain_days, interval_s)
 
 
 def make_retention(

@@ -7,16 +7,18 @@ what is needed is written anew. While this goes on nothing goes from Postgres (t
 
 A file that is missing, or is not what was written, can't be carried over. Then no archive is begun
 by itself: the file may come back, with its disk or from a back-up. Only who asks for it begins one
-without; the old directory is kept then, for whoever can read more of it.
+without; what other files of the directory hold is carried over then as well, and it is kept, for
+whoever can read more of it.
 """
 
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 from ingest.archive import horizon, writing
-from ingest.archive.directory import Directory, sha256
-from ingest.archive.failures import Damaged
+from ingest.archive.directory import Directory, app_of, sha256
+from ingest.archive.failures import ArchiveTrouble, Damaged
 from ingest.archive.horizon import Horizon
 from ingest.archive.known import parquet
 from ingest.archive.manifest import File
@@ -24,6 +26,8 @@ from ingest.archive.workspace import Workspace
 
 LOCK: Final = "LOCK TABLE retention IN EXCLUSIVE MODE"
 """To be taken before the transaction has a snapshot."""
+SAY: Final = "SET LOCAL nonito.carries = 'yes'"
+"""Without it Postgres lets no archive be begun in the place of one that holds events alone."""
 
 _STORED: Final = "stored_ids"
 
@@ -79,6 +83,34 @@ def carry(
     return carried
 
 
+def salvage(
+    workspace: Workspace, old: Directory, new: Directory, carried: Sequence[File]
+) -> list[File]:
+    """Bring what files hold that the manifest does not name, as after a restore; as `carry`.
+
+    Files that were merged since a back-up was made hold what those held that it names.
+    """
+    horizons = horizon.read(workspace)
+    found: list[File] = []
+    names = {each.name for each in carried}
+    for name in old.sizes().keys() - names if old.is_there else ():
+        app_id = app_of(name)
+        if app_id is None or horizons.of(app_id).alone_before is None:
+            continue
+        alone = horizons.of(app_id)
+        _read_stored(workspace, app_id, alone)
+        of_app = [each for each in (*carried, *found) if each.app_id == app_id]
+        if of_app:
+            workspace.duck.execute(
+                f"INSERT INTO {_STORED} SELECT id FROM {parquet(new.place, of_app)}"
+            )
+        # Whose the column `person` is nobody knows: it is made anew from the parameters.
+        unnamed = File(name, app_id, 0, 0, 0, 0, 0, "", user_field="")
+        with suppress(ArchiveTrouble), workspace.judging():
+            found += _carry_file(workspace, old, new, unnamed, alone)
+    return found
+
+
 def _read_stored(workspace: Workspace, app_id: int, alone: Horizon) -> None:
     """Have in DuckDB which events of before the horizon Postgres holds yet."""
     before = f"app_id = {int(app_id)} AND id < '{alone.alone_before}'::uuid"
@@ -100,7 +132,7 @@ def _carry_file(
     ).fetchall()
     if not count:
         return []
-    if count == file.rows:
+    if count == file.rows and file.sha256:
         new.adopt(old.path_of(file.name))
         return [file._replace(mark=0)]
     new.require_room()

@@ -10,6 +10,7 @@ writing it.
 import hashlib
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Container
@@ -35,6 +36,7 @@ _KEPT: Final = "none: kept by hand"
 _FORMAT: Final = 1
 _SUFFIX: Final = ".parquet"
 _UNFINISHED: Final = ".unfinished"
+_NAMED: Final = re.compile(r"app([0-9]{1,9})-[0-9a-f]{32}\.parquet")
 _CHUNK_BYTES: Final = 1 << 20
 
 
@@ -156,6 +158,12 @@ class Unfinished:
         _sync(self.unfinished)
         self.unfinished.rename(self._path)
         return self._path.stat().st_size, sha256(self._path)
+
+
+def app_of(name: str) -> int | None:
+    """Return whose events are in a file, by its name; None for none, and for one unfinished."""
+    found = _NAMED.fullmatch(name)
+    return int(found[1]) if found else None
 
 
 def sha256(path: Path) -> str:

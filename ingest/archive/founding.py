@@ -24,6 +24,8 @@ DESERTED_S: Final = 600.0
 FIRST: Final = "there was none"
 """Why the first archive of a database is begun."""
 _TIMEOUT_S: Final = 60.0
+_BEGIN_TIMEOUT_S: Final = 3 * 3600.0
+"""All files may have to be read that are carried over."""
 _NO_PRIVILEGE: Final = "42501"
 _IN_THE_WAY: Final = "55P03"
 # In one statement, and the default behind the column, so that the rows that there are have none.
@@ -72,7 +74,8 @@ def begin(
     What Postgres has dropped is carried over; raises Damaged if something of it is lost, unless it
     is to be begun without.
     """
-    with workspace.transaction(passes.TIMEOUT_S, commits=True, lock=carrying.LOCK):
+    with workspace.transaction(_BEGIN_TIMEOUT_S, commits=True, lock=carrying.LOCK):
+        workspace.execute(carrying.SAY)
         passes.lock(workspace)
         found = state.read(workspace)
         if archive_id not in (None, found.archive_id):
@@ -134,6 +137,8 @@ def _begin(workspace: Workspace, path: Path, found: State, *, without_lost: bool
     directory = Directory(path, str(uuid4()))
     directory.make(found.system_now)
     carried = carrying.carry(workspace, old, directory, needed.whole)
+    if needed.lost:
+        carried += carrying.salvage(workspace, old, directory, carried)
     directory.sync()
     if found.has_other_numbers:
         _count_anew(workspace)

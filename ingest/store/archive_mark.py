@@ -26,6 +26,10 @@ class Waits(Exception):  # noqa: N818 - an outcome, handled
     """Something of Postgres can't go yet; the message says why."""
 
 
+class InUse(Waits):
+    """Somebody uses the table just now."""
+
+
 class ArchiveMark(NamedTuple):
     """Up to where the archive holds what is in Postgres."""
 
@@ -39,7 +43,7 @@ class ArchiveMark(NamedTuple):
     age_s: float
     """Since somebody has."""
 
-    def require_fresh(self, interval_s: float = 0.0) -> None:
+    def require_fresh(self, interval_s: float) -> None:
         """Raise Waits if it is not known that the archive is whole: nobody looked at it of late."""
         if not self.is_of_here or self.age_s > _FRESH_S + 2 * interval_s:
             raise Waits(

@@ -20,7 +20,7 @@ from typing import Final, NamedTuple
 import asyncpg
 
 from ingest.store import archive_mark, attachment, horizons
-from ingest.store.archive_mark import Waits
+from ingest.store.archive_mark import InUse, Waits
 from ingest.store.horizons import OTHERS, Horizon
 from ingest.store.partition_map import range_of
 from ingest.store.periods import Range
@@ -114,12 +114,11 @@ async def drop(
     connection: Connection,
     partition: Partition,
     known: Mapping[int, Horizon],
-    *,
-    has_archive: bool,
+    archive_interval_s: float | None,
 ) -> None:
     """Drop one that has expired; raise Waits, one of IN_THE_WAY, or another PostgresError.
 
-    With an archive that is to hold it, it goes only when it is there.
+    With an archive, which works so often, that is to hold it, it goes only when it is there.
     """
     name = partition.name
     # What takes long is found out before anybody is kept out, and only confirmed then.
@@ -127,7 +126,7 @@ async def drop(
         await connection.execute(
             f"SET LOCAL statement_timeout = '{_LOOK_S}s'; SET LOCAL enable_seqscan = off"
         )
-        await _require_expired(connection, partition, known, has_archive=has_archive)
+        await _require_expired(connection, partition, known, archive_interval_s)
         await _require_nobody(connection, name)
     async with connection.transaction(isolation="read_committed"):
         await connection.execute(_LIMITS)
@@ -135,13 +134,13 @@ async def drop(
             f"SELECT pg_try_advisory_xact_lock({horizons.LOCK})"
             f" AND pg_try_advisory_xact_lock({attachment.LOCK})"
         ):
-            raise Waits("another server is at work on the partitions")
+            raise InUse("another server is at work on the partitions")
         # Whoever makes the archive anew keeps what Postgres has no more: not while it goes.
         await connection.execute(
             f"LOCK TABLE retention IN ROW EXCLUSIVE MODE; LOCK TABLE {name} IN ACCESS EXCLUSIVE"
             " MODE"
         )
-        await _require_expired(connection, partition, known, has_archive=has_archive)
+        await _require_expired(connection, partition, known, archive_interval_s)
         await connection.execute(f"DROP TABLE {name}")
 
 
@@ -149,8 +148,7 @@ async def _require_expired(
     connection: Connection,
     partition: Partition,
     known: Mapping[int, Horizon],
-    *,
-    has_archive: bool,
+    archive_interval_s: float | None,
 ) -> None:
     end, holding = partition.range.end, await holders(connection, partition, known)
     if not has_expired(partition, holding):
@@ -160,19 +158,19 @@ async def _require_expired(
         for app_id, each in holding.items()
         if each.archive_before is None or each.archive_before < end
     ]
-    if not has_archive or not first:
+    if archive_interval_s is None or not first:
         return
     mark = await archive_mark.read(connection)
-    mark.require_fresh()
+    mark.require_fresh(archive_interval_s)
     sql = _LACKING.format(name=partition.name, lacks=mark.lacks)
     if await connection.fetchval(sql, first):
         raise Waits(f"{partition.name} holds events that are not in the archive yet")
 
 
 async def _require_nobody(connection: Connection, name: str) -> None:
-    """Raise Waits while somebody holds a lock for longer than a COPY does."""
+    """Raise InUse while somebody holds a lock for longer than a COPY does."""
     row = await connection.fetchrow(_HOLDER, name, _OLD_MS)
     if row is not None:
         pid, application, since_s = row
         told = f" ({application})" if application else ""
-        raise Waits(f"process {pid}{told} has used the table for {since_s} s")
+        raise InUse(f"process {pid}{told} has used the table for {since_s} s")

@@ -8,13 +8,14 @@ the horizon: somebody may be about to mend it.
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
 
 from ingest.store import archive_mark, horizons
 from ingest.store.horizons import Horizon
+from ingest.store.periods import Range, first_id
 from ingest.store.postgres import Connection
 
 CHUNK_ROWS: Final = 2_000
@@ -42,10 +43,17 @@ _DELETE_REJECTED: Final = (
 class Rows:
     """Deletes what is behind the horizon of one app, for a while each time."""
 
-    def __init__(self, horizon: Horizon, *, has_archive: bool) -> None:
+    def __init__(
+        self, horizon: Horizon, archive_interval_s: float | None, but: Iterable[Range]
+    ) -> None:
+        """Without an archive, which works so often, nothing has to be there first.
+
+        What lies in the ranges of `but` stays.
+        """
+        self._but = [f"NOT (id >= '{start}' AND id < '{end}')" for start, end in _joined(but)]
         self._app_id = horizon.app_id
         self._before = horizon.events_before or _LONG_AGO
-        self._is_archived_first = has_archive and horizon.is_archived_first
+        self._archive_interval_s = archive_interval_s if horizon.is_archived_first else None
         self._from = _NIL
         self.are_gone = horizon.events_before is None
         """Whether nothing is left that can go now."""
@@ -80,11 +88,12 @@ class Rows:
 
     async def _holds(self, connection: Connection) -> str:
         """Return the SQL that is true of a row that may go; within its transaction."""
-        if not self._is_archived_first:
-            return "true"
-        mark = await archive_mark.read(connection)
-        mark.require_fresh()
-        return mark.holds
+        conditions = self._but
+        if self._archive_interval_s is not None:
+            mark = await archive_mark.read(connection)
+            mark.require_fresh(self._archive_interval_s)
+            conditions = [*conditions, mark.holds]
+        return " AND ".join(conditions) or "true"
 
     async def _delete_rejected(self, connection: Connection, first: UUID) -> int:
         done = await connection.execute(
@@ -92,6 +101,17 @@ class Rows:
         )
         self.are_gone = _count(done) < CHUNK_ROWS
         return _count(done)
+
+
+def _joined(ranges: Iterable[Range]) -> Sequence[tuple[UUID, UUID]]:
+    """Return ranges of time as ranges of id, those that follow each other as one."""
+    found: list[tuple[UUID, UUID]] = []
+    for each in sorted(ranges):
+        start, end = first_id(each.start), first_id(each.end)
+        if found and found[-1][1] == start:
+            start, _ = found.pop()
+        found.append((start, end))
+    return found
 
 
 def _count(tag: str) -> int:

@@ -67,8 +67,8 @@ class Kept(NamedTuple):
 
     days: int
     archive_days: int
-    has_archive: bool
-    """Whether this server archives."""
+    archive_interval_s: float | None = None
+    """So often this server archives; None if it does not."""
 
 
 class Horizon(NamedTuple):

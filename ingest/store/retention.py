@@ -18,7 +18,7 @@ import structlog
 
 from ingest.errors import StartupError
 from ingest.store import archive_mark, expired_partitions, horizons, retention_report
-from ingest.store.archive_mark import Waits
+from ingest.store.archive_mark import InUse, Waits
 from ingest.store.expired_partitions import Partition
 from ingest.store.expired_rows import Rows
 from ingest.store.failures import Unavailable
@@ -30,13 +30,15 @@ log = structlog.get_logger(__name__)
 
 _FIRST_S: Final = 10.0
 _INTERVAL_S: Final = 300.0
+_RETRY_S: Final = 60.0
 _LATE_S: Final = 3600.0
 """So often at least it is looked for what has come in late."""
 _WORK_S: Final = 10.0
 """So long others of this process wait for the turn."""
 _REST_S: Final = 1.0
-_DROPS_MAX: Final = 100
-"""Of one round."""
+_LATER: Final = "further partitions go in the next rounds"
+_DROPS_S: Final = 15.0
+"""So long partitions are dropped in one round."""
 _AHEAD_MAX: Final = 24
 """Of so many partitions that stay it is looked when they go."""
 _NEVER: Final = datetime.min.replace(tzinfo=UTC)
@@ -83,8 +85,10 @@ class Retention:
         self._kept = kept
         self._grace = grace
         self._tell_count = count
-        self._has_archive = kept.has_archive
-        """Whether this server archives, or another one."""
+        self._archive_interval_s = kept.archive_interval_s
+        """Of this server, or of another one; None if nobody archives."""
+        self._waiting: list[Partition] = []
+        """Partitions that are to go: no row of theirs is deleted by itself."""
         self._done: dict[int, tuple[datetime | None, float]] = {}
         """Up to where the rows of an app have gone, and when that was."""
         self.figures = Figures()
@@ -96,7 +100,9 @@ class Retention:
             await asyncio.sleep(pause_s * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
             pause_s = _INTERVAL_S
             try:
-                await self.round()
+                done = self.figures.partitions
+                if (await self.round()).is_waiting or self.figures.partitions != done:
+                    pause_s = _RETRY_S
             except (Unavailable, StartupError, asyncpg.PostgresError) as error:
                 log.warning("nothing goes for now that is too old", reason=_reason(error))
 
@@ -111,7 +117,8 @@ class Retention:
                 return self.figures
             known = horizons.by_app(found)
             mark = await archive_mark.read(connection)
-            self._has_archive = self._kept.has_archive or mark.is_worked_on
+            others_s = 0.0 if mark.is_worked_on else None
+            self._archive_interval_s = self._kept.archive_interval_s or others_s
             waits = {OTHERS: await self._drop_partitions(connection, known)}
         for each in found:
             if each.app_id != OTHERS and self._is_due(each):
@@ -121,26 +128,41 @@ class Retention:
 
     async def _drop_partitions(self, connection: Connection, known: Mapping[int, Horizon]) -> str:
         """Drop what has expired, the oldest first; return why something waits."""
+        self._waiting = []
         if not any(each.days for each in known.values()):
             return ""
         reasons: list[str] = []
-        next_s: list[float] = []
+        end_s = time.monotonic() + _DROPS_S
+        for each in await self._expired(connection, known):
+            is_late = time.monotonic() > end_s
+            reason = _LATER if is_late else await self._drop_patiently(connection, each, known)
+            if reason:
+                reasons.append(reason)
+                self._waiting.append(each)
+            else:
+                self._count(partitions=1, events=each.rows)
+        return next(iter(reasons), "")
+
+    async def _expired(
+        self, connection: Connection, known: Mapping[int, Horizon]
+    ) -> Sequence[Partition]:
+        """Return the partitions that are to go, the oldest first; note when the next one is."""
         latest = max((each.events_before or _NEVER for each in known.values()), default=_NEVER)
+        expired: list[Partition] = []
+        next_s: list[float] = []
         for each in await expired_partitions.list_all(connection):
-            if len(next_s) == _AHEAD_MAX or len(reasons) == _DROPS_MAX:
-                break
             holding = await expired_partitions.holders(connection, each, known)
-            if each.range.end > latest or not expired_partitions.has_expired(each, holding):
+            if each.range.end <= latest and expired_partitions.has_expired(each, holding):
+                expired.append(each)
+            elif len(next_s) < _AHEAD_MAX:
                 next_s.append(retention_report.drop_s(each, holding))
-                continue
-            reason = await self._drop_patiently(connection, each, known)
-            reasons.append(reason)
-            self._count(partitions=not reason, events=0 if reason else each.rows)
+            elif each.range.end > latest:
+                break
         soonest_s = min(next_s, default=math.inf)
         self.figures = self.figures._replace(
             next_drop_s=0.0 if math.isinf(soonest_s) else soonest_s
         )
-        return next(filter(None, reasons), "")
+        return expired
 
     async def _drop_patiently(
         self, connection: Connection, partition: Partition, known: Mapping[int, Horizon]
@@ -150,13 +172,14 @@ class Retention:
         for _ in range(_TRIES_MAX):
             try:
                 await expired_partitions.drop(
-                    connection, partition, known, has_archive=self._has_archive
+                    connection, partition, known, self._archive_interval_s
                 )
+            except InUse as waits:
+                reason = str(waits)
             except Waits as waits:
                 return str(waits)
             except expired_partitions.IN_THE_WAY as error:
                 reason = f"{partition.name} waits for a lock: {reason_of(error)}"
-                await asyncio.sleep(_TRY_PAUSE_S * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
             except asyncpg.InsufficientPrivilegeError as error:
                 return _NO_PRIVILEGE.format(error)
             except asyncpg.PostgresError as error:
@@ -166,11 +189,13 @@ class Retention:
                     "partition dropped: all of it is older than it is kept", **_told(partition)
                 )
                 return ""
+            await asyncio.sleep(_TRY_PAUSE_S * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
         return reason
 
     async def _delete_rows(self, horizon: Horizon) -> str:
         """Delete what is behind an app's horizon; return why something waits."""
-        rows = Rows(horizon, has_archive=self._has_archive)
+        waiting = [each.range for each in self._waiting]
+        rows = Rows(horizon, self._archive_interval_s, waiting)
         try:
             while not rows.are_gone:
                 await self._delete_some(rows)

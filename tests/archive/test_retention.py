@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from uuid import UUID
 
+import asyncpg
 import pytest
 
 from ingest.archive import founding, merging
@@ -234,6 +235,42 @@ def test_no_archive_is_begun_by_itself_without_the_only_copy(
     assert_sees(url, path, ids)
     assert not Directory(path, archive_id).remove_deserted() or True
     assert Directory(path, archive_id).database.startswith("none")
+
+
+def test_files_that_are_named_by_nobody_are_carried_over_where_others_are_lost(
+    url: str, path: Path
+) -> None:
+    """As after a restore of Postgres alone, to before some were merged: each event once."""
+    ids = store(url, [20, 19])
+    archive(url, path)
+    ids += store(url, [18, 17])
+    archive(url, path)
+    ids += store(url, [1])
+    archive(url, path)
+    expire(url, WEEK, ALL)
+    (first, second, *_) = sorted(files(path), key=lambda each: each.stat().st_mtime)
+    shutil.copyfile(second, second.with_name(f"app1-{'0' * 32}.parquet"))
+    first.rename(first.with_name(f"app1-{'1' * 32}.parquet"))
+    first.with_name(f"app1-{'2' * 32}.parquet").write_bytes(b"PAR1")
+    with pytest.raises(Damaged):
+        archive(url, path)
+    begin(url, path, without_lost=True)
+    archive(url, path)
+    assert_sees(url, path, ids)
+    people = ask(url, "SELECT user_field FROM archive_files")
+    assert ("",) in people
+
+
+def test_no_archive_of_a_version_before_is_begun_in_the_place_of_one_with_only_copies(
+    url: str, path: Path
+) -> None:
+    """It would unname all files."""
+    store(url, [20, 1])
+    archive(url, path)
+    other = "UPDATE archive_state SET archive_id = gen_random_uuid()"
+    expire(url, WEEK, ALL)
+    with pytest.raises(asyncpg.RaiseError, match="this version"):
+        ask(url, other)
 
 
 def test_event_that_is_sent_again_counts_once(url: str, path: Path) -> None:

@@ -63,7 +63,7 @@ async def one_round(
     grace: timedelta = NO_GRACE,
 ) -> Figures:
     """Have go what a server of this configuration has go."""
-    kept = Kept(days, archive_days, has_archive=has_archive)
+    kept = Kept(days, archive_days, 60.0 if has_archive else None)
     return await Retention(make_postgres(url), kept, grace).round()
 
 

@@ -122,6 +122,19 @@ async def test_partition_waits_while_somebody_reads_and_writers_do_not(url: str)
     await link.close()
 
 
+async def test_no_row_of_a_partition_that_waits_is_deleted_by_itself(url: str) -> None:
+    """A dump would turn one DROP into millions of deletes; rows elsewhere go meanwhile."""
+    for age in (40, 41):
+        await make_partition(url, age)
+    await store(url, [50, 41, 40, 39, 1])
+    async with holding(url, "SELECT count(*) FROM events"):
+        await asyncio.sleep(0.2)
+        await one_round(url, 30)
+        assert await ages(url) == [41, 40, 1]
+    await one_round(url, 30)
+    assert await ages(url) == [1]
+
+
 async def test_partition_goes_between_the_copies_of_writers(url: str) -> None:
     """Each of them is committed, while a partition after the other goes."""
     names = [await make_partition(url, age) for age in range(40, 45)]

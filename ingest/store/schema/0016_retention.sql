@@ -20,3 +20,21 @@ CREATE TABLE retention (
 
 -- The least and the greatest id in a file; null in one of the version before.
 ALTER TABLE archive_files ADD COLUMN id_min uuid, ADD COLUMN id_max uuid;
+
+-- An archive that is begun in the place of another one unnames all files of that. Whoever does not
+-- carry over what only they hold, as a server of the version before, may not.
+CREATE FUNCTION nonito_require_carrying() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF current_setting('nonito.carries', true) IS DISTINCT FROM 'yes'
+        AND EXISTS (SELECT FROM retention WHERE dropped_before IS NOT NULL)
+    THEN
+        RAISE EXCEPTION 'the archive holds events that Postgres has dropped: a server of this'
+            ' version has to begin another one';
+    END IF;
+    RETURN NEW;
+END
+$$;
+
+CREATE TRIGGER archive_begun BEFORE UPDATE ON archive_state
+    FOR EACH ROW WHEN (OLD.archive_id IS DISTINCT FROM NEW.archive_id)
+    EXECUTE FUNCTION nonito_require_carrying();
