@@ -32,12 +32,20 @@ LOCK: Final = 0x6E6F_6E69_746F_0004  # "nonito", 4
 
 _SHOWN_MAX: Final = 10
 _CLOCK_ERROR_MAX: Final = timedelta(hours=1)
+# Of apps that are in no table those are found that have strays, each by one look into the index;
+# in a partition they go with that.
 _WANTED: Final = """
+WITH RECURSIVE stray (app_id) AS (
+    SELECT min(app_id) FROM events_default UNION ALL
+    SELECT (SELECT min(app_id) FROM events_default WHERE app_id > stray.app_id) FROM stray
+    WHERE stray.app_id IS NOT NULL
+)
 SELECT app_id, name, coalesce(apps.retain_days, $1) AS days,
     coalesce(apps.archive_retain_days, $2) AS archive_days, known
 FROM (
     SELECT id AS app_id FROM apps UNION SELECT app_id FROM archive_files
     UNION SELECT app_id FROM retention UNION SELECT 0
+    UNION SELECT app_id FROM stray WHERE app_id IS NOT NULL
 ) AS each LEFT JOIN apps ON apps.id = app_id LEFT JOIN retention AS known USING (app_id)
 ORDER BY app_id
 """

@@ -74,9 +74,9 @@ async def test_app_has_days_of_its_own(url: str) -> None:
 async def test_events_of_an_app_that_is_in_no_table_go_with_the_others(url: str) -> None:
     """Whoever has deleted an app by hand has not its events for ever."""
     await make_partition(url, 40)
-    await store(url, [40], app_id=77)
+    await store(url, [50, 40], app_id=77)
     await one_round(url, 0)
-    assert await ages(url, 77) == [40]
+    assert await ages(url, 77) == [50, 40]
     await one_round(url, 30)
     assert await ages(url, 77) == []
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from ingest.delivery.events_table import EVENTS
@@ -13,6 +14,7 @@ from ingest.store.cluster import Cluster
 from ingest.store.embedded import find_programs
 from ingest.store.partition_map import existing_ranges
 from tests.conftest import prepare
+from tests.store import retained
 from tests.store.events import assert_works, copy, make_event, make_link, stored_ids
 from tests.support.postgres import fetch, make_postgres, new_database, running_cluster
 
@@ -93,3 +95,25 @@ async def test_keys_are_made_revoked_and_checked(url: str) -> None:
             if not finding.is_good
         ]
         assert bad == ["no API key: nonito keys create --app NAME"]
+
+
+async def test_old_events_go_with_their_partition_and_by_themselves(url: str) -> None:
+    """What a DROP of a partition locks beside it, and what a default partition forbids."""
+    name = await retained.make_partition(url, 100)
+    await retained.store(url, [100, 50, 1])
+    assert (await retained.one_round(url, 30)).partitions == 1
+    assert await retained.ages(url) == [1]
+    assert name not in {each["name"] for each in await fetch(url, _PARTITIONS)}
+    with pytest.raises(asyncpg.ObjectNotInPrerequisiteStateError):
+        await fetch(url, f"ALTER TABLE events DETACH PARTITION {await _any(url)} CONCURRENTLY")
+
+
+_PARTITIONS = (
+    "SELECT inhrelid::regclass::text AS name FROM pg_inherits"
+    " WHERE inhparent = 'events'::regclass AND inhrelid <> 'events_default'::regclass"
+)
+
+
+async def _any(url: str) -> str:
+    """Return a partition."""
+    return str((await fetch(url, _PARTITIONS))[0]["name"])
