@@ -11,7 +11,9 @@ everybody out of `events`, of `events_default` and of the partition. So, while e
 4. All is one transaction: whoever dies in it leaves the partition as it was. The files are deleted
    behind its commit, when its locks are gone.
 
-Measured with PostgreSQL 18 and 20 million rows beside 64 connections that send: README.
+Measured with PostgreSQL 18, 20 million rows (3.8 GB), beside 64 connections that send on two busy
+cores (`python -m bench retention`): p99 29 ms where it was 12, none above 63; 56 and 84 when six
+others wanted these cores.
 """
 
 from collections.abc import Mapping

@@ -5,7 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from ingest.store import migrations, retention
+from ingest.errors import StartupError
+from ingest.store import horizons, migrations, retention
 from ingest.store.horizons import LOCK
 from tests.store.events import copy, make_event, make_link
 from tests.store.retained import ages, days_ago, id_of, make_partition, one_round, store, troubles
@@ -157,6 +158,43 @@ async def test_partition_goes_between_the_copies_of_writers(url: str) -> None:
     assert len(await ages(url)) == written
     for link in links:
         await link.close()
+
+
+async def test_partition_that_somebody_has_built_upon_stays_and_it_is_said(url: str) -> None:
+    """Nothing of theirs is dropped with it, and no row goes by itself instead."""
+    name = await make_partition(url, 40)
+    await store(url, [40, 1])
+    await fetch(url, f"CREATE VIEW of_somebody AS SELECT * FROM {name}")
+    await one_round(url, 30)
+    assert "2BP01" in (await troubles(url))[0]
+    assert await ages(url) == [40, 1]
+    await fetch(url, "DROP VIEW of_somebody")
+    await one_round(url, 30)
+    assert await ages(url) == [1]
+
+
+async def test_two_servers_at_once_have_everything_go_once(url: str) -> None:
+    """One of them does nothing where they meet."""
+    for age in (40, 41, 42):
+        await make_partition(url, age)
+    await store(url, [42, 41, 40, 35, 1], each=3)
+    await one_round(url, 30)
+    await store(url, [36], each=5_000)
+    await asyncio.gather(*(one_round(url, 30) for _ in range(4)))
+    await one_round(url, 30)
+    assert await ages(url) == [1] * 3
+    assert await troubles(url) == {}
+
+
+async def test_nothing_goes_by_the_clock_of_a_machine_that_is_wrong(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Postgres's may be that one."""
+    await store(url, [40])
+    monkeypatch.setattr(horizons, "_CLOCK_ERROR_MAX", timedelta(microseconds=-1))
+    with pytest.raises(StartupError, match="clocks"):
+        await one_round(url, 30)
+    assert await ages(url) == [40]
 
 
 async def test_dead_letters_go_when_they_and_their_rejection_are_old(url: str) -> None:
