@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 import asyncpg
 
 from ingest.errors import StartupError
-from ingest.store import connection_budget, migrations, trial, xact_index
+from ingest.store import connection_budget, migrations, retention_report, trial, xact_index
 from ingest.store.failures import Named, RowRefused
 from ingest.store.partition_map import existing_ranges
 from ingest.store.postgres import Connection, durability_off, is_pooled
@@ -81,7 +81,12 @@ async def _schema(connection: Connection, table: Table) -> list[Finding]:
         Finding(True, "the schema is up to date"),
         *await _tried(partitions(connection), _strays(connection)),
         await _trial(connection, table),
-        *await _tried(_marks(connection), _keys(connection), _rejected(connection)),
+        *await _tried(
+            _marks(connection),
+            _keys(connection),
+            _rejected(connection),
+            _retention(connection),
+        ),
     ]
 
 
@@ -251,6 +256,23 @@ async def _marks(connection: Connection) -> Finding:
             True, f"{said}; another role has to make it, by `nonito migrate`: {hindrance}"
         )
     return Finding(True, f"{said}; `nonito serve` makes it")
+
+
+async def _retention(connection: Connection) -> Finding:
+    """Say whether events go that are older than they are kept, and who has to see to it."""
+    report = await retention_report.read(connection)
+    if not any(each.days for each in (report.others, *report.apps) if each):
+        return Finding(
+            True, "no events go: they are kept for ever, or no server has said otherwise"
+        )
+    said = "events go that are older than they are kept: nonito retention"
+    if report.troubles:
+        return Finding(True, f"{said}; something waits: {report.troubles[0]}")
+    if hindrance := await trial.why_no_partitions(connection):
+        return Finding(
+            True, f"{said}; another role has to see to it, by `nonito retention run`: {hindrance}"
+        )
+    return Finding(True, said)
 
 
 async def _rejected(connection: Connection) -> Finding:
