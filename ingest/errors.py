@@ -34,6 +34,7 @@ class Code(StrEnum):
     PAYLOAD_TOO_LARGE = "payload_too_large"
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     EXPECTATION_FAILED = "expectation_failed"
+    TOO_MANY_REQUESTS = "too_many_requests"
     HEADERS_TOO_LARGE = "headers_too_large"
     DATABASE_ERROR = "database_error"
     INTERNAL_ERROR = "internal_error"
@@ -67,6 +68,7 @@ STATUS: dict[Code, int] = {
     Code.PAYLOAD_TOO_LARGE: 413,
     Code.UNSUPPORTED_MEDIA_TYPE: 415,
     Code.EXPECTATION_FAILED: 417,
+    Code.TOO_MANY_REQUESTS: 429,
     Code.HEADERS_TOO_LARGE: 431,
     Code.DATABASE_ERROR: 500,
     Code.INTERNAL_ERROR: 500,
@@ -98,7 +100,9 @@ class Refusal(Exception):  # noqa: N818 - it is an answer, not a failure of ours
 
     def anew(self) -> "Refusal":
         """Return a copy without a traceback, which would hold what its frames hold, in cycles."""
-        return Refusal(self.code, self.message)
+        refusal = Refusal(self.code, self.message)
+        refusal.headers = self.headers
+        return refusal
 
     def body(self) -> bytes:
         """Return the error in the one JSON shape that every route answers with."""

@@ -24,6 +24,7 @@ from ingest.http.authentication import API_KEY, with_bearers
 from ingest.http.head import Head, parse
 from ingest.http.pipeline import HEAD_BYTES_MAX, HEADERS_MAX
 from ingest.store.apps import App
+from ingest.store.keyring import Grant
 
 KEY: Final = "nk_" + "k" * 43
 _SECRET_HEADERS: Final = (API_KEY, hdrs.AUTHORIZATION)
@@ -140,7 +141,7 @@ def run_many(
     return total
 
 
-_APP: Final = App(1, "fuzz")
+_GRANT: Final = Grant(App(1, "fuzz"), None)
 
 
 def run(mutations: int, seed: int) -> FuzzResult:
@@ -163,7 +164,7 @@ def run(mutations: int, seed: int) -> FuzzResult:
 def examine(head: bytes, loop: asyncio.AbstractEventLoop) -> tuple[bool, str | None]:
     """Return whether the fast lane takes a head, and how aiohttp differs about one it takes."""
     try:
-        taken = parse(head, lambda key: _APP if key == KEY else None)
+        taken = parse(head, lambda key: _GRANT if key == KEY else None)
     except Exception as error:  # noqa: BLE001 - raising would cost a client its answer
         return False, f"the fast lane fails: {error!r}"
     return taken is not None, None if taken is None else compare(head, taken, loop)

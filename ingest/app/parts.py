@@ -31,6 +31,7 @@ from ingest.http.protocols.route import SdkRoute
 from ingest.http.request_log import RequestLog
 from ingest.http.router import Route, Router, ingestion
 from ingest.http.waiters import EarlyAcks
+from ingest.metering.meters import Meters
 from ingest.observe import collector
 from ingest.observe.collector import Collector
 from ingest.observe.exposition import Exposer
@@ -41,6 +42,7 @@ from ingest.share.member import KeyNotes, Member
 from ingest.spool import Spool
 from ingest.store import idempotency, upkeep
 from ingest.store.api_key_snapshot import ApiKeySnapshot
+from ingest.store.day_uses import DayUses
 from ingest.store.health import Health
 from ingest.store.keyring import Keyring
 from ingest.store.last_uses import LastUses
@@ -79,8 +81,10 @@ class Parts:
         self.metrics = Metrics(self.spool)
         self.partitions = make_partitions(config, postgres)
         self.preparation = Preparation(postgres, self.partitions, self.spool)
+        self.meters = Meters(self.member)
         self.keyring = Keyring(
             postgres,
+            meters=self.meters,
             poll_interval_s=config.keys.poll_interval_s,
             snapshot=ApiKeySnapshot(Path(config.spool.path)) if self.spool else None,
             generation=self.member.keys_generation,
@@ -101,6 +105,7 @@ class Parts:
             "idempotency keys": partial(idempotency.run, self.postgres),
             "schema": partial(upkeep.run, self.postgres),
             "retention": self.retention.run,
+            "day uses": DayUses(self.postgres, self.meters).run,
         }
 
     def followers(self) -> Iterator[Task]:

@@ -147,6 +147,7 @@ class App:
         own("sweep", parts.listener.run())
         own("duties", parts.duties.run())
         own("last uses", parts.last_uses.run())
+        own("limits", parts.meters.run())
         for name, work in parts.followers():
             own(name, work)
         own("loop lag", loop_lag.watch(parts.publisher.tick))
@@ -228,5 +229,6 @@ class App:
             await parts.spool.close()
         if parts.monitor is not None:
             await parts.monitor.close()
+        parts.meters.note()
         parts.publisher.look()
         log.info("stopped", committed=parts.metrics.committed_events)

@@ -5,21 +5,24 @@ from typing import Final
 
 import click
 
+from ingest.cli import rate_options
 from ingest.cli.database import with_database
+from ingest.cli.rate_options import rate_options as with_rates
 from ingest.cli.table import day, echo_table
 from ingest.cli.text import require_text
 from ingest.errors import StartupError
-from ingest.store import api_keys, key_limits
+from ingest.store import api_keys, kept_limits, key_limits
 from ingest.store.api_keys import Kind
 from ingest.store.key_limits import BadLimit, KeyLimits
 from ingest.store.postgres import Connection
+from ingest.store.tokens import digest
 
 _HEADING: Final = ("PREFIX", "APP", "NAME", "STATE", "CREATED", "EXPIRES", "USED", "MAY")
 
 
 @click.group("keys")
 def keys_group() -> None:
-    """Make, list and revoke API keys; running servers follow within a second."""
+    """Make, limit, list and revoke API keys; running servers follow within a second."""
 
 
 @keys_group.command("create")
@@ -43,9 +46,11 @@ def keys_group() -> None:
 @click.option(
     "--event", "event_names", multiple=True, help="Only events of this name; may be repeated."
 )
+@with_rates
 @click.pass_context
 def create_key(  # noqa: PLR0913 - an option each
     context: click.Context,
+    /,
     *,
     app_name: str,
     name: str,
@@ -53,16 +58,23 @@ def create_key(  # noqa: PLR0913 - an option each
     kind: Kind,
     origins: tuple[str, ...],
     event_names: tuple[str, ...],
+    **rates: str | None,
 ) -> None:
     """Make a key; the secret alone goes to standard output, once.
 
     It writes events and can't read any, unless it is to `--read` them.
     """
     require_text("--app", app_name)
-    limits = _limits(kind, origins, event_names)
+    limits, may = _limits(kind, origins, event_names), rate_options.read(rate_options.given(rates))
+    if may and kind is Kind.READ:
+        raise StartupError("a key that reads sends nothing that could be limited")
 
     async def work(connection: Connection) -> str:
-        return await api_keys.create(connection, app_name, name, expires_in_days, kind, limits)
+        async with connection.transaction():
+            made = await api_keys.create(connection, app_name, name, expires_in_days, kind, limits)
+            if may:
+                await kept_limits.set_of_key(connection, digest(made), may)
+        return made
 
     secret = with_database(context, work)
     click.echo(f"Key for app {app_name!r}; it is shown only now.", err=True)
@@ -77,6 +89,31 @@ def _limits(kind: Kind, origins: tuple[str, ...], event_names: tuple[str, ...]) 
     if limits is not None and kind is Kind.READ:
         raise StartupError("--origin and --event are for keys that write: leave --read out")
     return limits
+
+
+@keys_group.command("set")
+@click.argument("prefix")
+@with_rates
+@click.pass_context
+def set_key(context: click.Context, /, prefix: str, **rates: str | None) -> None:
+    """Set how much the key that starts with PREFIX may send; what is not given stays as it is."""
+    require_text("PREFIX", prefix)
+    texts = rate_options.given(rates)
+    if not texts:
+        raise StartupError("say what to set, such as --events-per-second")
+
+    async def work(connection: Connection) -> api_keys.ApiKey:
+        found = await api_keys.find_unrevoked(connection, prefix)
+        if len(found) != 1 or found[0].kind is Kind.READ:
+            some = f"{len(found) or 'no'} unrevoked keys start with {prefix!r}"
+            told = "that key reads" if len(found) == 1 else some
+            raise StartupError(f"{told}; nothing was set")
+        limits = rate_options.read(texts, found[0].rate_limits)
+        await kept_limits.set_of_key(connection, found[0].id, limits)
+        return found[0]._replace(rate_limits=limits)
+
+    now = datetime.now(UTC)
+    echo_table([_HEADING, _as_row(with_database(context, work), now)])
 
 
 @keys_group.command("list")
@@ -97,7 +134,7 @@ def _as_row(key: api_keys.ApiKey, now: datetime) -> tuple[str, ...]:
         day(key.created_at),
         day(key.expires_at),
         day(key.used_at),
-        f"{key.kind.value}{_shown(key.limits)}",
+        ", ".join([f"{key.kind.value}{_shown(key.limits)}", *key.rate_limits.words]),
     )
 
 

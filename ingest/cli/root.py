@@ -37,7 +37,8 @@ COMMANDS: Final = {
         "health", "Exit with 0 if the server of this configuration answers /healthz, else with 1."
     ),
     "keys": _Command(
-        "keys_group", "Make, list and revoke API keys; running servers follow within a second."
+        "keys_group",
+        "Make, limit, list and revoke API keys; running servers follow within a second.",
     ),
     "login": _Command(
         "login",

@@ -1,8 +1,8 @@
 """Whose request it is: the API key in a header, or, where the operator allows it, in the query.
 
 The header is `X-API-Key`, or `Authorization` with the scheme Bearer (RFC 6750), for which every
-HTTP client has a field. A key may be limited to pages of some origins; which events it may send is
-seen when these are read.
+HTTP client has a field. A key may be limited to pages of some origins, and it, or its app, to so
+much at a time; which events it may send, and how many these are, is seen when they are read.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,7 +11,7 @@ from typing import Final
 from aiohttp import hdrs, web
 
 from ingest.errors import Code, Refusal
-from ingest.http.limited_keys import require_origin
+from ingest.http.limited_keys import require_open, require_origin
 from ingest.share.refusals import NOBODYS
 from ingest.store.api_keys import Kind
 from ingest.store.apps import App
@@ -51,6 +51,7 @@ class Authenticator:
         request[APP] = grant.app
         if grant.limits is not None:
             require_origin(grant.limits, request)
+        require_open(grant)
         return grant
 
     def _secrets_of(self, request: web.BaseRequest) -> list[str]:

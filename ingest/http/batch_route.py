@@ -26,7 +26,7 @@ from ingest.http.content import NDJSON, encoding_of, media_type_of
 from ingest.http.duplicates import conflict_of
 from ingest.http.idempotency import IDEMPOTENCY_KEY
 from ingest.http.inflate import Inflater, require_known
-from ingest.http.limited_keys import refusal_of
+from ingest.http.limited_keys import refusal_of, require_allowed
 from ingest.http.preferences import PREFER, Preferences
 from ingest.http.protocols import cloudevents
 from ingest.http.protocols.dialect import Read
@@ -92,9 +92,12 @@ class BatchRoute:
                 parts: list[Part] = [[body]]
             else:
                 parts = await self._split(body, is_ndjson=is_ndjson)
-            held.resize(_made_bytes(len(body), parts))
+            size, events = len(body), _count(parts)
+            held.resize(_MADE * size + events * _MADE_OF_EVENT_BYTES)
             del body
-            return await self._take(request, parts, preferred, read)
+            grant = self._authenticator.grant_of(request)  # it may have been revoked meanwhile
+            require_allowed(grant, events, size)
+            return await self._take(grant, parts, preferred, read)
         except Refusal as refusal:
             self._metrics.refuse(refusal, app_id_of(request))
             raise
@@ -110,12 +113,11 @@ class BatchRoute:
 
     async def _take(
         self,
-        request: web.BaseRequest,
+        grant: Grant,
         parts: list[Part],
         preferred: Preferences,
         read: Read | None,
     ) -> web.Response:
-        grant = self._authenticator.grant_of(request)  # it may have been revoked meanwhile
         drafts = Drafts(wants_stored=not preferred.is_minimal)
         await self._draft(grant, parts, drafts, read)
         if preferred.is_async:
@@ -190,10 +192,9 @@ def _reader_of(request: web.BaseRequest) -> Read | None:
     return cloudevents.structured if is_batch else None
 
 
-def _made_bytes(body_bytes: int, parts: list[Part]) -> int:
-    """Return what is held, at most, of a batch until it is answered."""
-    events = sum(len(part.events if isinstance(part, Events) else part) for part in parts)
-    return _MADE * body_bytes + events * _MADE_OF_EVENT_BYTES
+def _count(parts: list[Part]) -> int:
+    """Return how many events there are, good and bad ones."""
+    return sum(len(part.events if isinstance(part, Events) else part) for part in parts)
 
 
 def _turns(part: Part) -> Iterator[Part]:

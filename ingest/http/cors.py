@@ -18,6 +18,9 @@ ANY_ORIGIN: Final[Mapping[str, str]] = {hdrs.ACCESS_CONTROL_ALLOW_ORIGIN: "*"}
 EXPOSED: Final[tuple[str, ...]] = (
     "Nonito-Duplicate",
     "Preference-Applied",
+    "RateLimit-Limit",
+    "RateLimit-Remaining",
+    "RateLimit-Reset",
     hdrs.RETRY_AFTER,
     REQUEST_ID,
 )

@@ -15,7 +15,7 @@ from ingest.http.connection import held_of
 from ingest.http.content import TEXT, encoding_of, media_type_of
 from ingest.http.duplicates import conflict_of, headers_of
 from ingest.http.idempotency import IDEMPOTENCY_KEY
-from ingest.http.limited_keys import require_name
+from ingest.http.limited_keys import require_allowed, require_name
 from ingest.http.preferences import PREFER, Preferences
 from ingest.http.protocols import cloudevents
 from ingest.http.responses import JSON, refuse, status_of, succeed
@@ -52,6 +52,7 @@ class EventRoute:
             self._require_json(request)
             body = await self._bodies.read(request, self._body_bytes_max, held_of(request))
             grant = self._authenticator.grant_of(request)  # it may have been revoked meanwhile
+            require_allowed(grant, 1, len(body))
             return await self._take(request, grant, body)
         except Refusal as refusal:
             self._metrics.refuse(refusal, app_id_of(request))

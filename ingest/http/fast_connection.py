@@ -6,7 +6,7 @@ from typing import Final, cast
 
 import structlog
 
-from ingest.delivery.outcome import COMMITTED, Duplicate, Outcome
+from ingest.delivery.outcome import COMMITTED, Duplicate, Outcome, Waiter
 from ingest.errors import Refusal
 from ingest.events import row_json
 from ingest.http import cors
@@ -177,7 +177,7 @@ class FastConnection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.close()
 
-    def _serve(self, data: bytes) -> None:
+    def _serve(self, data: bytes) -> None:  # noqa: C901 - a call more costs an event 0.05 µs
         end = data.find(END_OF_HEAD) + 4
         if end < 4:  # noqa: PLR2004 - not found
             could_be = data.startswith(REQUEST_LINE[: len(data)]) and len(data) < HEAD_BYTES_MAX
@@ -194,8 +194,13 @@ class FastConnection(asyncio.Protocol):
             self._wait(data, could_be=self._held.try_resize(len(data)))
             return
         try:
-            waiter = _Attended(self, head) if head.is_attended else self
-            self._answer = lane.intake.accept(head.app, data[end:size], waiter)
+            if head.is_plain:
+                self._answer = lane.intake.accept(head.app, data[end:size], self)
+            elif (waiter := self._attend(head)) is not None:
+                self._answer = lane.intake.accept(head.app, data[end:size], waiter)
+            else:
+                self._refuse_over(data[size:], head)
+                return
         except Refusal as refusal:
             lane.metrics.refuse(refusal, head.app.id)
             self._refuse(refusal, data[size:], head)
@@ -208,14 +213,42 @@ class FastConnection(asyncio.Protocol):
             self._pieces = 0
             self._hold(self._buffer)
 
+    def _attend(self, head: Head) -> Waiter | None:
+        """Return who waits for an event of no plain head; None if it is over a limit."""
+        allowance = head.allowance
+        if allowance is not None and not allowance.take(1, head.body_bytes):
+            return None
+        return _Attended(self, head) if head.is_attended else self
+
+    def _refuse_over(self, rest: bytes, head: Head) -> None:
+        """Answer an event that is over a limit, for less than what one within it costs."""
+        lane, allowance = self._lane, head.allowance
+        if allowance is None or self._transport is None:
+            return
+        if head.is_attended or lane.is_stopping or (self._is_half_closed and not rest):
+            refusal = allowance.refusal()
+            lane.metrics.refuse(refusal, head.app.id)
+            self._refuse(refusal, rest, head)
+            return
+        over = lane.overs[allowance]
+        over.count += 1
+        lane.metrics.over_answers += 1
+        self._transport.write(over.answer)
+        self._go_on_with(rest)
+
     def _refuse(self, refusal: Refusal, rest: bytes, head: Head) -> None:
         """Answer an event that the intake refuses; the connection goes on."""
+        self._buffer = rest
+        if self._transport is not None:
+            self._write_uncommon(self._transport, b"", refusal, head)
+        self._go_on_with(self._buffer)
+
+    def _go_on_with(self, rest: bytes) -> None:
+        """Go on behind a refusal."""
         self._since_s = self._lane.now_s
         self._pieces = 0
         self._buffer = rest
         self._held.count(len(rest))
-        if self._transport is not None:
-            self._write_uncommon(self._transport, b"", refusal, head)
         if self._buffer:
             # Later, so that many of them in one piece do not nest, nor stop the loop.
             asyncio.get_running_loop().call_soon(self._go_on)

@@ -6,7 +6,8 @@ refuses**: the first thing on a connection that is not of the form below goes to
 byte, and the connection stays there. There is one HTTP parser to trust, not two: nothing that
 aiohttp would refuse, or understand in another way, is accepted here. An event that the intake
 refuses is answered here, as aiohttp's lane would: one bad event must not slow down a connection
-that a proxy shares between many clients.
+that a proxy shares between many clients. So is one over a limit, by bytes that are made once a
+second.
 
 What is accepted is written out in `head.py`. Clients repeat their head byte for byte, so a head
 that was accepted is looked up, not parsed, as long as the keys have not changed. An incomplete
@@ -21,12 +22,14 @@ from typing import TYPE_CHECKING, Final
 
 from ingest.config import Limits
 from ingest.delivery.intake import Intake
+from ingest.errors import Refusal
 from ingest.http import cors
 from ingest.http.budget import Budget
 from ingest.http.head import Head, parse
 from ingest.http.request_id import REQUEST_ID
 from ingest.http.request_log import RequestLog
-from ingest.http.responses import head_raw
+from ingest.http.responses import head_raw, refuse_raw
+from ingest.metering.meter import Allowance
 from ingest.observe.metrics import Metrics
 from ingest.store.keyring import Keyring
 
@@ -46,6 +49,26 @@ class _Heads(dict[bytes, Head | None]):
 
     def __missing__(self, head: bytes) -> Head | None:
         return self._learn(head)
+
+
+class _Over:
+    """What a sender over its limit is told in this second."""
+
+    __slots__ = ("answer", "count", "refusal")
+
+    def __init__(self, refusal: Refusal) -> None:
+        self.refusal = refusal
+        self.answer = refuse_raw(refusal, is_last=False)
+        self.count = 0
+        """So many times it was told so."""
+
+
+class _Overs(dict[Allowance, _Over]):
+    """What senders over their limits are told, made when the first one of a second is."""
+
+    def __missing__(self, allowance: Allowance) -> _Over:
+        found = self[allowance] = _Over(allowance.refusal())
+        return found
 
 
 class FastLane:
@@ -69,6 +92,7 @@ class FastLane:
         """What it logs of them; `log_to` gives it another one."""
         self.connections: set[FastConnection] = set()
         self.heads = _Heads(self.learn)
+        self.overs = _Overs()
         self.is_stopping = False
         self.now_s = 0.0
         """A coarse clock, set by `sweep`, so that a request reads none."""
@@ -86,10 +110,17 @@ class FastLane:
         last_s, self.now_s = self.now_s, time.monotonic()
         self.success_head = head_raw(200, cors.ANY_ORIGIN)
         self.exposing_head = head_raw(200, cors.headers_for({REQUEST_ID: ""}))
+        self._note_overs()
         if self.keyring.has_expiring or self.requests.is_on:
             self.heads.clear()
         for connection in list(self.connections):
             connection.sweep(last_s, self.now_s - self._idle_timeout_s)
+
+    def _note_overs(self) -> None:
+        """Note of those over their limits what they were told; it changes every second."""
+        for allowance, over in self.overs.items():
+            self.metrics.latest_refusals.note(over.refusal, allowance.app_id, over.count)
+        self.overs.clear()
 
     def stop(self) -> None:
         """From now on close every connection behind its answer."""
@@ -129,13 +160,13 @@ class FastLane:
     def learn(self, head: bytes) -> Head | None:
         """Parse a head that is not known; remember it if it is accepted and may come again.
 
-        The head of a key with limits never is: `app_of` knows no app of it.
+        That of a key for some pages or events never is: it is none that `plain_grant_of` knows.
         """
-        parsed = parse(head, self.keyring.app_of, self._body_bytes_max)
+        parsed = parse(head, self.keyring.plain_grant_of, self._body_bytes_max)
         if parsed is None:
             return None
         if self.requests.has_room:
-            parsed.is_attended = True
+            parsed.attend()
         elif parsed.is_repeated:
             if len(self.heads) >= HEADS_MAX:
                 self.heads.clear()

@@ -12,7 +12,7 @@ read or answered (DEFERRED)::
     Host            1*( ALPHA / DIGIT / "." / "-" / "_" / ":" / "[" / "]" )
     Content-Length  1*9DIGIT, head and body together at most REQUEST_BYTES_MAX
     Content-Type    application/json, with or without charset=utf-8
-    X-API-Key       a key that is valid now and has no limits, or in its place
+    X-API-Key       a key that is valid now, for all pages and names of events, or in its place
     Authorization   "Bearer" SP such a key
     Connection      keep-alive, or absent
 """
@@ -22,7 +22,7 @@ from typing import Final
 
 from ingest.http.authentication import with_bearers
 from ingest.http.request_id import REQUEST_ID, TRACEPARENT, request_id_of
-from ingest.store.apps import App
+from ingest.store.keyring import Grant
 
 REQUEST_LINE: Final = b"POST /event HTTP/1.1\r\n"
 HEAD_BYTES_MAX: Final = 4096
@@ -85,19 +85,36 @@ _API_KEY: Final = b"x-api-key"
 _AUTHORIZATION: Final = b"authorization"
 
 
-AppOf = Callable[[str], App | None]
-"""Says which app a key opens without limits, if any."""
+GrantOf = Callable[[str], Grant | None]
+"""Says what a key opens to any page for any event, if it is one."""
 
 
 class Head:
     """An accepted head: whose event follows, and where it ends."""
 
-    __slots__ = ("app", "is_attended", "is_repeated", "request_bytes", "request_id")
+    __slots__ = (
+        "allowance",
+        "app",
+        "body_bytes",
+        "is_attended",
+        "is_plain",
+        "is_repeated",
+        "request_bytes",
+        "request_id",
+    )
 
     def __init__(
-        self, app: App, request_bytes: int, request_id: str = "", *, is_repeated: bool = True
+        self,
+        grant: Grant,
+        request_bytes: int,
+        body_bytes: int,
+        request_id: str = "",
+        *,
+        is_repeated: bool = True,
     ) -> None:
-        self.app = app
+        self.app = grant.app
+        self.allowance = grant.allowance
+        self.body_bytes = body_bytes
         self.request_bytes = request_bytes
         """The size of head and body together."""
         self.request_id = request_id
@@ -105,10 +122,16 @@ class Head:
         self.is_repeated = is_repeated
         """Whether its client is likely to send the same bytes again."""
         self.is_attended = bool(request_id)
-        """Whether more is to be done for its request than to answer it."""
+        """Whether its answer is not like all others, or logged."""
+        self.is_plain = not request_id and grant.allowance is None
+        """Whether nothing is to be done for its request but to store the event and answer."""
+
+    def attend(self) -> None:
+        """Have the answer to its request be logged."""
+        self.is_attended, self.is_plain = True, False
 
 
-def parse(head: bytes, app_of: AppOf, body_bytes_max: int = REQUEST_BYTES_MAX) -> Head | None:
+def parse(head: bytes, grant_of: GrantOf, body_bytes_max: int = REQUEST_BYTES_MAX) -> Head | None:
     """Return what a whole head says, its empty line included; None for whatever is to be deferred.
 
     Linear in the head's size: no regular expression, so nothing to backtrack.
@@ -126,11 +149,11 @@ def parse(head: bytes, app_of: AppOf, body_bytes_max: int = REQUEST_BYTES_MAX) -
         return None
     if not DEFERRED.isdisjoint(headers):
         return None
-    return _understand(headers, len(head), app_of, body_bytes_max)
+    return _understand(headers, len(head), grant_of, body_bytes_max)
 
 
 def _understand(
-    headers: dict[bytes, bytes], head_bytes: int, app_of: AppOf, body_bytes_max: int
+    headers: dict[bytes, bytes], head_bytes: int, grant_of: GrantOf, body_bytes_max: int
 ) -> Head | None:
     length = headers[b"content-length"]
     if (
@@ -145,12 +168,13 @@ def _understand(
     if body_bytes > body_bytes_max or head_bytes + body_bytes > REQUEST_BYTES_MAX:
         return None
     secrets = _secrets_of(headers)
-    app = app_of(secrets[0]) if len(secrets) == 1 else None
-    if app is None:
+    grant = grant_of(secrets[0]) if len(secrets) == 1 else None
+    if grant is None:
         return None
     is_repeated = UNIQUE.isdisjoint(headers)
     request_id = "" if is_repeated else _request_id_of(headers)
-    return Head(app, head_bytes + body_bytes, request_id, is_repeated=is_repeated)
+    request_bytes = head_bytes + body_bytes
+    return Head(grant, request_bytes, body_bytes, request_id, is_repeated=is_repeated)
 
 
 def _request_id_of(headers: dict[bytes, bytes]) -> str:

@@ -1,12 +1,13 @@
-"""What a key with limits is held to: the page that a request comes from, and its events' names.
+"""What a key with limits is held to: pages, names of events, and how much at a time.
 
-Only aiohttp's lane meets such keys: to the fast lane they are none that it knows.
+Only aiohttp's lane meets keys for some pages or names: the fast lane knows none of them.
 """
 
 from aiohttp import hdrs, web
 
 from ingest.errors import Code, Refusal
 from ingest.store.key_limits import KeyLimits
+from ingest.store.keyring import Grant
 
 
 def require_origin(limits: KeyLimits, request: web.BaseRequest) -> None:
@@ -37,3 +38,19 @@ def require_name(limits: KeyLimits, name: str) -> None:
     """Raise Refusal for an event that may not be sent."""
     if (refusal := refusal_of(limits, name)) is not None:
         raise refusal
+
+
+def require_open(grant: Grant) -> None:
+    """Raise Refusal for a request over a limit, before its body is read."""
+    if grant.allowance is not None and not grant.allowance.is_open():
+        raise grant.allowance.refusal()
+
+
+def require_allowed(grant: Grant, events: int, size: int) -> None:
+    """Count what a request brings, with the bytes of its body; raise Refusal if it is too much.
+
+    What is let in counts, whatever becomes of it: an event that is refused for another reason costs
+    as much, and a retry is a request.
+    """
+    if grant.allowance is not None and not grant.allowance.take(events, size):
+        raise grant.allowance.refusal()

@@ -64,8 +64,10 @@ def tally(
     for answer, count in metrics.answers.items():
         answers[_ANSWER_PLACES.get(answer, _UNKNOWN_PLACE)] += count
     answers[_ANSWER_PLACES[EVENT_ROUTE, _OK]] += metrics.committed_answers
+    answers[_ANSWER_PLACES[EVENT_ROUTE, STATUS[Code.TOO_MANY_REQUESTS]]] += metrics.over_answers
     for code, count in metrics.refusals.items():
         refusals[_CODE_PLACES[code]] = count
+    refusals[_CODE_PLACES[Code.TOO_MANY_REQUESTS]] += metrics.over_answers
     return [
         *_read(metrics),
         refused_connections,

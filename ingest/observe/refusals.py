@@ -28,8 +28,8 @@ class LatestRefusals:
         """The app that was refused something last is the last."""
         self._is_told = True
 
-    def note(self, refusal: Refusal, app_id: int) -> None:
-        """Note one; NOBODYS of a request that is no app's."""
+    def note(self, refusal: Refusal, app_id: int, count: int = 1) -> None:
+        """Note one, or some that are alike; NOBODYS of a request that is no app's."""
         found = self._by_app.pop(app_id, None)
         if found is None:
             found = _OfApp()
@@ -37,7 +37,7 @@ class LatestRefusals:
                 del self._by_app[next(iter(self._by_app))]
         self._by_app[app_id] = found
         self._is_told = False
-        found.count += 1
+        found.count += count
         if found.left:
             found.left -= 1
             found.latest.append(_refused(found.count, refusal))

@@ -4,20 +4,16 @@ A label has the same place in each of them and outlives them, so what they count
 be added up, and no counter of a label goes down.
 """
 
-import fcntl
-import os
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Final
+
+from ingest.share.byte_lock import ByteLock
 
 LABELS_MAX: Final = 50
 CHARS_MAX: Final = 100
 _PLACE_BYTES: Final = 512
 """An app's number, the length of its label, and the label: of four bytes a character at most."""
 BYTES: Final = (1 + LABELS_MAX) * _PLACE_BYTES
-_LOCK_S: Final = 0.01
-"""One holds the lock for some microseconds, unless it is stopped just then."""
 
 
 class Labels:
@@ -26,8 +22,7 @@ class Labels:
     def __init__(self, memory: memoryview, descriptor: int, offset: int) -> None:
         """Use a place in a file's memory; its first byte there is the one that is locked."""
         self._memory = memory
-        self._descriptor = descriptor
-        self._offset = offset
+        self._lock = ByteLock(descriptor, offset)
         self._count = memory[:8].cast("Q")
         self._places: dict[int, int] = {}
         self._texts: list[str] = []
@@ -50,7 +45,7 @@ class Labels:
         self._follow()
         if self._is_full or not apps.keys() - self._places.keys():
             return True
-        with self._locked() as is_locked:
+        with self._lock.held() as is_locked:
             if not is_locked:
                 return False
             self._follow()
@@ -83,25 +78,3 @@ class Labels:
         start = (1 + place) * _PLACE_BYTES
         memory = self._memory[start : start + _PLACE_BYTES]
         return memory[:16].cast("Q"), memory[16:]
-
-    @contextmanager
-    def _locked(self) -> Iterator[bool]:
-        """Have the table to this process, if that is possible soon; the lock ends with it."""
-        is_locked = self._lock()
-        try:
-            yield is_locked
-        finally:
-            if is_locked:
-                fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, self._offset)
-
-    def _lock(self) -> bool:
-        end_s = time.monotonic() + _LOCK_S
-        while True:
-            try:
-                fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, self._offset)
-            except (BlockingIOError, PermissionError):
-                if time.monotonic() > end_s:
-                    return False
-                os.sched_yield()
-            else:
-                return True

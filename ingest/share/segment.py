@@ -8,7 +8,8 @@ out and takes them back; a process writes its own.
 What a process has counted stays when it has gone: `retire` adds it to what the ended ones counted.
 Which slots count, and what the ended ones have, is one record, the ledger: whoever reads all slots
 looks at the ledger before and behind, and begins again if it was changed. So nobody sees a process
-in both, or in neither. Layout: header, a line of numbers for each slot, labels, ledger, slots.
+in both, or in neither. Layout: header, a line of numbers for each slot, labels, buckets, ledger,
+slots.
 """
 
 import mmap
@@ -24,7 +25,8 @@ import msgspec
 
 from ingest import __version__
 from ingest.errors import StartupError
-from ingest.share import labels
+from ingest.share import buckets, labels
+from ingest.share.buckets import Buckets
 from ingest.share.labels import Labels
 from ingest.share.record import Record
 from ingest.share.refusals import RefusedOf
@@ -90,6 +92,8 @@ class Segment:
         self._words = places.next(count * _WORDS_BYTES).cast("Q")
         offset = places.at
         self.labels = Labels(places.next(labels.BYTES), descriptor, offset)
+        offset = places.at
+        self.buckets = Buckets(places.next(buckets.size(count)), descriptor, offset, count)
         self._ledger = Record(places.next(_LEDGER_BYTES))
         self.slots = tuple(
             Slot(
@@ -274,8 +278,9 @@ def _slots(workers: int) -> int:
 
 
 def _size(workers: int) -> int:
-    fixed = _HEADER_BYTES + labels.BYTES + _LEDGER_BYTES
-    return fixed + _slots(workers) * (_WORDS_BYTES + _SLOT_BYTES + _REFUSALS_BYTES)
+    slots = _slots(workers)
+    fixed = _HEADER_BYTES + labels.BYTES + buckets.size(slots) + _LEDGER_BYTES
+    return fixed + slots * (_WORDS_BYTES + _SLOT_BYTES + _REFUSALS_BYTES)
 
 
 def _memory_file() -> int:

@@ -12,15 +12,17 @@ from uuid import UUID
 import msgspec
 import structlog
 
+from ingest.metering.rate_limits import RateLimits
 from ingest.store.apps import App
 from ingest.store.key_limits import KeyLimits
 
 log = structlog.get_logger(__name__)
 
 NAME: Final = "keys.json"
+_UNLIMITED: Final = RateLimits()
 
 
-class KnownKey(msgspec.Struct, frozen=True):
+class KnownKey(msgspec.Struct, frozen=True, omit_defaults=True):
     """One valid key."""
 
     secret_sha256: bytes
@@ -29,6 +31,14 @@ class KnownKey(msgspec.Struct, frozen=True):
     """Unix time."""
     limits: KeyLimits | None = None
     """None for none; the versions before knew of none."""
+    # Of what follows they know nothing either, and read keys as if it was not there.
+    key_id: int = 0
+    """Its number; 0 where nobody needs to know."""
+    rate_limits: RateLimits = _UNLIMITED
+    app_rate_limits: RateLimits = _UNLIMITED
+    """Those of all keys of its app together."""
+    timezone: str = "UTC"
+    """In which its app's days begin, where that matters."""
 
 
 class KnownKeys(NamedTuple):

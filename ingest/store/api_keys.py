@@ -10,7 +10,8 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Any, Final, NamedTuple
 
-from ingest.store import key_limits
+from ingest.metering.rate_limits import NAMES, RateLimits
+from ingest.store import kept_limits, key_limits
 from ingest.store.key_limits import KeyLimits
 from ingest.store.postgres import Connection
 from ingest.store.tokens import digest
@@ -39,7 +40,12 @@ class Kind(Enum):
         return "api_keys" if self is Kind.WRITE else "read_keys"
 
 
-_LIMITS: Final = {Kind.WRITE: "origins, event_names", Kind.READ: "'{}'::text[], '{}'::text[]"}
+_RATES: Final = ", ".join(f"kept.{name}" for name in NAMES)
+_NO_RATES: Final = ", ".join("NULL::bigint" for _ in NAMES)
+_LIMITS: Final = {
+    Kind.WRITE: f"origins, event_names, {_RATES}",
+    Kind.READ: f"'{{}}'::text[], '{{}}'::text[], {_NO_RATES}",
+}
 _LIST: Final = " UNION ALL ".join(
     f"SELECT '{kind.value}' AS kind, kept.id, app_id, apps.name AS app, kept.name, prefix,"  # noqa: S608 - names of ours
     f" kept.created_at, expires_at, revoked_at, used_at, {_LIMITS[kind]}"
@@ -48,6 +54,9 @@ _LIST: Final = " UNION ALL ".join(
     for kind in Kind
 )
 
+
+_RATE: Final = len(NAMES)
+_KEPT: Final = 2 + _RATE
 
 IS_VALID: Final = "revoked_at IS NULL AND (expires_at > now()) IS NOT FALSE"
 
@@ -69,6 +78,7 @@ class ApiKey(NamedTuple):
     """By the minute; None where nobody has seen it used."""
     limits: KeyLimits | None
     """None for none."""
+    rate_limits: RateLimits
 
     def state(self, now: datetime) -> str:
         """Return `active`, `expired` or `revoked`."""
@@ -149,16 +159,21 @@ async def list_of(connection: Connection, app_id: int) -> list[ApiKey]:
     return [_read(row) for row in rows]
 
 
+async def find_unrevoked(connection: Connection, prefix: str) -> list[ApiKey]:
+    """Return the unrevoked keys whose stored prefix starts so."""
+    return [
+        key
+        for key in await list_all(connection)
+        if key.revoked_at is None and key.prefix.startswith(prefix[:PREFIX_CHARS])
+    ]
+
+
 async def revoke(connection: Connection, prefix: str) -> list[ApiKey]:
     """Revoke the one unrevoked key whose stored prefix starts so; return what matched.
 
     Nothing is revoked unless exactly one key matches.
     """
-    matching = [
-        key
-        for key in await list_all(connection)
-        if key.revoked_at is None and key.prefix.startswith(prefix[:PREFIX_CHARS])
-    ]
+    matching = await find_unrevoked(connection, prefix)
     if len(matching) == 1:
         (found,) = matching
         await connection.execute(
@@ -195,6 +210,16 @@ async def let_expire(
     return found
 
 
+async def limit_rates(
+    connection: Connection, app_id: int, key_id: int, rate_limits: RateLimits
+) -> ApiKey | None:
+    """Have a key of an app that writes held to these limits; return it as `revoke_one`."""
+    found = await _find_valid(connection, app_id, Kind.WRITE, key_id)
+    if found is not None:
+        await kept_limits.set_of_key(connection, key_id, rate_limits)
+    return found
+
+
 async def count_valid(connection: Connection, app_id: int) -> int:
     """Return how many keys of an app are valid."""
     listed = f"SELECT count(*) FROM ({_LIST}) AS listed WHERE app_id = $1 AND {IS_VALID}"  # noqa: S608 - ours
@@ -219,5 +244,7 @@ async def _find_valid(
 
 
 def _read(row: Iterable[Any]) -> ApiKey:
-    kind, *values, origins, event_names = row
-    return ApiKey._make((Kind(kind), *values, key_limits.kept(origins, event_names)))
+    kind, *values = row
+    values, (origins, event_names), rates = values[:-_KEPT], values[-_KEPT:-_RATE], values[-_RATE:]
+    limits = key_limits.kept(origins, event_names)
+    return ApiKey._make((Kind(kind), *values, limits, RateLimits(*rates)))

@@ -23,8 +23,11 @@ from typing import Final, NamedTuple
 import msgspec
 import structlog
 
+from ingest.metering.meter import Allowance, Subject
+from ingest.metering.meters import Held, Meters
 from ingest.share.generation import Generation, OwnGeneration
-from ingest.store import api_keys, apps, key_limits, tokens
+from ingest.share.member import Member
+from ingest.store import api_keys, apps, kept_limits, key_limits, tokens
 from ingest.store.api_key_snapshot import ApiKeySnapshot, KnownKey, KnownKeys
 from ingest.store.apps import App
 from ingest.store.failures import Unavailable
@@ -51,8 +54,9 @@ _READ: Final = (
     f"SELECT secret_sha256, {apps.SELECTED},"  # noqa: S608 - names of ours
     " extract(epoch FROM expires_at)::float8 AS expires_s,"
     " to_jsonb(api_keys) ->> 'origins' AS origins,"
-    " to_jsonb(api_keys) ->> 'event_names' AS event_names"
-    " FROM api_keys JOIN apps ON apps.id = app_id"
+    " to_jsonb(api_keys) ->> 'event_names' AS event_names,"
+    f" {kept_limits.SELECTED}"
+    f" FROM api_keys JOIN apps ON apps.id = app_id {kept_limits.FROM}"
     f" WHERE {api_keys.IS_VALID} ORDER BY api_keys.id"
 )
 _decode_texts = msgspec.json.Decoder(list[str]).decode
@@ -64,6 +68,8 @@ class Grant(NamedTuple):
     app: App
     limits: KeyLimits | None
     """None for none."""
+    allowance: Allowance | None = None
+    """Decides how much may be sent; None for as much as comes."""
 
 
 class Keyring:
@@ -76,9 +82,11 @@ class Keyring:
         poll_interval_s: float,
         snapshot: ApiKeySnapshot | None = None,
         generation: Generation | None = None,
+        meters: Meters | None = None,
     ) -> None:
         self._postgres = postgres
         self._generation = generation or OwnGeneration()
+        self._meters = meters or Meters(Member.alone())
         self._seen = -1
         """The generation that the keys are at least of."""
         self._read_s = -math.inf
@@ -96,10 +104,10 @@ class Keyring:
     def __len__(self) -> int:
         return len(self._grants)
 
-    def app_of(self, secret: str) -> App | None:
-        """Return the app that a key opens without limits; None for any other key."""
+    def plain_grant_of(self, secret: str) -> Grant | None:
+        """Return what a key opens to any page for any event; None for any other key."""
         grant = self.grant_of(secret)
-        return grant.app if grant is not None and grant.limits is None else None
+        return grant if grant is not None and grant.limits is None else None
 
     def grant_of(self, secret: str) -> Grant | None:
         """Return what a key opens; None for a key that is not valid."""
@@ -159,7 +167,7 @@ class Keyring:
                 return False
             self._postgres.database_id = known.database_id
         self._known = known
-        self._take(known.keys)
+        await self._take(known.keys)
         return True
 
     async def follow(self) -> None:
@@ -238,6 +246,7 @@ class Keyring:
                 apps.read(row),
                 row["expires_s"],
                 key_limits.kept(_texts(row["origins"]), _texts(row["event_names"])),
+                *kept_limits.read(row),
             )
             for row in await connection.fetch(_READ)
         ]
@@ -246,7 +255,7 @@ class Keyring:
         self._read_s = asyncio.get_running_loop().time()
         is_news = known != self._known
         self._known = known
-        self._take(keys)
+        await self._take(keys)
         if is_news:
             log.info("API keys loaded", keys=len(keys))
         await self._keep(known, is_news=is_news)
@@ -259,8 +268,14 @@ class Keyring:
         self._keeping = asyncio.get_running_loop().run_in_executor(None, work)
         await asyncio.wait((self._keeping,), timeout=_TIMEOUT_S)
 
-    def _take(self, keys: list[KnownKey]) -> None:
-        self._grants = {key.secret_sha256: Grant(key.app, key.limits) for key in keys}
+    async def _take(self, keys: list[KnownKey]) -> None:
+        held = _held(keys)
+        await self._meters.learn(held)
+        self._meters.hold(held)
+        self._grants = {
+            key.secret_sha256: Grant(key.app, key.limits, self._meters.of(key.app.id, key.key_id))
+            for key in keys
+        }
         self._expiries_s = {
             key.secret_sha256: key.expires_s for key in keys if key.expires_s is not None
         }
@@ -269,6 +284,21 @@ class Keyring:
     def _have_forgotten(self) -> None:
         for forget in self._forgetters:
             forget()
+
+
+def _held(keys: list[KnownKey]) -> dict[Subject, Held]:
+    """Return what apps and keys are held to."""
+    apps_held = {
+        Subject(key.app.id): Held(key.app_rate_limits, key.timezone)
+        for key in keys
+        if key.app_rate_limits
+    }
+    keys_held = {
+        Subject(key.app.id, key.key_id): Held(key.rate_limits, key.timezone)
+        for key in keys
+        if key.rate_limits
+    }
+    return apps_held | keys_held
 
 
 def _texts(found: str | None) -> list[str]:

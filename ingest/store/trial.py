@@ -22,6 +22,8 @@ _ALSO_DONE: Final = (
     "SELECT FROM api_keys, apps, nonito_database, read_keys LIMIT 0",
     "INSERT INTO api_key_uses SELECT * FROM api_key_uses LIMIT 0",
     "UPDATE api_key_uses SET used_at = now() WHERE false",
+    "INSERT INTO limit_uses SELECT * FROM limit_uses LIMIT 0",
+    "UPDATE limit_uses SET events = 0 WHERE false",
     "UPDATE archive_state SET changed_at = now() WHERE false",
     "INSERT INTO archive_files SELECT * FROM archive_files LIMIT 0",
     "DELETE FROM archive_files WHERE false",

@@ -10,7 +10,10 @@ import asyncpg
 from tests.support.postgres import fetch
 from tests.support.raw import Answer
 
-EXPOSED = "Nonito-Duplicate, Preference-Applied, Retry-After, X-Request-Id"
+EXPOSED = (
+    "Nonito-Duplicate, Preference-Applied, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset,"
+    " Retry-After, X-Request-Id"
+)
 NEVER_SHOWN = (b"Traceback", b"<html", b"<!DOCTYPE", b"<h1", b'File "', b"Error(")
 
 
@@ -26,7 +29,7 @@ def assert_refusal(answer: Answer, status: int, code: str) -> str:
     message = shape["error"]["message"]
     assert isinstance(message, str)
     assert len(message) > 10
-    assert ("retry-after" in answer.headers) is (status == 503)
+    assert ("retry-after" in answer.headers) is (status in (429, 503))
     assert ("allow" in answer.headers) is (status == 405)
     assert answer.headers.get("www-authenticate") == ("Bearer" if status == 401 else None)
     return message

@@ -9,6 +9,7 @@ from bench.agreement import fuzz
 from ingest.http import head
 from ingest.http.head import HEAD_BYTES_MAX, HEADERS_MAX, REQUEST_BYTES_MAX, Head, parse
 from ingest.store.apps import App
+from ingest.store.keyring import Grant
 
 KEY = "nk_" + "k" * 43
 LINE = b"POST /event HTTP/1.1"
@@ -26,7 +27,7 @@ def head_of(*lines: bytes) -> bytes:
 
 def parsed(*lines: bytes) -> Head | None:
     """Return what the fast lane makes of a head; the one valid key belongs to app 7."""
-    return parse(head_of(*lines), lambda key: App(7, "shop") if key == KEY else None)
+    return parse(head_of(*lines), lambda key: Grant(App(7, "shop"), None) if key == KEY else None)
 
 
 def without(line: bytes, *instead: bytes) -> tuple[bytes, ...]:

@@ -217,7 +217,7 @@ async def test_no_head_with_a_limited_key_is_the_fast_lane_s(url: str, keys: Key
     await keyring.load()
     for headers in ((), (f"Origin: {SHOP}",)):
         taken = [
-            parse(keyed(key, *headers).removesuffix(EVENT), keyring.app_of) is not None
+            parse(keyed(key, *headers).removesuffix(EVENT), keyring.plain_grant_of) is not None
             for key in keys
         ]
         assert taken == [True, False, False, False]

@@ -5,6 +5,7 @@ import pytest
 from ingest.http.head import Head, parse
 from ingest.http.request_id import CHARS_MAX, request_id_of
 from ingest.store.apps import App
+from ingest.store.keyring import Grant
 from tests.conftest import StartServer
 from tests.http.cases import EVENT, HOST, KEY, chunked, join, post
 from tests.http.checks import assert_open_to_browsers, assert_success, locked_events
@@ -151,7 +152,7 @@ def test_id_comes_back_with_a_503_and_a_last_answer(
 def parsed(*headers: bytes) -> Head | None:
     """Return what the fast lane makes of a head."""
     head = post(*headers).partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
-    return parse(head, lambda key: App(7, "shop") if key == KEY.decode() else None)
+    return parse(head, lambda key: Grant(App(7, "shop"), None) if key == KEY.decode() else None)
 
 
 @pytest.mark.parametrize(

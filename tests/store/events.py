@@ -108,7 +108,7 @@ async def empty(url: str) -> None:
     connection = await asyncpg.connect(url, timeout=10)
     await connection.execute(
         "DELETE FROM events; DELETE FROM api_keys; DELETE FROM read_keys; DELETE FROM api_key_uses;"
-        " DELETE FROM apps"
+        " DELETE FROM limit_uses; DELETE FROM apps"
     )
     await connection.close()
 

@@ -13,7 +13,7 @@ from ingest.store import api_keys
 from ingest.store.apps import App
 from ingest.store.cluster import Cluster
 from ingest.store.key_limits import KeyLimits
-from ingest.store.keyring import Keyring
+from ingest.store.keyring import Grant, Keyring
 from ingest.store.postgres import Postgres
 from tests.conftest import make_key
 from tests.store.events import terminate_backends, until, until_true
@@ -79,10 +79,10 @@ async def test_created_key_is_known_within_a_second(postgres: Postgres, database
         await until(lambda: len(keyring) == 2, 1.0)
         rows = await fetch(database_url, "SELECT id, name FROM apps")
         ids = {row["name"]: row["id"] for row in rows}
-        assert keyring.app_of(shop) == App(ids["shop"], "shop")
-        assert keyring.app_of(blog) == App(ids["blog"], "blog")
+        assert keyring.plain_grant_of(shop) == Grant(App(ids["shop"], "shop"), None)
+        assert keyring.plain_grant_of(blog) == Grant(App(ids["blog"], "blog"), None)
         for wrong in ("", shop[:-1], shop + "x", shop.swapcase(), shop[:11], "\udcff", "ä"):
-            assert keyring.app_of(wrong) is None
+            assert keyring.plain_grant_of(wrong) is None
 
 
 @pytest.mark.parametrize(
@@ -100,9 +100,9 @@ async def test_key_taken_away_by_hand_is_refused_within_a_second(
     """Whoever changes the table, and in whichever way."""
     secret = await create(postgres)
     async with watched(postgres) as keyring:
-        assert keyring.app_of(secret) is not None
+        assert keyring.plain_grant_of(secret) is not None
         await fetch(database_url, sql)
-        await until(lambda: keyring.app_of(secret) is None, 1.0)
+        await until(lambda: keyring.plain_grant_of(secret) is None, 1.0)
 
 
 async def test_key_revoked_by_command_is_refused_within_a_second(postgres: Postgres) -> None:
@@ -111,8 +111,8 @@ async def test_key_revoked_by_command_is_refused_within_a_second(postgres: Postg
     async with watched(postgres) as keyring:
         async with postgres.session() as connection:
             await api_keys.revoke(connection, lost)
-        await until(lambda: keyring.app_of(lost) is None, 1.0)
-        assert keyring.app_of(kept) is not None
+        await until(lambda: keyring.plain_grant_of(lost) is None, 1.0)
+        assert keyring.plain_grant_of(kept) is not None
 
 
 async def test_changes_are_seen_after_the_listening_session_was_ended(
@@ -127,7 +127,7 @@ async def test_changes_are_seen_after_the_listening_session_was_ended(
             await until(partial(knows, keyring, made), 1.0)
         await terminate_backends(database_url)
         await fetch(database_url, f"DELETE FROM api_keys WHERE prefix = '{lost[:11]}'")
-        await until(lambda: keyring.app_of(lost) is None, 1.0)
+        await until(lambda: keyring.plain_grant_of(lost) is None, 1.0)
 
 
 async def test_poll_finds_a_change_that_nobody_was_told_of(
@@ -138,12 +138,12 @@ async def test_poll_finds_a_change_that_nobody_was_told_of(
     async with watched(postgres, poll_interval_s=0.1) as keyring:
         await fetch(own_url, "ALTER TABLE api_keys DISABLE TRIGGER api_keys_changed")
         made = await create(postgres)
-        await until(lambda: keyring.app_of(made) is not None)
+        await until(lambda: keyring.plain_grant_of(made) is not None)
 
 
 def knows(keyring: Keyring, secret: str) -> bool:
     """Return whether a key belongs to an app."""
-    return keyring.app_of(secret) is not None
+    return keyring.plain_grant_of(secret) is not None
 
 
 async def expire_in(url: str, seconds: float) -> None:
@@ -157,8 +157,8 @@ async def test_key_is_refused_once_it_expires(postgres: Postgres, database_url: 
     await expire_in(database_url, 1.5)
     async with watched(postgres) as keyring:
         await asyncio.sleep(0.5)
-        assert keyring.app_of(secret) is not None
-        await until(lambda: keyring.app_of(secret) is None, 2.0)
+        assert keyring.plain_grant_of(secret) is not None
+        await until(lambda: keyring.plain_grant_of(secret) is None, 2.0)
 
 
 async def test_clock_ahead_of_the_database_does_not_make_it_ask_without_a_pause(
@@ -191,14 +191,14 @@ async def test_keys_go_on_working_while_postgres_is_stopped(
     async with watched(postgres) as keyring:
         await asyncio.to_thread(own_cluster.stop)
         for _ in range(20):
-            assert keyring.app_of(known) is not None
+            assert keyring.plain_grant_of(known) is not None
             await asyncio.sleep(0.02)
         await asyncio.to_thread(own_cluster.start)
-        assert keyring.app_of(known) is not None
+        assert keyring.plain_grant_of(known) is not None
         made = await create(postgres)
-        await until(lambda: keyring.app_of(made) is not None, 3.0)
+        await until(lambda: keyring.plain_grant_of(made) is not None, 3.0)
         await fetch(harmed_url, "DELETE FROM api_keys")
-        await until(lambda: keyring.app_of(known) is None, 1.0)
+        await until(lambda: keyring.plain_grant_of(known) is None, 1.0)
 
 
 async def test_key_expires_during_an_outage_too(own_cluster: Cluster, harmed_url: str) -> None:
@@ -207,9 +207,9 @@ async def test_key_expires_during_an_outage_too(own_cluster: Cluster, harmed_url
     secret = await create(postgres)
     await expire_in(harmed_url, 2)
     async with watched(postgres) as keyring:
-        assert keyring.app_of(secret) is not None
+        assert keyring.plain_grant_of(secret) is not None
         await asyncio.to_thread(own_cluster.stop)
-        await until(lambda: keyring.app_of(secret) is None)
+        await until(lambda: keyring.plain_grant_of(secret) is None)
 
 
 @asynccontextmanager
@@ -293,6 +293,6 @@ async def test_key_opens_no_more_than_its_limits_from_its_first_moment(
         grant = keyring.grant_of(secret)
         assert grant is not None
         assert (grant.app.name, grant.limits) == ("shop", limits)
-        assert keyring.app_of(secret) is None
+        assert keyring.plain_grant_of(secret) is None
         await fetch(database_url, "UPDATE api_keys SET origins = '{}', event_names = '{}'")
-        await until(lambda: keyring.app_of(secret) == grant.app, 1.0)
+        await until(lambda: keyring.plain_grant_of(secret) == Grant(grant.app, None), 1.0)

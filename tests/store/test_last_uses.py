@@ -144,9 +144,9 @@ async def test_keyring_tells_each_used_key_once_and_has_it_looked_up_again(
     forgotten: list[int] = []
     keyring.on_change(lambda: forgotten.append(1))
     for _ in range(3):
-        assert keyring.app_of(plain) is not None
-        assert keyring.app_of(limited) is None
-        assert keyring.app_of("nk_none") is None
+        assert keyring.plain_grant_of(plain) is not None
+        assert keyring.plain_grant_of(limited) is None
+        assert keyring.plain_grant_of("nk_none") is None
     assert keyring.take_used() == {digest(plain), digest(limited)}
     assert digest(unused) not in keyring.take_used()
     assert len(forgotten) == 2

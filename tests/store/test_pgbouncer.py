@@ -130,11 +130,11 @@ async def test_keys_are_made_read_and_revoked(pooled: Postgres, pooled_url: str)
         secret = await api_keys.create(connection, "shop", "", None)
     keyring = Keyring(pooled, poll_interval_s=POLL_INTERVAL_S)
     await keyring.load()
-    assert keyring.app_of(secret) is not None
+    assert keyring.plain_grant_of(secret) is not None
     async with pooled.session() as connection:
         assert len(await api_keys.revoke(connection, secret)) == 1
     await keyring.load()
-    assert keyring.app_of(secret) is None
+    assert keyring.plain_grant_of(secret) is None
     assert await leavings(pooled_url) == {"0"}
 
 
@@ -145,7 +145,7 @@ async def test_keys_that_change_are_seen_by_polling(pooled: Postgres, pooled_url
     watching = asyncio.create_task(keyring.run())
     async with make_postgres(pooled_url).session() as connection:
         secret = await api_keys.create(connection, "shop", "", None)
-    await until(lambda: keyring.app_of(secret) is not None, POLL_INTERVAL_S * 4)
+    await until(lambda: keyring.plain_grant_of(secret) is not None, POLL_INTERVAL_S * 4)
     assert await leavings(pooled_url) == {"0"}
     watching.cancel()
     await asyncio.gather(watching, return_exceptions=True)

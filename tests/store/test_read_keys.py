@@ -49,8 +49,8 @@ async def test_key_that_writes_never_reads_and_the_other_way_round(postgres: Pos
         writing = await api_keys.create(connection, "shop", "", None)
     keyring = Keyring(postgres, poll_interval_s=3600.0)
     await keyring.load()
-    assert (keyring.app_of(reading), await find(postgres, writing)) == (None, None)
-    assert keyring.app_of(writing) is not None
+    assert (keyring.plain_grant_of(reading), await find(postgres, writing)) == (None, None)
+    assert keyring.plain_grant_of(writing) is not None
     assert await find(postgres, reading) is not None
 
 

@@ -39,6 +39,7 @@ _QUERY_KEY: Final = re.compile(rf"(?:^|&)writeKey={_KEY}")
 _SETTINGS: Final = re.compile(rf"/v1/projects/{_KEY}/settings")
 _ARRAY: Final = re.compile(rf"/array/{_KEY}/config")
 _KEY_ERRORS: Final = (Code.MISSING_API_KEY, Code.INVALID_API_KEY)
+_PASSING: Final = (Code.REQUEST_TIMEOUT, Code.TOO_MANY_REQUESTS)
 _SERVER_ERRORS: Final = 500
 _HERE: Final = ("localhost", "127.0.0.1")
 """Pages of https may ask these by http."""
@@ -76,11 +77,14 @@ def patterns(names: Collection[str]) -> Patterns:
 
 def _handler(sdk: SdkRoute, path: str, dialect: Dialect) -> Handler:
     is_amplitudes = path in _DIALECTS["amplitude"]
+    is_segments = path in _DIALECTS["segment"]
 
     async def handle(request: web.BaseRequest) -> web.Response:
         try:
             return await sdk.take(request, dialect)
         except Refusal as refusal:
+            if is_segments and refusal.code is Code.TOO_MANY_REQUESTS:
+                raise FlatRefusal(refusal) from None
             raise _flat(refusal, is_amplitudes=is_amplitudes) from None
 
     return handle
@@ -89,11 +93,15 @@ def _handler(sdk: SdkRoute, path: str, dialect: Dialect) -> Handler:
 def _flat(refusal: Refusal, *, is_amplitudes: bool) -> Refusal:
     """Return a refusal as SDKs understand it: what may be better the next time is a 503 to all.
 
+    But for a limit of Segment's and RudderStack's: all of these SDKs send again after a 429, and
+    some heed no Retry-After but its. PostHog's in the browser drops what gets one, and Amplitude's
+    look in it for whose events are too many.
+
     Amplitude's gives a key up for a 400 that begins like this; after anything else it goes on.
     """
     if is_amplitudes and refusal.code in _KEY_ERRORS:
         return FlatRefusal(refusal, status=400, prefix="Invalid API key: ")
-    if refusal.status >= _SERVER_ERRORS or refusal.code is Code.REQUEST_TIMEOUT:
+    if refusal.status >= _SERVER_ERRORS or refusal.code in _PASSING:
         return FlatRefusal(refusal, status=503)
     return FlatRefusal(refusal)
 

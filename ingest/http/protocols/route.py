@@ -28,7 +28,7 @@ from ingest.http.budget import Share
 from ingest.http.connection import held_of, keyless_of
 from ingest.http.content import encoding_of
 from ingest.http.inflate import Inflater, require_known
-from ingest.http.limited_keys import refusal_of
+from ingest.http.limited_keys import refusal_of, require_allowed
 from ingest.http.protocols import answers, leniency
 from ingest.http.protocols.dialect import Dialect, Envelope, Read
 from ingest.http.protocols.drafting import draft
@@ -97,6 +97,7 @@ class SdkRoute:
                 self._authenticator.open(request, keys)  # before a byte of the body is asked for
             batch, size = await self._read(request, dialect, has_key=bool(keys))
             grant = self._authenticator.open(request, keys or [batch.key])
+            require_allowed(grant, len(batch.events), size)
             held_of(request).resize(_MADE * size + len(batch.events) * _MADE_OF_EVENT_BYTES)
             await self._store(grant, batch)
         except Refusal as refusal:

@@ -1,0 +1,1 @@
+"""How much an app or a key may send, and who counts it."""
