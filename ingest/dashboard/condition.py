@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from ingest.config import Config
+from ingest.dashboard.overs import Over
 from ingest.observe.counts import Counts
 from ingest.observe.gauges import Gauges, merge
 from ingest.observe.history import Change
@@ -68,6 +69,8 @@ class Condition(NamedTuple):
     """None where it was not asked, or could not be."""
     trouble: str = ""
     """Why it could not be asked."""
+    overs: Sequence[Over] = ()
+    """Who was refused something for a limit in the last five minutes, the most first."""
 
 
 def bounds_of(config: Config) -> Bounds:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Final, NamedTuple
 
+from ingest.dashboard import overs
 from ingest.dashboard.condition import Condition, Worker
 from ingest.dashboard.text import count_of
 from ingest.observe.gauges import QUEUES
@@ -55,6 +56,7 @@ class Kind(Enum):
     WORKER_RESTARTS = "NonitoWorkerRestarts"
     PARTITIONS_MISSING = "NonitoPartitionsMissing"
     NO_KEYS = "NonitoNoKeys"
+    OVER_LIMIT = "over limit"
     POSTGRES_FULL = "Postgres full"
     ARCHIVE_BEHIND = "archive behind"
     RETENTION_WAITS = "NonitoRetentionWaits"
@@ -425,6 +427,16 @@ _RULES: Final = (
         "Whoever sends an event gets a 401.",
         "nonito keys create --app NAME",
         "queue",
+    ),
+    _Rule(
+        Kind.OVER_LIMIT,
+        Grade.WARNING,
+        lambda condition: overs.words(condition.overs),
+        "Its clients are to send again later; what they don't send again is lost. All others send"
+        " as before.",
+        "Raise it with nonito apps set or nonito keys set (none takes it away), or on the app's"
+        " page of limits; or have its clients send less.",
+        "refused",
     ),
     _Rule(
         Kind.POSTGRES_FULL,

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 from ingest.dashboard import findings
 from ingest.dashboard.condition import Bounds, Condition, gauges_of, insights_of, workers_of
 from ingest.dashboard.findings import Finding, Kind
+from ingest.dashboard.overs import Overs
 from ingest.observe.counts import Counts
 from ingest.observe.history import History
 from ingest.share.segment import Reading, Segment
@@ -40,6 +41,7 @@ class Watch:
         self._segment = segment
         self.history = History(segment)
         self._bounds = bounds
+        self._overs = Overs(segment)
         self._first_look: datetime | None = None
         self._began: dict[Kind, datetime] = {}
 
@@ -51,6 +53,7 @@ class Watch:
 
     def look(self) -> None:
         """Take note of what is counted, and of what is wrong since now."""
+        self._overs.note()
         condition = self._condition(self.history.note())
         self._first_look = self._first_look or condition.at
         self._began = {
@@ -72,6 +75,7 @@ class Watch:
             gauges_of(reading),
             workers_of(reading),
             insights_of(reading),
+            overs=self._overs.lately(),
         )
 
     def found(self, condition: Condition) -> Sequence[Found]:

@@ -101,7 +101,9 @@ class Meter:
             return
         self.limits, self.calendar = limits, calendar
         own = limits if self.place.is_shared else limits.part(self._sharers)
-        self.place.hold_to((own.events_per_second or 0, own.bytes_per_second or 0))
+        rates = (own.events_per_second or 0, own.bytes_per_second or 0)
+        quotas = (own.events_per_day or 0, own.bytes_per_day or 0)
+        self.place.hold_to(self.app_id, rates, quotas)
         self._adopt(own)
 
     def _adopt(self, limits: RateLimits) -> None:

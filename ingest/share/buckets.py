@@ -18,7 +18,7 @@ wanted for a while is another subject's. All of it is numbers of eight bytes.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, NamedTuple
 
 from ingest.share.byte_lock import ByteLock
 
@@ -34,6 +34,8 @@ _BASE: Final = 3
 _ELSEWHERE: Final = _BASE + UNITS
 _SETTLED: Final = _ELSEWHERE + UNITS
 _RATE: Final = _SETTLED + UNITS
+_QUOTA: Final = _RATE + UNITS
+_APP: Final = _QUOTA + UNITS
 _HEAD: Final = 16
 """Numbers of a place before its cells; some are spare."""
 _ROWS: Final = 2 * UNITS + 1
@@ -49,6 +51,19 @@ def size(slots: int) -> int:
 
 def _numbers(slots: int) -> int:
     return _HEAD + _ROWS * slots
+
+
+class Told(NamedTuple):
+    """What a place says of its subject to people."""
+
+    subject: int
+    app_id: int
+    refused: int
+    """Requests, by all processes so far."""
+    rates: tuple[int, ...]
+    """Of each unit, a second; 0 for as much as comes."""
+    quotas: tuple[int, ...]
+    """And a day."""
 
 
 class Bucket:
@@ -145,17 +160,21 @@ class Place:
             unit.begin_day()
         self._head[_DAY] = day  # last: who dies before it is followed by another one
 
-    def hold_to(self, rates: Sequence[int]) -> None:
-        """Have buckets fill at these rates, one for each unit.
+    def hold_to(self, app_id: int, rates: Sequence[int], quotas: Sequence[int]) -> None:
+        """Have buckets fill at these rates, one for each unit; and tell whose they are.
 
         Whoever hears of another rate first fills the bucket: what is owed is a time, and would be
         another amount.
         """
         with self._locked() as is_locked:
-            for unit, rate in enumerate(rates if is_locked else ()):
+            if not is_locked:
+                return
+            for unit, (rate, quota) in enumerate(zip(rates, quotas, strict=True)):
                 if rate != self._head[_RATE + unit]:
                     self.units[unit].fill()
                     self._head[_RATE + unit] = rate
+                self._head[_QUOTA + unit] = quota
+            self._head[_APP] = app_id
 
     @contextmanager
     def _locked(self) -> Iterator[bool]:
@@ -170,9 +189,15 @@ class Place:
         self._refused[self._own] += count
 
     @property
-    def refused(self) -> int:
-        """How many requests all processes have refused so far."""
-        return sum(self._refused)
+    def told(self) -> Told:
+        """What it says of its subject."""
+        return Told(
+            self._head[_SUBJECT],
+            self._head[_APP],
+            sum(self._refused),
+            tuple(self._head[_RATE:_QUOTA]),
+            tuple(self._head[_QUOTA:_APP]),
+        )
 
     def want(self, now_s: int) -> None:
         """Keep it; to be said now and then."""
@@ -201,13 +226,13 @@ class Buckets:
             return None
         return Place(self._memory(number), own, self._lock)
 
-    def refused(self) -> dict[int, int]:
-        """Return how many requests were refused so far, by subject."""
-        return {
-            subject: count
+    def told(self) -> Sequence[Told]:
+        """Return what all places say."""
+        return [
+            Place(self._memory(number), 0, None).told
             for number, subject in enumerate(self._all(_SUBJECT))
-            if subject and (count := Place(self._memory(number), 0, None).refused)
-        }
+            if subject
+        ]
 
     def _give(self, subject: int, now_s: int) -> int | None:
         """Return a subject's place, or one that nobody wants; to be done under the lock."""

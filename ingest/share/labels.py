@@ -33,6 +33,12 @@ class Labels:
         self._follow()
         return list(self._texts)
 
+    def text_of(self, app_id: int) -> str:
+        """Return an app's label; of one that has none, its number."""
+        self._follow()
+        place = self._places.get(app_id)
+        return str(app_id) if place is None else self._texts[place]
+
     def place_of(self, app_id: int) -> int:
         """Return the place of an app's label; LABELS_MAX for one that has none."""
         return self._places.get(app_id, LABELS_MAX)

@@ -210,6 +210,18 @@ async def let_expire(
     return found
 
 
+async def find_writing(connection: Connection, app_id: int, key_id: int) -> ApiKey | None:
+    """Return a key of an app that writes and is valid; None if it is none."""
+    row = await connection.fetchrow(
+        f"SELECT * FROM ({_LIST}) AS listed"  # noqa: S608 - names of ours
+        f" WHERE kind = $1 AND app_id = $2 AND id = $3 AND {IS_VALID}",
+        Kind.WRITE.value,
+        app_id,
+        key_id,
+    )
+    return None if row is None else _read(row)
+
+
 async def limit_rates(
     connection: Connection, app_id: int, key_id: int, rate_limits: RateLimits
 ) -> ApiKey | None:

@@ -9,7 +9,7 @@ import asyncio
 import random
 from collections.abc import Iterable
 from datetime import date
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import structlog
 
@@ -43,6 +43,23 @@ _READ: Final = (
     "SELECT app_id, key_id, day, events, bytes FROM limit_uses"
     " JOIN unnest($1::int[], $2::int[]) AS asked (app_id, key_id) USING (app_id, key_id)"
 )
+_USED: Final = (
+    "SELECT events, bytes FROM limit_uses"
+    " WHERE app_id = $1 AND key_id = $2 AND day = (now() AT TIME ZONE $3)::date"
+)
+
+
+class Used(NamedTuple):
+    """What was sent of a day, as far as it is settled."""
+
+    events: int
+    bytes: int
+
+
+async def used_today(connection: Connection, app_id: int, key_id: int, zone: str) -> Used:
+    """Return what an app, or a key with its number, has sent today in a time zone."""
+    row = await connection.fetchrow(_USED, app_id, key_id, zone)
+    return Used(*row) if row else Used(0, 0)
 
 
 class DayUses:

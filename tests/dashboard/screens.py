@@ -77,6 +77,7 @@ def of_app(app: int, event_id: str) -> Mapping[str, str]:
         "keys": ("keys", ()),
         "people": ("people", ()),
         "settings": ("settings", ()),
+        "limits": ("limits", ()),
         "changes": ("changes", ()),
     }
     return {

@@ -10,6 +10,8 @@ import yaml
 from ingest.dashboard import findings
 from ingest.dashboard.condition import Bounds, Condition, Insights, Worker
 from ingest.dashboard.findings import Grade, Kind
+from ingest.dashboard.overs import Over
+from ingest.metering.rate_limits import RateLimits
 from ingest.observe.counts import Counts, tally
 from ingest.observe.gauges import Gauges
 from ingest.observe.histogram import SECONDS, Histogram
@@ -45,6 +47,7 @@ GAUGES = Gauges(
 BUDGET = ConnectionBudget(needed=20, others=0, allowed=97, limit="max_connections")
 RETENTION = RetentionReport(None, [], 0, [], None)
 REPORT = PostgresReport("18.4", BUDGET, [], 5, 8192, 0, [], RETENTION)
+OVER = Over("shop", is_key=False, refused=3_000, limits=RateLimits(events_per_second=100))
 
 
 def counted(change: Callable[[Metrics], None] = lambda _: None, wait_s: float = 0.001) -> Counts:
@@ -150,6 +153,7 @@ WRONG: Mapping[Kind, Condition] = {
     Kind.WORKER_RESTARTS: WELL._replace(quarter=within(counted(), restarts=1)),
     Kind.PARTITIONS_MISSING: gauged(partitions_ahead=0),
     Kind.NO_KEYS: gauged(keys=0),
+    Kind.OVER_LIMIT: WELL._replace(overs=[OVER]),
     Kind.POSTGRES_FULL: of_postgres(connections=BUDGET._replace(others=90)),
     Kind.ARCHIVE_BEHIND: WELL._replace(insights=Insights(1, 0, InsightsGauges(lag_s=601))),
     Kind.INSIGHTS_RESTARTS: WELL._replace(quarter=within(counted(), insights_restarts=1)),

@@ -307,3 +307,57 @@ def luminance(colour: str) -> float:
         each / 12.92 if each <= 0.04045 else ((each + 0.055) / 1.055) ** 2.4 for each in parts
     ]
     return sum(share * each for share, each in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+LIMITS = {
+    "events_per_second": "1,000",
+    "events_burst": "",
+    "events_per_day": "5000",
+    "bytes_per_second": "",
+    "bytes_per_day": "2 GiB",
+}
+
+
+def test_limits_of_an_app_are_set_shown_and_noted(
+    asked: Asked, admit: Admit, apps: Apps, page: str
+) -> None:
+    """By its owners; a mistake is told, and what was typed is there again."""
+    owner, limits = admit(Role.OWNER), f"/apps/{apps['one']}/limits"
+    key = secret_of(owner.post(page, name="", kind="write", days=""))
+    wait_for(lambda: send(asked, key) == 200)
+    wrong = owner.post(limits, **(LIMITS | {"events_per_day": "many"}))
+    assert wrong.status_code == 422
+    assert "events per day" in wrong.text
+    assert 'value="many"' in wrong.text
+    assert admit(Role.MEMBER).post(limits, **LIMITS).status_code == 403
+    assert owner.post(limits, **LIMITS).status_code == 303
+    shown = admit(Role.VIEWER).get(limits).text
+    for value in ("1000", "5000", str(2 << 30)):
+        assert f'value="{value}"' in shown
+    assert "Used today" in shown
+    assert "<button>Save" not in shown
+    noted = owner.get(f"/apps/{apps['one']}/changes").text
+    assert "1,000 events a second, 5,000 events a day, 2,147,483,648 bytes a day" in noted
+    assert owner.post(limits, **dict.fromkeys(LIMITS, "")).status_code == 303
+    assert "Used today" not in owner.get(limits).text
+
+
+def test_limits_of_a_key_hold_and_go_on_with_the_one_in_its_place(
+    asked: Asked, admit: Admit, page: str
+) -> None:
+    """Within a second or so; members see them, and can't raise them."""
+    owner, member = admit(Role.OWNER), admit(Role.MEMBER)
+    key = secret_of(member.post(page, name="", kind="write", days=""))
+    (limits,) = re.findall(
+        r'href="([^"]+/limits)"', owner.get(page).text.partition(key[:11])[2].partition("</tr>")[0]
+    )
+    assert member.post(limits, events_per_day="1").status_code == 403
+    assert owner.post(limits, events_per_day="1").status_code == 303
+    assert "at most 1 events a day" in row_of(member, page, key)
+    wait_for(lambda: send(asked, key) == 429)
+    after = secret_of(member.post(actions(member, page, key)[0]))
+    assert "at most 1 events a day" in row_of(member, page, after)
+    other = limits.replace(f"/apps/{page.split('/')[2]}/", "/apps/999/")
+    assert owner.get(other).status_code == 404
+    owner.post(actions(owner, page, key)[1])
+    assert owner.get(limits).status_code == 404

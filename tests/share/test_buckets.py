@@ -1,6 +1,6 @@
 """Buckets in shared memory: each subject has its place, for as long as somebody wants it."""
 
-from ingest.share.buckets import PLACES_MAX, UNWANTED_S, Place
+from ingest.share.buckets import PLACES_MAX, UNWANTED_S, Place, Told
 from ingest.share.segment import Segment
 
 
@@ -49,11 +49,11 @@ def test_other_rate_fills_a_bucket_and_the_same_one_does_not() -> None:
     """Whichever process hears of it first."""
     segment = Segment.create(2)
     first, second = place_of(segment, 7), place_of(segment, 7, own=1)
-    first.hold_to((10, 0))
+    first.hold_to(1, (10, 0), (0, 0))
     first.units[0].draw(1, 500)
-    second.hold_to((10, 0))
+    second.hold_to(1, (10, 0), (0, 0))
     assert second.units[0].full_ns == 500
-    second.hold_to((20, 0))
+    second.hold_to(1, (20, 0), (0, 0))
     assert first.units[0].full_ns == 0
 
 
@@ -80,5 +80,8 @@ def test_refused_requests_are_told_by_subject() -> None:
     segment = Segment.create(2)
     place_of(segment, 7).refuse(2)
     place_of(segment, 7, own=1).refuse(3)
-    place_of(segment, 8)
-    assert segment.buckets.refused() == {7: 5}
+    place_of(segment, 8).hold_to(4, (10, 0), (0, 30))
+    assert segment.buckets.told() == [
+        Told(7, 0, 5, (0, 0), (0, 0)),
+        Told(8, 4, 0, (10, 0), (0, 30)),
+    ]

@@ -9,10 +9,11 @@ from ingest.dashboard.pages.apps import NAME_CHARS_MAX
 from ingest.dashboard.problems import Problem, not_found
 from ingest.dashboard.replies import Elsewhere, Page, Reply
 from ingest.dashboard.routes import Access, Route, Visit
-from ingest.store import api_keys, audit_log, key_limits
+from ingest.store import api_keys, audit_log, kept_limits, key_limits
 from ingest.store.api_keys import ApiKey, Kind
 from ingest.store.key_limits import BadLimit, KeyLimits
 from ingest.store.postgres import Connection
+from ingest.store.tokens import digest
 
 _DAYS_MAX: Final = 36_500
 _OVERLAP_HOURS: Final = 24
@@ -118,6 +119,8 @@ async def rotate(visit: Visit) -> Reply:
         secret = await api_keys.create(
             connection, app.name, before.name, _days(before), kind, before.limits
         )
+        if before.rate_limits:
+            await kept_limits.set_of_key(connection, digest(secret), before.rate_limits)
         told = f"{before.prefix}… by {secret[: api_keys.PREFIX_CHARS]}…"
         await audit_log.note(connection, visit.email, app.id, "replaced a key", told)
         return secret
