@@ -35,7 +35,8 @@ CHECKS = (
     "ignored_auth",
 )
 OF_EVERY_ROUTE = {"400", "408", "431", "500"}
-OF_SENDING = {"200", "202", "400", "401", "403", "408", "413", "415", "417", "431", "500", "503"}
+OF_SENDING = {"200", "202", "400", "401", "403", "408", "413", "415", "417", "429", "431"}
+OF_SENDING |= {"500", "503"}
 STATUSES = {
     "POST /event": OF_SENDING | {"409"},
     "OPTIONS /event": {"204"} | OF_EVERY_ROUTE,

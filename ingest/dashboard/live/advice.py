@@ -18,6 +18,10 @@ _ADVICE: Final[Mapping[str, str]] = {
         "In a shell, put the whole JSON in single quotes; on Windows, in double quotes, and write "
         'each one within as \\".'
     ),
+    Code.TOO_MANY_REQUESTS: (
+        "An owner of the app sets how much may be sent, on its page of limits. Most clients send it "
+        "again by themselves."
+    ),
     Code.OVERLOADED: "The server had no room. It is sent again a second later by most clients.",
     Code.SHUTTING_DOWN: "The server was being restarted. Send it again.",
 }
