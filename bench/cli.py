@@ -19,6 +19,7 @@ COMMANDS: Final = {
     "hostile": "bench.hostile.command",
     "batch": "bench.costs.batch",
     "protocols": "bench.costs.protocols",
+    "limits": "bench.costs.limits",
     "stages": "bench.costs.stages",
     "fuzz": "bench.agreement.fuzz",
     "documents": "bench.agreement.documents",

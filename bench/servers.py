@@ -73,14 +73,22 @@ def prepared_postgres() -> Iterator[str]:
         yield url
 
 
-def make_key(database_url: str) -> str:
-    """Bring the database to the server's schema and make an API key of app `bench`."""
+def cpu_s(endpoint: Endpoint) -> float:
+    """Return the CPU time of a server's worker: its supervisor takes no events."""
+    found = workers(endpoint)
+    if not found:
+        raise BenchError("the server has no worker")
+    return sum(map(machine.cpu_clock_s, found))
+
+
+def make_key(database_url: str, app: str = "bench") -> str:
+    """Bring the database to the server's schema and make an API key of an app."""
 
     async def work() -> str:
         postgres = make_postgres(Config(), database_url)
         await prepare(postgres, Config())
         async with postgres.session() as connection:
-            return await api_keys.create(connection, "bench", "python -m bench", None)
+            return await api_keys.create(connection, app, "python -m bench", None)
 
     try:
         return asyncio.run(work())

@@ -23,7 +23,6 @@ from bench import console, machine, servers, targets
 from bench.console import Console
 from bench.costs import posts, sender
 from bench.costs.posts import Kind
-from bench.errors import BenchError
 from bench.load import database
 from bench.load.database import Session
 from bench.servers import Endpoint
@@ -190,20 +189,12 @@ class _Rounds:
         """Post into an empty table; return the CPU an event in microseconds."""
         database.clear(self._url)
         events, others = len(requests) * posts.EVENTS, machine.split_cores().others
-        before_s = _cpu_s(endpoint)
+        before_s = servers.cpu_s(endpoint)
         statuses = sender.send(endpoint, requests, self._plan.connections, others)
-        cpu_s = _cpu_s(endpoint) - before_s
+        cpu_s = servers.cpu_s(endpoint) - before_s
         self._void += [f"{kind.name}: {n} answers of {s}" for s, n in statuses.items() if s != _OK]
         self._void += _amiss(self._url, kind, events)
         return cpu_s / events * 1e6
-
-
-def _cpu_s(endpoint: Endpoint) -> float:
-    """Return the CPU time of a server's worker: its supervisor takes no events."""
-    workers = servers.workers(endpoint)
-    if not workers:
-        raise BenchError("the server has no worker")
-    return sum(map(machine.cpu_clock_s, workers))
 
 
 def _amiss(url: str, kind: Kind, sent: int) -> Iterator[str]:

@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import json
+import re
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -394,3 +395,16 @@ async def test_head_of_a_key_with_a_rate_is_the_fast_lane_s(url: str) -> None:
         head = parse(keyed(key).removesuffix(EVENT), keyring.plain_grant_of)
         assert head is not None
         assert (head.is_plain, head.allowance is None) == (is_plain, is_plain)
+
+
+def test_both_lanes_tell_it_in_the_same_words(server: Server, limited: MakeLimited) -> None:
+    """With the same headers: that of a plain event, and one that aiohttp has to answer."""
+    key = limited(events_per_day=1)
+    with connected(server.port) as client:
+        assert statuses(client, key, 1) == [200]
+        plain = client.ask(keyed(key))
+        deferred = client.ask(keyed(key, "TE: trailers"))
+    assert plain.status == deferred.status == 429
+    assert plain.headers.keys() == deferred.headers.keys()
+    told = [re.sub(rb"\d+ s", b"", each.body) for each in (plain, deferred)]
+    assert told[0] == told[1]

@@ -11,6 +11,7 @@ from typing import Final
 from ingest.store.cluster import Cluster
 from tests.conftest import OWN_DATABASE, make_key
 from tests.sdks.conftest import rows_of
+from tests.support.limited import limit_app
 from tests.support.postgres import kill, pause, resume
 from tests.support.server import Server, running_server, wait_for, wait_until_drained
 
@@ -61,6 +62,10 @@ class Site:
         wait_for(lambda: self.server.metrics()["nonito_spool_events"], _START_TIMEOUT_S)
         self.lose_server()
         self._cluster.start("max_connections=300")
+
+    def limit(self) -> None:
+        """Have its app send less than the SDK does."""
+        limit_app(self.url, "test", events_per_second=30, events_burst=5)
 
     def stored(self) -> Counter[int]:
         """Return how often each event is in Postgres, by its number."""

@@ -140,3 +140,11 @@ def test_server_that_is_killed_with_a_spool_has_each_event_once(
     """What it has told to be durable, and what nobody was told of."""
     with running_site(own_cluster) as site:
         assert given_up(sdk, site, Site.lose_both) == []
+
+
+@ALL
+def test_event_over_a_limit_is_stored_later(own_cluster: Cluster, sdk: Sdk) -> None:
+    """Its SDK is told so that it sends again: by a 429, or by a 503."""
+    with running_site(own_cluster) as site:
+        assert given_up(sdk, site, Site.limit) == []
+        assert site.server.metrics()["nonito_events_refused_total{too_many_requests}"] > 0
