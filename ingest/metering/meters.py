@@ -37,6 +37,8 @@ class Meters:
         self._meters: dict[Subject, Meter] = {}
         self._calendars: dict[str, Calendar] = {}
         """By zone; there are some hundred in all."""
+        self._has_room = True
+        """Whether there may be a place for one more: thousands are not looked for in vain."""
         self._is_full_told = False
 
     async def learn(self, wanted: Mapping[Subject, Held]) -> None:
@@ -47,6 +49,7 @@ class Meters:
 
     def hold(self, wanted: Mapping[Subject, Held]) -> None:
         """Have these subjects, and no others, held to their limits; `learn` comes first."""
+        self._has_room = True
         self._meters = {
             subject: self._hold(subject, held) for subject, held in wanted.items() if held.limits
         }
@@ -90,7 +93,10 @@ class Meters:
 
     def _place(self, subject: Subject, before: Meter | None) -> Place:
         """Return its place in shared memory; where there is no room, one of this process alone."""
-        found = self._buckets.place(subject.number, self._slot, _now_s())
+        found = None
+        if self._has_room:
+            found = self._buckets.place(subject.number, self._slot, _now_s())
+            self._has_room = found is not None
         return found or (before.place if before else Place.alone())
 
     def _tell_if_full(self) -> None:

@@ -227,11 +227,12 @@ class Buckets:
         return Place(self._memory(number), own, self._lock)
 
     def told(self) -> Sequence[Told]:
-        """Return what all places say."""
+        """Return what those places say of which something was refused."""
+        slots = (self._size - _HEAD) // _ROWS
         return [
-            Place(self._memory(number), 0, None).told
+            Place(memory, 0, None).told
             for number, subject in enumerate(self._all(_SUBJECT))
-            if subject
+            if subject and any((memory := self._memory(number))[-slots:])
         ]
 
     def _give(self, subject: int, now_s: int) -> int | None:

@@ -81,7 +81,9 @@ def test_refused_requests_are_told_by_subject() -> None:
     place_of(segment, 7).refuse(2)
     place_of(segment, 7, own=1).refuse(3)
     place_of(segment, 8).hold_to(4, (10, 0), (0, 30))
+    place_of(segment, 8).refuse(1)
+    place_of(segment, 9)
     assert segment.buckets.told() == [
         Told(7, 0, 5, (0, 0), (0, 0)),
-        Told(8, 4, 0, (10, 0), (0, 30)),
+        Told(8, 4, 1, (10, 0), (0, 30)),
     ]

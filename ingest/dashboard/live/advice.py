@@ -19,8 +19,8 @@ _ADVICE: Final[Mapping[str, str]] = {
         'each one within as \\".'
     ),
     Code.TOO_MANY_REQUESTS: (
-        "An owner of the app sets how much may be sent, on its page of limits. Most clients send it "
-        "again by themselves."
+        "An owner of the app says how much may be sent, on its page of limits. Most clients send "
+        "it again by themselves."
     ),
     Code.OVERLOADED: "The server had no room. It is sent again a second later by most clients.",
     Code.SHUTTING_DOWN: "The server was being restarted. Send it again.",
