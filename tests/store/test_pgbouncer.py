@@ -8,6 +8,7 @@ import asyncio
 import json
 import signal
 from collections.abc import Iterator
+from datetime import timedelta
 
 import asyncpg
 import pytest
@@ -17,11 +18,14 @@ from ingest.events import copy_format
 from ingest.store import api_keys
 from ingest.store.cluster import Cluster
 from ingest.store.failures import RowRefused, Unavailable
+from ingest.store.horizons import Kept
 from ingest.store.keyring import Keyring
 from ingest.store.link import CopyLink
 from ingest.store.partition_map import existing_ranges
 from ingest.store.postgres import Postgres, is_pooled
+from ingest.store.retention import Retention
 from tests.conftest import prepare
+from tests.store import retained
 from tests.store.events import assert_works, copy, make_event, make_link, stored_ids, until
 from tests.support.pgbouncer import PROGRAM, PgBouncer, running_pgbouncer
 from tests.support.postgres import fetch, make_postgres
@@ -290,3 +294,21 @@ async def test_restart_leaves_the_fate_unknown_and_is_over_at_once(
         await link.close()
     stored = await stored_ids(database_url) & {event.id for event in batch}
     assert len(stored) in (0, 100)
+
+
+async def test_old_events_go_through_the_pooler(
+    pooled: Postgres, pooled_url: str, database_url: str
+) -> None:
+    """With their partition and by themselves; no limit of that stays behind."""
+    name = await retained.make_partition(database_url, 100)
+    await fetch(database_url, "INSERT INTO apps (name) VALUES ('old')")
+    await retained.store(database_url, [100, 50, 1])
+    try:
+        before = await leavings(pooled_url)
+        done = await Retention(pooled, Kept(30, -1), timedelta(0)).round()
+        assert done.partitions == 1
+        assert await retained.ages(database_url) == [1]
+        assert await leavings(pooled_url) == before
+    finally:
+        await fetch(database_url, f"DROP TABLE IF EXISTS {name}")
+        await fetch(database_url, "TRUNCATE retention")
