@@ -68,14 +68,13 @@ def _as_row(each: Horizon) -> tuple[str, ...]:
 
 
 def _as_partition(going: Going) -> tuple[str, ...]:
-    at = f"never: {going.kept_for or 'all others'} keeps all" if going.at is None else day(going.at)
     partition = going.partition
-    is_empty = going.at is None and not partition.rows
+    never = f"never: {going.kept_for or 'all others'} keeps all"
     return (
         partition.name,
         str(partition.rows),
         str(partition.bytes),
-        "when it is empty and old" if is_empty and not going.kept_for else at,
+        never if going.at is None else day(going.at),
     )
 
 

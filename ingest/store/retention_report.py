@@ -71,7 +71,8 @@ async def make(
     if any(each.days for each in found):
         for each in (await expired_partitions.list_all(connection))[:partitions_max]:
             holding = await expired_partitions.holders(connection, each, known)
-            going.append(_going(each, holding))
+            # One that is empty goes as those go that its events may be of.
+            going.append(_going(each, holding or {OTHERS: known[OTHERS]}))
     begins_at = max((each.announced_at + GRACE for each in found if _less(each)), default=None)
     is_ahead = begins_at is not None and begins_at > datetime.now(UTC)
     return RetentionReport(
