@@ -15,9 +15,9 @@ import orjson
 from bench.audit import archive_bugs, claim_bugs, row_bugs, spool_bugs, worker_bugs
 from bench.audit.patch import Nobody, replace, with_new_ids
 from ingest.delivery import fallback, intake, outcome, queue, writer
+from ingest.delivery.batch import Batch
 from ingest.delivery.committer import Commit, Committer, Part
 from ingest.delivery.outcome import Ack, Outcome, Waiter
-from ingest.delivery.queue import Batch
 from ingest.delivery.writer import Writer
 from ingest.errors import Code, Refusal
 from ingest.events import copy_format, event

@@ -7,8 +7,9 @@ from uuid import UUID
 from bench.audit.patch import replace
 from bench.load.database import Session
 from ingest.delivery import intake
+from ingest.delivery.batch import Batch
 from ingest.delivery.outcome import Duplicate, Waiter
-from ingest.delivery.queue import Batch, EventQueue
+from ingest.delivery.queue import EventQueue
 from ingest.delivery.retries import Retries
 from ingest.events import copy_format, row_json
 from ingest.http.waiters import EarlyAcks

@@ -30,6 +30,7 @@ from ingest.http.protocols import paths as sdk_paths
 from ingest.http.protocols.route import SdkRoute
 from ingest.http.request_log import RequestLog
 from ingest.http.router import Route, Router, ingestion
+from ingest.http.turns import Turns
 from ingest.http.waiters import EarlyAcks
 from ingest.metering.meters import Meters
 from ingest.observe import collector
@@ -176,12 +177,15 @@ class Parts:
         limits, server = self._config.limits, self._config.server
         bodies = BodyReader(limits.body_timeout_s)
         parts = (bodies, self.early_acks, self.metrics)
+        turns = Turns()
         in_header = Authenticator(self.keyring)
         anywhere = Authenticator(self.keyring, key_in_query=server.key_in_query)
-        event = EventRoute(intake, anywhere, *parts, body_bytes_max=limits.body_bytes_max)
-        batch = BatchRoute(intake, in_header, *parts, limits)
+        event = EventRoute(
+            intake, anywhere, *parts, turns=turns, body_bytes_max=limits.body_bytes_max
+        )
+        batch = BatchRoute(intake, in_header, *parts, limits, turns=turns)
         aside = Aside(self.postgres)
-        sdk = SdkRoute(intake, in_header, bodies, aside, self.metrics, limits)
+        sdk = SdkRoute(intake, in_header, bodies, aside, self.metrics, limits, turns=turns)
         documents = pages.routes(_make_figures(self._config))
         return {
             **{path: Route(methods) for path, methods in documents.items()},

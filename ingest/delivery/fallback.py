@@ -4,8 +4,8 @@ from typing import Final
 
 import structlog
 
+from ingest.delivery.batch import Batch
 from ingest.delivery.outcome import Ack, settle
-from ingest.delivery.queue import Batch
 from ingest.errors import Code, Refusal
 from ingest.events import copy_reader
 from ingest.observe.metrics import Metrics

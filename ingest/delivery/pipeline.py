@@ -54,6 +54,7 @@ class Pipeline:
         self._shared = Shared(health, self._quarantine, self.fallback, metrics)
         self._retries = Retries(spool, metrics)
         self._links = links
+        self.queues.plain.writers = len(links.plain)
 
     async def open(self) -> None:
         """Connect, so that the first events need not; raise Unavailable."""

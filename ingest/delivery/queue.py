@@ -16,12 +16,15 @@ starved the others until it ended: they did 700 to 1,000 events a second of 40,0
 """
 
 import asyncio
+import math
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from ingest.delivery.outcome import Outcome, Waiter, settle
+from ingest.delivery.backlog import NEARLY_FULL, NOTHING, Backlog, Size
+from ingest.delivery.batch import Batch
+from ingest.delivery.outcome import Waiter
 from ingest.errors import Code, Refusal
 from ingest.events import copy_reader
 from ingest.observe.histogram import SECONDS, Histogram
@@ -33,76 +36,8 @@ With a Postgres that is 10 ms away, 5 ms for all would make batches of 92 out of
 _SLOW_FACTOR: Final = 3.0
 _USUAL_WEIGHT: Final = 1 / 16
 
-_NEARLY_FULL: Final = 0.75
-
-
-class Batch:
-    """Events that travel together: rows and, at the same index, who waits for each."""
-
-    __slots__ = (
-        "bytes",
-        "bytes_max",
-        "counted_events",
-        "dedup_keys",
-        "events_max",
-        "events_ripe",
-        "opened_s",
-        "rows",
-        "taken_events",
-        "waiters",
-    )
-
-    def __init__(self, events_max: int, bytes_max: int) -> None:
-        self.events_max = events_max
-        self.bytes_max = bytes_max
-        self.events_ripe = events_max
-        """The event after so many has to wake a writer, or needs another batch."""
-        self.rows: list[bytes] = []
-        self.waiters: list[Waiter] = []
-        self.dedup_keys: list[bytes] = []
-        """What each row is known by when it is sent again; none while nobody has asked."""
-        self.bytes = 0
-        self.opened_s = time.monotonic()
-        self.counted_events = 0
-        """So many of its first are counted as accepted."""
-        self.taken_events = 0
-        """So many it had when it was taken out of the queue."""
-
-    def has_room(self, size: int, events: int = 1) -> bool:
-        """Whether so many more rows fit in, of `size` bytes in all."""
-        is_room = len(self.rows) + events <= self.events_max
-        return is_room and self.bytes + size <= self.bytes_max
-
-    def answer(self, outcomes: Mapping[int, Outcome]) -> None:
-        """Take events out, given by index, and tell their senders what became of them."""
-        self.split(outcomes, [at for at in range(len(self.rows)) if at not in outcomes])
-
-    def split(self, outcomes: Mapping[int, Outcome], staying: Collection[int]) -> list[Waiter]:
-        """Take out all events but those that stay, given by index.
-
-        Those with an outcome have their senders told; returns who waits for the others.
-        """
-        rows, waiters = self.rows, self.waiters
-        self.rows = [rows[at] for at in staying]
-        self.waiters = [waiters[at] for at in staying]
-        if self.dedup_keys:
-            self.dedup_keys = [self.dedup_keys[at] for at in staying]
-        for at, outcome in outcomes.items():
-            settle((waiters[at],), outcome, rows[at])
-        gone = outcomes.keys() | set(staying)
-        return [waiter for at, waiter in enumerate(waiters) if at not in gone]
-
-    def refuse(self, refusal: Refusal) -> None:
-        """Take all events out and tell their senders that they are refused."""
-        rows = self.rows
-        for row, waiter in zip(rows, self.release(), strict=True):
-            settle((waiter,), refusal, row)
-
-    def release(self) -> list[Waiter]:
-        """Empty the batch; return everybody who still waits, for the caller to settle."""
-        waiters = self.waiters
-        self.rows, self.waiters, self.dedup_keys = [], [], []
-        return waiters
+_LATELY_S: Final = 1.0
+"""A writer is kept for those who wait for little as long as there was one of them lately."""
 
 
 class EventQueue:
@@ -119,8 +54,17 @@ class EventQueue:
         self._bytes_max = bytes_max
         self._batch_events_max = batch_events_max
         self._batch_bytes_max = batch_bytes_max
-        self._batches: deque[Batch] = deque()
+        self._shared: Batch | None = None
+        """Of all apps, and older than the backlog."""
         self._gathering: Batch | None = None
+        """The same as long as it takes events in."""
+        self._backlog = Backlog(
+            Size(events_max, bytes_max), Size(batch_events_max, batch_bytes_max)
+        )
+        self.writers = 1
+        """How many take batches."""
+        self._shared_until_s = 0.0
+        """So long one of them is kept for those who wait for little."""
         self._idle: deque[asyncio.Future[None]] = deque()
         self._spilling = asyncio.Event()
         self._drained = asyncio.Event()
@@ -135,8 +79,7 @@ class EventQueue:
         """Whether a COPY begins beside another one that is not slow."""
         self._look: asyncio.TimerHandle | None = None
         """When a writer looks next whether a COPY in flight has become slow."""
-        self.apps: set[int] = set()
-        """Whose events may come, if it is known: those of one app need not be told apart."""
+        self._apps: set[int] = set()
         self._taken_events = 0
         self.newly_accepted: Counter[int] = Counter()
         """Events by app that are not yet told as accepted: see `count`."""
@@ -152,18 +95,27 @@ class EventQueue:
 
     def count(self) -> None:
         """Have everything that waits in `newly_accepted`; what is in flight is there already."""
-        for batch in self._batches:
+        for batch in self._waiting():
             self._count(batch)
+
+    def meet(self, apps: set[int]) -> None:
+        """Know whose events may come, now and later: those of one app need not be told apart."""
+        self._apps = self._backlog.apps = apps
+
+    def _waiting(self) -> Iterator[Batch]:
+        if self._shared is not None:
+            yield self._shared
+        yield from self._backlog.chunks()
 
     @property
     def waiting_events(self) -> int:
         """Events that no writer has taken yet."""
-        return sum(len(batch.rows) for batch in self._batches)
+        return self._backlog.events + (len(self._shared.rows) if self._shared else 0)
 
     @property
     def waiting_bytes(self) -> int:
         """The size in bytes of the rows that no writer has taken yet."""
-        return sum(batch.bytes for batch in self._batches)
+        return self._backlog.bytes + (self._shared.bytes if self._shared else 0)
 
     @property
     def unsettled_events(self) -> int:
@@ -184,36 +136,43 @@ class EventQueue:
             or len(batch.rows) >= batch.events_ripe
             or batch.bytes + size > batch.bytes_max
         ):
-            batch = self._make_room(size)
+            batch = self._make_room(row, size)
         batch.rows.append(row)
         batch.waiters.append(waiter)
         batch.bytes += size
 
     def put_all(self, rows: Sequence[bytes], waiters: Sequence[Waiter]) -> None:
-        """File events that `require` has let in, at once if they fit into the batch that gathers.
-
-        Otherwise the first one by itself, which may open another: 0.2 µs, where at once each of
-        them takes 0.05.
-        """
-        start, size = 0, sum(map(len, rows))
-        while start < len(rows):
-            batch = self._gathering
-            if batch is not None and batch.has_room(size, len(rows) - start):
-                self._extend(batch, rows[start:], waiters[start:], size)
-                return
-            self.put(rows[start], waiters[start])
-            size -= len(rows[start])
-            start += 1
-
-    def _extend(
-        self, batch: Batch, rows: Sequence[bytes], waiters: Sequence[Waiter], size: int
-    ) -> None:
-        batch.rows += rows
-        batch.waiters += waiters
-        batch.bytes += size
+        """File events of one app that `require` has let in; 0.05 µs each."""
+        if not rows:
+            return
+        events, size = len(rows), sum(map(len, rows))
+        batch = self._gathering
+        if batch is None and self._is_calm and self._is_batch(events, size):
+            batch = self._open(size)
+        if batch is None or not batch.has_room(size, events):
+            self._gathering = None
+            self._backlog.extend(copy_reader.app_id(rows[0]), rows, waiters)
+            self._note_backlog()
+            self._wake()
+            return
+        batch.extend(rows, waiters, size)
         if len(batch.rows) > batch.events_ripe:
             batch.events_ripe = batch.events_max
             self._wake()
+
+    @property
+    def _is_calm(self) -> bool:
+        """Whether nothing waits."""
+        return self._shared is None and not self._backlog
+
+    def _is_batch(self, events: int, size: int) -> bool:
+        """Whether so much fits into a new batch."""
+        return events <= self._shared_events_max and size <= self._batch_bytes_max
+
+    @property
+    def _shared_events_max(self) -> int:
+        """Of several apps there is no more in a batch than of one in its turn."""
+        return self._batch_events_max if len(self._apps) <= 1 else self._backlog.chunk_events
 
     def require(self, rows: Sequence[bytes]) -> None:
         """Raise Refusal unless all of these can be put now."""
@@ -222,18 +181,49 @@ class EventQueue:
             return
         if events > self._events_max or size > self._bytes_max:
             raise Refusal(Code.PAYLOAD_TOO_LARGE, "The batch is larger than the queue; cut it up.")
-        events_left = self._events_max - self.waiting_events
-        bytes_left = self._bytes_max - self.waiting_bytes
-        if self._is_closed or events_left < events or bytes_left < size:
+        if self._is_closed or not self._backlog.admits(
+            copy_reader.app_id(rows[0]), Size(events, size), self._shared_size
+        ):
             raise self._refusal()
+
+    @property
+    def _shared_size(self) -> Size:
+        batch = self._shared
+        return NOTHING if batch is None else Size(len(batch.rows), batch.bytes)
 
     async def take(self) -> Batch:
         """Wait until a batch is worth a COPY and take it whole; hand it to `done` afterwards."""
-        while not self._batches or not self._is_ripe(self._batches[0]):
+        while (batch := self._next()) is None:
             await self._wait()
-        batch = self._take()
+        self._take(batch)
         self._in_copy[batch] = time.monotonic()
         return batch
+
+    def _next(self) -> Batch | None:
+        """Return what is to be taken now, out of what waits; None if a writer has to wait."""
+        if self._shared is not None:
+            return self._take_shared() if self._backlog or self._is_ripe(self._shared) else None
+        backlog = self._backlog
+        if backlog.is_shared and backlog.has_light:
+            self._shared_until_s = time.monotonic() + _LATELY_S
+        rounds = math.inf if self.writers > 1 else 1
+        chunks = backlog.take(rounds=rounds, light_only=self._is_last_writer())
+        return self._joined(chunks) if chunks else None
+
+    def _is_last_writer(self) -> bool:
+        """Whether all others have much, and this one is to be left to those who wait for little."""
+        much = self._backlog.chunk_events
+        busy = sum(batch.taken_events > much for batch in self._in_copy)
+        return 0 < self.writers - 1 <= busy and time.monotonic() < self._shared_until_s
+
+    def _take_shared(self) -> Batch | None:
+        batch, self._shared, self._gathering = self._shared, None, None
+        return batch
+
+    def _joined(self, chunks: list[Batch]) -> Batch:
+        for chunk in chunks:
+            self._count(chunk)
+        return Batch.joined(chunks)
 
     async def _wait(self) -> None:
         """Wait until somebody wakes this writer: also to see whether a COPY has become slow.
@@ -243,13 +233,13 @@ class EventQueue:
         loop = asyncio.get_running_loop()
         idle = loop.create_future()
         self._idle.append(idle)
-        if self._batches and self._look is None:  # else the first event wakes it
+        if not self._is_calm and self._look is None:  # else the first event wakes it
             self._look = loop.call_later(self._slow_copy_s, self._look_again)
         await idle
 
     def _look_again(self) -> None:
         self._look = None
-        if self._batches:
+        if not self._is_calm:
             self._wake()
 
     async def take_spill(self) -> Batch:
@@ -257,33 +247,31 @@ class EventQueue:
         while not self._is_nearly_full():
             self._spilling.clear()
             await self._spilling.wait()
-        return self._take()
+        batch = self._take_shared() or self._joined(self._backlog.take_largest())
+        self._take(batch)
+        return batch
 
-    def _take(self) -> Batch:
-        batch = self._batches.popleft()
-        if batch is self._gathering:
-            self._gathering = None
+    def _take(self, batch: Batch) -> None:
         batch.taken_events = len(batch.rows)
         self._taken_events += len(batch.rows)
         self._count(batch)
         self._in_flight[batch] = batch.bytes
-        return batch
 
     def _count(self, batch: Batch) -> None:
         """Count a batch's rows by app, each once: 0.2 µs, nothing as long as there is one app."""
         new = len(batch.rows) - batch.counted_events
         if not new:
             return
-        if len(self.apps) == 1:
-            self.newly_accepted[next(iter(self.apps))] += new
+        if len(self._apps) == 1:
+            self.newly_accepted[next(iter(self._apps))] += new
         else:
             self.newly_accepted.update(copy_reader.count_apps(batch.rows[-new:]))
         batch.counted_events += new
 
     def _is_nearly_full(self) -> bool:
         return (
-            self.waiting_events >= self._events_max * _NEARLY_FULL
-            or self.waiting_bytes >= self._bytes_max * _NEARLY_FULL
+            self.waiting_events >= self._events_max * NEARLY_FULL
+            or self.waiting_bytes >= self._bytes_max * NEARLY_FULL
         )
 
     def _is_ripe(self, batch: Batch) -> bool:
@@ -308,7 +296,7 @@ class EventQueue:
         since_s = self._in_copy.pop(batch, None)
         if since_s is not None:
             self._learn(time.monotonic() - since_s)
-        if not self._in_flight and not self._batches:
+        if not self._in_flight and self._is_calm:
             self._drained.set()
 
     def _note_wait(self, opened_s: float, events: int) -> None:
@@ -349,32 +337,43 @@ class EventQueue:
 
     def refuse_all(self, refusal: Refusal) -> None:
         """Answer everybody who still waits, in flight or not; for the end of the process."""
-        for batch in (*self._in_flight, *self._batches):
+        for batch in (*self._in_flight, *self._waiting()):
             batch.refuse(refusal)
 
-    def _make_room(self, size: int) -> Batch:
-        """Return a batch with room for a row of `size`, and wake a writer that waits for one."""
+    def _make_room(self, row: bytes, size: int) -> Batch:
+        """Return a batch with room for a row, and wake a writer that waits for it."""
         batch = self._gathering
         if batch is not None and batch.has_room(size):
             batch.events_ripe = batch.events_max  # this event makes it ripe; look no more
-        else:
-            batch = self._open(size)
-        self._wake()
+            self._wake()
+            return batch
+        return self._open(size) if self._is_calm else self._make_lane_room(row, size)
+
+    def _make_lane_room(self, row: bytes, size: int) -> Batch:
+        self._gathering = None
+        app_id, backlog = copy_reader.app_id(row), self._backlog
+        if self._is_closed or not backlog.admits(app_id, Size(1, size), self._shared_size):
+            raise self._refusal()
+        batch = backlog.room(app_id, size)
+        self._note_backlog()
+        if self._idle and (backlog.is_light(app_id) or not self._is_last_writer()):
+            self._wake()
         return batch
 
-    def _open(self, size: int) -> Batch:
-        events_left = self._events_max - self.waiting_events
-        bytes_left = self._bytes_max - self.waiting_bytes
-        if self._is_closed or events_left < 1 or bytes_left < size:
-            raise self._refusal()
-        batch = self._gathering = Batch(
-            min(self._batch_events_max, events_left),
-            max(size, min(self._batch_bytes_max, bytes_left)),
-        )
-        self._batches.append(batch)
+    def _note_backlog(self) -> None:
         self._drained.clear()
         if self._is_nearly_full():
             self._spilling.set()
+
+    def _open(self, size: int) -> Batch:
+        if self._is_closed or size > self._bytes_max:
+            raise self._refusal()
+        batch = self._shared = self._gathering = Batch(
+            min(self._shared_events_max, self._events_max),
+            max(size, min(self._batch_bytes_max, self._bytes_max)),
+        )
+        self._drained.clear()
+        self._wake()
         return batch
 
     def _wake(self) -> None:

@@ -47,7 +47,8 @@ class Queues:
         """How long events were under way."""
         self._newly_accepted: Counter[int] = Counter()
         for queue in self._all:
-            queue.apps, queue.waits_s = self._apps, self.waits_s
+            queue.meet(self._apps)
+            queue.waits_s = self.waits_s
             queue.newly_accepted = self._newly_accepted
         self._usual = Ways(self.plain, self.dedup)
         self._ways: dict[int, Ways] = {}

@@ -11,8 +11,8 @@ from typing import Final
 
 import structlog
 
+from ingest.delivery.batch import Batch
 from ingest.delivery.outcome import Ack, Duplicate, Outcome, Unchecked, Waiter, settle
-from ingest.delivery.queue import Batch
 from ingest.events import copy_reader, row_json
 from ingest.events.likeness import Comparer
 from ingest.observe.metrics import Metrics

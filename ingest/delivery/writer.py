@@ -13,10 +13,11 @@ from typing import Final
 
 import structlog
 
+from ingest.delivery.batch import Batch
 from ingest.delivery.committer import Commit, Committer
 from ingest.delivery.fallback import unknown
 from ingest.delivery.outcome import Ack, Outcome, Waiter, settle
-from ingest.delivery.queue import Batch, EventQueue
+from ingest.delivery.queue import EventQueue
 from ingest.delivery.retries import Retries
 from ingest.delivery.shared import Shared
 from ingest.errors import Code, Refusal

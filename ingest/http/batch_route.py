@@ -4,7 +4,6 @@ All of them are understood before the first one is queued, so a document that is
 leaves no trace, and they are queued all or none.
 """
 
-import asyncio
 from collections.abc import Iterator
 from typing import Final
 
@@ -32,6 +31,7 @@ from ingest.http.protocols import cloudevents
 from ingest.http.protocols.dialect import Read
 from ingest.http.protocols.drafting import draft
 from ingest.http.responses import JSON
+from ingest.http.turns import Turns
 from ingest.http.waiters import BatchAnswer, EarlyAcks, Outcomes
 from ingest.observe.metrics import Metrics
 from ingest.store.keyring import Grant
@@ -56,7 +56,7 @@ they are. The largest batch makes 42 MB of it, so one of them fits, and a second
 class BatchRoute:
     """Takes batches of events, as a JSON array or as NDJSON."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that a batch passes by
         self,
         intake: Intake,
         authenticator: Authenticator,
@@ -64,10 +64,13 @@ class BatchRoute:
         early_acks: EarlyAcks,
         metrics: Metrics,
         limits: Limits,
+        *,
+        turns: Turns,
     ) -> None:
         self._intake = intake
         self._authenticator = authenticator
         self._bodies = bodies
+        self._turns = turns
         self._early_acks = early_acks
         self._metrics = metrics
         self._limits = limits
@@ -77,12 +80,13 @@ class BatchRoute:
         """Store a batch; answer once all of it is durable, or before if the client prefers that."""
         preferred = preferences.parse(request.headers.getall(PREFER, ()))
         try:
-            self._authenticator.grant_of(request)  # before a byte of the body is asked for
+            grant = self._authenticator.grant_of(request)  # before a byte of the body is asked for
             _require_no_key(request)
             is_ndjson, encoding = _content_of(request)
             bytes_max = self._limits.batch_bytes_max
             held = held_of(request)
             body = await self._bodies.read(request, bytes_max, held)
+            await self._turns.take(grant.app.id)
             if encoding:
                 body = await self._inflater.inflate(body, encoding, bytes_max=bytes_max, held=held)
             body = body.removeprefix(BYTE_ORDER_MARK)
@@ -128,6 +132,7 @@ class BatchRoute:
         self._intake.accept_all(grant.app, drafts, answer)
         # Not cancelled when the client goes away: its events are on their way.
         outcomes = await answer.settled
+        await self._turns.take(grant.app.id)
         del answer  # so that the rows are gone before the answer is made, which is as large
         drafts.release()
         if preferred.is_strict:
@@ -160,7 +165,7 @@ class BatchRoute:
                 else:
                     for event in turn:
                         drafts.add(self._draft_one(grant, event, read))
-                await asyncio.sleep(0)
+                await self._turns.take_another(grant.app.id)
         for refusal in drafts.refusals.values():
             self._metrics.refuse(refusal, grant.app.id)
 

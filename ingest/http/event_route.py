@@ -19,6 +19,7 @@ from ingest.http.limited_keys import require_allowed, require_name
 from ingest.http.preferences import PREFER, Preferences
 from ingest.http.protocols import cloudevents
 from ingest.http.responses import JSON, refuse, status_of, succeed
+from ingest.http.turns import Turns
 from ingest.http.waiters import Answer, EarlyAcks
 from ingest.observe.metrics import Metrics
 from ingest.store.keyring import Grant
@@ -27,7 +28,7 @@ from ingest.store.keyring import Grant
 class EventRoute:
     """Takes events one at a time."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that an event passes by
         self,
         intake: Intake,
         authenticator: Authenticator,
@@ -35,11 +36,13 @@ class EventRoute:
         early_acks: EarlyAcks,
         metrics: Metrics,
         *,
+        turns: Turns,
         body_bytes_max: int,
     ) -> None:
         self._intake = intake
         self._authenticator = authenticator
         self._bodies = bodies
+        self._turns = turns
         self._early_acks = early_acks
         self._metrics = metrics
         self._body_bytes_max = body_bytes_max
@@ -48,8 +51,9 @@ class EventRoute:
     async def post(self, request: web.BaseRequest) -> web.Response:
         """Store the event of a request and answer it; raise Refusal."""
         try:
-            self._authenticator.grant_of(request)  # before a byte of the body is asked for
+            grant = self._authenticator.grant_of(request)  # before a byte of the body is asked for
             self._require_json(request)
+            await self._turns.take(grant.app.id)
             body = await self._bodies.read(request, self._body_bytes_max, held_of(request))
             grant = self._authenticator.grant_of(request)  # it may have been revoked meanwhile
             require_allowed(grant, 1, len(body))
@@ -70,6 +74,7 @@ class EventRoute:
         success = self._accept(request, grant, body, waiter)
         # Not cancelled when the client goes away: its event is on its way and keeps its place.
         outcome = await waiter.settled
+        await self._turns.take(grant.app.id)
         if preferred.is_strict and (conflict := conflict_of(outcome)):
             raise conflict
         # Not raised: one refusal may be a whole batch's, and would collect all their tracebacks.

@@ -15,6 +15,11 @@ class Recorder:
         self.told.append(outcome)
 
 
+def row_of(app_id: int, size: int = 10) -> bytes:
+    """Return what looks like a row of an app from outside, of 10 bytes or more."""
+    return bytes(6) + app_id.to_bytes(4, "big") + b"x" * (size - 10)
+
+
 def make_queue(
     events_max: int = 100, bytes_max: int = 1000, batch_events: int = 10, batch_bytes: int = 100
 ) -> EventQueue:

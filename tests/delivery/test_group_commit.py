@@ -44,7 +44,8 @@ async def test_of_several_workers_each_has_one_copy_at_a_time() -> None:
         queue.put(b"row", Recorder())
         await asyncio.sleep(0.01)
         assert not second.done()
-    queue.put_all([b"row"] * 2, [Recorder()] * 2)
+    queue.put(b"row", Recorder())
+    queue.put(b"row", Recorder())
     assert len((await asyncio.wait_for(second, 1)).rows) == 10
     queue.done(first)
 

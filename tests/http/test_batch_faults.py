@@ -22,6 +22,7 @@ from ingest.events.ids import IdSequence
 from ingest.http.authentication import Authenticator
 from ingest.http.batch_route import BatchRoute
 from ingest.http.bodies import BodyReader
+from ingest.http.turns import Turns
 from ingest.http.waiters import BatchAnswer, EarlyAcks
 from ingest.observe.metrics import Metrics
 from ingest.store import api_keys
@@ -254,6 +255,7 @@ def make_route() -> BatchRoute:
         EarlyAcks(metrics),
         metrics,
         limits,
+        turns=Turns(),
     )
 
 

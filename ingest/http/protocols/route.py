@@ -5,7 +5,6 @@ all others of its batch are stored. Whatever can't be answered with 200 is refus
 resend has the same ids, and stores nothing twice.
 """
 
-import asyncio
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
@@ -34,6 +33,7 @@ from ingest.http.protocols.dialect import Dialect, Envelope, Read
 from ingest.http.protocols.drafting import draft
 from ingest.http.protocols.keys import keys_of
 from ingest.http.responses import succeed
+from ingest.http.turns import Turns
 from ingest.http.waiters import BatchAnswer
 from ingest.observe.metrics import Metrics
 from ingest.store.keyring import Grant
@@ -71,7 +71,7 @@ class _Batch(NamedTuple):
 class SdkRoute:
     """Takes what SDKs send, whatever their protocol."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that an SDK's events pass by
         self,
         intake: Intake,
         authenticator: Authenticator,
@@ -79,10 +79,13 @@ class SdkRoute:
         aside: Aside,
         metrics: Metrics,
         limits: Limits,
+        *,
+        turns: Turns,
     ) -> None:
         self._intake = intake
         self._authenticator = authenticator
         self._bodies = bodies
+        self._turns = turns
         self._keyless_bodies = BodyReader(min(limits.body_timeout_s, KEYLESS_TIMEOUT_S))
         self._aside = aside
         self._metrics = metrics
@@ -98,6 +101,7 @@ class SdkRoute:
             batch, size = await self._read(request, dialect, has_key=bool(keys))
             grant = self._authenticator.open(request, keys or [batch.key])
             require_allowed(grant, len(batch.events), size)
+            await self._turns.take(grant.app.id)
             held_of(request).resize(_MADE * size + len(batch.events) * _MADE_OF_EVENT_BYTES)
             await self._store(grant, batch)
         except Refusal as refusal:
@@ -162,6 +166,7 @@ class SdkRoute:
         self._intake.accept_all(grant.app, drafts, answer)
         # Not cancelled when the client goes away: its events are on their way.
         outcomes = await answer.settled
+        await self._turns.take(grant.app.id)
         late = {
             index: outcome
             for index, outcome in outcomes.uncommon.items()
@@ -184,7 +189,7 @@ class SdkRoute:
             size += _EVENT_BYTES + len(text)
             if size >= _TURN_BYTES:
                 size = 0
-                await asyncio.sleep(0)
+                await self._turns.take_another(grant.app.id)
         codes = {refusal.code for refusal in drafts.refusals.values()}
         if not drafts.events and codes == {Code.EVENT_NAME_NOT_ALLOWED}:
             raise drafts.refusals[0].anew()
@@ -205,7 +210,7 @@ class SdkRoute:
             size += _EVENT_BYTES + len(text)
             if size >= _TURN_BYTES:
                 size = 0
-                await asyncio.sleep(0)
+                await self._turns.take_another(grant.app.id)
         if unfit:
             await self._aside.keep(grant.app.id, unfit, now_ms)
 

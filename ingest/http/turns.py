@@ -1,0 +1,87 @@
+"""Turns: whose request is worked on next, so that no app's many requests hold up another's few.
+
+What is ready is all worked on before anything else is looked at, so with 256 requests of one app
+everybody waited for 100 ms, and an event's COPY takes five such rounds. So only so many requests
+are worked on in a round of the event loop that it takes 1 to 2 ms; the others wait, and of each app
+in turn one goes on.
+"""
+
+import asyncio
+import time
+from collections import deque
+from typing import Final
+
+_AT_ONCE: Final = 4
+"""So many go on in the first round; behind that, it depends on how long a round takes."""
+_AT_ONCE_MAX: Final = 64
+_SHORT_S: Final = 0.001
+_LONG_S: Final = 0.002
+
+
+class Turns:
+    """Who may work now, and who waits for it; of all requests of the process but the fast lane's.
+
+    While nobody has to wait, a turn costs a look at a number.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: dict[int, deque[asyncio.Future[None]]] = {}
+        """By app, the next one first."""
+        self._at_once = _AT_ONCE
+        self._left = _AT_ONCE
+        """So many may still go on in this round."""
+        self._began_s = 0.0
+        """When this round began; 0 while nobody works."""
+
+    async def take(self, app_id: int) -> None:
+        """Wait until it is a request's turn, to work for 1 ms at most."""
+        if self._left:
+            self._left -= 1
+            self._see_to_rounds()
+        else:
+            await self.take_another(app_id)
+
+    async def take_another(self, app_id: int) -> None:
+        """Wait for the next turn of a request that has just had one; others are before it."""
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(app_id, deque()).append(turn)
+        self._see_to_rounds()
+        await turn
+
+    def _see_to_rounds(self) -> None:
+        if not self._began_s:
+            self._began_s = time.thread_time()
+            asyncio.get_running_loop().call_soon(self._begin_round)
+
+    def _begin_round(self) -> None:
+        """Let the next ones go on, or end where nobody works any more."""
+        now_s = time.thread_time()
+        has_worked = self._left < self._at_once
+        self._adapt(now_s - self._began_s)
+        self._left = self._at_once
+        while self._left and self._waiting:
+            self._left -= self._let_go_on()
+        if has_worked or self._left < self._at_once:
+            self._began_s = now_s
+            asyncio.get_running_loop().call_soon(self._begin_round)
+        else:
+            self._began_s, self._at_once, self._left = 0.0, _AT_ONCE, _AT_ONCE
+
+    def _adapt(self, took_s: float) -> None:
+        """Let fewer work at once where that took long, and more where some waited for nothing."""
+        if took_s > _LONG_S:
+            self._at_once = max(1, self._at_once // 2)
+        elif took_s < _SHORT_S and self._waiting:
+            self._at_once = min(_AT_ONCE_MAX, self._at_once + 1)
+
+    def _let_go_on(self) -> bool:
+        """Let one of the next app go on; return whether it is still there."""
+        app_id = next(iter(self._waiting))
+        turns = self._waiting.pop(app_id)
+        turn = turns.popleft()
+        if turns:
+            self._waiting[app_id] = turns  # behind the others
+        if turn.done():
+            return False
+        turn.set_result(None)
+        return True

@@ -1,0 +1,65 @@
+"""Turns: requests of an app wait for those of others, and for their own round."""
+
+import asyncio
+
+from ingest.http.turns import Turns
+
+FLOOD, CALM = 1, 2
+REQUESTS = 300
+
+
+async def test_few_requests_do_not_wait() -> None:
+    """No round of the event loop passes."""
+    turns = Turns()
+    taking = turns.take(CALM)
+    try:
+        taking.send(None)
+    except StopIteration:
+        return
+    raise AssertionError("it waits")
+
+
+async def test_request_goes_before_most_of_those_that_another_app_has_sent_before() -> None:
+    """Of each app one goes on in turn."""
+    turns = Turns()
+    went: list[int] = []
+
+    async def work(app_id: int) -> None:
+        await turns.take(app_id)
+        went.append(app_id)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(REQUESTS):
+            group.create_task(work(FLOOD))
+        await asyncio.sleep(0)
+        group.create_task(work(CALM))
+    assert len(went) == REQUESTS + 1
+    assert went.index(CALM) < REQUESTS // 4
+
+
+async def test_request_that_goes_on_and_on_lets_all_others_go_first() -> None:
+    """Each time."""
+    turns = Turns()
+    went: list[int] = []
+
+    async def work(app_id: int, times: int) -> None:
+        await turns.take(app_id)
+        for _ in range(times):
+            went.append(app_id)
+            await turns.take_another(app_id)
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(work(FLOOD, 10))
+        group.create_task(work(CALM, 10))
+    assert went == [FLOOD, CALM] * 10
+
+
+async def test_request_that_is_gone_costs_others_no_turn() -> None:
+    """All of them go on."""
+    turns = Turns()
+    tasks = [asyncio.create_task(turns.take(FLOOD)) for _ in range(REQUESTS)]
+    await asyncio.sleep(0)
+    for task in tasks[REQUESTS // 2 :]:
+        task.cancel()
+    found = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 10)
+    assert found.count(None) == REQUESTS // 2
