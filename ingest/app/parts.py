@@ -73,6 +73,7 @@ class Parts:
             writer=config.writer,
         )
         self.pipeline.queues.plain.may_pair = self.member.segment.workers == 1
+        self.pipeline.fallback.reserve.processes = self.member.segment.workers
         self.early_acks = EarlyAcks(self.metrics)
         self._make_http()
 

@@ -84,6 +84,15 @@ class Batch:
         gone = outcomes.keys() | set(staying)
         return [waiter for at, waiter in enumerate(waiters) if at not in gone]
 
+    def without(self, staying: Sequence[int]) -> "Batch":
+        """Take out all events but those that stay, given by index in order; return the others."""
+        kept = set(staying)
+        going = [at for at in range(len(self.rows)) if at not in kept]
+        others = Batch(self.events_max, self.bytes_max)
+        others.rows = [self.rows[at] for at in going]
+        others.waiters = self.split({}, staying)
+        return others
+
     def refuse(self, refusal: Refusal) -> None:
         """Take all events out and tell their senders that they are refused."""
         rows = self.rows

@@ -6,6 +6,7 @@ import structlog
 
 from ingest.delivery.batch import Batch
 from ingest.delivery.outcome import Ack, settle
+from ingest.delivery.reserve import SpoolReserve
 from ingest.errors import Code, Refusal
 from ingest.events import copy_reader
 from ingest.observe.metrics import Metrics
@@ -23,11 +24,18 @@ class Fallback:
     def __init__(self, spool: Spool | None, metrics: Metrics) -> None:
         self._spool = spool
         self._metrics = metrics
+        self.reserve = SpoolReserve(spool.reserve_bytes if spool else 0)
 
     @property
     def has_room(self) -> bool:
-        """Whether a batch can be expected to be taken."""
+        """Whether a batch can be expected to be taken, whose ever it is."""
         return self._spool is not None and self._spool.has_room
+
+    @property
+    def has_room_for_some(self) -> bool:
+        """Whether those can expect it who have little there."""
+        is_left = self._spool is not None and self._spool.has_reserve
+        return self.has_room or (is_left and self.reserve.is_shared)
 
     async def take(self, batch: Batch, reason: str, *, stored: bool | None) -> None:
         """Spool a batch: 202; or refuse it. `stored` is what is known of it so far.
@@ -39,10 +47,9 @@ class Fallback:
             self.refuse(batch, _refusal(Code.DATABASE_ERROR, reason, stored=stored))
             return
         try:
-            await self._spool.append(batch.rows, batch.dedup_keys)
+            await self._append(self._spool, batch, reason, stored=stored)
         except SpoolFull:
-            why = f"{reason}; the spool is full"
-            self.refuse(batch, _refusal(Code.OVERLOADED, why, stored=stored))
+            self.refuse(batch, _full(reason, stored=stored))
         except SpoolFailed as failure:
             known = stored if failure.stored is False else None
             why = f"{reason}; the spool failed: {failure.reason}"
@@ -51,6 +58,24 @@ class Fallback:
             waiters = batch.release()
             settle(waiters, Ack.SPOOLED)
             self._metrics.spooled_events += len(waiters)
+
+    async def _append(
+        self, spool: Spool, batch: Batch, reason: str, *, stored: bool | None
+    ) -> None:
+        """Append a batch; to a spool that is full, what may use its reserve, and refuse the rest.
+
+        Raises SpoolFull or SpoolFailed.
+        """
+        try:
+            await spool.append(batch.rows, batch.dedup_keys)
+        except SpoolFull:
+            admitted = self.reserve.admit(batch.rows)
+            if not admitted:
+                raise
+            self.refuse(batch.without(admitted), _full(reason, stored=stored))
+            await spool.append(batch.rows, batch.dedup_keys, from_reserve=True)
+        else:
+            self.reserve.clear()
 
     def refuse(self, batch: Batch, refusal: Refusal) -> None:
         """Answer everybody who still waits."""
@@ -68,6 +93,10 @@ def unknown(reason: str) -> Refusal:
         Code.DATABASE_ERROR,
         f"The database did not confirm the event ({reason}); it may or may not be stored.",
     )
+
+
+def _full(reason: str, *, stored: bool | None) -> Refusal:
+    return _refusal(Code.OVERLOADED, f"{reason}; the spool is full", stored=stored)
 
 
 def _refusal(code: Code, reason: str, *, stored: bool | None) -> Refusal:

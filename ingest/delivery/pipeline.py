@@ -51,6 +51,7 @@ class Pipeline:
         self.queues = Queues(lambda: _make_queue(queue, writer))
         self._quarantine = Quarantine(self.queues)
         self.fallback = Fallback(spool, metrics)
+        self.fallback.reserve.apps = self.queues.apps
         self._shared = Shared(health, self._quarantine, self.fallback, metrics)
         self._retries = Retries(spool, metrics)
         self._links = links

@@ -42,12 +42,13 @@ class Queues:
             "hung": self.hung,
         }
         self._all = tuple(self._named.values())
-        self._apps: set[int] = set()
+        self.apps: set[int] = set()
+        """All whose events this process has met."""
         self.waits_s = Histogram(histogram.SECONDS)
         """How long events were under way."""
         self._newly_accepted: Counter[int] = Counter()
         for queue in self._all:
-            queue.meet(self._apps)
+            queue.meet(self.apps)
             queue.waits_s = self.waits_s
             queue.newly_accepted = self._newly_accepted
         self._usual = Ways(self.plain, self.dedup)
@@ -83,7 +84,7 @@ class Queues:
 
     def meet(self, app_id: int) -> None:
         """Take note of an app before the first of its events that this process has."""
-        self._apps.add(app_id)
+        self.apps.add(app_id)
 
     def on_settled(self, call: Callable[[], None]) -> None:
         """Have something called behind the answers of each batch."""

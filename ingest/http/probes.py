@@ -65,7 +65,7 @@ class Probes:
         if self._health.is_up:
             return succeed(orjson.dumps(self._up(in_spool)))
         reason = self._health.reason
-        if not self._fallback.has_room:
+        if not self._fallback.has_room_for_some:
             raise Refusal(
                 Code.NOT_READY,
                 f"Postgres is {self._health.state} ({reason}), and the spool takes nothing.",

@@ -31,7 +31,7 @@ from ingest.spool.neighbours import Neighbours
 from ingest.spool.notes import KeyNotes
 from ingest.spool.orphans import Orphans
 from ingest.spool.owner import Ownership
-from ingest.spool.room import SpoolRoom
+from ingest.spool.room import Need, SpoolRoom
 from ingest.spool.search import Search, Searchable
 from ingest.spool.storage import DedupKey, Entry, PlacedKey, Storage
 
@@ -126,20 +126,20 @@ class SpoolDirectory:
         self._notes.forget_ended(self._ended_with_keys)  # what they left counts as ours by now
         return self._may_adopt()
 
-    def append(self, rows: Sequence[bytes], dedup_keys: Sequence[DedupKey]) -> None:
-        """Store a batch, with a key for each row or without any; it is on the disk then.
-
-        Raises SpoolFull or SpoolFailed.
-        """
+    def append(
+        self, rows: Sequence[bytes], dedup_keys: Sequence[DedupKey], *, from_reserve: bool = False
+    ) -> None:
+        """Store a batch durably, with a key for each row or none; raise SpoolFull, SpoolFailed."""
         if dedup_keys:
             self._notes.note(has_keys=True)  # first: its retry may come to another process
         blob = b"".join(rows)
         size = (self._files.newest or self._storage).append_bytes_max(len(blob), len(dedup_keys))
         try:
-            self._store(size, blob, len(rows), _place(dedup_keys, rows))
+            self._store(Need(size, from_reserve), blob, len(rows), _place(dedup_keys, rows))
         except (SpoolFull, SpoolFailed) as trouble:
-            self._refused_bytes = size
-            self._note(trouble)
+            if not from_reserve or isinstance(trouble, SpoolFailed):
+                self._refused_bytes = size
+                self._note(trouble)
             raise
         else:
             if isinstance(self._trouble, SpoolFailed):
@@ -242,9 +242,9 @@ class SpoolDirectory:
         else:
             self._neighbours.complain(name, error)
 
-    def _store(self, size: int, blob: bytes, events: int, dedup_keys: Sequence[PlacedKey]) -> None:
+    def _store(self, need: Need, blob: bytes, events: int, dedup_keys: Sequence[PlacedKey]) -> None:
         for _ in range(_DELETIONS_MAX):
-            if self._append(self._prepare(size), blob, events, dedup_keys):
+            if self._append(self._prepare(need), blob, events, dedup_keys):
                 return
         raise SpoolFailed(f"somebody deletes the files in {self._path}", stored=False)
 
@@ -286,16 +286,16 @@ class SpoolDirectory:
         keys = [*map(copy_reader.dedup_key, batch.rows)] if file.has_dedup_keys else []
         blob = b"".join(batch.rows)
         size = self._storage.append_bytes_max(len(blob), len(keys))
-        self._store(size, blob, entry.events, _place(keys, batch.rows))
+        self._store(Need(size, from_reserve=True), blob, entry.events, _place(keys, batch.rows))
         self._files.remove({file.name: {entry.id: entry.events}})
 
-    def _prepare(self, size: int) -> SpoolFile:
-        """Return a file that may grow by `size` bytes; raise SpoolFull or SpoolFailed."""
+    def _prepare(self, need: Need) -> SpoolFile:
+        """Return a file that may grow by so much; raise SpoolFull or SpoolFailed."""
         try:
             file = self._usable()
             if file is None:
                 self._ownership.require()
-            self._room.require(size, files=file is None)
+            self._room.require(need, files=file is None)
             if file is None:
                 file = SpoolFile.create(self._storage, self._path, self.database_id)
                 self._files.add(file)
@@ -318,7 +318,7 @@ class SpoolDirectory:
     def _try_out(self) -> None:
         """Do all that an append does, but for the append."""
         try:
-            self._prepare(self._refused_bytes)
+            self._prepare(Need(self._refused_bytes))
         except (SpoolFull, SpoolFailed) as trouble:
             self._note(trouble)
         else:
@@ -327,7 +327,7 @@ class SpoolDirectory:
 
     def _recheck_room(self) -> None:
         """See whether what was refused last would fit now."""
-        if isinstance(self._trouble, SpoolFull) and self._room.has(self._refused_bytes):
+        if isinstance(self._trouble, SpoolFull) and self._room.has(Need(self._refused_bytes)):
             self._note(None)
 
     def _note(self, trouble: SpoolFull | SpoolFailed | None) -> None:
@@ -386,6 +386,8 @@ class SpoolDirectory:
             recovered_events=self._recovered_events + files.unforeseen_events,
             newly_damaged_events=damaged_events - self._damaged_before_events,
             has_room=self._trouble is None,
+            has_reserve=isinstance(self._trouble, SpoolFull)
+            and self._room.has(Need(self._refused_bytes, from_reserve=True)),
             has_dedup_keys=has_keys,
             is_overdue=any(file.is_overdue or file.is_gone for file in files),
         )

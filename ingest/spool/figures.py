@@ -15,6 +15,8 @@ class Figures(NamedTuple):
     recovered_events: int = 0
     newly_damaged_events: int = 0
     has_room: bool = True
+    has_reserve: bool = False
+    """Whether there is room in the reserve, where there is none beside it."""
     has_dedup_keys: bool = False
     """Whether a dedup key may be in one of the files, or in one that nobody owns."""
     is_overdue: bool = False

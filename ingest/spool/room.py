@@ -4,12 +4,15 @@ The cap counts everything in the directory as it lies on the disk, and what may 
 without being asked: every log once more, for a checkpoint may write it elsewhere. Both limits are
 those of all processes that share the directory: each looks before every append, and every few
 seconds while it has no room. Each may be one batch over the cap, for they look at the same time.
+
+A tenth of what there may be is a reserve: only who asks for it gets into it, at either limit. Whose
+events may, those decide who know whose they are.
 """
 
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from ingest.spool.failures import FAILURES, SpoolFull
 from ingest.spool.file import SpoolFile
@@ -17,6 +20,15 @@ from ingest.spool.storage import Storage
 
 _FILES_PER_CAP: Final = 8
 _FILE_BYTES_MIN: Final = 1024 * 1024
+RESERVE_PART: Final = 10
+"""The reserve is one part of so many."""
+
+
+class Need(NamedTuple):
+    """What an append may add to the disk."""
+
+    bytes: int
+    from_reserve: bool = False
 
 
 class SpoolRoom:
@@ -49,19 +61,22 @@ class SpoolRoom:
         """Whether a file is to be appended to further, or another one begun."""
         return file.disk_bytes < self._file_bytes_max
 
-    def require(self, size: int, *, files: int = 0) -> None:
-        """Raise SpoolFull unless an append may add `size` bytes, and so many files made for it."""
+    def require(self, need: Need, *, files: int = 0) -> None:
+        """Raise SpoolFull unless an append may add so much, and so many files made for it."""
         other_bytes, log_bytes = self._sizes()
-        needed = log_bytes + size + files * self._storage.empty_bytes
-        if other_bytes + log_bytes + needed > self._bytes_max:
+        used_bytes, left_bytes = other_bytes + log_bytes, self.free_bytes - self._free_bytes_min
+        needed = log_bytes + need.bytes + files * self._storage.empty_bytes
+        if not need.from_reserve:
+            needed += min(self._bytes_max, used_bytes + max(0, left_bytes)) // RESERVE_PART
+        if used_bytes + needed > self._bytes_max:
             raise SpoolFull("it has reached its size")
-        if self.free_bytes - needed < self._free_bytes_min:
+        if needed > left_bytes:
             raise SpoolFull("the disk has too little free space")
 
-    def has(self, size: int) -> bool:
+    def has(self, need: Need) -> bool:
         """Whether `require` would be content. Raises nothing."""
         try:
-            self.require(size)
+            self.require(need)
         except (SpoolFull, *FAILURES):
             return False
         return True

@@ -32,6 +32,7 @@ from ingest.spool.directory import LOOK_INTERVAL_S, SpoolDirectory
 from ingest.spool.failures import SpoolFailed, SpoolFull
 from ingest.spool.formats import STORAGE
 from ingest.spool.notes import KeyNotes, NoOthers
+from ingest.spool.room import RESERVE_PART
 from ingest.spool.storage import DedupKey, Storage
 
 __all__ = ["Spool", "SpoolFailed", "SpoolFull", "SpooledBatch"]
@@ -68,6 +69,7 @@ class Spool:
         self._directory = SpoolDirectory(
             directory, storage, self._notes, bytes_max=bytes_max, free_bytes_min=free_bytes_min
         )
+        self._reserve_bytes = bytes_max // RESERVE_PART
         self._timeout_s = timeout_s
         self._thread: _Thread | None = None
         self._overdue: Future[Any] | None = None
@@ -122,6 +124,16 @@ class Spool:
         return self._directory.figures.has_room and not self._is_hung
 
     @property
+    def has_reserve(self) -> bool:
+        """Whether it is full but for the reserve."""
+        return self._directory.figures.has_reserve and not self._is_hung
+
+    @property
+    def reserve_bytes(self) -> int:
+        """How large the reserve is, of the whole directory."""
+        return self._reserve_bytes
+
+    @property
     def has_dedup_keys(self) -> bool:
         """Whether `find` may find anything, here or where others noted keys; costs nothing."""
         return self._directory.figures.has_dedup_keys or self._notes.others_have_keys
@@ -162,10 +174,15 @@ class Spool:
         return await self._do(lambda: self._directory.claim(database_id))
 
     async def append(
-        self, rows: Sequence[Row], dedup_keys: Sequence[DedupKey] | None = None
+        self,
+        rows: Sequence[Row],
+        dedup_keys: Sequence[DedupKey] | None = None,
+        *,
+        from_reserve: bool = False,
     ) -> None:
         """Store a batch; it is on the disk when this returns. Raises SpoolFull or SpoolFailed.
 
+        With `from_reserve` it may use what is kept for those who have little there.
         With `dedup_keys`, one for each row, the rows are there for `find` from that moment on.
         """
         keys = dedup_keys or ()
@@ -173,7 +190,9 @@ class Spool:
             raise ValueError(f"{len(keys)} keys for {len(rows)} rows")
         if rows:
             late = partial(self._count_late, len(rows))
-            await self._do(lambda: self._directory.append(rows, keys), late)
+            await self._do(
+                lambda: self._directory.append(rows, keys, from_reserve=from_reserve), late
+            )
             self._tidy()
 
     async def find(self, dedup_keys: Sequence[DedupKey]) -> dict[DedupKey, list[Row]]:
