@@ -22,6 +22,8 @@ RESERVE_PART: Final = 8
 """The reserve is one part of so many of the queue's limits, and on top of them."""
 CHUNK_PART: Final = 5
 """A chunk is one part of so many of a full batch: 1,000 events, which a COPY takes in 4 ms."""
+CHUNK_S: Final = 0.01
+"""Nor is a chunk of more than a COPY takes in this time, where a row takes Postgres long."""
 NEARLY_FULL: Final = 0.75
 
 
@@ -62,11 +64,6 @@ class Lane:
         """How much it is."""
         return Size(self.events, self.bytes)
 
-    @property
-    def is_light(self) -> bool:
-        """Whether its app waits for so little that all of it goes in its next turn."""
-        return len(self.chunks) == 1
-
 
 class Backlog:
     """The lanes of one queue; whose turn is next comes first."""
@@ -75,7 +72,8 @@ class Backlog:
         self._limit = limit
         self._nearly_full = limit.times(NEARLY_FULL)
         self._batch = batch
-        self.chunk_events = max(1, batch.events // CHUNK_PART)
+        self._chunk_events_max = max(1, batch.events // CHUNK_PART)
+        self.chunk_events = self._chunk_events_max
         """So many events of an app are taken in its turn, at most."""
         self._lanes: dict[int, Lane] = {}
         self.events = 0
@@ -94,7 +92,20 @@ class Backlog:
     @property
     def has_light(self) -> bool:
         """Whether one waits for little."""
-        return any(lane.is_light for lane in self._lanes.values())
+        return any(map(self.is_light, self._lanes))
+
+    def keep_pace(self, row_s: float) -> None:
+        """Cut chunks by what a row adds to a COPY, as long as there are several apps."""
+        events = self._chunk_events_max
+        if len(self.apps) > 1 and row_s * events > CHUNK_S:
+            events = max(1, int(CHUNK_S / row_s))
+        self.chunk_events = events
+
+    @property
+    def _batch_limit(self) -> Size:
+        if self.chunk_events == self._chunk_events_max:
+            return self._batch
+        return Size(self.chunk_events * CHUNK_PART, self._batch.bytes)
 
     def chunks(self) -> Iterator[Batch]:
         """Yield everything that waits."""
@@ -139,8 +150,8 @@ class Backlog:
             start = end
 
     def is_light(self, app_id: int) -> bool:
-        """Return whether an app that waits here waits for little."""
-        return self._lanes[app_id].is_light
+        """Return whether an app waits for so little that all of it goes in its next turn."""
+        return self._lanes[app_id].events <= self.chunk_events
 
     def take(self, *, rounds: float = math.inf, light_only: bool = False) -> list[Batch]:
         """Take a chunk of each lane in turn, in so many rounds, as many as fit into a batch.
@@ -149,7 +160,7 @@ class Backlog:
         """
         lanes = self._lanes
         return self._take(
-            [app_id for app_id, lane in lanes.items() if lane.is_light or not light_only],
+            [app_id for app_id in lanes if not light_only or self.is_light(app_id)],
             rounds if len(lanes) > 1 else math.inf,
         )
 
@@ -159,13 +170,13 @@ class Backlog:
 
     def _take(self, app_ids: Sequence[int], rounds: float) -> list[Batch]:
         taken: list[Batch] = []
-        size = NOTHING
+        size, limit = NOTHING, self._batch_limit
         order = deque((app_id, 1) for app_id in app_ids)
         while order:
             app_id, turn = order.popleft()
             chunk = self._lanes[app_id].chunks[0]
-            size = size.plus(Size(len(chunk.rows), chunk.bytes))
-            if taken and not size.is_within(self._batch):
+            size = size.plus(Size(min(len(chunk.rows), self.chunk_events), chunk.bytes))
+            if taken and not size.is_within(limit):
                 break
             taken.append(self._pop(app_id))
             if app_id in self._lanes and turn < rounds:
@@ -175,7 +186,11 @@ class Backlog:
     def _pop(self, app_id: int) -> Batch:
         """Take an app's oldest chunk; its next one has to wait for its turn."""
         lane = self._lanes.pop(app_id)
-        chunk = lane.chunks.popleft()
+        chunk = lane.chunks[0]
+        if len(chunk.rows) > self.chunk_events:
+            chunk = chunk.cut(self.chunk_events)
+        else:
+            lane.chunks.popleft()
         if lane.chunks:
             self._lanes[app_id] = lane
         self._count(lane, -len(chunk.rows), -chunk.bytes)

@@ -54,6 +54,16 @@ class Batch:
         first.bytes_max = max(first.bytes_max, first.bytes)
         return first
 
+    def cut(self, events: int) -> "Batch":
+        """Take out so many of the first events; return them."""
+        first = Batch(events, self.bytes_max)
+        first.extend(self.rows[:events], self.waiters[:events], sum(map(len, self.rows[:events])))
+        first.opened_s, first.counted_events = self.opened_s, min(events, self.counted_events)
+        del self.rows[:events], self.waiters[:events]
+        self.bytes -= first.bytes
+        self.counted_events -= first.counted_events
+        return first
+
     def has_room(self, size: int, events: int = 1) -> bool:
         """Whether so many more rows fit in, of `size` bytes in all."""
         is_room = len(self.rows) + events <= self.events_max

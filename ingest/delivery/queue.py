@@ -25,6 +25,7 @@ from typing import Final
 from ingest.delivery.backlog import NEARLY_FULL, NOTHING, Backlog, Size
 from ingest.delivery.batch import Batch
 from ingest.delivery.outcome import Waiter
+from ingest.delivery.pace import Pace
 from ingest.errors import Code, Refusal
 from ingest.events import copy_reader
 from ingest.observe.histogram import SECONDS, Histogram
@@ -75,6 +76,7 @@ class EventQueue:
         """Since when batches in flight are with a writer, and not with the spill: a writer comes
         back for more."""
         self._usual_copy_s = 0.0
+        self._pace = Pace()
         self.may_pair = True
         """Whether a COPY begins beside another one that is not slow."""
         self._look: asyncio.TimerHandle | None = None
@@ -295,7 +297,7 @@ class EventQueue:
         asyncio.get_running_loop().call_soon(self._note_wait, batch.opened_s, batch.taken_events)
         since_s = self._in_copy.pop(batch, None)
         if since_s is not None:
-            self._learn(time.monotonic() - since_s)
+            self._learn(batch.taken_events, time.monotonic() - since_s)
         if not self._in_flight and self._is_calm:
             self._drained.set()
 
@@ -321,8 +323,11 @@ class EventQueue:
     def _slow_copy_s(self) -> float:
         return max(SLOW_COPY_S, _SLOW_FACTOR * self._usual_copy_s)
 
-    def _learn(self, copy_s: float) -> None:
+    def _learn(self, rows: int, copy_s: float) -> None:
         """Follow what COPYs take; one that is slow counts as if it were just not."""
+        if rows:
+            self._pace.note(rows, copy_s)
+            self._backlog.keep_pace(self._pace.row_s)
         usual_s = self._usual_copy_s
         self._usual_copy_s += (min(copy_s, self._slow_copy_s) - usual_s) * _USUAL_WEIGHT
 

@@ -53,8 +53,8 @@ class EventRoute:
         try:
             grant = self._authenticator.grant_of(request)  # before a byte of the body is asked for
             self._require_json(request)
-            await self._turns.take(grant.app.id)
             body = await self._bodies.read(request, self._body_bytes_max, held_of(request))
+            await self._turns.take(grant.app.id)
             grant = self._authenticator.grant_of(request)  # it may have been revoked meanwhile
             require_allowed(grant, 1, len(body))
             return await self._take(request, grant, body)

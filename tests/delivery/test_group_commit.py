@@ -117,5 +117,5 @@ async def test_copies_that_always_take_long_are_not_slow() -> None:
     """With a Postgres that is far away batches gather as they do with one that is near."""
     queue = make_queue(events_max=100, bytes_max=10_000, batch_events=10, batch_bytes=1000)
     for _ in range(100):
-        queue._learn(1.0)
+        queue._learn(1, 1.0)
     assert queue._slow_copy_s > 1.0
