@@ -42,6 +42,24 @@ def _of_size(request: bytes, events: int, bytes_max: int) -> bytes:
 
 
 @cache
+def thousand(request: bytes) -> bytes:
+    """Return a batch of a thousand of the request's event, to be answered with their number."""
+    return _thousand(request, b"return=minimal")
+
+
+@cache
+def thousand_async(request: bytes) -> bytes:
+    """Return the same, to be answered before it is stored: a sender that waits for nobody."""
+    return _thousand(request, b"return=minimal, respond-async")
+
+
+def _thousand(request: bytes, prefer: bytes) -> bytes:
+    event = request.partition(_END_OF_HEAD)[2]
+    document = b"[%b]" % b",".join([event] * 1_000)
+    return _batch(request, document, b"Prefer: %b\r\n" % prefer)
+
+
+@cache
 def inflating(request: bytes) -> bytes:
     """Return `largest` in gzip: 34 KB whose answer is as long as 16 MiB of events."""
     body = largest(request).partition(_END_OF_HEAD)[2]

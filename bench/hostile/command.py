@@ -17,7 +17,8 @@ def hostile(*, seconds: float, only: tuple[str, ...], workers: int, json_path: P
     """Let misbehaving peers loose, and say what they cost a bystander.
 
     Kinds: nobody, slow-heads, slow-bodies, idle, half-open, never-reading, resetters, half-closers,
-    garbage, big-heads, large-bodies, endless-heads, unread-batches, gzip-bombs, large-batches.
+    garbage, big-heads, large-bodies, endless-heads, unread-batches, gzip-bombs, large-batches,
+    floods, batch-floods, async-floods.
     """
     screen = console.make()
     kinds = runner.choose(only)

@@ -15,7 +15,9 @@ SETTINGS: Final = {
     "limits.idle_timeout_s": 3,
 }
 """The server's, short enough for five seconds to see them; other limits have their defaults."""
-BYSTANDER_P99_MS_MAX: Final = 50.0
+P99_MS_MAX: Final = 50.0
+FLOODS: Final = ("floods", "batch-floods", "async-floods")
+"""Kinds of which the sender is another app."""
 RSS_GROWTH_BYTES_MAX: Final = 100_000_000
 _OK: Final = 200
 
@@ -45,7 +47,7 @@ class Impact(msgspec.Struct, frozen=True):
         answers = console.statuses(self.bystander_statuses), console.statuses(self.sender_statuses)
         only_200s = {*self.bystander_statuses} == {*self.sender_statuses} == {_OK}
         reached = [
-            Target("bystander's p99 below 50 ms", f"{p99_ms:.1f}", p99_ms < BYSTANDER_P99_MS_MAX),
+            Target("bystander's p99 below 50 ms", f"{p99_ms:.1f}", p99_ms < P99_MS_MAX),
             Target(
                 "memory grows by less than 100 MB",
                 f"{growth / 1e6:.1f}",
@@ -57,6 +59,11 @@ class Impact(msgspec.Struct, frozen=True):
                 only_200s and not self.unanswered,
             ),
         ]
+        if self.kind in FLOODS:
+            sender_ms = self.sender_ms["p99"]
+            reached.append(
+                Target("sender's p99 below 50 ms", f"{sender_ms:.1f}", sender_ms < P99_MS_MAX)
+            )
         if self.kind == "half-closers":
             every = 0 < deeds.half_closed == deeds.half_closed_answered
             counts = f"{deeds.half_closed_answered:,} of {deeds.half_closed:,}"

@@ -117,6 +117,10 @@ async def _spread() -> None:
     await asyncio.sleep(secrets.randbelow(_SPREAD_MS) / 1000)
 
 
+def _itself(request: bytes) -> bytes:
+    return request
+
+
 def _keep_asking(make: Callable[[bytes], bytes]) -> Callable[[Peer], Awaitable[None]]:
     async def live(peer: Peer) -> None:
         while True:
@@ -171,4 +175,8 @@ KINDS = {
     "slow-readers": Kind(3, _read_slowly),
     "gzip-bombs": Kind(3, _keep_asking(batches.bomb)),
     "large-batches": Kind(1, _keep_asking(batches.largest)),
+    # One app that sends as fast as it is answered, many times what there is room for.
+    "floods": Kind(256, _keep_asking(_itself)),
+    "batch-floods": Kind(64, _keep_asking(batches.thousand)),
+    "async-floods": Kind(64, _keep_asking(batches.thousand_async)),
 }

@@ -26,6 +26,8 @@ from bench.load.worker import work
 from bench.servers import Endpoint
 
 _RATE = 100.0
+_CONNECTIONS = 8
+"""Of the sender: on a single one each would wait for the one before it."""
 _WARM_UP_S = 0.5
 _START_DELAY_S = 0.05
 _DRAIN_S = 10.0
@@ -52,18 +54,28 @@ def measure(
     settings = SETTINGS | {servers.WORKERS: workers}
     with servers.temporary_postgres(cores.others) as database_url:
         key = servers.make_key(database_url)
+        others_key = servers.make_key(database_url, "neighbour")
         for kind in kinds:
             on_kind(kind)
             with servers.ours(database_url, cores.server, settings) as endpoint:
-                yield measure_kind(kind, endpoint, key, seconds, workers)
+                yield measure_kind(kind, endpoint, key, seconds, workers, others_key)
 
 
 def measure_kind(
-    kind: str, endpoint: Endpoint, key: str, seconds: float, workers: int = 1
+    kind: str,
+    endpoint: Endpoint,
+    key: str,
+    seconds: float,
+    workers: int = 1,
+    others_key: str | None = None,
 ) -> Impact:
-    """Let the peers of a kind loose on a server, and watch."""
+    """Let the peers of a kind loose on a server, and watch.
+
+    The sender's key may be another app's than the peers' is.
+    """
     cores, address = machine.split_cores(workers).others, f"{endpoint.host}:{endpoint.port}"
     request = http.request(address, key, payloads.example().body)
+    others = http.request(address, others_key or key, payloads.example().body)
     ask = f"GET /healthz HTTP/1.1\r\nHost: {address}\r\n\r\n".encode()
     plan = Plan(
         endpoint.host,
@@ -83,7 +95,7 @@ def measure_kind(
             stack.enter_context(_process(task, argument))
             for task, argument in (
                 (work, plan),
-                (work, replace(plan, requests=[request])),
+                (work, replace(plan, requests=[others], connections=_CONNECTIONS)),
                 (misbehave, order),
             )
         ]

@@ -16,13 +16,13 @@ from bench import servers
 from bench.cli import command
 from bench.errors import BenchError
 from bench.hostile import batches, runner
-from bench.hostile.impact import Impact
+from bench.hostile.impact import FLOODS, Impact
 from bench.hostile.kinds import KINDS
 from bench.hostile.peer import Deeds
 from bench.load import http, payloads
 from bench.servers import Endpoint
-from tests.conftest import StartServer
-from tests.support.server import Server
+from tests.conftest import StartServer, make_key
+from tests.support.server import Server, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -43,6 +43,7 @@ IMPACT = Impact(
     rss_growth_bytes=99_000_000,
 )
 
+EVENT = {"event_name": "neighbour"}
 SLOW_READERS = "every slow reader is served"
 
 
@@ -53,10 +54,15 @@ def short_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_connects_and_is_watched(shared_server: Server, kind: str) -> None:
+def test_every_kind_connects_and_is_watched(
+    shared_server: Server, shared_database_url: str, kind: str
+) -> None:
     """The peers were there, and every request of bystander and sender has its outcome counted."""
     endpoint = Endpoint("127.0.0.1", shared_server.port, shared_server.process.pid)
-    found = runner.measure_kind(kind, endpoint, shared_server.key, SECONDS)
+    others_key = make_key(shared_database_url, "neighbour") if kind in FLOODS else None
+    if others_key:
+        wait_for(lambda: shared_server.post(EVENT, **{"X-API-Key": others_key}).status_code == 200)
+    found = runner.measure_kind(kind, endpoint, shared_server.key, SECONDS, others_key=others_key)
     assert found.kind == kind
     assert (found.deeds.connections > 0) is (found.peers > 0)
     assert set(found.sender_statuses) == set(found.bystander_statuses) == {200}
@@ -195,3 +201,12 @@ def test_slow_readers_read_all_the_time(shared_server: Server) -> None:
     found = runner.measure_kind("slow-readers", endpoint, shared_server.key, 10 * SECONDS)
     assert found.deeds.sipped == KINDS["slow-readers"].peers
     assert found.deeds.cut_off == 0
+
+
+@pytest.mark.parametrize("kind", FLOODS)
+@pytest.mark.parametrize(("p99_ms", "missed"), [(49.9, 0), (50.0, 1)])
+def test_flood_is_held_to_what_another_app_waits(kind: str, p99_ms: float, missed: int) -> None:
+    """For its events, and not only for `/healthz`."""
+    sender_ms = IMPACT.sender_ms | {"p99": p99_ms}
+    impact = msgspec.structs.replace(IMPACT, kind=kind, sender_ms=sender_ms)
+    assert [target.is_reached for target in impact.targets].count(False) == missed
