@@ -7,6 +7,7 @@ from uuid import uuid4
 import msgspec
 import pytest
 
+from ingest.metering.rate_limits import RateLimits
 from ingest.store.api_key_snapshot import NAME, ApiKeySnapshot, KnownKey, KnownKeys
 from ingest.store.apps import App
 from ingest.store.key_limits import KeyLimits
@@ -51,6 +52,51 @@ def test_keys_of_the_version_without_limits_are_known(tmp_path: Path) -> None:
     content = {"database_id": database_id, "keys": kept}
     (tmp_path / NAME).write_bytes(msgspec.json.encode(content))
     assert ApiKeySnapshot(tmp_path).read() == KnownKeys(database_id, KEYS)
+
+
+RATED = KnownKey(
+    b"r" * 32,
+    App(1, "shop"),
+    key_id=7,
+    rate_limits=RateLimits(events_per_day=5),
+    app_rate_limits=RateLimits(events_per_second=10, events_burst=20, bytes_per_day=30),
+    timezone="Europe/Berlin",
+)
+
+
+class KeyBefore(msgspec.Struct, frozen=True):
+    """A key as the version reads it that knows nothing of rate limits."""
+
+    secret_sha256: bytes
+    app: App
+    expires_s: float | None = None
+    limits: KeyLimits | None = None
+
+
+def test_rate_limits_come_back_and_the_version_before_reads_keys_without_them(
+    tmp_path: Path,
+) -> None:
+    """Two versions may have one directory while servers are replaced; nobody is locked out."""
+    keys = [*KEYS, LIMITED, RATED]
+    ApiKeySnapshot(tmp_path).keep(KnownKeys(uuid4(), keys))
+    known = ApiKeySnapshot(tmp_path).read()
+    assert known is not None
+    assert known.keys == keys
+    content = msgspec.json.decode((tmp_path / NAME).read_bytes(), type=dict[str, msgspec.Raw])
+    before = msgspec.json.decode(content["keys"], type=list[KeyBefore])
+    assert before == [
+        KeyBefore(each.secret_sha256, each.app, each.expires_s, each.limits) for each in keys
+    ]
+
+
+def test_rate_limits_that_can_not_be_understood_open_nothing(tmp_path: Path) -> None:
+    """As other limits."""
+    ApiKeySnapshot(tmp_path).keep(KnownKeys(uuid4(), [RATED]))
+    path, known = tmp_path / NAME, '{"events_per_day":5}'
+    text = path.read_text()
+    assert known in text
+    path.write_text(text.replace(known, '{"events_per_day":"5 or so"}'))
+    assert ApiKeySnapshot(tmp_path).read() is None
 
 
 @pytest.mark.parametrize("limits", ["[1]", '["a"]', "[[],[],[]]", "{}", "7"])
