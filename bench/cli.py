@@ -27,6 +27,7 @@ COMMANDS: Final = {
     "audit": "bench.audit.command",
     "insights": "bench.insights.command",
     "retention": "bench.retention.command",
+    "erase": "bench.insights.erase",
 }
 """The module of each command, which has it under its own name."""
 

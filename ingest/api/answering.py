@@ -63,7 +63,7 @@ class Answering:
 
     async def _ask(self, app_id: int, question: Question, kept: Kept | None) -> Kept:
         def do(view: View) -> Kept:
-            state = State(view.mark, view.tail_rows, view.links)
+            state = State(view.mark, view.tail_rows, view.links, view.erased)
             is_same = kept is not None and kept.state == state
             data = kept.data if kept is not None and is_same else _data(view, question)
             return Kept(data, state, view.as_of.timestamp())

@@ -8,11 +8,12 @@ ANSWER_BYTES_MAX: Final = 1024 * 1024
 
 
 class State(NamedTuple):
-    """What the events were: a longer tail, another mark, or other links, are other events."""
+    """What the events were: by any other of these they are other events."""
 
     mark: int
     tail_rows: int
     links: str | None = None
+    erased: int = 0
 
 
 class Kept(NamedTuple):

@@ -26,6 +26,17 @@ Find = Callable[[str], Awaitable[AppSettings | None]]
 """Looks a secret up. Raises Unavailable."""
 
 
+FindEraser = Callable[[bytes], Awaitable[str | None]]
+"""Looks up, by its digest, what a key begins with that may erase people. Raises Unavailable."""
+
+
+class Lookup(NamedTuple):
+    """How keys are looked up."""
+
+    find: Find
+    find_eraser: FindEraser
+
+
 class Reader(NamedTuple):
     """Whose question it is."""
 
@@ -42,8 +53,8 @@ class _Known(NamedTuple):
 class Readers:
     """Knows keys for a moment. No message of its ever repeats one."""
 
-    def __init__(self, find: Find) -> None:
-        self._find = find
+    def __init__(self, lookup: Lookup) -> None:
+        self._find, self._find_eraser = lookup
         self._known: OrderedDict[bytes, _Known] = OrderedDict()
         self._finding = asyncio.Lock()
         """One is looked up at a time: keys that nobody has cost one connection at most."""
@@ -57,6 +68,20 @@ class Readers:
             raise Refused(Code.INVALID_API_KEY, f"The API key is not valid; send one {_PLACE}.")
         return Reader(app, key)
 
+    async def eraser_of(self, reader: Reader) -> str:
+        """Return what the key of a reader begins with if it may erase people; raise Refused."""
+        try:
+            found = await self._find_eraser(reader.key)
+        except Unavailable:
+            raise _away() from None
+        if found is None:
+            raise Refused(
+                Code.MAY_NOT_ERASE,
+                "This key reads and may not erase; nonito keys create --app NAME --read --may-erase"
+                " makes one that may.",
+            )
+        return found
+
     def _recall(self, key: bytes) -> AppSettings | None:
         known = self._known.get(key)
         return known.app if known is not None and known.until_s > time.monotonic() else None
@@ -68,15 +93,17 @@ class Readers:
             try:
                 app = await self._find(secret)
             except Unavailable:
-                raise Refused(
-                    Code.UNAVAILABLE, "Postgres can't be asked now.", retry_after_s=1
-                ) from None
+                raise _away() from None
         if app is not None:
             self._known[key] = _Known(app, time.monotonic() + _KNOWN_S)
             self._known.move_to_end(key)
             if len(self._known) > _KNOWN_MAX:
                 self._known.popitem(last=False)
         return app
+
+
+def _away() -> Refused:
+    return Refused(Code.UNAVAILABLE, "Postgres can't be asked now.", retry_after_s=1)
 
 
 def _secret_of(request: web.BaseRequest) -> str:

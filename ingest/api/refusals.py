@@ -13,8 +13,10 @@ class Code(StrEnum):
     MISSING_API_KEY = "missing_api_key"
     INVALID_API_KEY = "invalid_api_key"
     WRONG_KIND_OF_KEY = "wrong_kind_of_key"
+    MAY_NOT_ERASE = "may_not_erase"
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
+    NOT_CONFIRMED = "not_confirmed"
     TOO_DEAR = "too_dear"
     TOO_MANY_REQUESTS = "too_many_requests"
     INTERNAL_ERROR = "internal_error"
@@ -27,8 +29,10 @@ STATUS: Final[dict[Code, int]] = {
     Code.MISSING_API_KEY: 401,
     Code.INVALID_API_KEY: 401,
     Code.WRONG_KIND_OF_KEY: 403,
+    Code.MAY_NOT_ERASE: 403,
     Code.NOT_FOUND: 404,
     Code.METHOD_NOT_ALLOWED: 405,
+    Code.NOT_CONFIRMED: 409,
     Code.TOO_DEAR: 422,
     Code.TOO_MANY_REQUESTS: 429,
     Code.INTERNAL_ERROR: 500,

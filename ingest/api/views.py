@@ -34,6 +34,10 @@ class View(Protocol):
         """Up to where they come from the archive."""
 
     @property
+    def erased(self) -> int:
+        """How often some were taken out of them, or of another app's."""
+
+    @property
     def tail_rows(self) -> int:
         """How many of them come from Postgres."""
 

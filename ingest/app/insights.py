@@ -8,6 +8,7 @@ from typing import Final
 
 import structlog
 
+from ingest.api.readers import Lookup
 from ingest.app.background import Background
 from ingest.archive.archiver import Archiver
 from ingest.archive.view import views_of
@@ -17,6 +18,7 @@ from ingest.dashboard.live.hub import Hub
 from ingest.dashboard.server import Server
 from ingest.observe import loop_lag
 from ingest.observe.insights import InsightsPublisher
+from ingest.privacy.duty import Duty
 from ingest.share.member import Member
 from ingest.store import archive_report
 from ingest.store.failures import Unavailable
@@ -69,12 +71,13 @@ class Insights:
         self._hub = Hub(postgres, member.segment)
         self._server = Server(
             self._views.view,
-            lookup.find,
+            Lookup(lookup.find, lookup.find_eraser),
             self._kept,
             self._hub,
             IngestAddress(config.dashboard.ingest_url, port),
             config,
         )
+        self._duty = Duty(postgres, database_url, config, self._server.asked_to_erase)
 
     def stop(self) -> None:
         """Stop at once: whoever waits for an answer asks again."""
@@ -91,6 +94,7 @@ class Insights:
         own("look", self._look())
         own("report", self._report())
         own("last uses", self._last_uses.run())
+        own("erasing", self._duty.run())
         if self._keeps_archive:
             own("archiver", self._archiver.run())
         if bound is not None:

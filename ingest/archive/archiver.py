@@ -7,7 +7,6 @@ all servers one archives at a time; the others try again.
 
 import asyncio
 import threading
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -25,6 +24,7 @@ from ingest.archive.failures import (
     Overtaken,
 )
 from ingest.archive.portion import Portion
+from ingest.archive.thread import in_thread
 from ingest.archive.workspace import Bounds, Workspace
 
 log = structlog.get_logger(__name__)
@@ -71,7 +71,7 @@ class Archiver:
         backoff_s = _BACKOFF_MIN_S
         while True:
             try:
-                await self._in_thread(self.round)
+                await in_thread("archiver", self.round, self.stop)
             except NotInstalled:
                 raise
             except ArchiveTrouble as trouble:
@@ -82,33 +82,6 @@ class Archiver:
                 self._recover()
                 backoff_s = _BACKOFF_MIN_S
                 await asyncio.sleep(self._interval_s)
-
-    async def _in_thread(self, work: Callable[[], None]) -> None:
-        """Call something in a thread that the process does not wait for; cut it when cancelled."""
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[None] = loop.create_future()
-
-        def tell(error: BaseException | None) -> None:
-            if done.done():
-                return
-            done.set_result(None) if error is None else done.set_exception(error)
-
-        def target() -> None:
-            error: BaseException | None = None
-            try:
-                work()
-            except BaseException as raised:  # noqa: BLE001 - whoever awaits it gets it
-                error = raised
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(tell, error)
-
-        thread = threading.Thread(target=target, name="archiver", daemon=True)
-        thread.start()
-        try:
-            await done
-        except asyncio.CancelledError:
-            self.stop()
-            raise
 
     def stop(self) -> None:
         """End the round that is under way, from another thread: nothing of it counts."""

@@ -116,14 +116,20 @@ class Directory:
         """Begin the time after which a file may be deleted; raise OSError."""
         os.utime(self.place / name)
 
-    def sweep(self, named: Container[str], grace_s: float = GRACE_S) -> list[str]:
-        """Delete what is nobody's, within the archive's lock; return its names; raise OSError."""
+    def sweep(
+        self, named: Container[str], grace_s: float = GRACE_S, beginning: str = ""
+    ) -> list[str]:
+        """Delete what is nobody's, within the archive's lock; return its names; raise OSError.
+
+        Of those alone whose names begin so.
+        """
         gone = []
         end_s = self._now_s() - grace_s
         with os.scandir(self.place) as entries:
             for each in entries:
                 with suppress(FileNotFoundError):
-                    is_nobodys = _is_data(each.name) and each.name not in named
+                    is_meant = _is_data(each.name) and each.name.startswith(beginning)
+                    is_nobodys = is_meant and each.name not in named
                     if is_nobodys and each.stat().st_mtime <= end_s:
                         Path(each.path).unlink()
                         gone.append(each.name)

@@ -110,16 +110,18 @@ def read(workspace: Workspace, state: State, app_id: int) -> str | None:
 def _refresh(workspace: Workspace, state: State, app_id: int) -> None:
     """Have what was written since it was read last; one row may be there twice."""
     duck = workspace.duck
+    source = f"{state.archive_id}/{state.links_erased}"
     duck.execute(
         f"CREATE TEMP TABLE IF NOT EXISTS {_KEPT}"
-        f" (archive_id VARCHAR, number BIGINT, app_id INTEGER, {_ROW})"
+        f" (source VARCHAR, number BIGINT, app_id INTEGER, {_ROW})"
     )
     ((count, of_others, number),) = duck.execute(
-        "SELECT count(*), count(*) FILTER (archive_id <> $1),"
+        "SELECT count(*), count(*) FILTER (source <> $1),"
         f" coalesce(max(number) FILTER (app_id = {app_id}), 0) FROM {_KEPT}",
-        [state.archive_id],
+        [source],
     ).fetchall()
-    if count > _KEPT_MAX or of_others:  # an archive was begun anew: who knows why
+    # An archive was begun anew, who knows why, or some were erased.
+    if count > _KEPT_MAX or of_others:
         duck.execute(f"TRUNCATE {_KEPT}")
         number = 0
     sql = (
@@ -127,7 +129,7 @@ def _refresh(workspace: Workspace, state: State, app_id: int) -> None:
         f" WHERE app_id = {app_id} AND number > {number}"
     )
     with workspace.stream(sql) as answer:
-        duck.execute(f"INSERT INTO {_KEPT} SELECT $1, * FROM {answer}", [state.archive_id])
+        duck.execute(f"INSERT INTO {_KEPT} SELECT $1, * FROM {answer}", [source])
 
 
 def _read_tail(workspace: Workspace, state: State, app_id: int) -> None:

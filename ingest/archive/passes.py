@@ -7,15 +7,16 @@ commit that names them and moves the mark. Whatever ends it before leaves files 
 
 from typing import Final, NamedTuple
 
-from ingest.archive import horizon, links, manifest, resent, rows, state, window, writing
+from ingest.archive import horizon, late, links, manifest, resent, rows, state, window, writing
 from ingest.archive.directory import Directory
 from ingest.archive.failures import NotHere, Occupied
 from ingest.archive.manifest import File
 from ingest.archive.state import State
 from ingest.archive.window import Window
 from ingest.archive.workspace import Workspace
+from ingest.store.erasing import ARCHIVE_LOCK
 
-LOCK: Final = 0x6E6F_6E69_746F_0003  # "nonito", 3
+LOCK: Final = ARCHIVE_LOCK
 ROWS_MAX: Final = writing.SPAN_ROWS
 """About so many rows a pass takes."""
 TIMEOUT_S: Final = 900.0
@@ -71,6 +72,7 @@ def _take(workspace: Workspace, directory: Directory, found: State, chosen: Wind
     with workspace.stream(rows.sent(_OF_APP, chosen.condition)) as answer:
         workspace.duck.execute(f"CREATE OR REPLACE TEMP TABLE batch AS SELECT * FROM {answer}")
     try:
+        late.erase(workspace)
         _leave_out_resent(workspace, directory)
         files = _write(workspace, directory, chosen.after.mark)
         without = _count_without(workspace)

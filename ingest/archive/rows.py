@@ -88,6 +88,15 @@ def _sent(user_field: str, params: str, of_events: str) -> str:
     )
 
 
+def person_of(user_field: str) -> str:
+    """Return SQL of DuckDB's for the id that a row of a file carries, by an app's user field."""
+    return person.of_event(literal(user_field), _text_of)
+
+
+def _text_of(name: str) -> str:
+    return f"json_extract_string(params[{name}]::JSON, '$')"
+
+
 def microseconds(time: str) -> str:
     """Return SQL for a time of Postgres's as microseconds since 1970."""
     return f"(extract(epoch FROM {time}) * 1000000)::bigint"

@@ -16,7 +16,7 @@ _READ: Final = (
     "SELECT archive_id::text, mark, null_before::text, null_done, system_identifier, timeline,"
     f" {SYSTEM}, {TIMELINE}, txid_snapshot_xmin(txid_current_snapshot()),"
     " extract(epoch FROM now() - changed_at)::float8,"
-    " (extract(epoch FROM now()) * 1000000)::bigint FROM archive_state"
+    " (extract(epoch FROM now()) * 1000000)::bigint, erased, links_erased FROM archive_state"
 )
 WITHOUT_STATE: Final = (
     "archive_state is empty: nonito psql -c 'INSERT INTO archive_state DEFAULT VALUES'"
@@ -41,6 +41,10 @@ class State(NamedTuple):
     """Since it was changed."""
     now_us: int
     """The snapshot's time, since 1970."""
+    erased: int
+    """How often something was taken out of what archive and tail hold."""
+    links_erased: int
+    """And of the links."""
 
     @property
     def is_new(self) -> bool:
@@ -97,6 +101,12 @@ def advance(workspace: Workspace, before: State, after: State) -> None:
     )
     if changed != 1:
         raise Overtaken("another process has changed the archive meanwhile")
+
+
+def note_erased(workspace: Workspace) -> None:
+    """Say that something was taken out of what there is; raise Overtaken if it has changed."""
+    if workspace.execute("UPDATE archive_state SET erased = erased + 1") != 1:
+        raise NotReady(WITHOUT_STATE)
 
 
 def _id(text: str | None) -> str:

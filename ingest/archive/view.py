@@ -20,11 +20,9 @@ from ingest.archive.failures import NotHere
 from ingest.archive.horizon import Horizon
 from ingest.archive.known import Known, sources_of
 from ingest.archive.manifest import File
-from ingest.archive.rows import literal
 from ingest.archive.scope import Place, Scope
 from ingest.archive.workspace import Bounds, Workspace
 from ingest.config import Config
-from ingest.store.person import of_event
 
 if TYPE_CHECKING:
     import duckdb
@@ -53,6 +51,8 @@ class View(NamedTuple):
     """The time of the snapshot: everything that was answered with 200 before is seen."""
     mark: int
     """Of the archive; it moves on while events come in."""
+    erased: int
+    """How often events were taken out of it, or of the tail."""
     tail_rows: int
     """How many of the events came from Postgres."""
     tail_bytes: int
@@ -164,7 +164,7 @@ def _make(workspace: Workspace, path: Path, app_id: int, scope: Scope) -> View:
     as_of = rows.time_of(found.now_us)
     sources = (*_of_files(directory.place, files, user_field, counts), tail.NAME)
     known = Known(workspace, directory.place, files, tail.ends(workspace), counts)
-    return View(workspace.duck, sources, as_of, found.mark, *read, known, said)
+    return View(workspace.duck, sources, as_of, found.mark, found.erased, *read, known, said)
 
 
 def _user_field(workspace: Workspace, app_id: int) -> str:
@@ -178,12 +178,8 @@ def _of_files(
     """Return the sources of files, those of another user field apart."""
     named = [each for each in files if each.user_field == user_field]
     other = [each for each in files if each.user_field != user_field]
-    person = of_event(literal(user_field), _text_of)
+    person = rows.person_of(user_field)
     return [
         *sources_of(directory, named, counts),
         *sources_of(directory, other, counts, f"* REPLACE ({person} AS person)"),
     ]
-
-
-def _text_of(name: str) -> str:
-    return f"json_extract_string(params[{name}]::JSON, '$')"

@@ -37,7 +37,8 @@ _ANSWER: Final = "answer_of_postgres"
 _CONNECT_TIMEOUT_S: Final = 5
 _LOOK_TIMEOUT_S: Final = 5.0
 _STATEMENT_SHARE: Final = 0.9
-_OVERTAKEN: Final = "40001"
+_OVERTAKEN: Final = ("40001", "40P01")
+"""Of two who change the same rows one is turned away: what it does is to be begun anew."""
 _OLDER_SCHEMA: Final = ("42703", "42P01")
 """A column, or a table, that is not there."""
 _SAYS: Final = "ERROR: "
@@ -269,7 +270,7 @@ def require_installed() -> None:
 
 def _of_postgres(error: Exception) -> ArchiveTrouble:
     sqlstate = str(getattr(error, "sqlstate", None) or "").strip("\0")
-    if sqlstate == _OVERTAKEN:
+    if sqlstate in _OVERTAKEN:
         return Overtaken("another process has changed the archive meanwhile")
     if sqlstate in _OLDER_SCHEMA:
         return NotReady(

@@ -7,10 +7,11 @@ takes half as long.
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from ingest.archive import rows, shredding
-from ingest.archive.directory import Directory
+from ingest.archive.directory import Directory, Unfinished
 from ingest.archive.manifest import File
 from ingest.archive.rows import literal
 from ingest.archive.workspace import Workspace
@@ -72,20 +73,25 @@ def write(workspace: Workspace, directory: Directory, source: Source, mark: int)
     workspace.duck.execute(
         f"COPY ({source.select}) TO {to} ({_FORMAT}{_shredding(workspace, source.texts)})"
     )
+    return finish(workspace, file, source.app_id, source.user_field, mark)
+
+
+def finish(workspace: Workspace, file: Unfinished, app_id: int, user_field: str, mark: int) -> File:
+    """Sync a file that was written, and return how the manifest is to name it, as `write`."""
     (count, least, most, names, id_min, id_max) = workspace.duck.execute(
-        _SUMMARY.format(to)
+        _SUMMARY.format(literal(str(file.unfinished)))
     ).fetchall()[0]
     size, checksum = file.finish()
     return File(
         file.name,
-        source.app_id,
+        app_id,
         count,
         least,
         most,
         mark,
         size,
         checksum,
-        source.user_field,
+        user_field,
         id_min=id_min,
         id_max=id_max,
         names=names,
@@ -120,6 +126,18 @@ def _of_app(app_id: int, user_fields: Mapping[int, str], extent: Extent) -> Sour
         f"SELECT {rows.COLUMNS}, {rows.UNPACKED} AS params FROM (SELECT *, {rows.PACKED} AS packed"
         f" FROM (SELECT * {of_app} ORDER BY {extent.order}))",
         f"SELECT params {of_app} {_SAMPLE}",
+    )
+
+
+def of_part_without(path: Path, file: File, gone: str) -> Source:
+    """Return the events of a part of a file but for those whose ids are in a table, in order."""
+    of_part = f"FROM read_parquet({literal(str(path))})"
+    left = f"{of_part} WHERE id NOT IN (SELECT id FROM {gone})"
+    return Source(
+        file.app_id,
+        file.user_field,
+        f"SELECT {rows.COLUMNS}, params {left}",
+        f"SELECT params::JSON::VARCHAR AS params FROM (SELECT params {of_part} {_SAMPLE})",
     )
 
 

@@ -1,7 +1,6 @@
 """`nonito archive`: the columnar copy that questions are asked of, looked at, proved, made anew."""
 
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +10,8 @@ import click
 
 from ingest.archive import founding, merging, passes, report, verification
 from ingest.archive.directory import Directory
-from ingest.archive.failures import ArchiveTrouble, Occupied, Overtaken
+from ingest.archive.failures import ArchiveTrouble
+from ingest.archive.patience import patiently
 from ingest.archive.report import Report
 from ingest.archive.verification import Verified
 from ingest.archive.workspace import Bounds, Workspace, opened
@@ -28,8 +28,6 @@ _TAIL_MAX: Final = 1_000_000
 _LINE_EVENTS: Final = 1_000_000
 """Where the output is no terminal, a line tells of the progress each so many events."""
 _DIFFERENCES_MAX: Final = 100
-_PATIENCE_S: Final = 120.0
-_RETRY_S: Final = 0.5
 
 
 @click.group("archive")
@@ -172,7 +170,7 @@ def rebuild_archive(
         click.confirm("Throw the archive away and make it anew?", abort=True, err=True)
 
     def work(workspace: Workspace, path: Path) -> int:
-        directory = _patiently(lambda: founding.begin(workspace, path, without_lost=without_lost))
+        directory = patiently(lambda: founding.begin(workspace, path, without_lost=without_lost))
         stored = report.make(workspace, path, 0).stored_estimate
         with _progress("archiving", stored) as tell:
             return _archive_all(workspace, directory, tell)
@@ -183,25 +181,13 @@ def rebuild_archive(
 def _archive_all(workspace: Workspace, directory: Directory, tell: Callable[[int], None]) -> int:
     done, is_last = 0, False
     while not is_last:
-        passed = _patiently(lambda: passes.archive(workspace, directory))
+        passed = patiently(lambda: passes.archive(workspace, directory))
         done += passed.rows
         is_last = passed.is_last
         tell(passed.rows)
-    while _patiently(lambda: merging.merge(workspace, directory)):
+    while patiently(lambda: merging.merge(workspace, directory)):
         pass
     return done
-
-
-def _patiently(work: Callable[[], T]) -> T:
-    """Call something until it gets its turn: a server may archive too, one of both at a time."""
-    end_s = time.monotonic() + _PATIENCE_S
-    while True:
-        try:
-            return work()
-        except (Occupied, Overtaken):
-            if time.monotonic() > end_s:
-                raise
-            time.sleep(_RETRY_S)
 
 
 @contextmanager

@@ -38,6 +38,11 @@ def keys_group() -> None:
     help="One that reads events and can't write any.",
 )
 @click.option(
+    "--may-erase",
+    is_flag=True,
+    help="With --read: it may also erase people, by DELETE /v1/people/ID.",
+)
+@click.option(
     "--origin",
     "origins",
     multiple=True,
@@ -56,6 +61,7 @@ def create_key(  # noqa: PLR0913 - an option each
     name: str,
     expires_in_days: int | None,
     kind: Kind,
+    may_erase: bool,
     origins: tuple[str, ...],
     event_names: tuple[str, ...],
     **rates: str | None,
@@ -64,6 +70,8 @@ def create_key(  # noqa: PLR0913 - an option each
 
     It writes events and can't read any, unless it is to `--read` them.
     """
+    if may_erase and kind is not Kind.READ:
+        raise StartupError("--may-erase is for keys that read: add --read")
     require_text("--app", app_name)
     limits, may = _limits(kind, origins, event_names), rate_options.read(rate_options.given(rates))
     if may and kind is Kind.READ:
@@ -71,7 +79,9 @@ def create_key(  # noqa: PLR0913 - an option each
 
     async def work(connection: Connection) -> str:
         async with connection.transaction():
-            made = await api_keys.create(connection, app_name, name, expires_in_days, kind, limits)
+            made = await api_keys.create(
+                connection, app_name, name, expires_in_days, kind, limits, may_erase=may_erase
+            )
             if may:
                 await kept_limits.set_of_key(connection, digest(made), may)
         return made
@@ -134,8 +144,12 @@ def _as_row(key: api_keys.ApiKey, now: datetime) -> tuple[str, ...]:
         day(key.created_at),
         day(key.expires_at),
         day(key.used_at),
-        ", ".join([f"{key.kind.value}{_shown(key.limits)}", *key.rate_limits.words]),
+        ", ".join([f"{_may(key)}{_shown(key.limits)}", *key.rate_limits.words]),
     )
+
+
+def _may(key: api_keys.ApiKey) -> str:
+    return f"{key.kind.value} and erase" if key.may_erase else key.kind.value
 
 
 def _shown(limits: KeyLimits | None) -> str:

@@ -47,6 +47,9 @@ COMMANDS: Final = {
     "migrate": _Command(
         "migrate", "Make tables and partitions, for servers whose own role may not."
     ),
+    "people": _Command(
+        "people_group", "Search for what is stored of one person, export it, or erase it."
+    ),
     "psql": _Command("psql", "Run psql on the database."),
     "query": _Command(
         "query_group", "Ask questions about an app's events: trends, funnels, retention, lists."

@@ -11,7 +11,8 @@ from ingest.api.allowance import Allowance
 from ingest.api.answering import Answering
 from ingest.api.desk import Desk
 from ingest.api.export import Export
-from ingest.api.readers import Find, Readers
+from ingest.api.people import People
+from ingest.api.readers import Lookup, Readers
 from ingest.api.site import Site as QuestionSite
 from ingest.api.views import OpenView
 from ingest.config import Config
@@ -43,7 +44,7 @@ class Server:
     def __init__(
         self,
         open_view: OpenView,
-        find: Find,
+        lookup: Lookup,
         kept: Kept,
         live: Hub,
         ingest_address: IngestAddress,
@@ -53,9 +54,11 @@ class Server:
         directory = Path(config.archive.path) / "temporary"  # nothing stays in it
         self._desk = Desk(open_view, dashboard.question_timeout_s)
         allowance = Allowance(dashboard.questions_per_minute_max)
-        readers = Readers(find)
+        readers = Readers(lookup)
         answering, export = Answering(self._desk), Export(self._desk, directory)
-        self._questions = QuestionSite(answering, export, readers, allowance)
+        people = People(self._desk, kept, config)
+        self.asked_to_erase = people.asked_to_erase
+        self._questions = QuestionSite(answering, export, people, readers, allowance)
         questions = Questions(answering, dashboard.questions_per_minute_max)
         self._live = live
         self._watch = Watch(live.segment, bounds_of(config))
@@ -65,6 +68,7 @@ class Server:
             Backoff(),
             questions,
             export,
+            people,
             live.segment,
             self._watch,
             Seen(),

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, NamedTuple
 
 from ingest.api.export import Export
+from ingest.api.people import People
 from ingest.config import Config
 from ingest.dashboard.backoff import Backoff
 from ingest.dashboard.ingest_address import IngestAddress
@@ -26,6 +27,7 @@ class Services(NamedTuple):
     backoff: Backoff
     questions: "Questions"
     export: Export
+    people: People
     segment: Segment
     """What all processes of the server say of themselves."""
     watch: Watch

@@ -96,14 +96,15 @@ class Joined:
         The one by which they are told is the first.
         """
         if person not in self._ids:
-            self._ids[person] = self._find(person)
+            self._ids[person] = self.all_ids_of(person, FEW)
         return self._ids[person]
 
-    def _find(self, person: str) -> Sequence[str]:
+    def all_ids_of(self, person: str, limit: int) -> Sequence[str]:
+        """Return the ids of the person whose one of them is, so many and one at most."""
         sql = f"SELECT person FROM {self.table} WHERE id = $1"
         found = self._connection.execute(sql, [person]).fetchall()
         told = found[0][0] if found else person
-        sql = f"SELECT id FROM {self.table} WHERE person = $1 ORDER BY id LIMIT {FEW}"
+        sql = f"SELECT id FROM {self.table} WHERE person = $1 ORDER BY id LIMIT {limit}"
         return [told, *(each for (each,) in self._connection.execute(sql, [told]).fetchall())]
 
 

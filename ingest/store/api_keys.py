@@ -46,9 +46,10 @@ _LIMITS: Final = {
     Kind.WRITE: f"origins, event_names, {_RATES}",
     Kind.READ: f"'{{}}'::text[], '{{}}'::text[], {_NO_RATES}",
 }
+_MAY_ERASE: Final = {Kind.WRITE: "false", Kind.READ: "may_erase"}
 _LIST: Final = " UNION ALL ".join(
     f"SELECT '{kind.value}' AS kind, kept.id, app_id, apps.name AS app, kept.name, prefix,"  # noqa: S608 - names of ours
-    f" kept.created_at, expires_at, revoked_at, used_at, {_LIMITS[kind]}"
+    f" kept.created_at, expires_at, revoked_at, used_at, {_MAY_ERASE[kind]}, {_LIMITS[kind]}"
     f" FROM {kind.table} AS kept JOIN apps ON apps.id = app_id"
     " LEFT JOIN api_key_uses USING (secret_sha256)"
     for kind in Kind
@@ -76,6 +77,8 @@ class ApiKey(NamedTuple):
     revoked_at: datetime | None
     used_at: datetime | None
     """By the minute; None where nobody has seen it used."""
+    may_erase: bool
+    """Whether it may erase people; none may unless somebody has said so."""
     limits: KeyLimits | None
     """None for none."""
     rate_limits: RateLimits
@@ -94,17 +97,19 @@ def new_secret(kind: Kind = Kind.WRITE) -> str:
     return kind.start + "".join(secrets.choice(_ALPHABET) for _ in range(_SECRET_CHARS))
 
 
-async def create(
+async def create(  # noqa: PLR0913 - what a key has
     connection: Connection,
     app: str,
     name: str,
     expires_in_days: int | None,
     kind: Kind = Kind.WRITE,
     limits: KeyLimits | None = None,
+    *,
+    may_erase: bool = False,
 ) -> str:
     """Make a key for an app, and the app if it is new; return the secret, which is kept nowhere.
 
-    Limits are for one that writes.
+    Limits are for one that writes, and that it `may_erase` people for one that reads.
     """
     secret = new_secret(kind)
     now = datetime.now(UTC)
@@ -128,6 +133,10 @@ async def create(
                 digest(secret),
                 limits.origins,
                 limits.event_names,
+            )
+        if may_erase:
+            await connection.execute(
+                "UPDATE read_keys SET may_erase = true WHERE secret_sha256 = $1", digest(secret)
             )
     return secret
 

@@ -1,7 +1,10 @@
 """Boards: questions that are kept to be looked at together, in an order; all within an app."""
 
+from collections.abc import Collection, Sequence
+from collections.abc import Set as AbstractSet
 from enum import Enum
 from typing import Final, NamedTuple
+from urllib.parse import parse_qsl
 
 from ingest.store.postgres import Connection
 
@@ -151,3 +154,34 @@ async def _number(connection: Connection, order: list[int]) -> None:
         " WHERE board_tiles.id = ordered.id",
         order,
     )
+
+
+async def naming(
+    connection: Connection, app_id: int, user_field: str, people: Collection[str]
+) -> list[int]:
+    """Return an app's tiles whose question is about one of these people."""
+    rows = await connection.fetch(
+        "SELECT board_tiles.id, query FROM board_tiles JOIN boards ON boards.id = board_id"
+        " WHERE app_id = $1",
+        app_id,
+    )
+    about = {
+        f"{field}:{operator}:{value}"
+        for field in ("person", f"params.{user_field}")
+        for operator in ("eq", "ne", "contains")
+        for person in people
+        for value in (person, '"' + person.replace('"', '""') + '"')
+    }
+    return [row["id"] for row in rows if _is_one_of(about, row["query"])]
+
+
+async def drop_all(connection: Connection, tiles: Sequence[int]) -> int:
+    """Delete tiles by their numbers; return how many there were."""
+    done = await connection.execute("DELETE FROM board_tiles WHERE id = ANY ($1)", tiles)
+    return int(done.rpartition(" ")[2])
+
+
+def _is_one_of(conditions: AbstractSet[str], query: str) -> bool:
+    """Return whether a question has one of these conditions, alone or among others."""
+    texts = [value for name, value in parse_qsl(query) if name == "where"]
+    return any(part in conditions for text in texts for part in (text, *text.split("|")))

@@ -7,7 +7,14 @@ from typing import Final, NamedTuple
 import asyncpg
 
 from ingest.errors import StartupError
-from ingest.store import connection_budget, migrations, retention_report, trial, xact_index
+from ingest.store import (
+    connection_budget,
+    erasing,
+    migrations,
+    retention_report,
+    trial,
+    xact_index,
+)
 from ingest.store.failures import Named, RowRefused
 from ingest.store.partition_map import existing_ranges
 from ingest.store.postgres import Connection, durability_off, is_pooled
@@ -86,6 +93,7 @@ async def _schema(connection: Connection, table: Table) -> list[Finding]:
             _keys(connection),
             _rejected(connection),
             _retention(connection),
+            _erasing(connection),
         ),
     ]
 
@@ -273,6 +281,17 @@ async def _retention(connection: Connection) -> Finding:
             True, f"{said}; another role has to see to it, by `nonito retention run`: {hindrance}"
         )
     return Finding(True, said)
+
+
+async def _erasing(connection: Connection) -> Finding:
+    """Say whether this role may erase people; events are stored without it."""
+    if await connection.fetchval(f"SELECT {erasing.MAY}"):
+        return Finding(True, "this role may erase people")
+    return Finding(
+        True,
+        "this role may not erase people: GRANT SELECT, INSERT, UPDATE ON erasures and DELETE ON"
+        " events, person_links has servers do it",
+    )
 
 
 async def _rejected(connection: Connection) -> Finding:

@@ -9,9 +9,10 @@ from typing import Final, NamedTuple
 from ingest.store.postgres import Connection
 from ingest.store.turns import CONNECTIONS_MAX
 
-INSIGHTS_MAX: Final = 5
-"""Of the insights process: one that archives, two that are asked, one that looks keys up, and one
-for who watches events arrive."""
+INSIGHTS_MAX: Final = 6
+"""Of the insights process: one that archives, two that are asked, one that looks keys up, one for
+who watches events arrive, and one that erases people; that one's part of the archive has more, one
+for each of its threads, and not at the same time as the archiver's."""
 _DEDUP: Final = 1
 _SESSIONS: Final = """
 WITH session AS (

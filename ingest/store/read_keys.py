@@ -24,3 +24,15 @@ async def find(connection: Connection, secret: str) -> AppSettings | None:
     """
     row = await connection.fetchrow(_FIND, digest(secret))
     return None if row is None else AppSettings(*row)
+
+
+async def prefix_if_may_erase(connection: Connection, key: bytes) -> str | None:
+    """Return what a key begins with, by its digest; None unless it is valid and may erase people.
+
+    Raises PostgresError.
+    """
+    found: str | None = await connection.fetchval(
+        f"SELECT prefix FROM read_keys WHERE secret_sha256 = $1 AND {IS_VALID} AND may_erase",  # noqa: S608
+        key,
+    )
+    return found

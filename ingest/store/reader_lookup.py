@@ -26,6 +26,13 @@ class ReaderLookup:
             self._used.add(digest(secret))
         return found
 
+    async def find_eraser(self, key: bytes) -> str | None:
+        """Return what a key begins with, by its digest, if it may erase people; None if not.
+
+        Raises Unavailable.
+        """
+        return await self._kept.read(partial(read_keys.prefix_if_may_erase, key=key))
+
     def take_used(self) -> set[bytes]:
         """Return the digests of keys that were found since this was asked last."""
         used, self._used = self._used, set()

@@ -33,6 +33,7 @@ class FakeView(NamedTuple):
     sources: tuple[str, ...] = ("events",)
     as_of: datetime = END
     mark: int = 1
+    erased: int = 0
     tail_rows: int = 0
     tail_bytes: int = 0
     until: None = None

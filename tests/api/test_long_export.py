@@ -13,6 +13,7 @@ import psutil
 import pytest
 import requests
 
+from ingest.api.readers import Lookup
 from ingest.archive.failures import DiskTrouble
 from ingest.archive.scope import Scope
 from ingest.archive.view import View, Views
@@ -88,7 +89,12 @@ async def serve(opened: Opened, path: Path, bound: socket.socket, stop: asyncio.
     postgres = make_postgres("postgresql://nobody.invalid/")
     live = Hub(postgres, Segment.create(1))
     config = Config(archive=Archive(path=str(path)))
-    server = Server(opened, find, Kept(postgres), live, IngestAddress("", None), config)
+
+    async def find_eraser(_: bytes) -> None:
+        return None
+
+    lookup = Lookup(find, find_eraser)
+    server = Server(opened, lookup, Kept(postgres), live, IngestAddress("", None), config)
     await server.listen(bound)
     await stop.wait()
     await server.close()

@@ -59,6 +59,7 @@ def of_app(app: int, event_id: str) -> Mapping[str, str]:
         "an event": (f"events/{event_id}", ()),
         "a person": ("person", [("id", first)]),
         "nobody": ("person", [("id", "nobody")]),
+        "erase a person": ("person/erase", [("id", first)]),
         "trends": ("trends", ()),
         "trends of six": ("trends", [("event", name) for name in HOSTILE[:6]]),
         "trends broken down": ("trends", [("event", first), plan, ("compare", "previous")]),

@@ -31,7 +31,7 @@ def test_each_worker_has_its_own_and_all_have_a_handful() -> None:
     """Two that commit, and the dedup queue's."""
     one = connection_budget.needed(workers=1, writers=2)
     assert connection_budget.needed(workers=16, writers=2) == one + 15 * 3
-    assert connection_budget.needed(workers=1, writers=2, has_insights=True) == one + 5
+    assert connection_budget.needed(workers=1, writers=2, has_insights=True) == one + 6
     assert one - 3 <= 10
 
 

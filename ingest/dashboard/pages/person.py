@@ -47,7 +47,9 @@ async def show(visit: Visit) -> Reply:
         values = {"person": None, "problem": None, "explore": "", "later": ""}
         return Page("person.html", values)
     explore = _explore(visit, question.person, [("last", _COUNTED)])
-    page = Page("person.html", {"person": question.person, "problem": None, "explore": explore})
+    values = {"person": question.person, "problem": None, "explore": explore}
+    ways = {name: _way(visit, name, question.person) for name in ("export", "erase")}
+    page = Page("person.html", values | ways)
     return Growing(page, _parts(visit, question))
 
 
@@ -66,6 +68,11 @@ def _explore(visit: Visit, person: str, range_: Pairs) -> str:
     """Return where the explorer has their events of a range."""
     where = ("where", query.condition("person", "eq", person))
     return address(f"/apps/{visit.app.id}/explore", [where, *range_])
+
+
+def _way(visit: Visit, name: str, person: str) -> str:
+    """Return where something is done about all that is stored of them."""
+    return address(f"/apps/{visit.app.id}/person/{name}", [("id", person)])
 
 
 def _parts(visit: Visit, question: PersonEvents) -> AsyncGenerator[Part, None]:

@@ -51,6 +51,19 @@ def no_bar(_: str, __: float) -> Iterator[Update]:
     yield lambda **_: None
 
 
+def test_person_is_erased_and_nobody_else(here: str, tmp_path: Path) -> None:
+    """The command itself, very small: by the product's own commands."""
+    assert here
+    path = tmp_path / "erase.json"
+    options = ("--events", str(EVENTS), "--person-events", "20", "--json", str(path))
+    ran = CliRunner().invoke(command, ["erase", *options])
+    assert ran.exit_code == 0, ran.output
+    found = json.loads(path.read_text())
+    assert found["events"] > 1
+    assert found["nothing_found"]
+    assert found["is_verified"]
+
+
 @pytest.mark.timeout(300)  # seconds of it wait for what is kept of an answer, and for loads
 def test_run_asks_both_sides_and_measures_what_it_costs(here: str, tmp_path: Path) -> None:
     """The command itself, very small: nothing in it is held to a target."""

@@ -1,0 +1,1 @@
+"""What is stored of one person: told, exported, and erased."""
