@@ -5,7 +5,8 @@ left out:
 
 - `person`: `app`, `ids` (the one that was asked for first), `as_of`.
 - `event`: `id`, `event_name`, `event_params` as Postgres has them, `created_at`, and `timestamp`
-  and `idempotency_key`, a hash, where one was sent.
+  and `idempotency_key`, a hash, where one was sent. Of what Postgres keeps no longer it is what the
+  archive has.
 - `spooled_event`: the same of what waits on this server's disk, `event_params` as they were sent.
 - `rejected_event`: the same of what Postgres has refused, with `sqlstate` and `message`;
   `event_params` is a text.
@@ -15,7 +16,7 @@ Some of them are in memory at a time.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
@@ -26,7 +27,7 @@ import orjson
 
 from ingest.config import Config
 from ingest.privacy import people
-from ingest.privacy.people import OpenView
+from ingest.privacy.people import Archived, OpenView
 from ingest.privacy.search import EVER, Search
 from ingest.privacy.spooled import Spooled
 from ingest.store import erasing, personal
@@ -51,9 +52,8 @@ class Export:
         """Yield them, of all ids of a person."""
         whose = Whose(app.id, app.user_field, ids, EVER)
         yield _line("person", {"app": app.name, "ids": ids, "as_of": datetime.now(UTC)})
-        async for some in self._event_ids(whose):
-            found = await self._kept.read(partial(personal.events, app_id=app.id, ids=some))
-            for row in found:
+        async for some in self._events(whose):
+            for row in some:
                 yield _line("event", _with_json(row))
         spooled = iter(Spooled(self._config, whose))
         while some_events := await asyncio.to_thread(lambda: [*islice(spooled, _AT_ONCE)]):
@@ -66,18 +66,22 @@ class Export:
         async for row in self._links(whose):
             yield _line("link", row)
 
-    async def _event_ids(self, whose: Whose) -> AsyncIterator[list[UUID]]:
+    async def _events(self, whose: Whose) -> AsyncIterator[list[personal.Row]]:
         if not await self._kept.read(erasing.has_archive):
             async for some in self._search.events(whose):
-                if some:
-                    yield some
+                yield await self._stored(whose, some)
             return
-        found = people.event_ids(self._open_view, whose.app_id, whose.ids)
+        found = people.events(self._open_view, whose.app_id, whose.ids)
         try:
-            while some := await asyncio.to_thread(next, found, []):
-                yield some
+            while page := await asyncio.to_thread(_next, found):
+                stored = await self._stored(whose, [each.id for each in page])
+                known = {row["id"]: row for row in stored}
+                yield [known.get(str(each.id)) or _of_archive(each) for each in page]
         finally:
             await asyncio.to_thread(found.close)
+
+    async def _stored(self, whose: Whose, ids: list[UUID]) -> list[personal.Row]:
+        return await self._kept.read(partial(personal.events, app_id=whose.app_id, ids=ids))
 
     async def _links(self, whose: Whose) -> AsyncIterator[personal.Row]:
         after = 0
@@ -88,6 +92,21 @@ class Export:
             for row in found:
                 yield row
             after = last
+
+
+def _next(pages: Iterator[list[Archived]]) -> list[Archived]:
+    return next(pages, [])
+
+
+def _of_archive(event: Archived) -> personal.Row:
+    """Return an event that Postgres keeps no longer."""
+    return {
+        "id": str(event.id),
+        "event_name": event.name,
+        _PARAMS: event.params,
+        "created_at": event.created_at,
+        "timestamp": event.at if event.at != event.created_at else None,
+    }
 
 
 def _with_json(row: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -77,14 +77,25 @@ def look_up(view: View, person: str, *, is_alone: bool = False) -> Person:
     return Person(ids, _count(view, ids))
 
 
-def event_ids(
+class Archived(NamedTuple):
+    """An event as the archive has it, where it is in a file."""
+
+    id: UUID
+    at: datetime
+    created_at: datetime
+    name: str
+    params: str
+
+
+def events(
     open_view: OpenView, app_id: int, ids: Collection[str]
-) -> Generator[list[UUID], None, None]:
-    """Yield the ids of all events of a person's ids, as of one moment, some at a time."""
+) -> Generator[list[Archived], None, None]:
+    """Yield all events of a person's ids, as of one moment, some at a time."""
     with open_view(app_id, EVENTS) as view:
-        found = _found(view, ids, "id", "SELECT id FROM ({}) ORDER BY id")
+        columns = 'id, "at", created_at, name, params::JSON::VARCHAR AS params'
+        found = _found(view, ids, columns, "SELECT * FROM ({}) ORDER BY id")
         while some := found.fetchmany(_PAGE):
-            yield [each for (each,) in some]
+            yield [Archived(*each) for each in some]
 
 
 def _ids_of(view: View, person: str) -> list[str]:
