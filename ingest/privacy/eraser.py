@@ -227,10 +227,14 @@ class Eraser:
     @asynccontextmanager
     async def _beating(self, erasure: Erasure) -> AsyncIterator[None]:
         """Say all the time that it is worked on."""
+        is_over = asyncio.Event()
 
         async def beat() -> None:
-            while True:
-                await asyncio.sleep(_BEAT_S)
+            while not is_over.is_set():
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_BEAT_S):
+                        await is_over.wait()
+                        return
                 with suppress(Unavailable, Unfinished):  # the next step says so
                     await self._go_on(erasure)
 
@@ -238,4 +242,5 @@ class Eraser:
         try:
             yield
         finally:
-            task.cancel()
+            is_over.set()  # not cancelled: that would cost the connection that it uses
+            await task

@@ -1,6 +1,7 @@
 """What the tests of erasures share: somebody is erased, in this process, and what is left."""
 
 import asyncio
+from contextlib import suppress
 from pathlib import Path
 
 import duckdb
@@ -94,5 +95,8 @@ def run_duty(url: str, path: Path, until_empty: str) -> None:
                     await asyncio.sleep(0.05)
         finally:
             task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+            await asyncio.sleep(0.1)  # a connection that was cut in the middle closes
 
     asyncio.run(work())
