@@ -285,12 +285,12 @@ async def _work(settings: Config, url: str, views: Views, app_name: str, work: W
     postgres = make_postgres(settings, url)
     await migrations.migrate(postgres)
     kept = Kept(postgres, _TIMEOUT_S)
-    apps = await kept.read(app_settings.list_all)
-    app = next((each for each in apps if each.name == app_name), None)
-    if app is None:
-        raise StartupError(f"there is no app {app_name!r}: nonito apps list")
-    eraser = Eraser(kept, url, settings, min(cores.count(), _THREADS_MAX))
     try:
+        apps = await kept.read(app_settings.list_all)
+        app = next((each for each in apps if each.name == app_name), None)
+        if app is None:
+            raise StartupError(f"there is no app {app_name!r}: nonito apps list")
+        eraser = Eraser(kept, url, settings, min(cores.count(), _THREADS_MAX))
         return await work(_At(settings, kept, eraser, views, app))
     finally:
         await kept.rest()
