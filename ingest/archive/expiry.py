@@ -1,5 +1,7 @@
 """What is behind the horizon leaves the archive: whole files, and parts of one by writing it anew.
 
+It is noted up to where, as Postgres may hold it yet: should it be kept again, it has to come back.
+
 Nothing of it has counted since the horizon moved. A file of which some events are behind it is
 written anew when they have been for a week: so it costs an event little, and what is gone is gone
 from the disk within eight days and the time that questions have.
@@ -28,8 +30,10 @@ def expire(workspace: Workspace, directory: Directory) -> int:
         passes.lock(workspace)
         found = state.read(workspace)
         passes.require(directory, found)
+        if horizon.lacks_stored(workspace):
+            return 0  # what is let go is to be kept again: first the archive is made anew
         horizons = horizon.read(workspace)
-        files = manifest.read_all(workspace)
+        files = [each for each in manifest.read_all(workspace) if horizons.may_let_go(each.app_id)]
         steps: Sequence[Callable[[], int]] = (
             lambda: _let_go(workspace, directory, horizons, files),
             lambda: _look(workspace, directory, horizons, files),
@@ -42,8 +46,10 @@ def _let_go(
     workspace: Workspace, directory: Directory, horizons: Horizons, files: Sequence[File]
 ) -> int:
     """Have files count no more of which nothing does."""
-    gone = [each.name for each in files if horizons.of(each.app_id).is_behind(each)][:_FILES_MAX]
-    _leave(workspace, directory, gone)
+    gone = [each for each in files if horizons.of(each.app_id).is_behind(each)][:_FILES_MAX]
+    for app_id in {each.app_id for each in gone}:
+        horizon.forget(workspace, app_id)
+    _leave(workspace, directory, [each.name for each in gone])
     return len(gone)
 
 
@@ -78,6 +84,7 @@ def _write_anew(
             source = writing.of_files(directory, [each], " AND ".join(counts.conditions))
             made = writing.write(workspace, directory, source, mark)
             directory.sync()
+            horizon.forget(workspace, each.app_id)
             manifest.name(workspace, [made])
             _leave(workspace, directory, [each.name])
             return 1

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 from uuid import uuid4
 
-from ingest.archive import carrying, manifest, passes, state
+from ingest.archive import carrying, horizon, manifest, passes, state
 from ingest.archive.directory import Directory, sha256
 from ingest.archive.failures import Damaged, NotHere, Occupied, Overtaken, PostgresTrouble
 from ingest.archive.manifest import File
@@ -100,6 +100,8 @@ def _reason(workspace: Workspace, found: State, directory: Directory) -> str:
     if not all(each.has_links for each in files):
         _require_links(workspace)
         return "it was made by a version that joined no ids of one person"
+    if horizon.lacks_stored(workspace):
+        return "it has let go events that it is to keep again, and Postgres holds"
     return damage(directory, files)
 
 
@@ -129,6 +131,7 @@ def require_whole(directory: Directory, file: File) -> None:
 
 
 def _begin(workspace: Workspace, path: Path, found: State, *, without_lost: bool) -> Directory:
+    horizon.remember(workspace)
     files = manifest.read_all(workspace)
     old = Directory(path, found.archive_id)
     needed = carrying.needed(workspace, old, files)

@@ -118,4 +118,4 @@ def run_retention(context: click.Context, yes: bool) -> None:  # noqa: FBT001 - 
 async def _run(settings: Config, url: str) -> Figures:
     postgres = make_postgres(settings, url)
     await migrations.migrate(postgres)
-    return await make_retention(settings, postgres).round()
+    return await make_retention(settings, postgres).finish()

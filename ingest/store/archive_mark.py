@@ -12,12 +12,10 @@ SYSTEM: Final = (
 # pg_control_checkpoint() knows a new timeline only after the next checkpoint.
 TIMELINE: Final = "('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int"
 
-_DESERTED_DAYS: Final = 7
 _FRESH_S: Final = 900.0
 _READ: Final = (
     "SELECT mark, null_before::text, null_done,"  # noqa: S608 - constants of ours
     f" system_identifier = {SYSTEM} AND timeline = {TIMELINE},"
-    f" system_identifier IS NOT NULL AND changed_at > now() - interval '{_DESERTED_DAYS} days',"
     " extract(epoch FROM now() - changed_at)::float8 FROM archive_state"
 )
 
@@ -38,8 +36,6 @@ class ArchiveMark(NamedTuple):
     null_done: bool
     is_of_here: bool
     """Whether that was said of this Postgres, on the time line that it is on."""
-    is_worked_on: bool
-    """Whether some server has archived within a week."""
     age_s: float
     """Since somebody has."""
 
@@ -48,7 +44,7 @@ class ArchiveMark(NamedTuple):
         if not self.is_of_here or self.age_s > _FRESH_S + 2 * interval_s:
             raise Waits(
                 "events wait that only the archive is to keep, and nobody archives: nonito archive"
-                " status"
+                " status; whoever has given it up says archive.retain_days = -1"
             )
 
     @property
@@ -71,6 +67,6 @@ async def read(connection: Connection) -> ArchiveMark:
     """Return it as it is now; raise PostgresError."""
     row = await connection.fetchrow(_READ)
     if row is None:
-        return ArchiveMark(0, None, False, False, False, 0.0)
-    mark, null_before, null_done, is_of_here, is_worked_on, age_s = row
-    return ArchiveMark(mark, null_before, null_done, bool(is_of_here), is_worked_on, age_s)
+        return ArchiveMark(0, None, False, False, 0.0)
+    mark, null_before, null_done, is_of_here, age_s = row
+    return ArchiveMark(mark, null_before, null_done, bool(is_of_here), age_s)

@@ -31,7 +31,6 @@ from ingest.store.postgres import Connection
 LOCK_MS: Final = 50
 IN_THE_WAY: Final = (
     asyncpg.LockNotAvailableError,
-    asyncpg.QueryCanceledError,
     asyncpg.DeadlockDetectedError,
 )
 
@@ -59,7 +58,10 @@ WITH RECURSIVE found (app_id) AS (
     WHERE found.app_id IS NOT NULL
 ) SELECT app_id FROM found WHERE app_id IS NOT NULL
 """
-_LACKING: Final = "SELECT EXISTS (SELECT FROM {name} WHERE app_id = ANY ($1::int[]) AND {lacks})"
+# Written so that only the index by transaction is of use.
+_LACKING: Final = (
+    "SELECT EXISTS (SELECT FROM {name} WHERE app_id + 0 = ANY ($1::int[]) AND {lacks})"
+)
 _HOLDER: Final = """
 SELECT pid, application_name, extract(epoch FROM clock_timestamp() - xact_start)::int
 FROM pg_locks JOIN pg_stat_activity AS activity USING (pid)
@@ -112,15 +114,11 @@ def has_expired(partition: Partition, holding: Mapping[int, Horizon]) -> bool:
     return all(each.events_before and each.events_before >= end for each in holding.values())
 
 
-async def drop(
-    connection: Connection,
-    partition: Partition,
-    known: Mapping[int, Horizon],
-    archive_interval_s: float | None,
-) -> None:
+async def drop(connection: Connection, partition: Partition, archive_interval_s: float) -> None:
     """Drop one that has expired; raise Waits, one of IN_THE_WAY, or another PostgresError.
 
-    With an archive, which works so often, that is to hold it, it goes only when it is there.
+    Where the archive, which works so often, is to hold it, it goes only when it is there. What was
+    taken back meanwhile stays, and what an app has there of which nobody has said anything yet.
     """
     name = partition.name
     # What takes long is found out before anybody is kept out, and only confirmed then.
@@ -128,7 +126,7 @@ async def drop(
         await connection.execute(
             f"SET LOCAL statement_timeout = '{_LOOK_S}s'; SET LOCAL enable_seqscan = off"
         )
-        await _require_expired(connection, partition, known, archive_interval_s)
+        await _require_expired(connection, partition, archive_interval_s)
         await _require_nobody(connection, name)
     async with connection.transaction(isolation="read_committed"):
         await connection.execute(_LIMITS)
@@ -142,30 +140,31 @@ async def drop(
             f"LOCK TABLE retention IN ROW EXCLUSIVE MODE; LOCK TABLE {name} IN ACCESS EXCLUSIVE"
             " MODE"
         )
-        await _require_expired(connection, partition, known, archive_interval_s)
+        await _require_expired(connection, partition, archive_interval_s)
         await connection.execute(f"DROP TABLE {name}")
 
 
 async def _require_expired(
-    connection: Connection,
-    partition: Partition,
-    known: Mapping[int, Horizon],
-    archive_interval_s: float | None,
+    connection: Connection, partition: Partition, archive_interval_s: float
 ) -> None:
+    known = horizons.by_app(await horizons.read(connection))
     end, holding = partition.range.end, await holders(connection, partition, known)
     if not has_expired(partition, holding):
         raise Waits(f"{partition.name} holds events that are kept")
-    first = [
-        app_id
+    first = {
+        app_id: each
         for app_id, each in holding.items()
         if each.archive_before is None or each.archive_before < end
-    ]
-    if archive_interval_s is None or not first:
+    }
+    if not first:
         return
+    for each in first.values():
+        each.require_taken_again()
     mark = await archive_mark.read(connection)
     mark.require_fresh(archive_interval_s)
     sql = _LACKING.format(name=partition.name, lacks=mark.lacks)
-    if await connection.fetchval(sql, first):
+    # What has no `xact` is looked for row by row: not while others wait.
+    if not mark.null_done or await connection.fetchval(sql, list(first)):
         raise Waits(f"{partition.name} holds events that are not in the archive yet")
 
 

@@ -9,7 +9,7 @@ the horizon: somebody may be about to mend it.
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
@@ -21,7 +21,6 @@ from ingest.store.postgres import Connection
 CHUNK_ROWS: Final = 2_000
 
 _PAUSE_S: Final = 0.05
-_LONG_AGO: Final = datetime.fromtimestamp(0, UTC)
 _NIL: Final = UUID(int=0)
 _LIMITS: Final = (
     "SET LOCAL lock_timeout = '200ms'; SET LOCAL statement_timeout = '2s';"
@@ -41,21 +40,21 @@ _DELETE_REJECTED: Final = (
 
 
 class Rows:
-    """Deletes what is behind the horizon of one app, for a while each time."""
+    """Deletes what is behind the horizon of one app, for a while each time.
 
-    def __init__(
-        self, horizon: Horizon, archive_interval_s: float | None, but: Iterable[Range]
-    ) -> None:
-        """Without an archive, which works so often, nothing has to be there first.
+    Wherever that is by then: what was taken back meanwhile stays.
+    """
+
+    def __init__(self, app_id: int, archive_interval_s: float, but: Iterable[Range]) -> None:
+        """Let nothing go yet; the archive works so often.
 
         What lies in the ranges of `but` stays.
         """
         self._but = [f"NOT (id >= '{start}' AND id < '{end}')" for start, end in _joined(but)]
-        self._app_id = horizon.app_id
-        self._before = horizon.events_before or _LONG_AGO
-        self._archive_interval_s = archive_interval_s if horizon.is_archived_first else None
+        self._app_id = app_id
+        self._archive_interval_s = archive_interval_s
         self._from = _NIL
-        self.are_gone = horizon.events_before is None
+        self.are_gone = False
         """Whether nothing is left that can go now."""
 
     async def delete(
@@ -70,34 +69,39 @@ class Rows:
             await asyncio.sleep(_PAUSE_S)
 
     async def _delete_chunk(self, connection: Connection) -> int:
-        first = UUID(horizons.bound(self._before))
         async with connection.transaction(isolation="read_committed"):
             await connection.execute(f"{_LIMITS}; {_TURN}")
-            holds = await self._holds(connection)
+            horizon = await horizons.hold(connection, self._app_id)
+            if horizon is None or horizon.events_before is None:
+                self.are_gone = True
+                return 0
+            first = first_id(horizon.events_before)
+            holds = await self._holds(connection, horizon)
             last = await connection.fetchval(
                 _LAST.format(holds=holds), self._app_id, self._from, first, CHUNK_ROWS
             )
             if last is None:
                 self.are_gone = True
-                return await self._delete_rejected(connection, first)
+                return await self._delete_rejected(connection, horizon.events_before)
             done = await connection.execute(
                 _DELETE.format(holds=holds), self._app_id, self._from, last
             )
             self._from = last
             return _count(done)
 
-    async def _holds(self, connection: Connection) -> str:
+    async def _holds(self, connection: Connection, horizon: Horizon) -> str:
         """Return the SQL that is true of a row that may go; within its transaction."""
         conditions = self._but
-        if self._archive_interval_s is not None:
+        if horizon.is_archived_first:
+            horizon.require_taken_again()
             mark = await archive_mark.read(connection)
             mark.require_fresh(self._archive_interval_s)
             conditions = [*conditions, mark.holds]
         return " AND ".join(conditions) or "true"
 
-    async def _delete_rejected(self, connection: Connection, first: UUID) -> int:
+    async def _delete_rejected(self, connection: Connection, before: datetime) -> int:
         done = await connection.execute(
-            _DELETE_REJECTED, self._app_id, first, self._before, CHUNK_ROWS
+            _DELETE_REJECTED, self._app_id, first_id(before), before, CHUNK_ROWS
         )
         self.are_gone = _count(done) < CHUNK_ROWS
         return _count(done)

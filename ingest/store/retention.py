@@ -17,7 +17,7 @@ import asyncpg
 import structlog
 
 from ingest.errors import StartupError
-from ingest.store import archive_mark, expired_partitions, horizons, retention_report
+from ingest.store import expired_partitions, horizons, retention_report
 from ingest.store.archive_mark import InUse, Waits
 from ingest.store.expired_partitions import Partition
 from ingest.store.expired_rows import Rows
@@ -39,6 +39,9 @@ _REST_S: Final = 1.0
 _LATER: Final = "further partitions go in the next rounds"
 _DROPS_S: Final = 15.0
 """So long partitions are dropped in one round."""
+_DELETES_S: Final = 60.0
+"""So long rows are deleted in one round: what others have said since is heard in the next."""
+_MISSES_MAX: Final = 60
 _AHEAD_MAX: Final = 24
 """Of so many partitions that stay it is looked when they go."""
 _NEVER: Final = datetime.min.replace(tzinfo=UTC)
@@ -54,6 +57,7 @@ _NO_PRIVILEGE: Final = (
 _HINDRANCES: Final = (
     Waits,
     *expired_partitions.IN_THE_WAY,
+    asyncpg.QueryCanceledError,
     asyncpg.InsufficientPrivilegeError,
 )
 
@@ -68,6 +72,8 @@ class Figures(NamedTuple):
     """When the next partition goes, as a Unix time; 0 for never."""
     is_waiting: bool = False
     """Whether something that is to go waits: the log and the dashboard say for what."""
+    has_more: bool = False
+    """Whether the last round ended before all was gone that can go, or another server had one."""
 
 
 class Retention:
@@ -85,10 +91,11 @@ class Retention:
         self._kept = kept
         self._grace = grace
         self._tell_count = count
-        self._archive_interval_s = kept.archive_interval_s
-        """Of this server, or of another one; None if nobody archives."""
+        self._archive_interval_s = kept.archive_interval_s or 0.0
         self._waiting: list[Partition] = []
         """Partitions that are to go: no row of theirs is deleted by itself."""
+        self._is_late = False
+        """Whether some of them were not tried, as there was no time for it."""
         self._done: dict[int, tuple[datetime | None, float]] = {}
         """Up to where the rows of an app have gone, and when that was."""
         self.figures = Figures()
@@ -100,11 +107,28 @@ class Retention:
             await asyncio.sleep(pause_s * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
             pause_s = _INTERVAL_S
             try:
-                done = self.figures.partitions
-                if (await self.round()).is_waiting or self.figures.partitions != done:
+                done, found = self.figures, await self.round()
+                if found.has_more:
+                    pause_s = _FIRST_S
+                elif found.is_waiting or found.partitions != done.partitions:
                     pause_s = _RETRY_S
             except (Unavailable, StartupError, asyncpg.PostgresError) as error:
                 log.warning("nothing goes for now that is too old", reason=_reason(error))
+
+    async def finish(self) -> Figures:
+        """Do rounds until all has gone that can go now; raise as `round`, and StartupError.
+
+        That where other servers are at it all the time.
+        """
+        misses = 0
+        while misses < _MISSES_MAX:
+            done, found = self.figures, await self.round()
+            if not found.has_more:
+                return found
+            is_idle = (found.partitions, found.events) == (done.partitions, done.events)
+            misses = misses + 1 if is_idle else 0
+            await asyncio.sleep(_REST_S)
+        raise StartupError("another server is at it all the time: try again later")
 
     async def round(self) -> Figures:
         """Have go what can go now, and return what was done so far.
@@ -114,28 +138,27 @@ class Retention:
         async with self._postgres.session(_STATEMENT_S, self._postgres.turns.upkeep) as connection:
             found = await horizons.advance(connection, self._kept, self._grace)
             if found is None:
+                self.figures = self.figures._replace(has_more=True)
                 return self.figures
-            known = horizons.by_app(found)
-            mark = await archive_mark.read(connection)
-            others_s = 0.0 if mark.is_worked_on else None
-            self._archive_interval_s = self._kept.archive_interval_s or others_s
-            waits = {OTHERS: await self._drop_partitions(connection, known)}
-        for each in found:
-            if each.app_id != OTHERS and self._is_due(each):
-                waits[each.app_id] = await self._delete_rows(each)
+            waits = {OTHERS: await self._drop_partitions(connection, horizons.by_app(found))}
+        apps = [each for each in found if each.app_id != OTHERS]
+        waits |= await self._delete_all(apps)
+        left = [each for each in apps if self._is_due(each) and not waits[each.app_id]]
+        has_more = bool(left) or self._is_late
+        self.figures = self.figures._replace(has_more=has_more)
         await self._tell(found, waits)
         return self.figures
 
     async def _drop_partitions(self, connection: Connection, known: Mapping[int, Horizon]) -> str:
         """Drop what has expired, the oldest first; return why something waits."""
-        self._waiting = []
+        self._waiting, self._is_late = [], False
         if not any(each.days for each in known.values()):
             return ""
         reasons: list[str] = []
         end_s = time.monotonic() + _DROPS_S
         for each in await self._expired(connection, known):
-            is_late = time.monotonic() > end_s
-            reason = _LATER if is_late else await self._drop_patiently(connection, each, known)
+            self._is_late = time.monotonic() > end_s
+            reason = _LATER if self._is_late else await self._drop_patiently(connection, each)
             if reason:
                 reasons.append(reason)
                 self._waiting.append(each)
@@ -164,26 +187,22 @@ class Retention:
         )
         return expired
 
-    async def _drop_patiently(
-        self, connection: Connection, partition: Partition, known: Mapping[int, Horizon]
-    ) -> str:
+    async def _drop_patiently(self, connection: Connection, partition: Partition) -> str:
         """Drop a partition, however often that has to be tried; return why it waits."""
         reason = ""
         for _ in range(_TRIES_MAX):
             try:
-                await expired_partitions.drop(
-                    connection, partition, known, self._archive_interval_s
-                )
+                await expired_partitions.drop(connection, partition, self._archive_interval_s)
             except InUse as waits:
                 reason = str(waits)
             except Waits as waits:
                 return str(waits)
             except expired_partitions.IN_THE_WAY as error:
                 reason = f"{partition.name} waits for a lock: {reason_of(error)}"
-            except asyncpg.InsufficientPrivilegeError as error:
-                return _NO_PRIVILEGE.format(error)
+            except asyncpg.QueryCanceledError:
+                return f"{partition.name} takes too long to look through before it can go"
             except asyncpg.PostgresError as error:
-                return reason_of(error)
+                return _reason(error)
             else:
                 log.info(
                     "partition dropped: all of it is older than it is kept", **_told(partition)
@@ -192,17 +211,29 @@ class Retention:
             await asyncio.sleep(_TRY_PAUSE_S * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
         return reason
 
-    async def _delete_rows(self, horizon: Horizon) -> str:
+    async def _delete_all(self, found: Sequence[Horizon]) -> dict[int, str]:
+        """Delete what is behind the horizons, for a while; return by app why something waits."""
+        end_s = time.monotonic() + _DELETES_S
+        waits = {}
+        for each in found:
+            if each.events_before is None:
+                waits[each.app_id] = ""
+            elif self._is_due(each):
+                waits[each.app_id] = await self._delete_rows(each, end_s)
+        return waits
+
+    async def _delete_rows(self, horizon: Horizon, end_s: float) -> str:
         """Delete what is behind an app's horizon; return why something waits."""
         waiting = [each.range for each in self._waiting]
-        rows = Rows(horizon, self._archive_interval_s, waiting)
+        rows = Rows(horizon.app_id, self._archive_interval_s, waiting)
         try:
-            while not rows.are_gone:
+            while not rows.are_gone and time.monotonic() < end_s:
                 await self._delete_some(rows)
                 await asyncio.sleep(_REST_S)
         except (*_HINDRANCES, Unavailable) as error:
             return _reason(error)
-        self._done[horizon.app_id] = horizon.events_before, time.monotonic()
+        if rows.are_gone:
+            self._done[horizon.app_id] = horizon.events_before, time.monotonic()
         return ""
 
     async def _delete_some(self, rows: Rows) -> None:

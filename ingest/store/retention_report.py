@@ -12,6 +12,8 @@ from ingest.store.postgres import Connection
 
 PARTITIONS_MAX: Final = 6
 APPS_MAX: Final = 20
+_DAYS_MAX: Final = 36_500
+"""A century is as good as for ever, and still a date."""
 
 
 class Going(NamedTuple):
@@ -89,7 +91,7 @@ def drop_s(partition: Partition, holding: Mapping[int, Horizon]) -> float:
     days = [each.days for each in holding.values()]
     if not days or not all(days):
         return math.inf
-    return (partition.range.end + timedelta(days=max(days))).timestamp()
+    return (partition.range.end + timedelta(days=min(max(days), _DAYS_MAX))).timestamp()
 
 
 def _going(partition: Partition, holding: Mapping[int, Horizon]) -> Going:

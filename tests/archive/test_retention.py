@@ -2,23 +2,19 @@
 
 import asyncio
 import shutil
-from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
 from uuid import UUID
 
 import asyncpg
 import pytest
 
-from ingest.archive import founding, merging
+from ingest.archive import merging
 from ingest.archive.archiver import Archiver
 from ingest.archive.directory import Directory
 from ingest.archive.failures import Damaged
-from ingest.archive.view import Views
 from ingest.store import retention
 from tests.archive.archiving import (
     APP,
-    MEMORY_MAX,
     archive,
     ask,
     files,
@@ -26,12 +22,9 @@ from tests.archive.archiving import (
     seen,
     tail_rows,
     verify,
-    workspace_of,
 )
+from tests.archive.retaining import ALL, WEEK, assert_sees, begin, expire, store, stored, troubles
 from tests.store import retained
-
-WEEK = 7
-ALL = 0
 
 
 @pytest.fixture(autouse=True)
@@ -40,54 +33,10 @@ def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retention, "_REST_S", 0.0)
 
 
-def store(url: str, ages: Sequence[int], each: int = 1) -> list[str]:
-    """Store events of so many days ago; return their ids."""
-    return [str(event_id) for event_id in asyncio.run(retained.store(url, ages, APP, each))]
-
-
-def expire(url: str, days: int, archive_days: int = -1) -> None:
-    """Have go from Postgres what a server with an archive has go."""
-    asyncio.run(retained.one_round(url, days, archive_days, has_archive=True))
-
-
-def begin(url: str, path: Path, *, without_lost: bool = False) -> None:
-    """Begin an archive in the place of the one that there is."""
-    with closing(workspace_of(url, path)) as workspace:
-        founding.begin(workspace, path, without_lost=without_lost)
-
-
 def two_rounds(archiver: Archiver) -> None:
     """Archive twice: a file is compared with its checksum in each round."""
     archiver.round()
     archiver.round()
-
-
-def stored(url: str) -> list[str]:
-    """Return what is in Postgres."""
-    return [str(row[0]) for row in ask(url, "SELECT id FROM events ORDER BY id")]
-
-
-def troubles(url: str) -> dict[int, str]:
-    """Return why something waits."""
-    return asyncio.run(retained.troubles(url))
-
-
-def assert_sees(url: str, path: Path, ids: Sequence[str]) -> None:
-    """Assert that a question sees each of these once, in whatever way it counts."""
-    assert sorted(seen(url, path)) == sorted(ids)
-    views = Views(url, path, memory_max=MEMORY_MAX, threads=1)
-    try:
-        with views.view(app_id=APP) as view:
-            known, sources = view.known.names()
-            count = sum(each.events for each in known)
-            for source in sources:
-                sql = f"SELECT count(*) FROM {source}"
-                count += int(view.connection.execute(sql).fetchall()[0][0])
-    finally:
-        views.rest()
-    assert count == len(ids)
-    found = verify(url, path)
-    assert found.is_good, found
 
 
 def test_archive_follows_postgres(url: str, path: Path) -> None:
@@ -233,7 +182,6 @@ def test_no_archive_is_begun_by_itself_without_the_only_copy(
     begin(url, path, without_lost=True)
     archive(url, path)
     assert_sees(url, path, ids)
-    assert not Directory(path, archive_id).remove_deserted() or True
     assert Directory(path, archive_id).database.startswith("none")
 
 
@@ -285,20 +233,6 @@ def test_event_that_is_sent_again_counts_once(url: str, path: Path) -> None:
     assert_sees(url, path, ids)
     expire(url, WEEK, ALL)
     assert stored(url) == ids[2:]
-    assert_sees(url, path, ids)
-
-
-def test_archive_that_keeps_less_than_postgres(url: str, path: Path) -> None:
-    """What it does not keep is in no answer, though Postgres has it."""
-    ids = store(url, [20, 3])
-    archive(url, path)
-    expire(url, ALL, WEEK)
-    assert stored(url) == sorted(ids)
-    assert_sees(url, path, ids[1:])
-    archive(url, path)
-    expire(url, ALL, 0)
-    begin(url, path)
-    archive(url, path)
     assert_sees(url, path, ids)
 
 

@@ -7,12 +7,13 @@ import asyncio
 
 import pytest
 
+from ingest.store import migrations
 from ingest.store.cluster import Cluster
 from ingest.store.postgres import Postgres
 from tests.conftest import OWN_DATABASE
 from tests.store.events import empty
 from tests.support.pgbouncer import PgBouncer
-from tests.support.postgres import make_postgres
+from tests.support.postgres import fetch, make_postgres
 
 
 @pytest.fixture
@@ -38,3 +39,15 @@ def pooled_url(bouncer: PgBouncer, database_url: str) -> str:
 def pooled(pooled_url: str) -> Postgres:
     """The store's view of it."""
     return make_postgres(pooled_url)
+
+
+@pytest.fixture
+def two_apps_url(empty_url: str) -> str:
+    """A migrated database with two apps, and no partition but the default one."""
+
+    async def work() -> None:
+        await migrations.migrate(make_postgres(empty_url))
+        await fetch(empty_url, "INSERT INTO apps (name) VALUES ('one'), ('two')")
+
+    asyncio.run(work())
+    return empty_url

@@ -6,24 +6,32 @@ from datetime import timedelta
 import pytest
 
 from ingest.errors import StartupError
-from ingest.store import horizons, migrations, retention
-from ingest.store.horizons import LOCK
+from ingest.store import (
+    archive_mark,
+    expired_partitions,
+    horizons,
+    retention,
+)
 from tests.store.events import copy, make_event, make_link
-from tests.store.retained import ages, days_ago, id_of, make_partition, one_round, store, troubles
+from tests.store.retained import (
+    ages,
+    days_ago,
+    id_of,
+    make_partition,
+    one_round,
+    store,
+    troubles,
+)
 from tests.store.strays import holding, partition_names
 from tests.support.postgres import fetch, make_postgres
 
+OF_HERE = f"system_identifier = {archive_mark.SYSTEM}, timeline = {archive_mark.TIMELINE}"
+
 
 @pytest.fixture
-def url(empty_url: str) -> str:
-    """A migrated database with two apps, and no partition but the default one."""
-
-    async def work() -> None:
-        await migrations.migrate(make_postgres(empty_url))
-        await fetch(empty_url, "INSERT INTO apps (name) VALUES ('one'), ('two')")
-
-    asyncio.run(work())
-    return empty_url
+def url(two_apps_url: str) -> str:
+    """Where everything happens."""
+    return two_apps_url
 
 
 @pytest.fixture(autouse=True)
@@ -89,21 +97,6 @@ async def test_many_rows_go_in_chunks(url: str) -> None:
     assert (await one_round(url, 10)).events == 5_000
     assert (await one_round(url, 10)).events == 0
     assert len(await ages(url)) == 10
-
-
-async def test_less_than_before_begins_later_and_can_be_taken_back(url: str) -> None:
-    """Also at first; and a longer time holds at once."""
-    await store(url, [40])
-    hour = timedelta(hours=1)
-    await one_round(url, 30, grace=hour)
-    assert await ages(url) == [40]
-    await fetch(url, "UPDATE retention SET announced_at = now() - interval '1 hour'")
-    await one_round(url, 50, grace=hour)
-    await one_round(url, 30, grace=hour)  # which is announced anew
-    assert await ages(url) == [40]
-    await fetch(url, "UPDATE retention SET announced_at = now() - interval '1 hour'")
-    await one_round(url, 30, grace=hour)
-    assert await ages(url) == []
 
 
 async def test_partition_waits_while_somebody_reads_and_writers_do_not(url: str) -> None:
@@ -197,6 +190,47 @@ async def test_nothing_goes_by_the_clock_of_a_machine_that_is_wrong(
     assert await ages(url) == [40]
 
 
+async def test_nothing_goes_without_an_archive_that_only_it_is_to_keep(url: str) -> None:
+    """However long ago somebody has archived, or nobody ever has."""
+    await make_partition(url, 40)
+    await store(url, [40, 31])
+    for state in ("mark = 0", f"changed_at = now() - interval '8 days', {OF_HERE}"):
+        await fetch(url, f"UPDATE archive_state SET {state}")
+        await one_round(url, 30, 0)
+        told = await troubles(url)
+        assert "retain_days = -1" in told[0]
+        assert "retain_days = -1" in told[1]
+        assert await ages(url) == [40, 31]
+
+
+async def test_large_archived_partition_goes_that_was_never_analyzed(url: str) -> None:
+    """What is not archived is looked for by transaction, and not in each row."""
+    name = await make_partition(url, 40)
+    first = id_of(days_ago(40))
+    await fetch(
+        url,
+        "INSERT INTO events (app_id, id, event_name, event_params, created_at)"
+        " SELECT 1, (left($1, 24) || lpad(to_hex(n), 12, '0'))::uuid, 'test', '{}', now()"
+        " FROM generate_series(1, 50000) AS n",
+        str(first),
+    )
+    await fetch(
+        url,
+        f"UPDATE archive_state SET {OF_HERE}, mark = txid_current() + 1000, null_done = true,"
+        " changed_at = now()",
+    )
+    postgres = make_postgres(url)
+    async with postgres.session() as connection:
+        mark = await archive_mark.read(connection)
+        sql = expired_partitions._LACKING.format(name=name, lacks=mark.lacks)
+        async with connection.transaction():
+            await connection.execute(expired_partitions._LIMITS)
+            plan = await connection.fetch(f"EXPLAIN {sql.replace('$1', 'ARRAY[1]')}")
+    assert any("xact" in row[0] and "Index Scan" in row[0] for row in plan), plan
+    await one_round(url, 30, 0, has_archive=True)
+    assert name not in await partition_names(url)
+
+
 async def test_dead_letters_go_when_they_and_their_rejection_are_old(url: str) -> None:
     """Somebody may be about to mend one of yesterday, whatever its time is."""
     old, fresh = id_of(days_ago(40)), id_of(days_ago(40), 2)
@@ -208,14 +242,6 @@ async def test_dead_letters_go_when_they_and_their_rejection_are_old(url: str) -
     await fetch(url, sql, fresh, days_ago(1))
     await one_round(url, 30)
     assert [row["id"] for row in await fetch(url, "SELECT id FROM rejected_events")] == [fresh]
-
-
-async def test_only_one_server_at_a_time_has_something_go(url: str) -> None:
-    """The other one does nothing, and does not wait."""
-    await store(url, [40])
-    async with holding(url, f"SELECT pg_advisory_xact_lock({LOCK})"):
-        await one_round(url, 30)
-        assert await ages(url) == [40]
 
 
 async def test_role_that_owns_nothing_says_who_has_to_do_it(url: str) -> None:

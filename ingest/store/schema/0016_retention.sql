@@ -11,10 +11,13 @@ CREATE TABLE retention (
     retain_days         int NOT NULL,         -- what holds for it, as a server has said last
     archive_retain_days int NOT NULL,
     announced_at        timestamptz NOT NULL DEFAULT now(), -- since when less is kept than before
+    moved_at            timestamptz,          -- when these moved last; null since it was announced
     events_before       timestamptz,          -- what is older goes from Postgres; null for nothing
     archive_before      timestamptz,          -- what is older is in no answer, wherever it still lies
     dropped_before      timestamptz,          -- the latest events_before ever: what is older may be
                                               -- in the archive alone
+    forgotten_before    timestamptz,          -- up to where the archive has let events go that
+                                              -- Postgres may hold
     trouble             text NOT NULL DEFAULT '' -- why something of it waits, in words
 );
 
