@@ -5,6 +5,8 @@ lock of those who archive. Its order is the promise: files synced, then their di
 commit that names them and moves the mark. Whatever ends it before leaves files that are nobody's.
 """
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Final, NamedTuple
 
 from ingest.archive import horizon, late, links, manifest, resent, rows, state, window, writing
@@ -94,10 +96,19 @@ def _leave_out_resent(workspace: Workspace, directory: Directory) -> None:
     files = manifest.read_all(workspace)
     apps = workspace.duck.execute("SELECT DISTINCT app_id FROM batch").fetchall()
     for (app_id,) in apps:
-        of_app = [each for each in files if each.app_id == app_id]
+        of_app = partial(_of_app, files, app_id)
         resent.leave_out(
-            workspace, directory, "batch", of_app, horizons.of(app_id), f"app_id = {app_id}"
+            workspace,
+            directory,
+            "batch",
+            of_app,
+            horizons.of(app_id),
+            f"app_id = {app_id}",
         )
+
+
+def _of_app(files: Sequence[File], app_id: int) -> list[File]:
+    return [each for each in files if each.app_id == app_id]
 
 
 def _write(workspace: Workspace, directory: Directory, mark: int) -> list[File]:

@@ -4,7 +4,7 @@ Postgres knows an event that it holds when it comes again; of those from before 
 archive knows.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from ingest.archive.directory import Directory
@@ -20,13 +20,14 @@ def leave_out(
     workspace: Workspace,
     directory: Directory,
     table: str,
-    files: Sequence[File],
+    files: Callable[[], Sequence[File]],
     horizon: Horizon,
     of_app: str = "true",
 ) -> int:
     """Delete from a table in DuckDB what is in an app's files; return how many that were.
 
-    `of_app` is true of the table's rows that are the app's. Raises ArchiveTrouble.
+    `files` is asked for all of them, of whatever time, as an event may be sent again with another
+    one; `of_app` is true of the table's rows that are the app's. Raises ArchiveTrouble.
     """
     if horizon.alone_before is None:
         return 0
@@ -35,7 +36,7 @@ def leave_out(
     ((least, most),) = duck.execute(_ENDS.format(table=table, old=old)).fetchall()
     if least is None:
         return 0
-    near = [each for each in files if (each.id_min or least) <= most]
+    near = [each for each in files() if (each.id_min or least) <= most]
     near = [each for each in near if (each.id_max or most) >= least]
     if not near:
         return 0

@@ -11,7 +11,8 @@ compared with their checksums as well.
 
 What is behind an app's horizon counts on neither side. What Postgres has dropped is in the archive
 alone: there is nothing to compare it with but the checksum of its file, and that each event is
-there once.
+there once. One of before the horizon may be sent again, with another time: it counts by the day in
+its id, and once, whether it is archived a second time or not.
 
 The files are pinned by a link each, so that archiving and merging go on meanwhile.
 """
@@ -23,6 +24,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final, NamedTuple
+from uuid import UUID
 
 import orjson
 
@@ -33,12 +35,15 @@ from ingest.archive.horizon import Horizons
 from ingest.archive.known import parquet
 from ingest.archive.manifest import File
 from ingest.archive.workspace import Workspace
+from ingest.store.periods import moment_of, unix_ms
 
 _TIMEOUT_S: Final = 6 * 3600.0
 _MASK: Final = (1 << 64) - 1
 _DAY_US: Final = 86_400_000_000
+_DAY_MS: Final = 86_400_000
 _CHUNK: Final = 5_000
 _STORED: Final = "stored_ids"
+_OF_TAIL: Final = "tail_ids"
 _NO_ID: Final = "00000000-0000-0000-0000-000000000000"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -112,15 +117,17 @@ def verify(workspace: Workspace, path: Path, tell: Progress) -> Verified:
         ]
         pinned = _pin(workspace, directory, files)
         damaged = [each for each in files if not _is_whole(pinned, each)]
+        whole = [each for each in files if each not in damaged]
         _read_stored(workspace, horizons)
         stored, tail = _sums(), _sums()
         _add(stored, _counting(_of_postgres(workspace, "true"), horizons), tell)
         for condition in found.tail:
-            _add(tail, _counting(_of_postgres(workspace, condition), horizons), tell)
+            again = _sent_again(workspace, pinned, whole, horizons, condition)
+            of_tail = _counting(_of_postgres(workspace, condition), horizons)
+            _add(tail, (each for each in of_tail if (each[0], each[2]) not in again), tell)
     archived, alone = _sums(tail), 0
-    whole = [each for each in files if each not in damaged]
     for each in whole:
-        _add(archived, _of_file(workspace, pinned, each, horizons), tell)
+        _add(archived, _counting(_of_file(workspace, pinned, each, horizons), horizons), tell)
         alone += _count_alone(workspace, pinned, each, horizons)
     differences = [
         Difference(app_id, _EPOCH + timedelta(days=day), archived[app_id, day], stored[app_id, day])
@@ -209,11 +216,46 @@ def _of_postgres(workspace: Workspace, condition: str) -> Iterator[_Row]:
 
 
 def _counting(found: Iterable[_Row], horizons: Horizons) -> Iterator[_Row]:
-    """Yield what is not behind a horizon."""
+    """Yield what is not behind a horizon; of what may be sent again the day is that of its id."""
     for each in found:
-        app_id, _, event_id, *_ = each
-        if event_id >= (horizons.of(app_id).first or ""):
-            yield each
+        app_id, _, event_id, name, params = each
+        horizon_of_app = horizons.of(app_id)
+        if event_id < (horizon_of_app.first or ""):
+            continue
+        is_old = event_id < (horizon_of_app.alone_before or "")
+        yield (app_id, _day_of(event_id), event_id, name, params) if is_old else each
+
+
+def _day_of(event_id: str) -> int:
+    return unix_ms(moment_of(UUID(event_id))) // _DAY_MS
+
+
+def _sent_again(
+    workspace: Workspace,
+    directory: Directory,
+    files: Sequence[File],
+    horizons: Horizons,
+    condition: str,
+) -> set[tuple[int, str]]:
+    """Return app and id of what Postgres has taken anew, and files hold."""
+    before = horizons.alone_before
+    if before is None:
+        return set()
+    sql = f"SELECT app_id, id FROM events WHERE id < '{before}' AND {condition}"
+    with workspace.stream(sql) as answer:
+        workspace.duck.execute(f"CREATE OR REPLACE TEMP TABLE {_OF_TAIL} AS SELECT * FROM {answer}")
+    found = set()
+    for app_id in {each.app_id for each in files}:
+        of_app = [each for each in files if each.app_id == app_id]
+        found |= {
+            (app_id, event_id)
+            for (event_id,) in workspace.duck.execute(
+                f"SELECT id::VARCHAR FROM {_OF_TAIL} WHERE app_id = {app_id}"
+                f" AND id < '{horizons.of(app_id).alone_before or _NO_ID}'::UUID"
+                f" AND id IN (SELECT id FROM {parquet(directory.place, of_app)})"
+            ).fetchall()
+        }
+    return found
 
 
 def _read_stored(workspace: Workspace, horizons: Horizons) -> None:

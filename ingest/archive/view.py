@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -146,11 +147,7 @@ def _make(workspace: Workspace, path: Path, app_id: int, scope: Scope) -> View:
         found = state.read(workspace)
         found.require_same()
         counts = horizon.read_of_app(workspace, app_id)
-        files = [
-            each
-            for each in manifest.read_of_app(workspace, app_id, scope.start, scope.end)
-            if not counts.is_behind(each)
-        ]
+        files = _read_files(workspace, app_id, counts, scope)
         directory = Directory(path, found.archive_id)
         if not directory.is_there:
             raise NotHere(f"the archive is not in {path}, but where another server archives")
@@ -158,13 +155,21 @@ def _make(workspace: Workspace, path: Path, app_id: int, scope: Scope) -> View:
         reader = tail.Reader(workspace, found, app_id, user_field, counts.conditions)
         read = reader.read(scope)
         said = links.read(workspace, found, app_id) if scope.has_people else None
-    read = read._replace(
-        rows=read.rows - resent.leave_out(workspace, directory, "sent", files, counts)
-    )
+        all_files = partial(_read_files, workspace, app_id, counts)
+        again = resent.leave_out(workspace, directory, "sent", all_files, counts)
+    read = read._replace(rows=read.rows - again)
     as_of = rows.time_of(found.now_us)
     sources = (*_of_files(directory.place, files, user_field, counts), tail.NAME)
     known = Known(workspace, directory.place, files, tail.ends(workspace), counts)
     return View(workspace.duck, sources, as_of, found.mark, found.erased, *read, known, said)
+
+
+def _read_files(
+    workspace: Workspace, app_id: int, counts: Horizon, scope: Scope = _EVERYTHING
+) -> list[File]:
+    """Return the files with events of an app that count, of a scope's time."""
+    found = manifest.read_of_app(workspace, app_id, scope.start, scope.end)
+    return [each for each in found if not counts.is_behind(each)]
 
 
 def _user_field(workspace: Workspace, app_id: int) -> str:

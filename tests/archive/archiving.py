@@ -10,6 +10,7 @@ from uuid import UUID
 
 from ingest.archive import verification
 from ingest.archive.archiver import Archiver
+from ingest.archive.scope import Scope
 from ingest.archive.verification import Verified
 from ingest.archive.view import Views
 from ingest.archive.workspace import Bounds, Workspace, opened
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import asyncpg
 
 MEMORY_MAX: Final = 128 << 20
+EVERYTHING: Final = Scope()
 APP: Final = 1
 
 _ids = IdSequence()
@@ -75,11 +77,17 @@ def workspace_of(url: str, path: Path) -> Workspace:
     return Workspace(url, Bounds(MEMORY_MAX, 1, path))
 
 
-def seen(url: str, path: Path, columns: str = "id::VARCHAR", app_id: int = APP) -> list[Any]:
+def seen(
+    url: str,
+    path: Path,
+    columns: str = "id::VARCHAR",
+    app_id: int = APP,
+    scope: Scope = EVERYTHING,
+) -> list[Any]:
     """Return what a question sees of an app: a value, or a tuple of several, by event."""
     views = Views(url, path, memory_max=MEMORY_MAX, threads=1)
     try:
-        with views.view(app_id=app_id) as view:
+        with views.view(app_id=app_id, scope=scope) as view:
             rows = [
                 row
                 for source in view.sources

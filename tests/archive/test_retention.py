@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
@@ -12,6 +13,7 @@ from ingest.archive import merging
 from ingest.archive.archiver import Archiver
 from ingest.archive.directory import Directory
 from ingest.archive.failures import Damaged
+from ingest.archive.scope import Scope
 from ingest.store import retention
 from tests.archive.archiving import (
     APP,
@@ -223,12 +225,17 @@ def test_no_archive_of_a_version_before_is_begun_in_the_place_of_one_with_only_c
 
 def test_event_that_is_sent_again_counts_once(url: str, path: Path) -> None:
     """Postgres does not know it any more, and takes it: the archive knows."""
-    ids = store(url, [20, 19, 1])
+    ids = store(url, [20])
+    ask(url, "UPDATE events SET created_at = now() - interval '20 days'")
+    archive(url, path)
+    ids += store(url, [19, 1])
     archive(url, path)
     expire(url, WEEK, ALL)
     again = "INSERT INTO events (app_id, id, event_name, event_params, created_at)"
     ask(url, f"{again} VALUES (1, $1, 'test', '{{}}', now())", UUID(ids[0]))
-    assert sorted(seen(url, path)) == sorted(ids)
+    lately = Scope(start=datetime.now(UTC) - timedelta(days=2))
+    assert ids[0] not in seen(url, path, scope=lately)
+    assert_sees(url, path, ids)
     archive(url, path)
     assert_sees(url, path, ids)
     expire(url, WEEK, ALL)

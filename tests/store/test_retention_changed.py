@@ -71,8 +71,11 @@ async def test_what_is_taken_back_while_rows_go_stays(
     assert len(await ages(url)) == left > 0
 
 
-async def test_partition_of_which_something_is_taken_back_while_it_waits_stays(url: str) -> None:
+async def test_partition_of_which_something_is_taken_back_while_it_waits_stays(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whatever the round that waits has read at first."""
+    monkeypatch.setattr(retention, "_TRY_PAUSE_S", 0.3)
     name = await make_partition(url, 40)
     await store(url, [40])
     async with holding(url, "SELECT count(*) FROM events"):
@@ -86,8 +89,11 @@ async def test_partition_of_which_something_is_taken_back_while_it_waits_stays(u
     assert await ages(url) == [40]
 
 
-async def test_partition_with_events_of_a_new_app_stays(url: str) -> None:
+async def test_partition_with_events_of_a_new_app_stays(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Nobody has said anything of it yet: it keeps all, and not what the others keep."""
+    monkeypatch.setattr(retention, "_TRY_PAUSE_S", 0.3)
     name = await make_partition(url, 40)
     await store(url, [40])
     async with holding(url, "SELECT count(*) FROM events"):
