@@ -100,7 +100,7 @@ class Archiver:
             workspace.close()
 
     def _work(self, workspace: Workspace) -> None:
-        directory, reason = founding.find(workspace, self._path)
+        directory, reason = founding.find(workspace, self._path, self._whole)
         if reason == founding.FIRST:
             log.info("an archive is begun")
         elif reason:
@@ -156,7 +156,7 @@ class Archiver:
         except FileNotFoundError:
             return  # merged meanwhile by another process
         except Damaged as damaged:
-            founding.begin(workspace, self._path, directory.place.name)
+            founding.begin(workspace, self._path, directory.place.name, self._whole)
             log.warning("an archive is begun: everything is archived anew", reason=str(damaged))
             raise
         self._whole.add(unseen[0].name)

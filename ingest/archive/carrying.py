@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final, NamedTuple
 
-from ingest.archive import horizon, writing
+from ingest.archive import horizon, manifest, writing
 from ingest.archive.directory import Directory, app_of, sha256
 from ingest.archive.failures import ArchiveTrouble, Damaged
 from ingest.archive.horizon import Horizon
@@ -51,8 +51,19 @@ class Needed(NamedTuple):
             )
 
 
-def needed(workspace: Workspace, directory: Directory, files: Sequence[File]) -> Needed:
-    """Return what of an archive is not to be had from Postgres; reads it; raise ArchiveTrouble."""
+def needed(
+    workspace: Workspace,
+    directory: Directory,
+    files: Sequence[File],
+    whole: set[str],
+    *,
+    all_of_them: bool,
+) -> Needed:
+    """Return what of an archive is not to be had from Postgres; raise ArchiveTrouble.
+
+    Files are read that are not among the `whole`, which get those that are; if something is lost,
+    no more than it takes to know that, but if it is to be known of `all_of_them`.
+    """
     horizons = horizon.read(workspace)
     wanted = [
         each
@@ -60,8 +71,16 @@ def needed(workspace: Workspace, directory: Directory, files: Sequence[File]) ->
         if horizons.of(each.app_id).may_be_alone(each)
         and not horizons.of(each.app_id).is_behind(each)
     ]
-    whole = [each for each in wanted if _is_whole(directory, each)]
-    return Needed(whole, [each for each in wanted if each not in whole])
+    sizes: dict[str, int] = {}
+    with suppress(OSError):
+        sizes = directory.sizes()
+    lost = {each.name: each for each in wanted if sizes.get(each.name) != each.bytes}
+    for each in wanted:
+        if lost and not all_of_them:
+            break
+        if each.name not in lost and not _is_whole(directory, each, whole):
+            lost[each.name] = each
+    return Needed([each for each in wanted if each.name not in lost], list(lost.values()))
 
 
 def carry(
@@ -72,6 +91,7 @@ def carry(
     They are durable when that is synced. Raises ArchiveTrouble.
     """
     horizons, carried = horizon.read(workspace), []
+    names = manifest.read_name_texts(workspace, files)
     of_app: dict[int, list[File]] = defaultdict(list)
     for each in files:
         of_app[each.app_id].append(each)
@@ -79,7 +99,8 @@ def carry(
         alone = horizons.of(app_id)
         _read_stored(workspace, app_id, alone)
         for each in of_one:
-            carried += _carry_file(workspace, old, new, each, alone)
+            named = each._replace(names=names.get(each.name))
+            carried += _carry_file(workspace, old, new, named, alone)
     return carried
 
 
@@ -139,8 +160,10 @@ def _carry_file(
     return [writing.write(workspace, new, writing.of_files(old, [file], condition), mark=0)]
 
 
-def _is_whole(directory: Directory, file: File) -> bool:
-    try:
-        return sha256(directory.path_of(file.name)) == file.sha256
-    except OSError:
-        return False
+def _is_whole(directory: Directory, file: File, whole: set[str]) -> bool:
+    """Return whether a file is what was written; it is read unless that is known."""
+    with suppress(OSError):
+        if file.name in whole or sha256(directory.path_of(file.name)) == file.sha256:
+            whole.add(file.name)
+            return True
+    return False

@@ -68,6 +68,10 @@ class Directory:
         make_directory(self.place)
         self._write_label(database)
 
+    def remove(self) -> None:
+        """Delete all of it, as far as that can be done: what never counted."""
+        shutil.rmtree(self.place, ignore_errors=True)
+
     def keep(self) -> None:
         """Have nobody delete it when it is deserted; raise OSError."""
         if self.is_there:

@@ -7,11 +7,14 @@ one holds is carried over (`carrying.py`). An archive in a directory that is not
 may be in use by another server: it is left alone for as long as somebody works on it.
 """
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 from uuid import uuid4
 
 from ingest.archive import carrying, horizon, manifest, passes, state
+from ingest.archive.carrying import Needed
 from ingest.archive.directory import Directory, sha256
 from ingest.archive.failures import Damaged, NotHere, Occupied, Overtaken, PostgresTrouble
 from ingest.archive.manifest import File
@@ -51,9 +54,10 @@ class Founded(NamedTuple):
     reason: str
 
 
-def find(workspace: Workspace, path: Path) -> Founded:
+def find(workspace: Workspace, path: Path, whole: set[str] | None = None) -> Founded:
     """Return the archive, begun anew where that is needed; raise ArchiveTrouble.
 
+    `whole` has the names of files whose checksums were compared, and gets those that are now.
     Raises Damaged where one is needed that would be without events which only the old one holds.
     """
     with workspace.transaction(_TIMEOUT_S, commits=True):
@@ -63,16 +67,21 @@ def find(workspace: Workspace, path: Path) -> Founded:
         reason = _reason(workspace, found, directory)
     if not reason:
         return Founded(directory, "")
-    return Founded(begin(workspace, path, found.archive_id), reason)
+    return Founded(begin(workspace, path, found.archive_id, whole), reason)
 
 
 def begin(
-    workspace: Workspace, path: Path, archive_id: str | None = None, *, without_lost: bool = False
+    workspace: Workspace,
+    path: Path,
+    archive_id: str | None = None,
+    whole: set[str] | None = None,
+    *,
+    without_lost: bool = False,
 ) -> Directory:
     """Begin an archive in the place of that of an id, or whatever there is; raise ArchiveTrouble.
 
     What Postgres has dropped is carried over; raises Damaged if something of it is lost, unless it
-    is to be begun without.
+    is to be begun without. `whole` as `find`.
     """
     with workspace.transaction(_BEGIN_TIMEOUT_S, commits=True, lock=carrying.LOCK):
         workspace.execute(carrying.SAY)
@@ -80,7 +89,22 @@ def begin(
         found = state.read(workspace)
         if archive_id not in (None, found.archive_id):
             raise Overtaken("another process has begun an archive meanwhile")
-        return _begin(workspace, path, found, without_lost=without_lost)
+        if found.has_other_numbers:
+            _require_rights(workspace)
+        horizon.remember(workspace)
+        files = manifest.read_all(workspace)
+        old = Directory(path, found.archive_id)
+        needed = carrying.needed(
+            workspace, old, files, set() if whole is None else whole, all_of_them=without_lost
+        )
+        if not without_lost:
+            needed.require_whole()
+        with _new(path, found) as directory:
+            carried = _carry(workspace, old, directory, needed)
+            _replace(workspace, found, directory, files, carried)
+        if needed.lost:
+            old.keep()
+        return directory
 
 
 def _reason(workspace: Workspace, found: State, directory: Directory) -> str:
@@ -130,19 +154,36 @@ def require_whole(directory: Directory, file: File) -> None:
         raise Damaged(f"the file {file.name} is not what was written")
 
 
-def _begin(workspace: Workspace, path: Path, found: State, *, without_lost: bool) -> Directory:
-    horizon.remember(workspace)
-    files = manifest.read_all(workspace)
-    old = Directory(path, found.archive_id)
-    needed = carrying.needed(workspace, old, files)
-    if not without_lost:
-        needed.require_whole()
+@contextmanager
+def _new(path: Path, found: State) -> Iterator[Directory]:
+    """Make a directory for an archive; what fails leaves nothing of it."""
     directory = Directory(path, str(uuid4()))
-    directory.make(found.system_now)
+    try:
+        directory.make(found.system_now)
+        yield directory
+        directory.sync()
+    except BaseException:
+        directory.remove()
+        raise
+
+
+def _carry(
+    workspace: Workspace, old: Directory, directory: Directory, needed: Needed
+) -> list[File]:
     carried = carrying.carry(workspace, old, directory, needed.whole)
     if needed.lost:
         carried += carrying.salvage(workspace, old, directory, carried)
-    directory.sync()
+    return carried
+
+
+def _replace(
+    workspace: Workspace,
+    found: State,
+    directory: Directory,
+    files: Sequence[File],
+    carried: Sequence[File],
+) -> None:
+    """Have the new archive be the one, with what was carried over and a mark of its own."""
     if found.has_other_numbers:
         _count_anew(workspace)
     manifest.unname(workspace, [each.name for each in files])
@@ -159,18 +200,29 @@ def _begin(workspace: Workspace, path: Path, found: State, *, without_lost: bool
             timeline=found.timeline_now,
         ),
     )
-    if needed.lost:
-        old.keep()
-    return directory
+
+
+def _require_rights(workspace: Workspace) -> None:
+    """Raise unless `events` may be changed, and at once: before all that is carried over."""
+    with _changing_events(workspace):
+        workspace.execute("SAVEPOINT asked")
+        workspace.execute("LOCK TABLE events IN ACCESS EXCLUSIVE MODE")
+        workspace.execute("ROLLBACK TO SAVEPOINT asked")
 
 
 def _count_anew(workspace: Workspace) -> None:
     """Have all rows without an `xact`; raise ArchiveTrouble. Nobody waits for it for long."""
+    with _changing_events(workspace):
+        workspace.execute(_COUNT_ANEW)
+        workspace.execute(_INDEX)
+
+
+@contextmanager
+def _changing_events(workspace: Workspace) -> Iterator[None]:
     try:
         with workspace.judging():
             workspace.execute("SET LOCAL lock_timeout = '200ms'")
-            workspace.execute(_COUNT_ANEW)
-            workspace.execute(_INDEX)
+            yield
     except PostgresTrouble as trouble:
         if trouble.sqlstate == _IN_THE_WAY:
             raise Occupied("somebody holds a lock on events") from trouble

@@ -73,13 +73,20 @@ def read_names(workspace: Workspace, files: Sequence[File]) -> dict[str, list[Na
 
     Raises ArchiveTrouble.
     """
+    found = read_name_texts(workspace, files).items()
+    return {name: msgspec.json.decode(names, type=list[NameCount]) for name, names in found}
+
+
+def read_name_texts(workspace: Workspace, files: Sequence[File]) -> dict[str, str]:
+    """Return the same as JSON."""
     if not files:
         return {}
     listed = ", ".join(literal(each.name) for each in files)
-    found = workspace.rows(
-        f"SELECT name, names FROM archive_files WHERE name IN ({listed}) AND names IS NOT NULL"
+    return dict(
+        workspace.rows(
+            f"SELECT name, names FROM archive_files WHERE name IN ({listed}) AND names IS NOT NULL"
+        )
     )
-    return {name: msgspec.json.decode(names, type=list[NameCount]) for name, names in found}
 
 
 def within(least: str, most: str, start: datetime | None, end: datetime | None) -> list[str]:
