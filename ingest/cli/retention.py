@@ -97,8 +97,8 @@ def _told(found: RetentionReport) -> Iterator[str]:
 def run_retention(context: click.Context, yes: bool) -> None:  # noqa: FBT001 - a flag
     """Have go now what is due, as a server does; asks first.
 
-    For the role that owns the tables, where the servers' own may not delete. What was told to be
-    kept for less long within the last ten minutes stays.
+    For the role that owns the tables, where the servers' own may not delete. It ends when nothing
+    more can go. What was told to be kept for less long within the last ten minutes stays.
     """
     if not yes:
         _show(context)
