@@ -23,8 +23,8 @@ from tests.support.server import ROOT, Server, running_server, wait_for, wait_un
 
 pytestmark = pytest.mark.slow
 
-BEFORE: Final = "9bea073c3a1b746f3f46030141b13a0fe62fb651"
-"""The commit of the version before: of the newest schema but one."""
+BEFORE: Final = "d37abd0136d1013ab8e8199d6258a4f6dae367bf"
+"""The commit of the version before: the last one of an older schema, of version 15."""
 CONNECTIONS: Final = 8
 PAUSE_S: Final = 0.005
 SECONDS: Final = float(os.environ.get("UPGRADE_SECONDS", "3"))
