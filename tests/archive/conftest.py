@@ -1,29 +1,16 @@
 """A database and a directory for an archive."""
 
-import asyncio
 from pathlib import Path
 
 import pytest
 
-from tests.support.postgres import fetch
-
-_EMPTY = (
-    "TRUNCATE events, apps, archive_files, person_links, retention RESTART IDENTITY CASCADE;"
-    " UPDATE archive_state SET system_identifier = NULL, timeline = NULL, mark = 0,"
-    " null_before = NULL, null_done = false"
-)
+from tests.support.archived import make_empty
 
 
 @pytest.fixture
 def url(shared_database_url: str) -> str:
     """The module's database without any rows and without an archive; two apps."""
-
-    async def work() -> None:
-        for statement in _EMPTY.split(";"):
-            await fetch(shared_database_url, statement)
-        await fetch(shared_database_url, "INSERT INTO apps (name) VALUES ('one'), ('two')")
-
-    asyncio.run(work())
+    make_empty(shared_database_url)
     return shared_database_url
 
 
