@@ -135,6 +135,7 @@ class Retention:
 
         Raises Unavailable, StartupError or PostgresError where nothing could be done.
         """
+        done = self.figures.partitions
         async with self._postgres.session(_STATEMENT_S, self._postgres.turns.upkeep) as connection:
             found = await horizons.advance(connection, self._kept, self._grace)
             if found is None:
@@ -143,8 +144,8 @@ class Retention:
             waits = {OTHERS: await self._drop_partitions(connection, horizons.by_app(found))}
         apps = [each for each in found if each.app_id != OTHERS]
         waits |= await self._delete_all(apps)
-        left = [each for each in apps if self._is_due(each) and not waits[each.app_id]]
-        has_more = bool(left) or self._is_late
+        left = [each for each in apps if self._is_due(each) and not waits.get(each.app_id)]
+        has_more = bool(left) or (self._is_late and self.figures.partitions != done)
         self.figures = self.figures._replace(has_more=has_more)
         await self._tell(found, waits)
         return self.figures
@@ -200,7 +201,7 @@ class Retention:
             except expired_partitions.IN_THE_WAY as error:
                 reason = f"{partition.name} waits for a lock: {reason_of(error)}"
             except asyncpg.QueryCanceledError:
-                return f"{partition.name} takes too long to look through before it can go"
+                return f"{partition.name} takes too long to look through: VACUUM ANALYZE it"
             except asyncpg.PostgresError as error:
                 return _reason(error)
             else:
@@ -218,7 +219,7 @@ class Retention:
         for each in found:
             if each.events_before is None:
                 waits[each.app_id] = ""
-            elif self._is_due(each):
+            elif self._is_due(each) and time.monotonic() < end_s:
                 waits[each.app_id] = await self._delete_rows(each, end_s)
         return waits
 
