@@ -1,6 +1,7 @@
 """Events come, are archived and go, and archives are begun anew, all at once: each counts once."""
 
 import asyncio
+import itertools
 import random
 import threading
 from collections import Counter
@@ -109,6 +110,42 @@ def test_each_event_counts_once_whatever_goes_on(url: str, path: Path) -> None:
     assert count == 0
     for name in names:
         assert ask(url, "SELECT to_regclass($1) IS NULL", name) == [(True,)]
+
+
+def test_nothing_is_lost_however_often_the_archive_lets_go_and_takes_back(
+    url: str, path: Path
+) -> None:
+    """Postgres keeps all: in the end the archive has all again, and no view has anything twice."""
+    stored, is_over = Stored(url), threading.Event()
+    failures: list[BaseException] = []
+    days = itertools.cycle((WEEK, ALL))
+
+    def change() -> None:
+        asyncio.run(retained.one_round(url, ALL, next(days), has_archive=True))
+        is_over.wait(0.2)
+
+    archiver = make_archiver(url, path)
+    archiver.round()
+    threads = [
+        threading.Thread(target=repeat, args=(work, is_over, failures))
+        for work in (stored.store, archiver.round, change)
+    ]
+    for each in threads:
+        each.start()
+    try:
+        for _ in range(VIEWS):
+            counts = Counter(seen_patiently(url, path))
+            assert max(counts.values(), default=1) == 1
+            assert counts.keys() <= stored.begun
+    finally:
+        is_over.set()
+        for each in threads:
+            each.join()
+    assert failures == []
+    asyncio.run(retained.one_round(url, ALL, ALL, has_archive=True))
+    archive(url, path)
+    assert sorted(seen(url, path)) == sorted(stored.ids)
+    assert verify(url, path).is_good
 
 
 def repeat(
