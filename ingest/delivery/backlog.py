@@ -11,8 +11,10 @@ refused, whatever others hold.
 """
 
 import math
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
+from itertools import accumulate
 from typing import Final, NamedTuple
 
 from ingest.delivery.batch import Batch
@@ -138,15 +140,17 @@ class Backlog:
 
     def extend(self, app_id: int, rows: Sequence[bytes], waiters: Sequence[Waiter]) -> None:
         """File events of an app, which are admitted."""
+        begins = [0, *accumulate(map(len, rows))]
         start = 0
         while start < len(rows):
-            chunk = self.room(app_id, len(rows[start]))
-            end = start + chunk.events_max - len(chunk.rows)
-            size = sum(map(len, rows[start:end]))
-            if chunk.bytes + size > chunk.bytes_max:
-                end, size = start + 1, len(rows[start])
+            begin, first = begins[start], len(rows[start])
+            chunk = self.room(app_id, first)
+            stop = min(len(rows), start + chunk.events_max - len(chunk.rows))
+            left = chunk.bytes_max - chunk.bytes
+            end = bisect_right(begins, begin + left, start, stop + 1) - 1
+            size = begins[end] - begin
             chunk.extend(rows[start:end], waiters[start:end], size)
-            self._count(self._lanes[app_id], len(rows[start + 1 : end]), size - len(rows[start]))
+            self._count(self._lanes[app_id], end - start - 1, size - first)
             start = end
 
     def is_light(self, app_id: int) -> bool:

@@ -260,6 +260,28 @@ def test_nothing_is_lost_doubled_or_refused_that_is_within_its_part(
     asyncio.run(work())
 
 
+class Looked(list[bytes]):
+    """Rows that count how many of them are looked at as parts of their list."""
+
+    looked = 0
+
+    def __getitem__(self, at: Any) -> Any:  # noqa: ANN401 - as of any list
+        found = super().__getitem__(at)
+        self.looked += len(found) if isinstance(at, slice) else 1
+        return found
+
+
+async def test_rows_of_which_few_fit_into_a_chunk_are_each_looked_at_a_few_times() -> None:
+    """Not each with all that would come behind it: 2,000 of them held up everybody for 50 ms."""
+    queue = make_queue(events_max=5000, bytes_max=10**6, batch_events=2500, batch_bytes=2000)
+    queue.meet({FLOOD, CALM})
+    rows = Looked([row_of(FLOOD)] * 2000)
+    queue.put_all(rows, [Recorder()] * len(rows))
+    assert (queue.waiting_events, queue.waiting_bytes) == (2000, 20_000)
+    assert [len((await taken(queue)).rows) for _ in range(10)] == [200] * 10
+    assert rows.looked < 5 * len(rows)
+
+
 async def test_among_many_floods_each_goes_before_another_has_two_turns() -> None:
     """So nobody is overtaken by more than a chunk of each."""
     floods = range(10, 30)
