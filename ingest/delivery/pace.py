@@ -21,15 +21,19 @@ class Pace:
         self.row_s = 0.0
         """What a row adds, as far as is known."""
 
-    def note(self, rows: int, took_s: float) -> None:
-        """Take note of a COPY."""
+    def note(self, rows: int, took_s: float, *, is_full: bool = False) -> None:
+        """Take note of a COPY; `is_full` if it has as many rows as the pace lets it have."""
         self._rows += (rows - self._rows) * _WEIGHT
         self._took_s += (took_s - self._took_s) * _WEIGHT
         self._rows_squared += (rows * rows - self._rows_squared) * _WEIGHT
         self._rows_took_s += (rows * took_s - self._rows_took_s) * _WEIGHT
         variance = self._rows_squared - self._rows * self._rows
-        if variance > self._rows_squared * _WEIGHT:  # or all have about as many
+        if variance > self._rows_squared * _WEIGHT:
             covariance = self._rows_took_s - self._rows * self._took_s
             self.row_s = max(0.0, covariance / variance)
+        elif is_full:
+            # All have about as many, and nothing is learnt from them: little by little it is
+            # forgotten, or what was wrong once would keep all that follow as small for ever.
+            self.row_s *= 1 - _WEIGHT
         # It can't be more than all of it, for each.
         self.row_s = min(self.row_s, took_s / rows)

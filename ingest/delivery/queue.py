@@ -326,7 +326,7 @@ class EventQueue:
     def _learn(self, rows: int, copy_s: float) -> None:
         """Follow what COPYs take; one that is slow counts as if it were just not."""
         if rows:
-            self._pace.note(rows, copy_s)
+            self._pace.note(rows, copy_s, is_full=rows >= self._backlog.chunk_events)
             self._backlog.keep_pace(self._pace.row_s)
         usual_s = self._usual_copy_s
         self._usual_copy_s += (min(copy_s, self._slow_copy_s) - usual_s) * _USUAL_WEIGHT
