@@ -73,9 +73,17 @@ class Fallback:
             if not admitted:
                 raise
             self.refuse(batch.without(admitted), _full(reason, stored=stored))
-            await spool.append(batch.rows, batch.dedup_keys, from_reserve=True)
+            await self._append_to_reserve(spool, batch)
         else:
             self.reserve.clear()
+
+    async def _append_to_reserve(self, spool: Spool, batch: Batch) -> None:
+        rows = batch.rows
+        try:
+            await spool.append(rows, batch.dedup_keys, from_reserve=True)
+        except SpoolFull:
+            self.reserve.give_back(rows)
+            raise
 
     def refuse(self, batch: Batch, refusal: Refusal) -> None:
         """Answer everybody who still waits."""

@@ -39,6 +39,13 @@ class SpoolReserve:
                 admitted.append(at)
         return admitted
 
+    def give_back(self, rows: Sequence[bytes]) -> None:
+        """Count rows no more that were admitted, and did not get there."""
+        for row in rows:
+            app_id = copy_reader.app_id(row)
+            # It may have been cleared meanwhile.
+            self._used[app_id] = max(0, self._used[app_id] - len(row))
+
     def clear(self) -> None:
         """Begin anew: there is room for everybody."""
         self._used.clear()

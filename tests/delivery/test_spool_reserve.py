@@ -80,6 +80,21 @@ async def test_nobody_gets_more_of_the_reserve_than_a_part(
     assert spool.bytes <= BYTES_MAX
 
 
+async def test_what_finds_no_room_even_there_takes_nothing_of_a_part(tmp_path: Path) -> None:
+    """As on a disk that others have filled: once there is some, the part is there."""
+    spool = Spool(tmp_path, bytes_max=BYTES_MAX, free_bytes_min=1 << 60, timeout_s=10)
+    await spool.open()
+    fallback = Fallback(spool, Metrics())
+    fallback.reserve.apps = {FLOOD, CALM}
+    row = make_row(BIG, app_id=CALM)
+    part = len(fallback.reserve.admit([row] * 1000))
+    fallback.reserve.clear()
+    for _ in range(part):
+        assert is_full((await told(fallback, CALM))[0])
+    assert len(fallback.reserve.admit([row] * 1000)) == part > 0
+    await spool.close()
+
+
 async def test_what_is_in_the_reserve_is_replayed_as_all_else(
     fallback: Fallback, spool: Spool
 ) -> None:
