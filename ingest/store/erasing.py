@@ -19,7 +19,7 @@ from ingest.store.deleting import EVENTS_MAX, among, array_of, deleting, of_keys
 from ingest.store.postgres import Connection
 
 MAY: Final = " AND ".join(
-    f"has_table_privilege('{table}', '{privilege}')"
+    f"coalesce(has_table_privilege(to_regclass('{table}'), '{privilege}'), false)"
     for table, privilege in (
         ("erasures", "SELECT"),
         ("erasures", "INSERT"),
