@@ -10,7 +10,6 @@ lane, they have a part of it: one by one they did 400 a second of 1,300.
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
 from typing import Final
 
 _AT_ONCE: Final = 8
@@ -26,15 +25,10 @@ _PART: Final = 1 / 4
 class Turns:
     """Who may work now, and who waits for it; of all requests of the process but the fast lane's.
 
-    While nobody has to wait, a turn costs a look at the time, as the event loop knows it: that is
-    another one in a later round.
+    While nobody has to wait, a turn costs a look at a number.
     """
 
-    def __init__(self, now_s: Callable[[], float] | None = None) -> None:
-        """`now_s` is the event loop's own time unless given."""
-        self._now_s = now_s or asyncio.get_running_loop().time
-        self._round_s = 0.0
-        """When turns were counted from."""
+    def __init__(self) -> None:
         self._waiting: dict[int, deque[asyncio.Future[None]]] = {}
         """By app, the next one first."""
         self._at_once = _AT_ONCE
@@ -47,24 +41,18 @@ class Turns:
 
     async def take(self, app_id: int) -> None:
         """Wait until it is a request's turn, to work for 1 ms at most."""
-        if self._has_turn():
+        if self._left:
             self._left -= 1
         else:
             await self._wait(app_id)
 
     async def take_another(self, app_id: int) -> None:
         """Let others go first, behind a turn, and wait for the next one."""
-        if self._has_turn():
+        if self._left:
             self._left -= 1
             await asyncio.sleep(0)
         else:
             await self._wait(app_id)
-
-    def _has_turn(self) -> bool:
-        """Whether one may go on at once, in this round or in one that has begun by itself."""
-        if not self._waiting and (now_s := self._now_s()) > self._round_s + _SHORT_S:
-            self._round_s, self._left = now_s, max(self._left, self._at_once)
-        return bool(self._left)
 
     async def _wait(self, app_id: int) -> None:
         loop = asyncio.get_running_loop()
