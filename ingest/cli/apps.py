@@ -75,7 +75,8 @@ def set_app(
 ) -> None:
     """Set what is given of the app NAME; what is not given stays as it is.
 
-    What is to be kept for less long than before goes ten minutes later: `nonito retention`.
+    What is to be kept for less long than before goes ten minutes later at the earliest: `nonito
+    retention` says when.
 
     How much may be sent holds for all keys of the app together, on each server; by the day on all
     servers. Servers follow within a second.

@@ -184,7 +184,7 @@ async def planned(connection: Connection, kept: Kept) -> Sequence[Horizon]:
                 row["name"] or "",
                 days,
                 archive_days,
-                known.announced_at if known else now,
+                _announced_at(known, days, archive_days, now),
                 known.moved_at if known else None,
                 events,
                 horizon_of(archive_days, now),
@@ -258,6 +258,13 @@ def _days_of(row: asyncpg.Record) -> tuple[int, int]:
     """Return for how many days an app's events are to be kept, in Postgres and in the archive."""
     days, archive_days = row["days"], row["archive_days"]
     return days, days if archive_days == AS_POSTGRES else archive_days
+
+
+def _announced_at(known: Horizon | None, days: int, archive_days: int, now: datetime) -> datetime:
+    """Return since when so many days are announced: since now, where that is less than before."""
+    if not known or _is_less(days, known.days) or _is_less(archive_days, known.archive_days):
+        return now
+    return known.announced_at
 
 
 def _is_less(days: int, before: int) -> bool:

@@ -41,6 +41,9 @@ def test_what_is_due_goes_at_once_but_for_what_is_news(nonito: Nonito, empty_url
     shown = nonito(*at[:3], settings=settings)
     assert "that begins at" in shown.stderr
     asyncio.run(fetch(empty_url, "UPDATE retention SET announced_at = now() - $1::interval", GRACE))
+    assert "that begins at" not in nonito(*at[:3], settings=settings).stderr
+    lesser = settings | {"events.retain_days": 20}  # which no server has announced
+    assert "that begins at" in nonito(*at[:3], settings=lesser).stderr
     assert "about 1 events" in nonito(*at, settings=settings).stderr
     assert asyncio.run(retained.ages(empty_url)) == [1]
 
