@@ -69,7 +69,7 @@ def _as_row(each: Horizon) -> tuple[str, ...]:
 
 def _as_partition(going: Going) -> tuple[str, ...]:
     partition = going.partition
-    never = f"never: {going.kept_for or 'all others'} keeps all"
+    never = f"never: {going.kept_for} keeps all" if going.kept_for else "never: all others keep all"
     return (
         partition.name,
         str(partition.rows),

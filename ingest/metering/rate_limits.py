@@ -79,7 +79,9 @@ def read(texts: Mapping[str, str], before: RateLimits = _UNLIMITED) -> RateLimit
     given = {name: _read_amount(name, texts[name]) for name in NAMES if name in texts}
     found = msgspec.structs.replace(before, **given)
     if found.events_burst is not None and found.events_per_second is None:
-        raise BadRateLimit("A burst is of events a second: say how many these may be, too.")
+        raise BadRateLimit(
+            "A burst is of events a second: say how many these may be, too, or none for the burst."
+        )
     return found
 
 

@@ -152,7 +152,7 @@ def test_page_of_an_id_that_was_joined_says_whose_it_is(
 
 def test_nobody_is_told_apart_from_a_mistake(apps: Apps, viewer: Visitor) -> None:
     """A name that nobody has is said to be none; one that nobody can have is refused."""
-    assert "Nobody was ever called so" in viewer.get(path(apps, id="nobody")).text
+    assert "Nobody is called so" in viewer.get(path(apps, id="nobody")).text
     asking = viewer.get(path(apps))
     assert (asking.status_code, "Whose events?" in asking.text) == (200, True)
     for query, told in (

@@ -16,7 +16,8 @@ _TAKEN: Final = "There is an app of this name; choose another one."
 _USER_FIELD: Final = "Name the parameter that says who did it, in a hundred characters at most."
 _COLOUR: Final = "Choose one of the colours."
 _DAYS: Final = (
-    "Write a number of days, 0 for ever, or nothing for what the server is configured to."
+    "Write a number of days, 0 for ever, or nothing for what the server is configured to; of the"
+    " archive also -1, for as long as Postgres."
 )
 _ZONE: Final = "There is no such time zone; write one as Europe/Berlin, or UTC."
 
