@@ -84,6 +84,8 @@ def search_person(context: click.Context, person: str, app_name: str, *, is_alon
         for each in await at.kept.read(lambda one: erasures.of_person(one, at.app.id, person)):
             click.echo(_erased(each), err=True)
         ids = (await _look_up(at, person, is_alone=is_alone)).ids
+        for line in _named(at.app, ids):
+            click.echo(line, err=True)
         return await at.eraser.search.all(Whose(at.app.id, at.app.user_field, ids, EVER))
 
     found = _run(context, person, app_name, work)

@@ -177,7 +177,7 @@ class Eraser:
         def note(rows: int) -> None:
             nonlocal looked
             looked += rows
-            tell("search", looked, max(looked, events))
+            tell("search", min(looked, events), events)
 
         sweep = asyncio.create_task(self._sweep(whose), name="files of an erasure")
         try:
