@@ -105,10 +105,13 @@ class People:
     async def erase(self, app: AppSettings, person: str, confirm: str, by: str) -> Erasure:
         """Have somebody erased if what goes was named; raise Refused, ArchiveTrouble, Unavailable.
 
-        What is being erased already is gone on with.
+        What is being erased already is gone on with, also by whoever did not hear the answer and
+        asks once more: what was named is half gone by then.
         """
         found = await self.stored(app, person)
         if confirm != found.confirm:
+            if going_on := await self._going_on(app, person):
+                return going_on
             raise Refused(
                 Code.NOT_CONFIRMED,
                 f"Nothing is erased yet. {found.events} events of {len(found.ids)} ids would be:"
@@ -119,6 +122,11 @@ class People:
         )
         self.asked_to_erase.set()
         return erasure
+
+    async def _going_on(self, app: AppSettings, person: str) -> Erasure | None:
+        of_person = partial(erasures.of_person, app_id=app.id, person=person)
+        asked = await self._kept.read(of_person)
+        return next((each for each in asked if each.done_at is None), None)
 
     async def erasure(self, app: AppSettings, number: int) -> Erasure | None:
         """Return an erasure of an app; None if it has none of this number. Raises Unavailable."""

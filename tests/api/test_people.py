@@ -70,6 +70,24 @@ def test_person_is_erased_when_what_goes_was_named(asked: Asked, eraser: str) ->
     assert (refused.status_code, refused.json()["error"]["code"]) == (404, "not_found")
 
 
+def test_erasure_that_is_asked_for_again_is_the_one_that_goes_on(asked: Asked, eraser: str) -> None:
+    """Though what was named before is no more what there is."""
+    is_held = (
+        "INSERT INTO erasures (app_id, digests, ids, asked_by, worker, worked_at)"
+        " SELECT id, ARRAY[sha256('zoe')], ARRAY['zoe'], 'key', gen_random_uuid(),"
+        " now() + interval '1 hour' FROM apps WHERE name = 'one' RETURNING id"
+    )
+    ((number,),) = asyncio.run(fetch(asked.database_url, is_held))
+    try:
+        for path in ("/v1/people/zoe", "/v1/people/zoe?confirm=0123456789abcdef"):
+            answer = delete(asked, eraser, path)
+            assert answer.status_code == 202
+            assert answer.headers["Location"] == f"/v1/erasures/{number}"
+    finally:
+        asyncio.run(fetch(asked.database_url, "DELETE FROM erasures WHERE id = $1", number))
+    assert delete(asked, eraser, "/v1/people/zoe?confirm=x").status_code == 409
+
+
 def test_key_that_may_not_erases_nobody(asked: Asked) -> None:
     """Neither one that only reads nor one that writes; and nobody without one."""
     for key, status, code in (
