@@ -28,8 +28,9 @@ pytestmark = pytest.mark.slow
 WORKERS: Final = 4
 OWN: Final = 3
 """Connections of each worker: two that commit, and the dedup queue's."""
-OWN_OF_INSIGHTS: Final = 2
-"""Of the insights process, beside DuckDB's: one for keys and pages, and one for who watches."""
+OWN_OF_INSIGHTS: Final = 3
+"""Of the insights process, beside DuckDB's: for keys and pages, for who watches, and one that
+erases."""
 SLACK_S: Final = 4.0
 """For a machine that has much else to do."""
 PAUSE_S: Final = 0.05
