@@ -14,7 +14,8 @@ import orjson
 
 from bench.audit import archive_bugs, claim_bugs, row_bugs, spool_bugs, worker_bugs
 from bench.audit.patch import Nobody, replace, with_new_ids
-from ingest.delivery import fallback, intake, outcome, queue, writer
+from ingest.delivery import batch as batches
+from ingest.delivery import fallback, intake, outcome, writer
 from ingest.delivery.batch import Batch
 from ingest.delivery.committer import Commit, Committer, Part
 from ingest.delivery.outcome import Ack, Outcome, Waiter
@@ -289,7 +290,7 @@ def outage_is_refused() -> None:
 
 def _replace_settle(settle: Callable[[Iterable[Waiter], Outcome], None]) -> None:
     """Replace it in the modules that imported it by name, too."""
-    for module in (outcome, queue, writer, fallback):
+    for module in (outcome, batches, writer, fallback):
         replace(module, "settle", settle)
 
 
