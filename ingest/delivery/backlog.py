@@ -96,6 +96,11 @@ class Backlog:
         """Whether one waits for little."""
         return any(map(self.is_light, self._lanes))
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether chunks are smaller than they would be where rows take little."""
+        return self.chunk_events < self._chunk_events_max
+
     def keep_pace(self, row_s: float) -> None:
         """Cut chunks by what a row adds to a COPY, as long as there are several apps."""
         events = self._chunk_events_max

@@ -22,7 +22,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from ingest.delivery.backlog import NEARLY_FULL, NOTHING, Backlog, Size
+from ingest.delivery.backlog import CHUNK_S, NEARLY_FULL, NOTHING, Backlog, Size
 from ingest.delivery.batch import Batch
 from ingest.delivery.outcome import Waiter
 from ingest.delivery.pace import Pace
@@ -325,7 +325,7 @@ class EventQueue:
 
     def _learn(self, rows: int, copy_s: float) -> None:
         """Follow what COPYs take; one that is slow counts as if it were just not."""
-        if rows:
+        if rows and (copy_s > CHUNK_S or self._backlog.is_cut):  # else it has nothing to say
             self._pace.note(rows, copy_s, is_full=rows >= self._backlog.chunk_events)
             self._backlog.keep_pace(self._pace.row_s)
         usual_s = self._usual_copy_s
