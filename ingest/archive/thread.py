@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 Result = TypeVar("Result")
@@ -22,12 +23,9 @@ async def in_thread(name: str, work: Callable[[], Result], cut: Callable[[], Non
 
     def target() -> None:
         try:
-            result = work()
+            told = partial(done.set_result, work())
         except BaseException as raised:  # noqa: BLE001 - whoever awaits it gets it
-            error = raised
-            told = lambda: done.set_exception(error)  # noqa: E731 - one of two
-        else:
-            told = lambda: done.set_result(result)  # noqa: E731 - as above
+            told = partial(done.set_exception, raised)
         if not loop.is_closed():
             loop.call_soon_threadsafe(tell, told)
 

@@ -200,7 +200,7 @@ def _user() -> str:
 
 
 async def _erase(at: _At, erasure: Erasure) -> tuple[Erasure, Found | None]:
-    """Do it, or watch another process do it."""
+    """Erase, or watch another process erase."""
     last: tuple[str, int] | None = None
 
     def tell(step: str, done: int, of: int) -> None:

@@ -58,7 +58,7 @@ class EventQueue:
         self._shared: Batch | None = None
         """Of all apps, and older than the backlog."""
         self._gathering: Batch | None = None
-        """The same as long as it takes events in."""
+        """The shared batch, as long as it takes events in."""
         self._backlog = Backlog(
             Size(events_max, bytes_max), Size(batch_events_max, batch_bytes_max)
         )

@@ -206,7 +206,7 @@ class Eraser:
             await asyncio.sleep(_LOOK_S)
 
     async def _patiently(self, work: Callable[[Connection], Awaitable[T]]) -> T:
-        """Do something until it gets its turn; raise Unfinished."""
+        """Try a step until it gets its turn; raise Unfinished."""
         end_s = time.monotonic() + _PATIENCE_S
         while True:
             try:

@@ -101,7 +101,7 @@ class Retention:
         self.figures = Figures()
 
     async def run(self) -> None:
-        """Do it for ever; an outage, or somebody's lock, only delays it."""
+        """Have go what is due, for ever; an outage, or somebody's lock, only delays it."""
         pause_s = _FIRST_S
         while True:
             await asyncio.sleep(pause_s * random.uniform(0.8, 1.2))  # noqa: S311 - jitter

@@ -151,7 +151,7 @@ def test_nothing_is_lost_however_often_the_archive_lets_go_and_takes_back(
 def repeat(
     work: Callable[[], object], is_over: threading.Event, failures: list[BaseException]
 ) -> None:
-    """Do it until it is over; what is put off is no failure."""
+    """Repeat work until the race is over; what is put off is no failure."""
     while not is_over.is_set():
         try:
             work()

@@ -32,7 +32,7 @@ async def test_key_is_held_to_its_own_limits_and_its_app_s() -> None:
 
 
 async def test_what_was_used_is_known_after_keys_are_read_anew() -> None:
-    """The same ones, others beside them, or the same limits after a while without."""
+    """Where the limits are those of before, are others, or were away for a while."""
     meters = Meters(Member.alone())
     await hold(meters, {APP: LIMITS})
     found = meters.of(1, 0)

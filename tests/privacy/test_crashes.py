@@ -140,7 +140,7 @@ class Others:
         self._threads: list[threading.Thread] = []
 
     def begin(self, work: Callable[[], object], *, is_endless: bool = False) -> threading.Thread:
-        """Do something in a thread, again and again if it is endless."""
+        """Call work in a thread, again and again if it is endless."""
         thread = threading.Thread(target=self._do, args=(work, is_endless))
         thread.start()
         self._threads.append(thread)

@@ -4,12 +4,15 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+from ingest.store import archive_mark
 from ingest.store.horizons import Kept
 from ingest.store.periods import first_id, name_of, period_of
 from ingest.store.retention import Figures, Retention
 from tests.support.postgres import fetch, make_postgres
 
 NO_GRACE = timedelta(0)
+OF_HERE = f"system_identifier = {archive_mark.SYSTEM}, timeline = {archive_mark.TIMELINE}"
+"""The mark's, of an archive of this Postgres."""
 _INSERT = (
     "INSERT INTO events (app_id, id, event_name, event_params, created_at)"
     " SELECT $1, id, 'test', '{}', now() FROM unnest($2::uuid[]) AS t (id)"

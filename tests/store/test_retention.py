@@ -14,6 +14,7 @@ from ingest.store import (
 )
 from tests.store.events import copy, make_event, make_link
 from tests.store.retained import (
+    OF_HERE,
     ages,
     days_ago,
     id_of,
@@ -24,8 +25,6 @@ from tests.store.retained import (
 )
 from tests.store.strays import holding, partition_names
 from tests.support.postgres import fetch, make_postgres
-
-OF_HERE = f"system_identifier = {archive_mark.SYSTEM}, timeline = {archive_mark.TIMELINE}"
 
 
 @pytest.fixture

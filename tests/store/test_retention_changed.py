@@ -7,7 +7,6 @@ from datetime import timedelta
 import pytest
 
 from ingest.store import (
-    archive_mark,
     expired_rows,
     retention,
 )
@@ -23,8 +22,6 @@ from tests.store.retained import (
 )
 from tests.store.strays import holding, partition_names
 from tests.support.postgres import fetch, make_postgres
-
-OF_HERE = f"system_identifier = {archive_mark.SYSTEM}, timeline = {archive_mark.TIMELINE}"
 
 
 @pytest.fixture
