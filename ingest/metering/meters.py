@@ -17,6 +17,8 @@ from ingest.share.member import Member
 log = structlog.get_logger(__name__)
 
 _NOTE_S: Final = 1.0
+_READ_TIMEOUT_S: Final = 2.0
+"""So long whoever reads keys waits for the disk that has the time zones."""
 
 
 class Held(NamedTuple):
@@ -37,15 +39,29 @@ class Meters:
         self._meters: dict[Subject, Meter] = {}
         self._calendars: dict[str, Calendar] = {}
         """By zone; there are some hundred in all."""
+        self._utc = Calendar()
+        """Until another zone is known."""
+        self._reading: asyncio.Future[dict[str, Calendar]] | None = None
         self._has_room = True
         """Whether there may be a place for one more: thousands are not looked for in vain."""
         self._is_full_told = False
 
     async def learn(self, wanted: Mapping[Subject, Held]) -> None:
-        """Read from disk what is known of time zones, before what `hold` needs of it."""
+        """Read from disk what is known of time zones, before what `hold` needs of it.
+
+        A disk that hangs holds nobody up: days are UTC's until a later time finds them read.
+        """
         zones = {each.zone for each in wanted.values()} - self._calendars.keys()
-        if zones:
-            self._calendars |= await asyncio.to_thread(_calendars, zones)
+        if not zones:
+            return
+        if self._reading is None:  # one at a time: each may hang
+            self._reading = asyncio.get_running_loop().run_in_executor(None, _calendars, zones)
+        done, _ = await asyncio.wait((self._reading,), timeout=_READ_TIMEOUT_S)
+        if done:
+            self._calendars |= self._reading.result()
+            self._reading = None
+        else:
+            log.warning("the disk with the time zones hangs: days are UTC's meanwhile")
 
     def hold(self, wanted: Mapping[Subject, Held]) -> None:
         """Have these subjects, and no others, held to their limits; `learn` comes first."""
@@ -88,7 +104,7 @@ class Meters:
         meter = self._meters.get(subject)
         if meter is None or not meter.place.is_shared:
             meter = Meter(subject, self._place(subject, meter), self._workers)
-        meter.hold_to(held.limits, self._calendars[held.zone])
+        meter.hold_to(held.limits, self._calendars.get(held.zone, self._utc))
         return meter
 
     def _place(self, subject: Subject, before: Meter | None) -> Place:

@@ -156,7 +156,7 @@ class Keyring:
         They go on working until Postgres says otherwise. They also say which database is meant, if
         nobody has said so yet; the keys of another one are not taken.
         """
-        known = await asyncio.to_thread(self._snapshot.read) if self._snapshot else None
+        known = await _kept(self._snapshot) if self._snapshot else None
         if known is None:
             return False
         if known.database_id is not None:
@@ -303,6 +303,16 @@ def _held(keys: list[KnownKey]) -> dict[Subject, Held]:
 
 def _texts(found: str | None) -> list[str]:
     return _decode_texts(found) if found else []
+
+
+async def _kept(snapshot: ApiKeySnapshot) -> KnownKeys | None:
+    """Return what a file kept, or None; a disk that hangs is not waited for."""
+    reading = asyncio.get_running_loop().run_in_executor(None, snapshot.read)
+    done, _ = await asyncio.wait((reading,), timeout=_TIMEOUT_S)
+    if not done:
+        log.warning("the API keys kept for a restart can't be read: the disk hangs")
+        return None
+    return reading.result()
 
 
 def _keep(snapshot: ApiKeySnapshot, known: KnownKeys, *, is_news: bool) -> None:

@@ -1,8 +1,14 @@
 """The meters of a process: kept while keys are read anew, and forgotten with who had the limits."""
 
 import asyncio
+import threading
+from collections.abc import Iterable
 from contextlib import suppress
 
+import pytest
+
+from ingest.metering import meters as module
+from ingest.metering.calendar import Calendar
 from ingest.metering.meter import Meter, Subject
 from ingest.metering.meters import Held, Meters
 from ingest.metering.pair import Pair
@@ -51,6 +57,31 @@ async def test_zones_are_those_of_the_apps() -> None:
     await hold(meters, {APP: Held(limits, "Asia/Tokyo"), Subject(2): Held(limits, "Mars/Olympus")})
     zones = {each.calendar.zone for each in meters.by_day}
     assert zones == {"Asia/Tokyo", "Mars/Olympus"}
+
+
+async def test_disk_that_hangs_with_the_zones_holds_nobody_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Or no key could be revoked meanwhile; what it says at last counts."""
+    goes_on = threading.Event()
+
+    def hang(zones: Iterable[str]) -> dict[str, Calendar]:
+        goes_on.wait()
+        return {zone: Calendar(zone) for zone in zones}
+
+    monkeypatch.setattr(module, "_calendars", hang)
+    monkeypatch.setattr(module, "_READ_TIMEOUT_S", 0.01)
+    meters = Meters(Member.alone())
+    wanted = {APP: Held(RateLimits(events_per_day=1), "Asia/Tokyo")}
+    try:
+        for _ in range(3):
+            await hold(meters, wanted)
+        assert [each.calendar.zone for each in meters.by_day] == ["UTC"]
+    finally:
+        goes_on.set()
+    monkeypatch.setattr(module, "_READ_TIMEOUT_S", 10.0)
+    await hold(meters, wanted)
+    assert [each.calendar.zone for each in meters.by_day] == ["Asia/Tokyo"]
 
 
 async def test_beyond_its_places_each_process_has_an_even_part() -> None:

@@ -1,15 +1,19 @@
 """The keys in memory follow the database within a second, and outlive its outages."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from ingest.share.generation import OwnGeneration
 from ingest.store import api_keys
+from ingest.store import keyring as module
+from ingest.store.api_key_snapshot import ApiKeySnapshot
 from ingest.store.apps import App
 from ingest.store.cluster import Cluster
 from ingest.store.key_limits import KeyLimits
@@ -296,3 +300,19 @@ async def test_key_opens_no_more_than_its_limits_from_its_first_moment(
         assert keyring.plain_grant_of(secret) is None
         await fetch(database_url, "UPDATE api_keys SET origins = '{}', event_names = '{}'")
         await until(lambda: keyring.plain_grant_of(secret) == Grant(grant.app, None), 1.0)
+
+
+async def test_keys_kept_on_a_disk_that_hangs_are_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The start goes on, and Postgres may be there by then."""
+    goes_on = threading.Event()
+    snapshot = ApiKeySnapshot(tmp_path)
+    monkeypatch.setattr(snapshot, "read", goes_on.wait)
+    monkeypatch.setattr(module, "_TIMEOUT_S", 0.01)
+    postgres = make_postgres("postgresql://localhost/away")
+    keyring = Keyring(postgres, poll_interval_s=NEVER_S, snapshot=snapshot)
+    try:
+        assert not await keyring.recall()
+    finally:
+        goes_on.set()
