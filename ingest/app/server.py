@@ -97,7 +97,9 @@ class App:
         await when_ready()
         if not self.keys:
             log.warning("no API keys yet", mend="nonito keys create --app NAME")
-        # Collected once and set aside; then rarely: a request leaves no cycles behind.
+        # Collected once, with what was imported, and set aside; then rarely: a request leaves no
+        # cycles behind.
+        gc.unfreeze()
         gc.collect()
         gc.freeze()
         gc.set_threshold(*_GC_THRESHOLDS)
