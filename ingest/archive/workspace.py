@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from uuid import uuid4
 
-from ingest.archive import line
+from ingest.archive import driver, line
 from ingest.archive.directory import TEMPORARY
 from ingest.archive.failures import (
     ArchiveTrouble,
@@ -70,9 +70,8 @@ class Workspace:
             self.duck: duckdb.DuckDBPyConnection = self._open_duckdb(bounds)
         try:
             with self.judging():
-                (self._database, self._postgres), self._line = line.connecting(
-                    lambda: self._connect(url)
-                )
+                uri = DatabaseUrl(url).for_libpq(_CONNECT_TIMEOUT_S, "nonito-archive")
+                self._postgres, self._line = line.connecting(lambda: driver.connect(uri))
         except BaseException:
             self.duck.close()
             raise
@@ -94,15 +93,6 @@ class Workspace:
             " SET enable_external_access = false; SET lock_configuration = true"
         )
         return opened
-
-    def _connect(self, url: str) -> tuple[Any, Any]:
-        uri = DatabaseUrl(url).for_libpq(_CONNECT_TIMEOUT_S, "nonito-archive")
-        database = import_module("adbc_driver_postgresql").connect(uri)
-        try:
-            return database, self._driver.AdbcConnection(database)
-        except BaseException:
-            database.close()
-            raise
 
     @contextmanager
     def transaction(
@@ -244,8 +234,6 @@ class Workspace:
         self.duck.close()
         with suppress(Exception):  # it may be gone
             self._postgres.close()
-        with suppress(Exception):
-            self._database.close()
         shutil.rmtree(self._temporary, ignore_errors=True)
 
 
