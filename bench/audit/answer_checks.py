@@ -5,7 +5,7 @@ from typing import Final
 
 from bench.audit.excuses import Excused
 from bench.audit.findings import Findings
-from bench.audit.history import KEPT_OUT, LOST, UNANSWERED, History, Record
+from bench.audit.history import EVERY, KEPT_OUT, LOST, UNANSWERED, History, Record
 from bench.audit.workload import GOOD, GUARDED, POISON
 
 _OK: Final = 200
@@ -20,7 +20,7 @@ def check_answers(history: History, findings: Findings, excused: Excused) -> Non
     for text in (*history.mixed, *history.odd):
         findings.add("answers-belong", text)
     for each in history.outside:
-        if not excused.during(KEPT_OUT, each.begin_ns, each.end_ns):
+        if not excused.during(KEPT_OUT, each.begin_ns, each.end_ns, each.server):
             findings.add("always-answered", f"client {each.client} was not let in")
     for label, record in history.records.items():
         if record.is_acked:
@@ -54,10 +54,10 @@ def _check_refusal(label: str, record: Record, findings: Findings, excused: Excu
 def _check_failure(label: str, record: Record, findings: Findings, excused: Excused) -> None:
     """Check a 5xx, or the lack of an answer."""
     if record.status or record.code.startswith("5"):
-        if not excused(record.code.rpartition(" ")[2], record.at_ns):
+        if not excused(record.code.rpartition(" ")[2], record.at_ns, record.server):
             findings.add("no-5xx", f"{label} got {record.status or ''} {record.code}")
     elif record.code == UNANSWERED or not record.is_settled:
-        if not excused(UNANSWERED, record.at_ns):
+        if not excused(UNANSWERED, record.at_ns, record.server):
             findings.add("always-answered", f"{label} got no answer")
     elif record.code == LOST and not _may_be_lost(record, excused):
         findings.add("always-answered", f"{label} lost its connection to a living server")
@@ -65,7 +65,7 @@ def _check_failure(label: str, record: Record, findings: Findings, excused: Excu
 
 def _may_be_lost(record: Record, excused: Excused) -> bool:
     """Whether its connection was one that a fault had break."""
-    return excused(LOST, record.at_ns) or excused.breaks(record.port, record.at_ns)
+    return excused(LOST, record.at_ns, record.server) or excused.breaks(record.port, record.at_ns)
 
 
 def check_handovers(history: History, findings: Findings, handovers: Container[str]) -> None:
@@ -76,7 +76,8 @@ def check_handovers(history: History, findings: Findings, handovers: Container[s
             continue
         sent_ns, took_s = record.sent_ns, (record.at_ns - record.sent_ns) / 1e9
         if took_s > _HANDOVER_S_MAX and any(
-            each.begin_ns <= sent_ns <= each.end_ns for each in windows
+            each.begin_ns <= sent_ns <= each.end_ns and each.server in (EVERY, record.server)
+            for each in windows
         ):
             text = f"{label} waited for {took_s:.1f} s while workers were replaced"
             findings.add("handed-over", text)

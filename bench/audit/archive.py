@@ -1,4 +1,4 @@
-"""The archive of the server under audit: its settings, its disk, and what can befall its files."""
+"""The archive of the servers under audit: its settings, its disk, and what can befall its files."""
 
 import shutil
 from contextlib import suppress
@@ -17,14 +17,13 @@ _OLDER: Final = "older"
 class ArchiveDisk(SmallDisk):
     """The directory of the archive, on a small filesystem of its own where that is permitted."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, servers: int = 1) -> None:
         super().__init__(directory, _TMPFS_BYTES)
-        self.port = free_port()
-        """Where questions are answered."""
+        self.ports = [free_port() for _ in range(servers)]
+        """Where each server answers questions."""
 
-    @property
-    def settings(self) -> dict[str, object]:
-        """What a server needs to be told that keeps its archive here."""
+    def settings(self, server: int) -> dict[str, object]:
+        """Return what one of the servers needs to be told that keep their archive here."""
         return {
             "archive.enabled": True,
             "archive.path": self.directory,
@@ -33,7 +32,7 @@ class ArchiveDisk(SmallDisk):
             "dashboard.question_memory_max": 64 << 20,
             "dashboard.question_threads": 1,
             "dashboard.enabled": True,
-            "dashboard.port": self.port,
+            "dashboard.port": self.ports[server],
             "dashboard.questions_per_minute_max": 6_000,
         }
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from bench.audit import failpoints, session, waiting
 from bench.audit.failpoints import Step
-from bench.audit.faults import SERVER_GONE, Fault, log_uniform
+from bench.audit.faults import SERVER_GONE, Aim, Fault, log_uniform
 from bench.audit.server_faults import CRASHES
 from bench.audit.system import LISTEN_TIMEOUT_S, STAFFED_S_MAX, System
 
@@ -29,6 +29,8 @@ _DEATHS: Final = tuple(step for step in failpoints.STEPS if step.needs == failpo
 
 class _OfArchive(Fault):
     """A fault of a server that serves, and whose insights process is there, and mostly serves."""
+
+    aim = Aim.ONE
 
     def is_possible(self, system: System) -> bool:
         """Require the archive."""

@@ -1,8 +1,8 @@
 """The asker: a process that asks for all events of each app, again and again, whatever happens.
 
 It asks as the insights process does, with a view of its own: archive plus tail; and the insights
-process itself, over HTTP, how many there are. Only what has changed since the question before is
-written down, a line each, fields parted by tabs::
+process itself, over HTTP, how many there are: of several servers one after the other. Only what has
+changed since the question before is written down, a line each, fields parted by tabs::
 
     counted app  begin  as of  end  events                       over HTTP
     asked   app  begin  as of  end  events  of them different   nanoseconds of the monotonic clock
@@ -17,9 +17,11 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
+from itertools import cycle
 from pathlib import Path
 from typing import Any, Final
 
@@ -49,10 +51,10 @@ class Asker:
     """Asks, and writes down what came of it."""
 
     def __init__(
-        self, views: Views, port: int, path: Path, app_ids: list[int], keys: list[str]
+        self, views: Views, ports: Iterable[int], path: Path, app_ids: list[int], keys: list[str]
     ) -> None:
         self._views = views
-        self._port = port
+        self._ports = cycle(ports)
         self._keys = keys
         self._file = path.open("ab", buffering=0)
         self._apps = app_ids
@@ -96,7 +98,7 @@ class Asker:
         """Ask once over HTTP; return whether there was an answer."""
         begin_ns = time.monotonic_ns()
         try:
-            events, as_of = _counted(self._port, self._keys[app])
+            events, as_of = _counted(next(self._ports), self._keys[app])
         except (OSError, HTTPException) as error:
             return self._fail(app, begin_ns, f"{type(error).__name__}: {error}")
         end_ns = time.monotonic_ns()
@@ -143,8 +145,8 @@ def _digests(view: View) -> _Digests:
     return np.asarray(found, np.uint64)
 
 
-def main(url: str, archive: str, port: str, answers: str, *apps: str) -> None:
-    """Ask for all `apps`, each an id and a key that reads, with a comma between."""
+def main(url: str, archive: str, ports: str, answers: str, *apps: str) -> None:
+    """Ask for all `apps`, each an id and a key that reads, with a comma between; so are `ports`."""
     if bug := os.environ.get(BUG_VARIABLE, ""):
         from bench.audit import bugs  # noqa: PLC0415 - an honest one does not load them
 
@@ -153,7 +155,7 @@ def main(url: str, archive: str, port: str, answers: str, *apps: str) -> None:
     views = Views(url, Path(archive), memory_max=_MEMORY_BYTES, threads=1)
     pairs = [each.split(",") for each in apps]
     ids, keys = [int(each) for each, _ in pairs], [key for _, key in pairs]
-    asker = Asker(views, int(port), Path(answers), ids, keys)
+    asker = Asker(views, map(int, ports.split(",")), Path(answers), ids, keys)
 
     def stop(*_: object) -> None:
         asker.is_stopping = True

@@ -67,8 +67,8 @@ async def asking(system: System, directory: Path, bug: str) -> AsyncIterator[Ask
 
 def _start(system: System, directory: Path, apps: list[str], bug: str) -> "subprocess.Popen[bytes]":
     assert system.archive is not None  # noqa: S101 - for the type checker
-    archive, port = str(system.archive.directory), str(system.archive.port)
-    where = (system.proxied_url, archive, port, str(directory / ANSWERS))
+    archive, ports = str(system.archive.directory), ",".join(map(str, system.archive.ports))
+    where = (system.proxied_url, archive, ports, str(directory / ANSWERS))
     with system.server.log_path.open("ab") as log:
         return subprocess.Popen(  # noqa: S603 - our own program
             [sys.executable, "-m", "bench.audit.asker", *where, *apps],
@@ -95,7 +95,7 @@ async def judge(system: System, asker: Asking) -> list[Wrong]:
 
 def judge_begun(system: System, spoilt: int) -> list[Wrong]:
     """Return what is wrong with how often an archive was begun, by how often one was spoilt."""
-    begun = server_log.archives_begun(system.server)
+    begun = [why for node in system.nodes for why in server_log.archives_begun(node.server)]
     if len(begun) <= spoilt:
         return []
     return [("archive-kept", f"{len(begun)} were begun, {spoilt} were spoilt: {begun[-1]}")]

@@ -180,7 +180,7 @@ class Checker:
     def _may_be_lost(self, record: Record) -> bool:
         """Whether an early acknowledgement may have come to nothing: by a crash, or a rule."""
         is_refused = record.expected == GUARDED and self._excused(POISON, record.at_ns)
-        return is_refused or self._excused(EARLY, record.at_ns)
+        return is_refused or self._excused(EARLY, record.at_ns, record.server)
 
     def _sent(self, params: str) -> tuple[str, Record | None]:
         """Return whose parameters they are."""

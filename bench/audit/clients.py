@@ -4,7 +4,8 @@ Some send one request at a time, some pipeline up to four; some leave before the
 bad events and poison among good ones; some send in chunks, which is aiohttp's lane; some send
 batches; some give their events ids, keys and times, send them again after a failure or a success,
 and use an id or a key for another event; some ask to be answered early. When the server dies they
-connect again. An event is in the recorder's history before its first byte leaves.
+connect again. Of several servers each has any, and sends again mostly what another one has had. An
+event is in the recorder's history before its first byte leaves.
 """
 
 import asyncio
@@ -39,6 +40,8 @@ _QUIT_DELAY_S: Final = 0.004
 _JSON: Final = b"application/json"
 _LAST: Final = b"\r\nconnection: close"
 """What an answer says behind which the connection is closed: what was pipelined is sent again."""
+_MOVES: Final = 0.02
+"""How often a client that waits for nothing goes to another server, where there is one."""
 _RESETS: Final = 0.7
 """The share of those who leave that say so with an RST; the others look half-closed at first."""
 
@@ -47,13 +50,14 @@ class Traffic:
     """What all clients share: where to, what, and how fast."""
 
     def __init__(
-        self, port: int, keys: Sequence[str], workload: Workload, recorder: Recorder
+        self, ports: Sequence[int], keys: Sequence[str], workload: Workload, recorder: Recorder
     ) -> None:
-        self.port = port
+        self.ports = ports
+        """Of each server."""
         self.workload = workload
         self.recorder = recorder
         self.heads = Heads()
-        self.memories = [Memory() for _ in range(APPS)]
+        self.memories = [Memory(len(ports)) for _ in range(APPS)]
         self.is_stopping = False
         self.is_ahead = False
         """Whether more is acknowledged than the faults so far are worth: then go slowly."""
@@ -91,6 +95,8 @@ class Client(asyncio.Protocol):
         self._memory = traffic.memories[self._app]
         self._sent = 0
         self._transport: asyncio.Transport | None = None
+        self._server = number % len(traffic.ports)
+        """Which one it is connected to, or was."""
         self._port = 0
         self._waiting: deque[Request] = deque()
         self._waiting_since_s = 0.0
@@ -105,15 +111,22 @@ class Client(asyncio.Protocol):
         while not self._traffic.is_stopping:
             self._ended.clear()
             since_ns = time.monotonic_ns()
+            port = self._traffic.ports[self._server]
             try:
                 async with asyncio.timeout(_CONNECT_TIMEOUT_S):
-                    await loop.create_connection(lambda: self, "127.0.0.1", self._traffic.port)
+                    await loop.create_connection(lambda: self, "127.0.0.1", port)
             except OSError:
-                if DOWN not in self._traffic.recorder.lasting:
-                    self._traffic.recorder.outside(self._number, since_ns)
+                if (DOWN, self._server) not in self._traffic.recorder.lasting:
+                    self._traffic.recorder.outside(self._number, since_ns, self._server)
                 await asyncio.sleep(_RECONNECT_S)
             else:
                 await self._watch()
+            self._move_on()
+
+    def _move_on(self) -> None:
+        """Connect to any of several servers the next time."""
+        if (servers := len(self._traffic.ports)) > 1:
+            self._server = self._random.randrange(servers)
 
     async def _watch(self) -> None:
         """Wait until the connection has ended; give up what stays unanswered."""
@@ -140,7 +153,7 @@ class Client(asyncio.Protocol):
             events = self._waiting.popleft().events
             for event in events:
                 self._traffic.recorder.unknown(event.label, self._why_lost, self._port)
-            self._memory.retry(events)
+            self._memory.retry(events, self._server)
         self._ended.set()
 
     def data_received(self, data: bytes) -> None:
@@ -188,7 +201,7 @@ class Client(asyncio.Protocol):
         request = self._waiting.popleft()
         file_answer(self._traffic.recorder, request, Answer(head.status, head_bytes, body))
         if head.status >= _SERVER_ERRORS:
-            self._memory.retry(request.events)
+            self._memory.retry(request.events, self._server)
         if _LAST in head_bytes.lower():
             self._leave(DISMISSED)
             return False
@@ -201,12 +214,15 @@ class Client(asyncio.Protocol):
         wanted = self._habits.depth - len(self._waiting)
         if wanted <= 0:
             return
+        if self._is_leaving_for_another():
+            self._leave(QUIT)
+            return
         if not self._waiting:
             self._waiting_since_s = time.monotonic()
         requests = [self._next_request() for _ in range(wanted)]
         for event in chain(*(request.events for request in requests)):
-            self._traffic.recorder.sent(event)
-            self._memory.keep(event)
+            self._traffic.recorder.sent(event, self._server)
+            self._memory.keep(event, self._server, self._random)
         self._waiting.extend(requests)
         encode, is_chunked = self._traffic.encode, self._habits.is_chunked
         transport.write(
@@ -215,6 +231,11 @@ class Client(asyncio.Protocol):
         if self._random.random() < self._habits.quits:
             delay_s = self._random.uniform(0, _QUIT_DELAY_S)
             asyncio.get_running_loop().call_later(delay_s, self._leave, QUIT, transport)
+
+    def _is_leaving_for_another(self) -> bool:
+        """Whether it goes to another server, now and then, while it waits for nothing."""
+        is_free = len(self._traffic.ports) > 1 and not self._waiting
+        return is_free and self._sent > 0 and self._random.random() < _MOVES
 
     def _next_request(self) -> Request:
         events_max = self._habits.events_max
@@ -230,7 +251,7 @@ class Client(asyncio.Protocol):
         if draw < habits.bad + habits.poison:
             return workload.poison(self._number, self._next_number(), random)
         if random.random() < habits.claims:
-            again = self._memory.again(random, takes_keys=self._takes_keys)
+            again = self._memory.again(random, self._server, takes_keys=self._takes_keys)
             return again or self._new(self._next_claim())
         return self._new("")
 

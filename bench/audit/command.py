@@ -31,12 +31,13 @@ _CLUSTER = "cluster"
 @click.option("--events", default=500_000, type=click.IntRange(1), help="Acknowledged, at least.")
 @click.option("--seconds", default=0.0, type=click.FloatRange(0), help="At most; 0: no limit.")
 @click.option("--connections", default=48, type=click.IntRange(8, 1_000), help="Clients.")
-@click.option("--workers", default=1, type=click.IntRange(1, 16), help="Of the server.")
+@click.option("--workers", default=1, type=click.IntRange(1, 16), help="Of each server.")
+@click.option("--servers", default=1, type=click.IntRange(1, 4), help="On one Postgres.")
 @click.option(
     "--archive/--no-archive",
     "has_archive",
     default=None,
-    help="Whether the server keeps an archive, and is asked. Default: where it can.",
+    help="Whether the servers keep an archive, and is asked. Default: where it can.",
 )
 @click.option("--only", multiple=True, metavar="FAULT", help="Only this kind. Repeatable.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write findings here.")
@@ -49,6 +50,7 @@ def audit(  # noqa: PLR0913 - one for each option
     seconds: float,
     connections: int,
     workers: int,
+    servers: int,
     has_archive: bool | None,
     only: tuple[str, ...],
     json_path: Path | None,
@@ -69,6 +71,7 @@ def audit(  # noqa: PLR0913 - one for each option
         os.environ.get(BUG_VARIABLE, ""),
         workers,
         has_archive=insights.is_installed() if has_archive is None else has_archive,
+        servers=servers,
     )
     screen = console.make()
     result = perform(plan, screen, is_kept=keep)

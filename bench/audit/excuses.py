@@ -1,8 +1,10 @@
 """Excuses: what clients may see, and what may happen to an event, because of a fault."""
 
+from collections.abc import Iterable
+from itertools import chain
 from typing import Final
 
-from bench.audit.history import EARLY, KEPT_OUT, History
+from bench.audit.history import EARLY, EVERY, KEPT_OUT, History
 
 SET_ASIDE: Final = "set aside"
 """The excuse for a good event in `rejected_events`, until it is taken from there again."""
@@ -27,25 +29,28 @@ none can be made, UNANSWERED, EARLY for early acknowledgements that are lost, SE
 that are, ASKED for answers to questions."""
 
 
+Span = tuple[int, int]
+
+
 class Excused:
-    """Says whether a fault excuses what happened at a time."""
+    """Says whether a fault excuses what happened at a time, and at which server."""
 
     def __init__(self, history: History, excuses: Excuses) -> None:
-        self._spans: dict[str, list[tuple[int, int]]] = {}
+        self._spans: dict[tuple[str, int], list[Span]] = {}
         self._broken = history.broken
         for window in history.windows:
             for code in excuses.get(window.fault, ()):
                 begin_ns = window.begin_ns - _BEFORE_NS.get(code, 0)
                 span = (begin_ns, window.end_ns + _GRACE_NS)
-                self._spans.setdefault(code, []).append(span)
+                self._spans.setdefault((code, window.server), []).append(span)
 
-    def __call__(self, code: str, at_ns: int) -> bool:
-        """Whether it does; `code` as in Excuses."""
-        return any(begin <= at_ns <= end for begin, end in self._spans.get(code, ()))
+    def __call__(self, code: str, at_ns: int, server: int = EVERY) -> bool:
+        """Whether one of this server's, or of all servers, does; `code` as in Excuses."""
+        return any(begin <= at_ns <= end for begin, end in self._of(code, server))
 
-    def during(self, code: str, begin_ns: int, end_ns: int) -> bool:
+    def during(self, code: str, begin_ns: int, end_ns: int, server: int = EVERY) -> bool:
         """Whether a fault excuses what lasted from one time to another."""
-        spans = self._spans.get(code, ())
+        spans = self._of(code, server)
         return any(begin <= end_ns and begin_ns <= end for begin, end in spans)
 
     def breaks(self, port: int, at_ns: int) -> bool:
@@ -55,5 +60,9 @@ class Excused:
 
     def lately(self, code: str, at_ns: int) -> bool:
         """Whether a fault excuses what has come of a refusal by a time."""
-        spans = self._spans.get(code, ())
+        spans = self._of(code, EVERY)
         return any(begin <= at_ns <= end + _ISOLATING_NS for begin, end in spans)
+
+    def _of(self, code: str, server: int) -> Iterable[Span]:
+        whole = self._spans.get((code, EVERY), ())
+        return whole if server == EVERY else chain(whole, self._spans.get((code, server), ()))

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from enum import Enum
 from random import Random
 from typing import ClassVar, Final
 
@@ -22,10 +23,19 @@ DISK_FAILING: Final = frozenset({"database_error", "overloaded", "internal_error
 """What may be answered while the spool's own disk is full or failing, with Postgres away."""
 
 
+class Aim(Enum):
+    """Whom a fault befalls, of several servers."""
+
+    POSTGRES = "all of them, for it befalls what they share"
+    ONE = "one of them; the clients of the others notice nothing"
+    SOME = "one of them, or all at once"
+
+
 class Fault(ABC):
     """One kind of fault. An injection begins and lifts it."""
 
     name: str
+    aim: ClassVar[Aim] = Aim.POSTGRES
     weight: ClassVar[int]
     """How often it happens, beside the others; 0: only when it is asked for."""
     excuses: ClassVar[frozenset[str]] = frozenset()

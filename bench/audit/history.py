@@ -12,6 +12,8 @@ from typing import Final, NamedTuple
 
 from bench.errors import BenchError
 
+EVERY: Final = -1
+"""Stands for all servers at once, where a single one has its number."""
 UNANSWERED: Final = "no answer in time"
 LOST: Final = "connection lost"
 QUIT: Final = "client left"
@@ -31,16 +33,20 @@ class Record:
 
     __slots__ = (
         "_answer_at", "_lines", "_sent_at", "again", "claim", "code", "expected", "first", "rows",
-        "status",
+        "server", "status",
     )  # fmt: skip
 
-    def __init__(self, lines: "Lines", sent_at: int, expected: str, claim: str = "") -> None:
+    def __init__(
+        self, lines: "Lines", sent_at: int, expected: str, claim: str = "", server: int = 0
+    ) -> None:
         self._lines = lines
         self._sent_at = sent_at
         self._answer_at = -1
         self.expected = expected
         self.claim = claim
         """The id or key that the client has given it; empty for none."""
+        self.server = server
+        """Which one it was sent to."""
         self.first = self
         """The record of the event's first attempt."""
         self.again: list[Record] = _NO_RECORDS
@@ -53,9 +59,9 @@ class Record:
         self.rows = 0
         """Of the first attempt: how many stored rows carry the event's token."""
 
-    def repeat(self) -> "Record":
+    def repeat(self, server: int) -> "Record":
         """Return the record of another attempt with the same event."""
-        other = Record(self._lines, self._sent_at, self.expected, self.claim)
+        other = Record(self._lines, self._sent_at, self.expected, self.claim, server)
         other.first = self
         self.again = [*self.again, other]
         return other
@@ -165,6 +171,8 @@ class Window(NamedTuple):
     fault: str
     begin_ns: int
     end_ns: int
+    server: int = EVERY
+    """Whom it befell."""
 
 
 class Outside(NamedTuple):
@@ -174,6 +182,7 @@ class Outside(NamedTuple):
     begin_ns: int
     end_ns: int
     """When it gave up."""
+    server: int
 
 
 class Aside(NamedTuple):
@@ -209,7 +218,7 @@ class History:
 def read(path: Path) -> History:
     """Return what a file has kept; raise BenchError when it can't be read."""
     history = History()
-    open_faults: dict[str, int] = {}
+    open_faults: dict[tuple[str, int], int] = {}
     try:
         lines = Lines(_content(path))
         at = 0
@@ -228,15 +237,16 @@ def _content(path: Path) -> mmap.mmap | bytes:
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
-def _take(history: History, open_faults: dict[str, int], lines: Lines, at: int) -> None:
+def _take(history: History, open_faults: dict[tuple[str, int], int], lines: Lines, at: int) -> None:
     fields = lines.fields(at)
     kind, first = fields[0], fields[2].decode()
     match kind:
         case b"sent":
             expected = sys.intern(fields[3].decode())
-            _add(history, first, Record(lines, at, expected, fields[5].decode()))
+            claim, server = fields[5].decode(), int(fields[6])
+            _add(history, first, Record(lines, at, expected, claim, server))
         case b"again":
-            _add(history, first, history.records[fields[3].decode()].repeat())
+            _add(history, first, history.records[fields[3].decode()].repeat(int(fields[4])))
         case b"acked" | b"unsure" | b"told" | b"early" | b"refused" | b"unknown" | b"mixed":
             _settle(history, first, at, fields)
         case b"fault":
@@ -261,19 +271,21 @@ def _take_seen(history: History, kind: bytes, first: str, fields: list[bytes]) -
             for port in fields[4].split():
                 history.broken.setdefault(int(port), []).append(window)
         case b"outside":
-            history.outside.append(Outside(first, int(fields[3]), int(fields[1])))
+            outside = Outside(first, int(fields[3]), int(fields[1]), int(fields[4]))
+            history.outside.append(outside)
         case _:
             return
 
 
 def _take_fault(
-    history: History, open_faults: dict[str, int], name: str, fields: list[bytes]
+    history: History, open_faults: dict[tuple[str, int], int], name: str, fields: list[bytes]
 ) -> None:
-    at_ns = int(fields[1])
+    at_ns, server = int(fields[1]), int(fields[4])
     if fields[3] == b"begun":
-        open_faults[name] = at_ns
+        open_faults[name, server] = at_ns
     else:
-        history.windows.append(Window(name, open_faults.pop(name, at_ns), at_ns))
+        begin_ns = open_faults.pop((name, server), at_ns)
+        history.windows.append(Window(name, begin_ns, at_ns, server))
 
 
 def _add(history: History, label: str, record: Record) -> None:

@@ -4,7 +4,7 @@ import asyncio
 from random import Random
 from typing import Final
 
-from bench.audit.faults import DISK_FAILING, Fault, log_uniform
+from bench.audit.faults import DISK_FAILING, Aim, Fault, log_uniform
 from bench.audit.proxy import Trap
 from bench.audit.system import System
 
@@ -18,6 +18,7 @@ class LinkCut(Fault):
     """Every connection to Postgres is reset."""
 
     name = "link-cut"
+    aim = Aim.SOME
     weight = 6
 
     async def inject(self, system: System, random: Random) -> None:  # noqa: ARG002 - a moment
@@ -29,6 +30,7 @@ class LinkHeld(Fault):
     """No byte passes for a while, and nobody is told."""
 
     name = "link-held"
+    aim = Aim.SOME
     weight = 3
 
     async def inject(self, system: System, random: Random) -> None:
@@ -44,6 +46,7 @@ class LinkRefused(Fault):
     """Postgres can't be reached."""
 
     name = "link-refused"
+    aim = Aim.SOME
     weight = 4
 
     async def inject(self, system: System, random: Random) -> None:
@@ -56,6 +59,7 @@ class LinkRefused(Fault):
 
 
 class _Trapped(Fault):
+    aim = Aim.SOME
     trap: Trap
 
     async def inject(self, system: System, random: Random) -> None:  # noqa: ARG002
@@ -92,6 +96,7 @@ class SpoolDiskFull(Fault):
     """The spool's disk has no byte left, and Postgres is away."""
 
     name = "spool-disk-full"
+    aim = Aim.SOME
     weight = 2
     excuses = DISK_FAILING
 

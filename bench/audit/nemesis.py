@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 import time
+from functools import partial
 from random import Random
 from typing import Final
 
@@ -19,10 +20,11 @@ from bench.audit import (
     worker_faults,
 )
 from bench.audit.clients import Traffic
-from bench.audit.faults import Fault, draw
+from bench.audit.faults import Aim, Fault, draw
+from bench.audit.history import EVERY
 from bench.audit.plan import AuditPlan, AuditProgress, AuditResult, OnAuditProgress
-from bench.audit.scrape import Scraper
-from bench.audit.spool_disk import SPOOL_BYTES_MAX
+from bench.audit.scrape import Scrapes
+from bench.audit.spool_disk import SPOOL_BYTES_MAX, SpoolDisk
 from bench.audit.system import LISTEN_TIMEOUT_S, System
 from bench.errors import BenchError
 
@@ -40,6 +42,8 @@ _TICK_S: Final = 0.1
 _AHEAD: Final = 0.005
 _BREATH_BYTES: Final = SPOOL_BYTES_MAX // 8
 _BREATH_S_MAX: Final = 30.0
+_ALL_AT_ONCE: Final = 0.2
+"""The share of faults that befall all servers, of those that may."""
 
 
 def choose(only: tuple[str, ...]) -> list[Fault]:
@@ -59,13 +63,13 @@ class Nemesis:
         plan: AuditPlan,
         system: System,
         traffic: Traffic,
-        scraper: Scraper,
+        scrapes: Scrapes,
         result: AuditResult,
     ) -> None:
         self._plan = plan
         self._system = system
         self._traffic = traffic
-        self._scraper = scraper
+        self._scrapes = scrapes
         self._result = result
         self._progress = AuditProgress()
         self._random = Random(plan.seed)  # noqa: S311 - repeatable, not secret
@@ -82,10 +86,11 @@ class Nemesis:
         finally:
             reporting.cancel()
         await self._system.lift()
-        if self._system.server.pid is None:
-            self._system.server.spawn()
-        await self._system.server.wait_until_listening(LISTEN_TIMEOUT_S)
-        await self._system.see_staffed("the last fault")
+        for system in self._system.all_aimed:
+            if system.server.pid is None:
+                system.server.spawn()
+            await system.server.wait_until_listening(LISTEN_TIMEOUT_S)
+            await system.see_staffed("the last fault")
         self._traffic.is_ahead = False
         self._result.timings_s["faults"] = time.monotonic() - begin_s
 
@@ -108,14 +113,19 @@ class Nemesis:
 
     async def _let_breathe(self) -> None:
         """Wait while the spool holds much: at a fault a second a replay gets nowhere."""
-        spool = self._system.spool
-        await waiting.until(lambda: spool.used_bytes() <= _BREATH_BYTES, _BREATH_S_MAX, _TICK_S)
+        for node in self._system.nodes:
+            has_room = partial(_has_room, node.spool)
+            await waiting.until(has_room, _BREATH_S_MAX, _TICK_S)
 
     async def _inject(self, fault: Fault) -> None:
         recorder, self._progress.current = self._system.recorder, fault.name
-        recorder.fault(fault.name, "begun")
+        aimed = self._aim(fault)
+        is_shared = fault.aim is Aim.POSTGRES
+        befallen = [EVERY] if is_shared else [system.aim for system in aimed]
+        for server in befallen:
+            recorder.fault(fault.name, "begun", server)
         try:
-            await fault.inject(self._system, self._random)
+            await self._inject_at(fault, aimed)
         except (
             asyncpg.PostgresError,
             asyncpg.InterfaceError,
@@ -129,16 +139,41 @@ class Nemesis:
             self._result.faults[fault.name] += 1
             self._progress.faults += 1
         finally:
-            recorder.fault(fault.name, "ended")
+            for server in befallen:
+                recorder.fault(fault.name, "ended", server)
+
+    def _aim(self, fault: Fault) -> list[System]:
+        """Return the system, aimed at whom the fault befalls."""
+        aimed = self._system.all_aimed
+        if len(aimed) == 1:
+            return aimed
+        if fault.aim is Aim.SOME and self._random.random() < _ALL_AT_ONCE:
+            return aimed
+        return [self._random.choice(aimed)]
+
+    async def _inject_at(self, fault: Fault, aimed: list[System]) -> None:
+        """Let it happen to all of these at once; raise what the first of them raised."""
+        if len(aimed) == 1:
+            await fault.inject(aimed[0], self._random)
+            return
+        apart = [Random(self._random.random()) for _ in aimed]  # noqa: S311 - repeatable
+        work = [fault.inject(*each) for each in zip(aimed, apart, strict=True)]
+        for raised in await asyncio.gather(*work, return_exceptions=True):
+            if raised is not None:
+                raise raised
 
     async def _report(self, on_progress: OnAuditProgress) -> None:
         """Tell how far it is, and slow the clients down when they are ahead of the faults."""
         while True:
             progress, plan = self._progress, self._plan
             progress.acked = self._system.recorder.acked
-            progress.spool_events = self._scraper.found.spool_events
+            progress.spool_events = self._scrapes.spool_events
             faults_share = progress.faults / plan.faults if plan.faults else 1.0
             events_share = progress.acked / plan.events if plan.events else 1.0
             self._traffic.is_ahead = events_share > min(faults_share, 1.0) + _AHEAD
             on_progress(progress)
             await asyncio.sleep(_TICK_S)
+
+
+def _has_room(spool: SpoolDisk) -> bool:
+    return spool.used_bytes() <= _BREATH_BYTES

@@ -60,7 +60,7 @@ class _Rule(Fault):
         """Make the rule, let it last, and lift it."""
         looks = self.is_about_guarded and random.random() < self.looks
         done, undo = await self.make(system, random)
-        await system.rule(done, undo)
+        await system.database.rule(done, undo)
         try:
             await self.go_on(system)
             if looks:
@@ -68,7 +68,7 @@ class _Rule(Fault):
             else:
                 await asyncio.sleep(log_uniform(random, *LASTS_S))
         finally:
-            await system.end_rule()
+            await system.database.end_rule()
 
     async def go_on(self, system: System) -> None:
         """Do more than SQL can."""
@@ -259,7 +259,7 @@ async def _partition_of_now(system: System, random: Random) -> tuple[str, str]:
 
 async def _look(system: System, name: str) -> None:
     """Watch good events that are acknowledged now, and note it if they are not stored in time."""
-    if await asyncio.to_thread(system.spool.left) > _BACKLOG_EVENTS_MAX:
+    if await asyncio.to_thread(system.spooled) > _BACKLOG_EVENTS_MAX:
         return  # what comes now has reason to wait
     recorder = system.recorder
     watched: list[tuple[str, int]] = []

@@ -25,7 +25,9 @@ class AuditPlan:
     workers: int = 1
     drain_timeout_s: float = DRAIN_TIMEOUT_S
     has_archive: bool = False
-    """Whether the server keeps an archive, and somebody asks it."""
+    """Whether the servers keep an archive, and somebody asks it."""
+    servers: int = 1
+    """On one Postgres."""
 
 
 @dataclass
@@ -48,7 +50,7 @@ class AuditResult:
     plan: AuditPlan
     faults: Counter[str] = field(default_factory=Counter)
     skipped: list[str] = field(default_factory=list)
-    """Kinds that this machine or this server does not permit."""
+    """Kinds that this machine or these servers do not permit."""
     failed: Counter[str] = field(default_factory=Counter)
     """Injections that went wrong on their own; they count for nothing."""
     sent: int = 0

@@ -27,14 +27,14 @@ TABLESPACE: Final = "audit_small"
 MAINTENANCE: Final = "postgres"
 _OTHER: Final = "audit_other"
 _ASIDE: Final = "audit_aside"
-CONNECTIONS_MAX: Final = 30
-"""Few, so that they are soon taken up; clients of the server never connect here."""
+_CONNECTIONS_MAX: Final = 30
+"""For each server: few, so that they are soon taken up; clients never connect here."""
 END_SESSIONS: Final = (
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
     " WHERE datname = $1 AND application_name <> 'audit'"
 )
 _DATA: Final = "postgres"
-_SETTINGS: Final = (f"max_connections={CONNECTIONS_MAX}", "autovacuum_naptime=10s")
+_SETTING: Final = "autovacuum_naptime=10s"
 _TIMEOUT_S: Final = 10.0
 _ALTER_TIMEOUT_S: Final = 60.0
 _ALTER_TRIES: Final = 30
@@ -44,9 +44,12 @@ _GONE_TIMEOUT_S: Final = 10.0
 class Database:
     """One cluster below `directory`, with durable default settings."""
 
-    def __init__(self, directory: Path, cores: frozenset[int]) -> None:
+    def __init__(self, directory: Path, cores: frozenset[int], servers: int = 1) -> None:
+        self.connections_max = _CONNECTIONS_MAX * servers
+        self._settings = (f"max_connections={self.connections_max}", _SETTING)
         self._cluster = Cluster(directory, find_programs())
         self._cores = cores
+        self._undo = ""
 
     @property
     def url(self) -> str:
@@ -68,7 +71,7 @@ class Database:
         """Make and start it, with an empty database."""
         with machine.pinned(self._cores):
             self._cluster.create()
-            self._cluster.start(*_SETTINGS)
+            self._cluster.start(*self._settings)
         self._cluster.create_database(DATABASE)
         self._cluster.execute(f"CREATE ROLE {OWNER} LOGIN")
         self._cluster.execute(f"ALTER DATABASE {DATABASE} OWNER TO {OWNER}")
@@ -83,7 +86,7 @@ class Database:
 
     async def start(self) -> None:
         """Start it unless it runs, and wait until it takes connections."""
-        await asyncio.to_thread(self._cluster.start, *_SETTINGS)
+        await asyncio.to_thread(self._cluster.start, *self._settings)
 
     async def stop(self, mode: Literal["fast", "immediate"]) -> None:
         """Stop it and wait until it is gone."""
@@ -135,6 +138,17 @@ class Database:
                     raise
             else:
                 return
+
+    async def rule(self, done: str, undo: str) -> None:
+        """Do something to the tables that `end_rule` will undo."""
+        await self.alter(done)
+        self._undo = undo
+
+    async def end_rule(self) -> None:
+        """Undo what was done to the tables."""
+        if self._undo:
+            await self.alter(self._undo)
+            self._undo = ""
 
     async def execute(self, sql: str, *arguments: Any, database: str = DATABASE) -> None:  # noqa: ANN401
         """Run one statement on a connection of its own."""

@@ -9,8 +9,8 @@ from typing import Final, Literal
 import asyncpg
 
 from bench.audit.faults import Fault, log_uniform
-from bench.audit.postgres import CONNECTIONS_MAX, DATABASE, END_SESSIONS, MAINTENANCE
-from bench.audit.system import LISTEN_TIMEOUT_S, System
+from bench.audit.postgres import DATABASE, END_SESSIONS, MAINTENANCE
+from bench.audit.system import System
 
 _DOWN_S: Final = 0.3
 _HANG_S: Final = (0.1, 6.0)
@@ -158,7 +158,7 @@ class ConnectionsFull(Fault):
 
 async def _grab(system: System, stack: AsyncExitStack) -> None:
     """Take connections until there are none left."""
-    for _ in range(CONNECTIONS_MAX):
+    for _ in range(system.database.connections_max):
         try:
             await stack.enter_async_context(system.database.session())
         except asyncpg.TooManyConnectionsError:
@@ -174,7 +174,7 @@ class AnotherDatabase(Fault):
 
     async def inject(self, system: System, random: Random) -> None:
         """Rename both, and back. What gets into the other one is lost."""
-        await system.server.wait_until_listening(LISTEN_TIMEOUT_S)  # it would not start meanwhile
+        await system.wait_until_all_listen()  # none would start meanwhile
         await system.database.exchange()
         try:
             await asyncio.sleep(log_uniform(random, *_OTHER_S))

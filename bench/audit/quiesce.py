@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from random import Random
 from typing import Final
@@ -21,7 +22,7 @@ from bench.audit.workload import Request
 from bench.load.http import AnswerError, Heads
 
 _CLIENT: Final = 1_000_000
-"""The number of the client that sends fresh events; no other has it."""
+"""The number of the client that sends fresh events to the first server; no other has it."""
 _PATIENCE_S: Final = 15.0
 _RETRY_S: Final = 0.05
 _POLL_S: Final = 0.1
@@ -42,10 +43,16 @@ _ROWS: Final = (
 
 
 async def fresh(system: System, traffic: Traffic) -> float | None:
-    """Return how long it takes from now until a fresh event is acknowledged with 200 and visible.
+    """Return how long it takes from now until each server has acknowledged a fresh event with 200.
 
-    None when it takes too long to wait for.
+    And until it is visible; None when that takes too long to wait for.
     """
+    took_s = await asyncio.gather(*(_fresh(each, traffic) for each in system.all_aimed))
+    found_s = [each for each in took_s if each is not None]
+    return max(found_s) if len(found_s) == len(took_s) else None
+
+
+async def _fresh(system: System, traffic: Traffic) -> float | None:
     begin_s = time.monotonic()
     random, number = Random(0), 0  # noqa: S311 - repeatable, not secret
     while time.monotonic() - begin_s < _PATIENCE_S:
@@ -60,10 +67,10 @@ async def fresh(system: System, traffic: Traffic) -> float | None:
 
 async def _post_and_look(system: System, traffic: Traffic, number: int, random: Random) -> bool:
     """Send one event; return whether it was answered 200 and its row can be seen at once."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", traffic.port)
-    event = traffic.workload.good(_CLIENT, number, random)
+    reader, writer = await asyncio.open_connection("127.0.0.1", system.server.port)
+    event = traffic.workload.good(_CLIENT + system.aim, number, random)
     request = Request((event,))
-    system.recorder.sent(event)
+    system.recorder.sent(event, system.aim)
     is_answered = False
     try:
         writer.write(traffic.encode(request, 0, is_chunked=False))
@@ -83,31 +90,35 @@ async def _post_and_look(system: System, traffic: Traffic, number: int, random: 
 
 
 async def drain(
-    system: System, scraper: Scraper, observed: Observed, *, begin_s: float, timeout_s: float
+    system: System,
+    scrapers: Sequence[Scraper],
+    observed: Observed,
+    *,
+    begin_s: float,
+    timeout_s: float,
 ) -> None:
-    """Wait until the spool is empty, restart the server once, and wait again.
+    """Wait until each spool is empty, restart each server once, and wait again.
 
     Then try again what was set aside. `begin_s` is the end of the last fault.
     """
     end_s = time.monotonic() + timeout_s
-    if await _is_empty(system, scraper, end_s):
-        await system.terminate_server()
-        await system.start_server()
-        observed.is_drained = await _is_empty(system, scraper, end_s)
+    if await _are_empty(scrapers, end_s):
+        for each in system.all_aimed:
+            await each.terminate_server()
+            await each.start_server()
+        observed.is_drained = await _are_empty(scrapers, end_s)
     observed.drain_s = time.monotonic() - begin_s
     if observed.is_drained:
         await rejected.retry_all(system)
 
 
-async def _is_empty(system: System, scraper: Scraper, end_s: float) -> bool:
-    """Wait until nothing is in the queue and in the spool: says the server, and says the disk."""
+async def _are_empty(scrapers: Sequence[Scraper], end_s: float) -> bool:
+    """Wait until nothing is in any queue and in any spool."""
+    waiting = list(scrapers)
     while time.monotonic() < end_s:
-        samples = await scraper.scrape()
-        if samples and not samples.get("spool_events") and not samples.get("queue_events"):
-            left = await asyncio.to_thread(system.spool.left)
-            if not left:
-                return True
-            system.recorder.note(f"the spool is said to be empty, but {left} are on the disk")
+        waiting = [each for each in waiting if not await each.is_empty()]
+        if not waiting:
+            return True
         await asyncio.sleep(_POLL_S)
     return False
 

@@ -3,8 +3,8 @@
 One line an entry, fields parted by tabs: a kind, nanoseconds of the monotonic clock, and what the
 kind says::
 
-    sent       label  expected  body  claim   written before a byte of the request leaves
-    again      label  token                   the event of `token` is about to be sent once more
+    sent       label  expected  body  claim  server    before a byte of the request leaves
+    again      label  token  server           the event of `token` is about to be sent once more
     acked      label  status  id  created_at
     unsure     label  status  id  created_at  202; may have been sent before, says the answer
     told       label  status  row             sent before, says the answer, and this is stored
@@ -12,16 +12,17 @@ kind says::
     refused    label  status  code            certainly not stored, says the answer
     unknown    label  why     port            no answer, or one that leaves it open
     mixed      label  answer                  an answer that belongs to no or another request
-    fault      name   begun | ended
+    fault      name   begun | ended  server   whom it befalls; -1 for all
     damaged    token                          the audit itself has spoilt it on the spool's disk
     aside      id  nanoseconds  params        found in `rejected_events`, put there at that time
     held       text                           good events that bad ones have held up
     broke      pid    nanoseconds  ports      connections of a worker that was ended since that time
-    outside    client  nanoseconds            could not connect, and tried since that time
+    outside    client  nanoseconds  server    could not connect, and tried since that time
     unstaffed  text                           a worker that was not replaced, or that did not end
     note       text
 
-A label is an attempt's: the token of its event, and behind the first attempt a number.
+A label is an attempt's: the token of its event, and behind the first attempt a number. Servers have
+numbers, too.
 Entries are written at once and fsynced every few milliseconds by a thread, so that several
 thousand events a second go through; the history is the checker's only source.
 """
@@ -35,6 +36,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
+from bench.audit.history import EVERY
 from bench.audit.workload import SentEvent
 
 _FSYNC_INTERVAL_S: Final = 0.005
@@ -53,8 +55,8 @@ class Recorder:
         self.watched: list[tuple[str, int]] | None = None
         """While it is a list: ids of good events that are acknowledged, for a fault to look at; and
         with which status, or 0 in a batch, which is spooled for any of its events."""
-        self.lasting: set[str] = set()
-        """Faults that have begun and are not lifted."""
+        self.lasting: set[tuple[str, int]] = set()
+        """Faults that have begun and are not lifted, and of which server."""
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self._is_dirty = False
 
@@ -75,12 +77,13 @@ class Recorder:
         """Events acknowledged so far."""
         return self.counts["acked"]
 
-    def sent(self, event: SentEvent) -> None:
-        """Note an event that is about to be sent."""
+    def sent(self, event: SentEvent, server: int = 0) -> None:
+        """Note an event that is about to be sent to one of the servers."""
         if event.attempt:
-            self._write("again", event.label, event.token)
+            self._write("again", event.label, event.token, str(server))
         else:
-            self._write("sent", event.label, event.expected, event.body, event.claim)
+            said = (event.expected, event.body, event.claim)
+            self._write("sent", event.label, *said, str(server))
 
     def answered(self, label: str, status: int, event_id: str, created_at: str) -> None:
         """Note a 200 or 202."""
@@ -114,10 +117,10 @@ class Recorder:
         """Note an answer to `label` that does not belong to it."""
         self._write("mixed", label, repr(answer[:_ANSWER_BYTES_KEPT]))
 
-    def fault(self, name: str, what: str) -> None:
-        """Note that a fault begins or has been lifted."""
-        (self.lasting.add if what == "begun" else self.lasting.discard)(name)
-        self._write("fault", name, what)
+    def fault(self, name: str, what: str, server: int = EVERY) -> None:
+        """Note that a fault begins or has been lifted, of one server or of all."""
+        (self.lasting.add if what == "begun" else self.lasting.discard)((name, server))
+        self._write("fault", name, what, str(server))
 
     def damaged(self, token: str) -> None:
         """Note that a bit was turned in the spooled batch that holds this event."""
@@ -136,9 +139,9 @@ class Recorder:
         """Note that a worker has ended, or is about to, and who was connected to it."""
         self._write("broke", str(pid), str(since_ns), " ".join(map(str, ports)))
 
-    def outside(self, client: int, since_ns: int) -> None:
+    def outside(self, client: int, since_ns: int, server: int = 0) -> None:
         """Note that a client could not connect."""
-        self._write("outside", str(client), str(since_ns))
+        self._write("outside", str(client), str(since_ns), str(server))
 
     def unstaffed(self, text: str) -> None:
         """Note that workers were not as they have to be, in time."""

@@ -63,12 +63,17 @@ def _observations(result: AuditResult, observed: Observed) -> list[tuple[str, st
     scrapes = observed.scrapes
     return [
         ("scrapes", f"{scrapes.count:,}, of which {scrapes.unbalanced:,} unbalanced"),
-        ("server", f"{result.starts:,} starts, with {result.plan.workers:,} workers"),
+        ("servers", _servers(result)),
         ("its largest process", f"{scrapes.rss_bytes_max / 1e6:.0f} MB"),
         *_questions(result, observed),
         ("spool", f"{scrapes.spool_bytes_max / 1e6:.0f} MB at its fullest"),
         ("drained in", f"{observed.drain_s:.1f} s"),
     ]
+
+
+def _servers(result: AuditResult) -> str:
+    plan = result.plan
+    return f"{plan.servers:,}, with {plan.workers:,} workers each; {result.starts:,} starts"
 
 
 def _questions(result: AuditResult, observed: Observed) -> list[tuple[str, str]]:

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext, suppress
 from pathlib import Path
 from random import Random
@@ -20,12 +20,13 @@ from bench.audit.excuses import ASKED
 from bench.audit.faults import DOWN, OVERLOADED, SERVER_DOWN
 from bench.audit.history import read
 from bench.audit.nemesis import FAULTS, Nemesis
+from bench.audit.node import Node
 from bench.audit.plan import AuditPlan, AuditResult, OnAuditProgress
 from bench.audit.postgres import DATABASE, OWNER, Database
 from bench.audit.process import ServerProcess
 from bench.audit.proxy import Proxy
 from bench.audit.recorder import Recorder
-from bench.audit.scrape import SPOOL_FULL, Scraper
+from bench.audit.scrape import SPOOL_FULL, Scraper, Scrapes
 from bench.audit.spool_disk import SPOOL_BYTES_MAX, SpoolDisk
 from bench.audit.system import System
 from bench.audit.verdicts import Observed, reach
@@ -54,12 +55,14 @@ async def run(plan: AuditPlan, directory: Path, on_progress: OnAuditProgress) ->
     async with _system(plan, directory) as system:
         keys = await _prepare(system, result)
         asked = asking(system, directory, plan.bug) if system.archive else nullcontext()
-        scraper = Scraper(system)
+        observed = result.observed = Observed(Scrapes())
+        scrapers = [Scraper(node, system.recorder, observed.scrapes) for node in system.nodes]
         workload = Workload(f"{plan.seed:x}", plan.seed)
-        traffic = Traffic(system.server.port, keys, workload, system.recorder)
+        ports = [node.server.port for node in system.nodes]
+        traffic = Traffic(ports, keys, workload, system.recorder)
         result.timings_s["start"] = time.monotonic() - begin_s
-        async with _alive(system, scraper), asked as asker:
-            observed = await _drive(plan, system, traffic, scraper, result, on_progress)
+        async with _alive(system, scrapers), asked as asker:
+            await _drive(system, traffic, scrapers, result, observed, on_progress)
             if asker is not None:
                 observed.archive = await judge(system, asker)
         answers = directory / ANSWERS if system.archive else None
@@ -69,49 +72,51 @@ async def run(plan: AuditPlan, directory: Path, on_progress: OnAuditProgress) ->
 
 
 async def _prepare(system: System, result: AuditResult) -> list[str]:
-    """Bring the database to where the server can use it, start it; return each app's API key."""
+    """Bring the database to where a server can use it, start all; return each app's API key."""
     keys = [await asyncio.to_thread(servers.make_key, system.database.owner_url)]
     await system.database.execute(POISON_INDEX)
     async with system.database.session() as connection:
         keys += [await api_keys.create(connection, name, "audit", None) for name in _FURTHER_APPS]
         result.postgres = await connection.fetchval("SHOW server_version")
-    await system.start_server()
+    await asyncio.gather(*(each.start_server() for each in system.all_aimed))
     return keys
 
 
 async def _drive(
-    plan: AuditPlan,
     system: System,
     traffic: Traffic,
-    scraper: Scraper,
+    scrapers: Sequence[Scraper],
     result: AuditResult,
+    observed: Observed,
     on_progress: OnAuditProgress,
-) -> Observed:
-    """Let clients and faults loose; return what was seen once everything has settled."""
+) -> None:
+    """Let clients and faults loose; note what was seen once everything has settled."""
+    plan = result.plan
     clients = [
         asyncio.create_task(Client(traffic, number, Random(f"{plan.seed}/{number}")).run())  # noqa: S311
         for number in range(plan.connections)
     ]
     await _warm_up(system)
-    await Nemesis(plan, system, traffic, scraper, result).run(on_progress)
+    await Nemesis(plan, system, traffic, observed.scrapes, result).run(on_progress)
     last_fault_s = time.monotonic()
-    observed = result.observed = Observed(scraper.found)
     observed.fresh_s = await quiesce.fresh(system, traffic)
     traffic.is_stopping = True
     await asyncio.gather(*clients)
     timeout_s = plan.drain_timeout_s
-    await quiesce.drain(system, scraper, observed, begin_s=last_fault_s, timeout_s=timeout_s)
-    observed.ends = [*system.server.unexpected_ends, *system.bad_exits]
-    observed.ends += await asyncio.to_thread(server_log.odd_ends, system.server)
-    result.starts = system.server.starts
-    return observed
+    await quiesce.drain(system, scrapers, observed, begin_s=last_fault_s, timeout_s=timeout_s)
+    observed.ends = [*system.bad_exits]
+    for node in system.nodes:
+        observed.ends += node.server.unexpected_ends
+        observed.ends += await asyncio.to_thread(server_log.odd_ends, node.server)
+        result.starts += node.server.starts
 
 
 async def _warm_up(system: System) -> None:
     end_s = time.monotonic() + _WARM_UP_TIMEOUT_S
     while system.recorder.acked < _WARM_UP_ACKED:
         if time.monotonic() > end_s:
-            raise BenchError(f"nothing is acknowledged:\n{system.server.log()}")
+            logs = "\n".join(node.server.log() for node in system.nodes)
+            raise BenchError(f"nothing is acknowledged:\n{logs}")
         await asyncio.sleep(_TICK_S)
 
 
@@ -129,8 +134,11 @@ async def _check(
     checker = await asyncio.to_thread(Checker, history, excuses, handovers, answers)
     if observed.is_drained:
         await quiesce.read_rows(system, checker)
-    told = await asyncio.to_thread(spool_faults.told_events, system.server.log_path, system.spool)
-    checker.judge_loss(told)
+    told = [
+        await asyncio.to_thread(spool_faults.told_events, node.server.log_path, node.spool)
+        for node in system.nodes
+    ]
+    checker.judge_loss(sum(told))
     if checker.questions is not None and observed.archive is not None:
         spoilers = {fault.name for fault in FAULTS if fault.spoils_archive}
         spoilt = sum(window.fault in spoilers for window in history.windows)
@@ -143,9 +151,10 @@ async def _check(
 
 
 @asynccontextmanager
-async def _alive(system: System, scraper: Scraper) -> AsyncIterator[None]:
-    """Keep the server running and scraped; raise what either task raised."""
-    tasks = [asyncio.create_task(work) for work in (system.server.watch(), scraper.watch())]
+async def _alive(system: System, scrapers: Sequence[Scraper]) -> AsyncIterator[None]:
+    """Keep the servers running and scraped; raise what any task raised."""
+    watches = [node.server.watch() for node in system.nodes] + [each.watch() for each in scrapers]
+    tasks = [asyncio.create_task(watch) for watch in watches]
     try:
         yield
     finally:
@@ -158,9 +167,7 @@ async def _alive(system: System, scraper: Scraper) -> AsyncIterator[None]:
 @asynccontextmanager
 async def _system(plan: AuditPlan, directory: Path) -> AsyncIterator[System]:
     cores = machine.split_cores()
-    database = Database(directory / "cluster", cores.others)
-    proxy = Proxy(database.socket_path)
-    spool = SpoolDisk(directory / "spool")
+    database = Database(directory / "cluster", cores.others, plan.servers)
     tablespace = SmallDisk(directory / "tablespace", _TABLESPACE_BYTES)
     async with AsyncExitStack() as stack:
         stack.callback(database.destroy)
@@ -168,19 +175,36 @@ async def _system(plan: AuditPlan, directory: Path) -> AsyncIterator[System]:
         tablespace.mount()
         stack.callback(tablespace.unmount)
         await asyncio.to_thread(database.add_tablespace, tablespace)
-        await proxy.open()
-        stack.push_async_callback(proxy.close)
-        spool.mount()
-        stack.callback(spool.unmount)
-        url = f"postgresql://{OWNER}@127.0.0.1:{proxy.port}/{DATABASE}?sslmode=disable"
-        settings = SETTINGS | {"database.url": url, "spool.path": spool.directory}
-        archive = ArchiveDisk(directory / "archive") if plan.has_archive else None
+        archive = ArchiveDisk(directory / "archive", plan.servers) if plan.has_archive else None
         if archive is not None:
             archive.mount()
             stack.callback(archive.unmount)
-            settings |= archive.settings
-        server = ServerProcess(directory, settings, cores.server, plan.bug, plan.workers)
         recorder = await stack.enter_async_context(Recorder(directory / "history").keeping())
-        stack.callback(server.kill)
-        server.on_up = lambda is_up: recorder.fault(DOWN, "ended" if is_up else "begun")
-        yield System(database, proxy, server, spool, tablespace, recorder, archive)
+        system = System(database, [], tablespace, recorder, archive)
+        for number in range(plan.servers):
+            place = directory / f"server-{number}"
+            system.nodes.append(await _node(plan, number, place, system, stack))
+        yield system
+
+
+async def _node(
+    plan: AuditPlan, number: int, directory: Path, system: System, stack: AsyncExitStack
+) -> Node:
+    """Make one server, which is not started, and what is its own."""
+    await asyncio.to_thread(directory.mkdir, 0o711)
+    proxy = Proxy(system.database.socket_path)
+    await proxy.open()
+    stack.push_async_callback(proxy.close)
+    spool = SpoolDisk(directory / "spool")
+    spool.mount()
+    stack.callback(spool.unmount)
+    url = f"postgresql://{OWNER}@127.0.0.1:{proxy.port}/{DATABASE}?sslmode=disable"
+    settings = SETTINGS | {"database.url": url, "spool.path": spool.directory}
+    if system.archive is not None:
+        settings |= system.archive.settings(number)
+    cores = machine.split_cores()
+    server = ServerProcess(directory, settings, cores.server, plan.bug, plan.workers)
+    stack.callback(server.kill)
+    fault = system.recorder.fault
+    server.on_up = lambda is_up: fault(DOWN, "ended" if is_up else "begun", number)
+    return Node(number, server, proxy, spool)

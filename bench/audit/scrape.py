@@ -11,10 +11,11 @@ process had left in the spool, and `left` what a worker had that ended.
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from bench import metrics
-from bench.audit.system import System
+from bench.audit.node import Node
+from bench.audit.recorder import Recorder
 from bench.metrics import Samples
 
 INTERVAL_S: Final = 0.2
@@ -50,9 +51,16 @@ _EQUATIONS: Final = (
 )
 
 
+class Waiting(NamedTuple):
+    """What waits at a server."""
+
+    spool_events: float
+    queue_events: float
+
+
 @dataclass
 class Scrapes:
-    """What all scrapes together found."""
+    """What all scrapes of all servers together found."""
 
     count: int = 0
     unbalanced: int = 0
@@ -60,24 +68,35 @@ class Scrapes:
     fallen: list[str] = field(default_factory=list)
     """Counters that went down, at most a few of each scrape."""
     rss_bytes_max: int = 0
-    spool_events: float = 0.0
     spool_bytes_max: float = 0.0
-    queue_events: float = 0.0
+    waiting: dict[int, Waiting] = field(default_factory=dict)
+    """By server, as it said last."""
+
+    @property
+    def spool_events(self) -> float:
+        """Events in all spools."""
+        return sum(each.spool_events for each in self.waiting.values())
+
+    @property
+    def queue_events(self) -> float:
+        """Events in all queues."""
+        return sum(each.queue_events for each in self.waiting.values())
 
 
 class Scraper:
-    """Asks again and again; a server that is away is no finding."""
+    """Asks one server again and again; one that is away is no finding."""
 
-    def __init__(self, system: System) -> None:
-        self._system = system
-        self._server = system.server
+    def __init__(self, node: Node, recorder: Recorder, found: Scrapes) -> None:
+        self._node = node
+        self._server = node.server
+        self._recorder = recorder
+        self._found = found
         self._is_spool_full = False
         self._asking = asyncio.Lock()
         """One after the other, so that counters can be compared."""
         self._life = 0
         self._before: Samples = {}
         """What was found last, in this life."""
-        self.found = Scrapes()
 
     async def watch(self) -> None:
         """Scrape for ever."""
@@ -88,10 +107,20 @@ class Scraper:
 
     def _look_at_spool(self) -> None:
         """Note from when to when the spool is full, by what lies on its disk."""
-        is_full = self._system.spool.is_full()
+        is_full = self._node.spool.is_full()
         if is_full != self._is_spool_full:
             self._is_spool_full = is_full
-            self._system.recorder.fault(SPOOL_FULL, "begun" if is_full else "ended")
+            what = "begun" if is_full else "ended"
+            self._recorder.fault(SPOOL_FULL, what, self._node.number)
+
+    async def is_empty(self) -> bool:
+        """Whether the server says that nothing waits there, and its disk says so, too."""
+        samples = await self.scrape()
+        if not samples or samples.get("spool_events") or samples.get("queue_events"):
+            return False
+        if left := await asyncio.to_thread(self._node.spool.left):
+            self._recorder.note(f"the spool is said to be empty, but {left} are on the disk")
+        return not left
 
     async def scrape(self) -> Samples | None:
         """Scrape once; return the samples, or None when there was no answer."""
@@ -116,15 +145,16 @@ class Scraper:
         """Note what has gone down since the last scrape of the same server."""
         before = self._before if life == self._life else {}
         self._life, self._before = life, samples
-        if (text := fallen(before, samples)) and len(self.found.fallen) < _SHOWN_MAX:
-            self.found.fallen.append(text)
+        if (text := fallen(before, samples)) and len(self._found.fallen) < _SHOWN_MAX:
+            self._found.fallen.append(text)
 
     def _take(self, samples: Samples) -> None:
-        found = self.found
+        found = self._found
         found.count += 1
-        found.spool_events = samples.get("spool_events", 0.0)
+        found.waiting[self._node.number] = Waiting(
+            samples.get("spool_events", 0.0), samples.get("queue_events", 0.0)
+        )
         found.spool_bytes_max = max(found.spool_bytes_max, samples.get("spool_bytes", 0.0))
-        found.queue_events = samples.get("queue_events", 0.0)
         found.rss_bytes_max = max(found.rss_bytes_max, self._server.rss_bytes())
         if wrong := imbalance(samples):
             found.unbalanced += 1

@@ -8,7 +8,7 @@ from typing import Final
 
 from bench.audit import failpoints, waiting
 from bench.audit.failpoints import Step
-from bench.audit.faults import DISK_FAILING, SERVER_GONE, STOPPING, Fault
+from bench.audit.faults import DISK_FAILING, SERVER_GONE, STOPPING, Aim, Fault
 from bench.audit.system import LISTEN_TIMEOUT_S, System
 from bench.audit.workload import TOKEN
 
@@ -37,6 +37,7 @@ class ServerKill(Fault):
     """The server is killed and started again."""
 
     name = "server-kill"
+    aim = Aim.SOME
     weight = 8
     excuses = SERVER_GONE
 
@@ -51,6 +52,7 @@ class BothKill(Fault):
     """Server and Postgres are killed at once, and started in either order."""
 
     name = "both-kill"
+    aim = Aim.ONE
     weight = 4
     excuses = SERVER_GONE
 
@@ -65,6 +67,7 @@ class ServerTerminate(Fault):
     """The server is told to stop, with Postgres there or away, and started again."""
 
     name = "server-terminate"
+    aim = Aim.SOME
     weight = 4
     excuses = STOPPING
 
@@ -82,6 +85,7 @@ class ServerTerminate(Fault):
 class Failpoint(Fault):
     """A worker kills itself between two steps, alone or with all of the server."""
 
+    aim = Aim.SOME
     weight = 2
     excuses = SERVER_GONE
 
@@ -117,6 +121,7 @@ class OutageKill(Fault):
     """The server is killed while it spools."""
 
     name = "outage-kill"
+    aim = Aim.SOME
     weight = 5
     excuses = SERVER_GONE
 
@@ -135,6 +140,7 @@ class SpoolDiskError(Fault):
     """The spool's writes fail while Postgres is away: EIO, or a short write."""
 
     name = "spool-disk-error"
+    aim = Aim.SOME
     weight = 3
     excuses = DISK_FAILING
 
@@ -160,6 +166,7 @@ class SpoolShortWrites(Fault):
     """The spool's writes stop in the middle of a page while Postgres is away."""
 
     name = "spool-short-writes"
+    aim = Aim.SOME
     weight = 2
     excuses = DISK_FAILING
 
@@ -180,6 +187,7 @@ class SpoolDamage(Fault):
     """A bit turns in what was spooled: that batch is lost, and nothing else may be."""
 
     name = "spool-damage"
+    aim = Aim.SOME
     weight = 0
     excuses = SERVER_GONE
 
@@ -203,6 +211,7 @@ class Stall(Fault):
     """The event loop stands still for a third of a second in the middle of its answers."""
 
     name = "server-stall"
+    aim = Aim.SOME
     weight = 1
 
     async def inject(self, system: System, random: Random) -> None:

@@ -14,7 +14,7 @@ from random import Random
 from typing import Final
 
 from bench.audit import failpoints, server_faults
-from bench.audit.faults import SERVER_GONE, Fault
+from bench.audit.faults import SERVER_GONE, Aim, Fault
 from bench.audit.spool_disk import SpoolDisk, file_bytes
 from bench.audit.system import LISTEN_TIMEOUT_S, System
 from bench.audit.workload import TOKEN
@@ -32,6 +32,7 @@ _KEPT: Final = "kept"
 class SpoolSpoil(Fault):
     """The server is killed while it spools, and the disk spoils one of its files meanwhile."""
 
+    aim = Aim.SOME
     weight = 1
     excuses = SERVER_GONE
 

@@ -1,11 +1,12 @@
-"""The system under test: Postgres, the proxy before it, the server, and the disks."""
+"""The system under test: Postgres, the servers on it, a proxy before it for each, and the disks."""
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from bench.audit.archive import ArchiveDisk
 from bench.audit.disk import SmallDisk
+from bench.audit.node import Node
 from bench.audit.postgres import DATABASE, MAINTENANCE, OWNER, Database
 from bench.audit.process import ServerProcess
 from bench.audit.proxy import Proxy
@@ -20,19 +21,46 @@ _QUIET_S: Final = 0.2
 
 @dataclass
 class System:
-    """All parts, which the faults act on; `lift` brings everything back to good order."""
+    """All parts, which the faults act on; `lift` brings everything back to good order.
+
+    `server`, `proxy` and `spool` are those of the server that a fault is aimed at.
+    """
 
     database: Database
-    proxy: Proxy
-    server: ServerProcess
-    spool: SpoolDisk
+    nodes: list[Node]
     tablespace: SmallDisk
     recorder: Recorder
     archive: ArchiveDisk | None = None
     """None for a server that keeps none."""
     bad_exits: list[str] = field(default_factory=list)
     """Of servers that were told to stop and did not end with exit code 0."""
-    _undo: str = ""
+    aim: int = 0
+    """The number of the server that a fault is aimed at."""
+
+    @property
+    def node(self) -> Node:
+        """The server that a fault is aimed at, with what is its own."""
+        return self.nodes[self.aim]
+
+    @property
+    def server(self) -> ServerProcess:
+        """Its processes."""
+        return self.node.server
+
+    @property
+    def proxy(self) -> Proxy:
+        """Its way to Postgres."""
+        return self.node.proxy
+
+    @property
+    def spool(self) -> SpoolDisk:
+        """Its spool."""
+        return self.node.spool
+
+    @property
+    def all_aimed(self) -> "list[System]":
+        """The same system, aimed at one server after the other."""
+        return [replace(self, aim=node.number) for node in self.nodes]
 
     @property
     def proxied_url(self) -> str:
@@ -65,28 +93,28 @@ class System:
         self.server.spawn()
         await self.server.wait_until_listening(LISTEN_TIMEOUT_S)
 
-    async def rule(self, done: str, undo: str) -> None:
-        """Do something to the table that `end_rule` and `lift` will undo."""
-        await self.database.alter(done)
-        self._undo = undo
+    async def wait_until_all_listen(self) -> None:
+        """Wait until each server takes connections."""
+        for node in self.nodes:
+            await node.server.wait_until_listening(LISTEN_TIMEOUT_S)
 
-    async def end_rule(self) -> None:
-        """Undo what was done to the table."""
-        if self._undo:
-            await self.database.alter(self._undo)
-            self._undo = ""
+    def spooled(self) -> int:
+        """Return how many events wait on the servers' disks; -1 if one can't be read."""
+        left = [node.spool.left() for node in self.nodes]
+        return min(left) if min(left) < 0 else sum(left)
 
     async def lift(self) -> None:
         """End whatever a fault may have left behind."""
-        self.proxy.allow()
-        self.proxy.release()
-        self.spool.free()
+        for node in self.nodes:
+            node.proxy.allow()
+            node.proxy.release()
+            node.spool.free()
         self.tablespace.free()
         if self.archive is not None:
             self.archive.free()
         await self.database.start()
         await self.database.put_back()
-        await self.end_rule()
+        await self.database.end_rule()
         await self.allow_writes()
 
     async def allow_writes(self) -> None:

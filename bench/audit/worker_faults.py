@@ -13,7 +13,7 @@ from random import Random
 from typing import Final
 
 from bench.audit import session
-from bench.audit.faults import SERVER_GONE, STOPPING, Fault
+from bench.audit.faults import SERVER_GONE, STOPPING, Aim, Fault
 from bench.audit.history import EARLY, UNANSWERED
 from bench.audit.server_faults import start
 from bench.audit.system import LISTEN_TIMEOUT_S, STAFFED_S_MAX, System
@@ -39,6 +39,8 @@ _WORKERS_MAX: Final = 3
 
 class _OfWorkers(Fault):
     """A fault of a server that serves."""
+
+    aim = Aim.SOME
 
     async def inject(self, system: System, random: Random) -> None:
         """Wait until it does, and go on."""
@@ -220,6 +222,7 @@ class WorkersChanged(Fault):
     """The server is started with more workers or fewer, and soon with as many as before."""
 
     name = "workers-changed"
+    aim = Aim.SOME
     weight = 3
     excuses = STOPPING | SERVER_GONE
 

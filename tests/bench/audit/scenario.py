@@ -29,8 +29,8 @@ class Scenario:
         self.random = Random(1)
         self.number = 0
 
-    def send(self, kind: str = GOOD, claim: str = "") -> SentEvent:
-        """Note a new event as sent."""
+    def send(self, kind: str = GOOD, claim: str = "", server: int = 0) -> SentEvent:
+        """Note a new event as sent to a server."""
         self.number += 1
         if kind in {GOOD, GUARDED}:
             claimed = {GOOD: WORKLOAD.good, GUARDED: WORKLOAD.guarded}[kind]
@@ -38,13 +38,13 @@ class Scenario:
         else:
             make = {POISON: WORKLOAD.poison}.get(kind, WORKLOAD.bad)
             event = make(1, self.number, self.random)
-        self.recorder.sent(event)
+        self.recorder.sent(event, server)
         return event
 
-    def again(self, event: SentEvent, attempt: int = 1) -> SentEvent:
+    def again(self, event: SentEvent, attempt: int = 1, server: int = 0) -> SentEvent:
         """Note one more attempt with an event."""
         event = event._replace(attempt=attempt)
-        self.recorder.sent(event)
+        self.recorder.sent(event, server)
         return event
 
     def claimed(self, claim: str, event_id: str) -> SentEvent:

@@ -43,6 +43,7 @@ def audit(  # noqa: PLR0913 - what a run may differ in
     seed: int = 4,
     workers: int = 1,
     *,
+    servers: int = 1,
     has_archive: bool = False,
 ) -> AuditResult:
     """Run a short audit; its history lies in the directory."""
@@ -58,6 +59,7 @@ def audit(  # noqa: PLR0913 - what a run may differ in
         # What is stored is compared once the spool is empty, which takes a busy machine a while.
         drain_timeout_s=5.0 if bug and _NEVER_DRAINS & set(BUGS[bug].breaks) else 60.0,
         has_archive=has_archive,
+        servers=servers,
     )
     return uvloop.run(runner.run(plan, directory, lambda _: None))
 
@@ -83,6 +85,15 @@ def test_server_of_two_workers_keeps_every_promise(directory: Path) -> None:
     assert not [verdict for verdict in result.verdicts if not verdict.is_kept]
     assert set(result.faults) == set(names)
     assert result.counts.acked_200 + result.counts.acked_202 >= EVENTS
+
+
+def test_two_servers_keep_every_promise(directory: Path) -> None:
+    """Whichever is killed, stopped, or cut off from Postgres, and wherever clients send again."""
+    names = ("server-kill", "outage-kill", "link-refused", "link-held", "commit-answer-lost")
+    result = audit(directory, faults=8, only=names, seed=12, servers=2)
+    assert not [verdict for verdict in result.verdicts if not verdict.is_kept]
+    assert result.faults.total() >= 8
+    assert result.counts.told
 
 
 def test_spoilt_spool_loses_nothing_in_silence(directory: Path) -> None:

@@ -49,7 +49,7 @@ def test_lost_connection_leaves_the_fate_open(tmp_path: Path) -> None:
 
 async def _drive(port: int, recorder: Recorder, seconds: float) -> None:
     """Let a plain client and a pipelining one loose."""
-    traffic = Traffic(port, ["key", "other"], WORKLOAD, recorder)
+    traffic = Traffic([port], ["key", "other"], WORKLOAD, recorder)
     clients = [asyncio.create_task(Client(traffic, n, Random(n)).run()) for n in (0, 1)]
     await asyncio.sleep(seconds)
     traffic.is_stopping = True

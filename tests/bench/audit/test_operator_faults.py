@@ -15,6 +15,7 @@ from bench import servers
 from bench.audit import operator_faults
 from bench.audit.disk import SmallDisk
 from bench.audit.history import read
+from bench.audit.node import Node
 from bench.audit.operator_faults import FAULTS, RowSecurity, TablespaceFull, _look, _Rule
 from bench.audit.postgres import Database
 from bench.audit.recorder import Recorder
@@ -62,7 +63,7 @@ def _system(directory: Path) -> Iterator[System]:
         spool = SpoolDisk(directory / "spool")
         spool.directory.mkdir()
         recorder = Recorder(directory / "history")
-        yield System(database, nobody, nobody, spool, tablespace, recorder)
+        yield System(database, [Node(0, nobody, nobody, spool)], tablespace, recorder)
     finally:
         database.destroy()
         tablespace.unmount()
@@ -107,9 +108,9 @@ async def test_rule_is_met_by_guarded_events_or_by_all_and_undone(
     stored = "INSERT 0 1"
     await system.database.execute("TRUNCATE events")
     before = await schema(system)
-    await system.rule(*await rule.make(system, Random(1)))
+    await system.database.rule(*await rule.make(system, Random(1)))
     found = await outcomes(system, uuid_start())
-    await system.end_rule()
+    await system.database.end_rule()
     assert found[1] != stored
     assert (found[2] == stored) is (rule.is_about_guarded or isinstance(rule, RowSecurity))
     assert await outcomes(system, uuid_start()) == [stored] * 3
@@ -122,13 +123,13 @@ async def test_full_tablespace_is_met_by_rows(system: System) -> None:
     if not rule.is_possible(system):
         pytest.skip("nothing may be mounted here")
     before = await schema(system)
-    await system.rule(*await rule.make(system, Random(1)))
+    await system.database.rule(*await rule.make(system, Random(1)))
     await rule.go_on(system)
     session = await asyncpg.connect(system.database.owner_url)
     found = {await insert(session, "other", 1, uuid_start()) for _ in range(500)}
     await session.close()
     system.tablespace.free()
-    await system.end_rule()
+    await system.database.end_rule()
     assert asyncpg.DiskFullError.sqlstate in found
     assert await outcomes(system, uuid_start()) == ["INSERT 0 1"] * 3
     assert await schema(system) == before
