@@ -8,11 +8,12 @@ nothing of them. `BUGS` says which faults bring a bug to light and which invaria
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import orjson
 
-from bench.audit import archive_bugs, claim_bugs, row_bugs, spool_bugs, worker_bugs
+from bench.audit import archive_bugs, claim_bugs, row_bugs, server_bugs, spool_bugs, worker_bugs
+from bench.audit.bug import Bug
 from bench.audit.patch import Nobody, replace, with_new_ids
 from ingest.delivery import batch as batches
 from ingest.delivery import fallback, intake, outcome, writer
@@ -32,21 +33,6 @@ from ingest.store.link import CopyLink
 
 _HONEST_SETTLE: Final = outcome.settle
 _FORGETS_ONE_IN: Final = 1_000
-
-
-class Bug(NamedTuple):
-    """One seeded bug."""
-
-    plant: Callable[[], None]
-    faults: tuple[str, ...]
-    """What has to happen for it to show; nothing if traffic alone does."""
-    breaks: tuple[str, ...]
-    """Invariants, of which one at least must fail."""
-    times: int = 6
-    """How many faults have to happen."""
-    workers: int = 1
-    is_archives: bool = False
-    """Whether it is one of the archive: the others are looked for without."""
 
 
 def ack_before_commit() -> None:
@@ -378,6 +364,7 @@ BUGS: Final[dict[str, Bug]] = {
     "dead-workers-spool-waits": Bug(
         worker_bugs.dead_workers_spool_waits, ("worker-killed",), ("spool-drains",), 4, 2
     ),
+    **server_bugs.BUGS,
     **{
         name: Bug(plant, ("insights-killed",), breaks, times, is_archives=True)
         for name, plant, breaks, times in (

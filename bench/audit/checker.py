@@ -85,6 +85,8 @@ class Checker:
             self.findings.add("none-held-up", text)
         for text in history.unstaffed:
             self.findings.add("staffed", text)
+        for text in history.unfollowed:
+            self.findings.add("keys-followed", text)
         self._take_aside()
         _count(history, self.counts)
         self.questions: Questions | None = None
@@ -121,8 +123,12 @@ class Checker:
         """Check what has no row, and what is still set aside."""
         self._rejected = rejected
         self.counts.rejected = len(rejected)
+        seen: set[str] = set()
         for event_id, params in rejected.items():
             token, record = self._sent(params)
+            if token in seen:
+                self.findings.add("stored-once", f"{token} is set aside twice, also as {event_id}")
+            seen.add(token)
             if record is None:
                 self._phantom(f"{event_id} was set aside and never sent: {params[:100]}")
             elif record.expected in {GOOD, GUARDED}:

@@ -24,6 +24,7 @@ TOLD: Final = "sent before"
 EARLY: Final = "acknowledged early"
 UNSURE: Final = "may have been sent before"
 
+_TEXTS: Final = (b"held", b"unstaffed", b"unfollowed")
 _ACKS: Final = frozenset({200, 202})
 _EARLY_STATUS: Final = 202
 
@@ -208,6 +209,7 @@ class History:
     aside: list[Aside] = field(default_factory=list)
     held: list[str] = field(default_factory=list)
     unstaffed: list[str] = field(default_factory=list)
+    unfollowed: list[str] = field(default_factory=list)
     broken: dict[int, list[Window]] = field(default_factory=dict)
     """By a client's port: when its connection may have broken, as its worker was ended."""
     outside: list[Outside] = field(default_factory=list)
@@ -262,10 +264,9 @@ def _take_seen(history: History, kind: bytes, first: str, fields: list[bytes]) -
             history.damaged.add(first)
         case b"aside":
             history.aside.append(Aside(first, int(fields[3]), fields[4].decode()))
-        case b"held":
-            history.held.append(first)
-        case b"unstaffed":
-            history.unstaffed.append(first)
+        case b"held" | b"unstaffed" | b"unfollowed":
+            kinds = (history.held, history.unstaffed, history.unfollowed)
+            dict(zip(_TEXTS, kinds, strict=True))[kind].append(first)
         case b"broke":
             window = Window(first, int(fields[3]), int(fields[1]))
             for port in fields[4].split():

@@ -5,10 +5,11 @@ from random import Random
 from typing import Final
 
 from bench.audit.faults import DISK_FAILING, Aim, Fault, log_uniform
-from bench.audit.proxy import Trap
+from bench.audit.proxy import Trap, Way
 from bench.audit.system import System
 
 _HELD_S: Final = (0.05, 4.0)
+_STRANDED_S: Final = (0.2, 6.0)
 _REFUSED_S: Final = (0.05, 2.0)
 _TRAP_TIMEOUT_S: Final = 2.0
 _FULL_S: Final = (0.2, 1.0)
@@ -33,13 +34,52 @@ class LinkHeld(Fault):
     aim = Aim.SOME
     weight = 3
 
+    way = Way.BOTH
+
     async def inject(self, system: System, random: Random) -> None:
         """Hold, then release everything at once."""
-        system.proxy.hold()
+        system.proxy.hold(self.way)
         try:
             await asyncio.sleep(log_uniform(random, *_HELD_S))
         finally:
             system.proxy.release()
+
+
+class LinkDeaf(LinkHeld):
+    """Postgres hears, and nothing comes back: what it commits nobody is told."""
+
+    name = "link-deaf"
+    weight = 2
+    way = Way.ANSWERED
+
+
+class LinkMute(LinkHeld):
+    """Nothing that the server sends arrives, and it is told nothing of that."""
+
+    name = "link-mute"
+    weight = 2
+    way = Way.SENT
+
+
+class LinkStranded(Fault):
+    """The server is cut off in the middle of a COPY, and Postgres goes on waiting for it."""
+
+    name = "link-stranded"
+    weight = 4
+    aim = Aim.SOME
+
+    async def inject(self, system: System, random: Random) -> None:
+        """Strand all connections; the server may connect again at once, or not before the end."""
+        if not await system.proxy.spring(Trap.STRANDED, _TRAP_TIMEOUT_S):
+            system.recorder.note(f"{self.name}: nothing came along")
+        if random.random() < 0.5:  # noqa: PLR2004 - either
+            system.proxy.refuse_newcomers()
+        system.proxy.strand()
+        try:
+            await asyncio.sleep(log_uniform(random, *_STRANDED_S))
+        finally:
+            system.proxy.release()
+            system.proxy.allow()
 
 
 class LinkRefused(Fault):
@@ -119,6 +159,6 @@ class SpoolDiskFull(Fault):
 
 
 FAULTS: Final = (
-    LinkCut(), LinkHeld(), LinkRefused(), CommitAnswerLost(), CutBehindCommit(), HalfSent(),
-    SpoolDiskFull(),
+    LinkCut(), LinkHeld(), LinkDeaf(), LinkMute(), LinkStranded(), LinkRefused(),
+    CommitAnswerLost(), CutBehindCommit(), HalfSent(), SpoolDiskFull(),
 )  # fmt: skip

@@ -11,6 +11,7 @@ import asyncpg
 
 from bench.audit import (
     archive_faults,
+    key_faults,
     link_faults,
     operator_faults,
     postgres_faults,
@@ -36,6 +37,7 @@ FAULTS: Final = (
     *operator_faults.FAULTS,
     *worker_faults.FAULTS,
     *archive_faults.FAULTS,
+    *key_faults.FAULTS,
 )
 _PAUSE_S: Final = 0.15
 _TICK_S: Final = 0.1

@@ -22,12 +22,21 @@ _COMMITTED: Final = re.compile(rb"COPY [1-9]|INSERT 0 [1-9]|COMMIT")
 _LARGE_BYTES: Final = 512
 
 
+class Way(Enum):
+    """Which bytes a proxy holds back."""
+
+    BOTH = "of either side"
+    SENT = "what the server sends"
+    ANSWERED = "what Postgres answers"
+
+
 class Trap(Enum):
     """What is to happen to the next connection on which something commits."""
 
     BEFORE_ANSWER = "cut before the commit's answer"
     AFTER_ANSWER = "cut behind the commit's answer"
     HALF_SENT = "cut in the middle of what is sent"
+    STRANDED = "cut in the middle of what is sent, and Postgres is not told"
 
 
 class Proxy:
@@ -40,7 +49,7 @@ class Proxy:
         self._trap: Trap | None = None
         self._sprung = asyncio.Event()
         self.is_refusing = False
-        self.is_held = False
+        self.held: Way | None = None
         self.port = 0
 
     async def open(self) -> None:
@@ -69,15 +78,28 @@ class Proxy:
         """Take connections again."""
         self.is_refusing = False
 
-    def hold(self) -> None:
-        """Let no byte pass in either direction, until `release`."""
-        self.is_held = True
+    def hold(self, way: Way = Way.BOTH) -> None:
+        """Let no byte pass that way, until `release`."""
+        self.held = way
         for link in self._links:
-            link.hold()
+            link.hold(way)
+
+    def strand(self) -> None:
+        """Reset the server's side of every connection, and keep Postgres's until `release`.
+
+        So it is where a machine or a firewall goes away without a word: sessions go on waiting, in
+        the middle of what they do, with all that they have locked.
+        """
+        for link in list(self._links):
+            link.strand()
+
+    def refuse_newcomers(self) -> None:
+        """Reset whoever connects, until `allow`; what is open stays."""
+        self.is_refusing = True
 
     def release(self) -> None:
-        """Let bytes pass again."""
-        self.is_held = False
+        """Let bytes pass again, and have Postgres hear of what was stranded."""
+        self.held = None
         for link in list(self._links):
             link.release()
 
@@ -123,6 +145,7 @@ class _Link(asyncio.Protocol):
         self.near: asyncio.Transport | None = None
         self.far: asyncio.Transport | None = None
         self._early = bytearray()
+        self._is_stranded = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.near = cast("asyncio.Transport", transport)
@@ -130,8 +153,8 @@ class _Link(asyncio.Protocol):
         if self.proxy.is_refusing:
             self.reset()
             return
-        if self.proxy.is_held:
-            self.hold()
+        if self.proxy.held is not None:
+            self.hold(self.proxy.held)
         self._task = asyncio.create_task(self._connect())
 
     async def _connect(self) -> None:
@@ -146,8 +169,8 @@ class _Link(asyncio.Protocol):
         if self.near is None:
             far.abort()
             return
-        if self.proxy.is_held:
-            self.hold()
+        if self.proxy.held is not None:
+            self.hold(self.proxy.held)
         far.write(bytes(self._early))
         self._early.clear()
 
@@ -157,21 +180,36 @@ class _Link(asyncio.Protocol):
         elif len(data) > _LARGE_BYTES and self.proxy.springs(Trap.HALF_SENT):
             self.far.write(data[: len(data) // 2])
             self.reset(is_gentle=True)
+        elif len(data) > _LARGE_BYTES and self.proxy.springs(Trap.STRANDED):
+            self.far.write(data[: len(data) // 2])
+            self.strand()
         else:
             self.far.write(data)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         self.near = None
-        self._end()
+        if not self._is_stranded:
+            self._end()
 
-    def hold(self) -> None:
-        """Stop reading on both sides."""
-        for side in (self.near, self.far):
+    def hold(self, way: Way) -> None:
+        """Stop reading on both sides, or on one."""
+        sides = {Way.BOTH: (self.near, self.far), Way.SENT: (self.near,)}.get(way, (self.far,))
+        for side in sides:
             if side is not None and not side.is_closing():
                 side.pause_reading()
 
+    def strand(self) -> None:
+        """End the server's side with an RST, and let Postgres believe that it is there."""
+        if self.near is not None and self.far is not None:
+            self._is_stranded = True
+            reset_on_close(self.near)
+            self.near.abort()
+
     def release(self) -> None:
-        """Read again."""
+        """Read again; end what was stranded."""
+        if self._is_stranded:
+            self._end()
+            return
         for side in (self.near, self.far):
             if side is not None and not side.is_closing():
                 side.resume_reading()

@@ -19,6 +19,7 @@ kind says::
     broke      pid    nanoseconds  ports      connections of a worker that was ended since that time
     outside    client  nanoseconds  server    could not connect, and tried since that time
     unstaffed  text                           a worker that was not replaced, or that did not end
+    unfollowed text                           a server that did not do as another one was told
     note       text
 
 A label is an attempt's: the token of its event, and behind the first attempt a number. Servers have
@@ -146,6 +147,10 @@ class Recorder:
     def unstaffed(self, text: str) -> None:
         """Note that workers were not as they have to be, in time."""
         self._write("unstaffed", text)
+
+    def unfollowed(self, text: str) -> None:
+        """Note that a server did not do in time as was said at another one."""
+        self._write("unfollowed", text)
 
     def note(self, text: str) -> None:
         """Note something for whoever reads the history."""

@@ -55,7 +55,7 @@ async def run(plan: AuditPlan, directory: Path, on_progress: OnAuditProgress) ->
     async with _system(plan, directory) as system:
         keys = await _prepare(system, result)
         asked = asking(system, directory, plan.bug) if system.archive else nullcontext()
-        observed = result.observed = Observed(Scrapes())
+        observed = result.observed = Observed(Scrapes(), servers=plan.servers)
         scrapers = [Scraper(node, system.recorder, observed.scrapes) for node in system.nodes]
         workload = Workload(f"{plan.seed:x}", plan.seed)
         ports = [node.server.port for node in system.nodes]

@@ -126,7 +126,14 @@ def was_caught(directory: Path, name: str) -> bool:
         place.mkdir()
         times = bug.times if bug.faults else 0
         result = audit(
-            place, times, bug.faults, name, seed, bug.workers, has_archive=bug.is_archives
+            place,
+            times,
+            bug.faults,
+            name,
+            seed,
+            bug.workers,
+            servers=bug.servers,
+            has_archive=bug.is_archives,
         )
         if {each.invariant for each in result.verdicts if each.found} & set(bug.breaks):
             return not result.is_good

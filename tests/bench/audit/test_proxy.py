@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-from bench.audit.proxy import Proxy, Trap
+from bench.audit.proxy import Proxy, Trap, Way
 from ingest.store.cluster import Cluster
 from tests.support.postgres import fetch
 
@@ -70,4 +70,35 @@ async def test_proxy_holds_and_releases(proxy: Proxy, empty_url: str) -> None:
         await _connect(proxy, empty_url)
     proxy.allow()
     again = await _connect(proxy, empty_url)
+    await again.close()
+
+
+@pytest.mark.parametrize(("way", "count"), [(Way.SENT, 0), (Way.ANSWERED, 1)])
+async def test_proxy_holds_one_way_only(proxy: Proxy, empty_url: str, way: Way, count: int) -> None:
+    """What Postgres never hears it does not do; what it does nobody hears of, until the release."""
+    connection = await _connect(proxy, empty_url)
+    proxy.hold(way)
+    asking = asyncio.create_task(connection.execute("INSERT INTO seen VALUES (1)"))
+    await asyncio.sleep(0.3)
+    assert not asking.done()
+    assert len(await fetch(empty_url, "SELECT FROM seen")) == count
+    proxy.release()
+    assert await asyncio.wait_for(asking, 5) == "INSERT 0 1"
+    await connection.close()
+
+
+async def test_stranded_session_keeps_its_locks_until_the_release(
+    proxy: Proxy, empty_url: str
+) -> None:
+    """Its client is told at once, and may connect anew; Postgres is not."""
+    connection = await _connect(proxy, empty_url)
+    await connection.execute("BEGIN; LOCK TABLE seen")
+    proxy.strand()
+    with pytest.raises((OSError, asyncpg.PostgresError, asyncpg.InterfaceError)):
+        await connection.fetchval("SELECT 1")
+    again = await _connect(proxy, empty_url)
+    with pytest.raises(asyncpg.LockNotAvailableError):
+        await again.execute("BEGIN; LOCK TABLE seen NOWAIT")
+    proxy.release()
+    await again.execute("ROLLBACK; SET lock_timeout = '5s'; BEGIN; LOCK TABLE seen; COMMIT")
     await again.close()
