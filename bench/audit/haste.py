@@ -23,4 +23,5 @@ def hurry() -> None:
     replace(merging, "FAN", _FAN)
     replace(directory, "FREE_BYTES_MIN", _FREE_BYTES_MIN)
     for method in (Directory.sweep, Directory.remove_deserted):
-        replace(method, "__defaults__", (_GRACE_S,))
+        _, *others = method.__defaults__ or ()
+        replace(method, "__defaults__", (_GRACE_S, *others))

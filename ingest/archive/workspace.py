@@ -180,10 +180,11 @@ class Workspace:
         return self._temporary
 
     def cut(self) -> None:
-        """End whatever is going on here, from another thread."""
+        """End whatever goes on here, from another thread; nothing where it was closed meanwhile."""
         self._was_cut = True
         self._line.cut()
-        self.duck.interrupt()
+        with suppress(self._duckdb.ConnectionException):
+            self.duck.interrupt()
 
     @property
     def is_usable(self) -> bool:

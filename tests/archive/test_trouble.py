@@ -51,6 +51,13 @@ async def until(condition: Callable[[], object]) -> None:
         await asyncio.sleep(0.01)
 
 
+def test_round_that_ends_just_before_it_is_stopped_stops_nobody(url: str, path: Path) -> None:
+    """A process that is told to end would end with an error."""
+    workspace = workspace_of(url, path)
+    workspace.close()
+    workspace.cut()
+
+
 async def test_trouble_is_said_once_and_healed(url: str, path: Path) -> None:
     """However often it is tried; the figures tell of it."""
     await asyncio.to_thread(path.write_text, "in the way", encoding="utf-8")
