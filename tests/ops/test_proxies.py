@@ -3,7 +3,7 @@
 import asyncio
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import requests
 
 from tests.conftest import make_key
 from tests.http.cases import HOST, join
-from tests.support.load import drive
+from tests.support.load import History, drive
 from tests.support.postgres import fetch, passable_directory
 from tests.support.proxies import (
     HAPROXY,
@@ -31,6 +31,8 @@ pytestmark = pytest.mark.slow
 (DRAIN_S,) = re.findall(r"NONITO_SERVER_DRAIN_S=(\d+)", (ROOT / "Dockerfile").read_text("utf-8"))
 REQUESTS = 10_000
 CONNECTIONS = 8
+FEW = 300
+DOUBLED = "SELECT event_params->'n' FROM events GROUP BY 1 HAVING count(*) > 1"
 HIDDEN = ["/metrics", "/m%65trics", "/metrics?a", "//metrics", "/./metrics", "/metrics/"]
 
 USUAL = """
@@ -80,6 +82,10 @@ class Restartable:
         self._stack.close()
         self._server = self._start()
 
+    def kill(self) -> None:
+        """End all of its processes at once; nobody starts it anew."""
+        self._server.kill()
+
     def close(self) -> None:
         """End it."""
         self._stack.close()
@@ -127,6 +133,54 @@ async def test_restart_of_servers_in_turn_costs_no_client_an_answer(
     assert (dict(history.statuses), history.broken) == ({200: len(history.sent)}, 0)
     assert len(history.sent) >= REQUESTS
     assert await stored(database_url) == history.sent.keys()
+
+
+@pytest.mark.timeout(120)
+@PROXIES
+async def test_kill_of_a_server_costs_no_event_with_a_key_its_answer(
+    database_url: str, running: Running
+) -> None:
+    """What it had is sent to the other one, answered with what is stored, and stored once."""
+    history = await drive_through_a_kill(
+        database_url, running, lambda number: {"Idempotency-Key": f"order-{number}"}
+    )
+    assert (dict(history.statuses), history.broken) == ({200: len(history.sent)}, 0)
+    assert await stored(database_url) == history.sent.keys()
+
+
+@pytest.mark.timeout(120)
+@PROXIES
+async def test_event_without_a_key_is_never_sent_to_another_server(
+    database_url: str, running: Running
+) -> None:
+    """Whoever had one under way in a server that is killed hears that, and it is not doubled."""
+    history = await drive_through_a_kill(database_url, running, lambda _: {})
+    assert history.statuses.keys() <= {200, 502}
+    assert await stored(database_url) >= history.sent.keys()
+    assert not await fetch(database_url, DOUBLED)
+
+
+async def drive_through_a_kill(
+    url: str, running: Running, headers_of: Callable[[int], Mapping[str, str]]
+) -> History:
+    """Post events to two servers, of which one is killed in the middle and stays away."""
+    key = await asyncio.to_thread(make_key, url)
+    with ExitStack() as stack:
+        servers = stack.enter_context(two_servers(url, key))
+        proxy = stack.enter_context(running([server.port for server in servers], key))
+        stop = asyncio.Event()
+        load = asyncio.create_task(drive(proxy, CONNECTIONS, stop, headers_of=headers_of))
+        await until_stored(url, FEW)
+        await asyncio.to_thread(servers[0].kill)
+        await until_stored(url, len(await stored(url)) + FEW)
+        stop.set()
+        return await load
+
+
+async def until_stored(url: str, events: int) -> None:
+    """Wait until there are so many."""
+    while len(await stored(url)) < events:  # noqa: ASYNC110 - nobody tells us when there are
+        await asyncio.sleep(0.1)
 
 
 async def stored(url: str) -> set[str]:

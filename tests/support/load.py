@@ -4,6 +4,7 @@ import asyncio
 import json
 import subprocess
 from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -45,11 +46,16 @@ class History:
 
 
 async def drive(
-    server: Target, connections: int, stop: asyncio.Event, pause_s: float = 0.0
+    server: Target,
+    connections: int,
+    stop: asyncio.Event,
+    pause_s: float = 0.0,
+    headers_of: Callable[[int], Mapping[str, str]] = lambda _: {},
 ) -> History:
     """Post numbered events on so many connections, each waiting for its answer, until `stop`.
 
-    Without a pause behind each answer it takes all the CPU there is.
+    Without a pause behind each answer it takes all the CPU there is. `headers_of` says which
+    further headers an event of a number has.
     """
     history = History()
     timeout = aiohttp.ClientTimeout(total=30)
@@ -60,7 +66,7 @@ async def drive(
             while not stop.is_set():
                 number += 1
                 try:
-                    await _post(session, server, history, number)
+                    await _post(session, server, history, number, headers_of(number))
                 except aiohttp.ClientError:
                     history.broken += 1
                     if stop.is_set() or server.process.poll() is not None:
@@ -72,10 +78,14 @@ async def drive(
 
 
 async def _post(
-    session: aiohttp.ClientSession, server: Target, history: History, number: int
+    session: aiohttp.ClientSession,
+    server: Target,
+    history: History,
+    number: int,
+    headers: Mapping[str, str],
 ) -> None:
     event = {"event_name": "load", "event_params": {"n": number}}
     async with session.post(
-        f"{server.url}/event", json=event, headers={"X-API-Key": server.key}
+        f"{server.url}/event", json=event, headers={"X-API-Key": server.key, **headers}
     ) as answer:
         history.take(answer.status, await answer.read(), number)

@@ -24,7 +24,7 @@ HAPROXY: Final = shutil.which("haproxy", path=_PATH)
 _FIRST_PORT, _LAST_PORT = 20_000, 32_000
 """Below those that the kernel gives to clients: one of theirs could be a stopped server's."""
 _START_TIMEOUT_S: Final = 10.0
-_BACKENDS: Final = ("10.0.0.1:8080", "10.0.0.2:8080")
+_BACKENDS: Final = ("10.80.80.11:8080", "10.80.80.12:8080")
 _NGINX_MAIN: Final = """
 {user}
 daemon off;
@@ -106,7 +106,7 @@ def _readdressed(name: str, ports: Sequence[int] | Path, listening: str, here: s
     text = (ROOT / "ops" / name).read_text(encoding="utf-8")
     if isinstance(ports, Path):
         assert text.count(listening) == 1
-        text = re.sub(r"(?m)^ +server .*10\.0\.0\..*\n", "", text.replace(listening, here))
+        text = re.sub(r"(?m)^ +server .*10\.80\.80\..*\n", "", text.replace(listening, here))
         text, count = re.subn(r"# (server .*)/run/nonito\.sock", rf"\g<1>{ports}", text)
         assert count == 1
         return text
