@@ -17,6 +17,7 @@ from ingest.store.key_limits import KeyLimits
 from ingest.store.postgres import Postgres
 from tests.share.others import Other, running_other, shared_file
 from tests.support.browser import browser, visit  # noqa: F401 - fixtures
+from tests.support.citus import Citus, running_citus
 from tests.support.postgres import (
     TEMPLATE,
     copy_database,
@@ -32,9 +33,24 @@ _CONNECT = {"_parse_connect_dsn_and_args", "_dot_postgresql_path", "_read_passwo
 OWN_DATABASE = "own"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let tests be run on another engine than usual."""
+    parser.addoption("--citus", action="store_true", help="on the Citus that CITUS_URL leads to")
+
+
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[Cluster]:
+def citus() -> Iterator[Citus]:
+    """The Citus of CITUS_URL; the test is skipped where there is none."""
+    with running_citus() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     """A Postgres for the whole session, durable as in production."""
+    if request.config.getoption("citus"):
+        yield request.getfixturevalue("citus")
+        return
     with running_prepared_cluster() as running:
         yield running
 
@@ -46,6 +62,15 @@ def running_prepared_cluster() -> Iterator[Cluster]:
         running.create_database(TEMPLATE)
         asyncio.run(prepare(make_postgres(running.url(TEMPLATE))))
         yield running
+
+
+@contextmanager
+def new_migrated(cluster: Cluster) -> Iterator[str]:
+    """Make a migrated database and yield its URL: a copy, where there is one to copy."""
+    with new_database(cluster) as url:
+        if isinstance(cluster, Citus):
+            asyncio.run(prepare(make_postgres(url)))
+        yield url
 
 
 async def prepare(postgres: Postgres) -> None:
@@ -85,14 +110,14 @@ def new_cluster() -> Iterator[Cluster]:
 @pytest.fixture
 def database_url(cluster: Cluster) -> Iterator[str]:
     """A migrated database of the test's own."""
-    with new_database(cluster) as url:
+    with new_migrated(cluster) as url:
         yield url
 
 
 @pytest.fixture
 def own_url(cluster: Cluster) -> Iterator[str]:
     """A migrated database of the test's own, whose schema and settings it may change."""
-    with new_database(cluster) as url:
+    with new_migrated(cluster) as url:
         yield url
 
 
@@ -168,7 +193,7 @@ def server(database_url: str, start_server: StartServer) -> Server:
 @pytest.fixture(scope="module")
 def shared_database_url(cluster: Cluster) -> Iterator[str]:
     """A migrated database that the tests of a module share."""
-    with new_database(cluster) as url:
+    with new_migrated(cluster) as url:
         yield url
 
 

@@ -43,7 +43,7 @@ def replay_overlooks_the_others() -> None:
 
     def init(self: TurnLink, *arguments: Any, **named: Any) -> None:  # noqa: ANN401
         original(self, *arguments, **named)
-        self._merging._reserve_and_look = copier.query(reserve + merge._DAYS)
+        self._merging._reserve_and_look = copier.query(reserve + merge.DAYS)
 
     replace(TurnLink, "__init__", init)
 

@@ -84,7 +84,7 @@ class Reader(NamedTuple):
         return int(count)
 
     def _count(self, conditions: Sequence[str]) -> int:
-        limited = f"SELECT FROM ({self._keys(conditions)}) AS keys LIMIT {ROWS_MAX + 1}"
+        limited = f"SELECT 1 FROM ({self._keys(conditions)}) AS keys LIMIT {ROWS_MAX + 1}"
         ((count,),) = self.workspace.rows(f"SELECT count(*) FROM ({limited}) AS counted")
         return int(count)
 

@@ -15,15 +15,18 @@ rows' at all, or that of a Postgres that would take none, an empty COPY tells.
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ingest.events import copy_format, copy_reader
 from ingest.store.failures import AlreadyStored, RowRefused, RowsDropped, Unavailable
 from ingest.store.link import CopyLink
 from ingest.store.merge import Earlier, Scattered
 from ingest.store.partitions import Partitions
+
+if TYPE_CHECKING:
+    from ingest.store.nodes import Nodes
 
 MERGES: Final = 16
 """So many documents are merged behind one in which something was stored already."""
@@ -64,6 +67,8 @@ class Commit:
         """The rows of which nothing is known yet; the last part is the next to be sent."""
         self.refused: dict[int, RowRefused] = {}
         """By index."""
+        self.passed_by: set[int] = set()
+        """The rows whose node is away; nothing is known of them either."""
         self.earlier: list[Earlier] = []
         """Rows that were stored before, if they were asked for."""
         self.named = 0
@@ -73,17 +78,30 @@ class Commit:
     @property
     def pending(self) -> set[int]:
         """The indices of the rows of which nothing is known yet."""
-        return {index for part in self.parts for index in part.indices}
+        return self.passed_by.union(*(part.indices for part in self.parts))
 
     @property
     def is_clean(self) -> bool:
         """Whether all rows are stored."""
-        return not (self.parts or self.refused)
+        return not (self.parts or self.refused or self.passed_by)
 
     @property
     def unstored(self) -> set[int]:
         """The indices of the rows that are not known to be stored."""
         return self.pending | self.refused.keys()
+
+    def pass_by(self, apps: Container[int]) -> bool:
+        """Leave out the rows of some apps; return whether there were any."""
+        parts, passed_by = self.parts, len(self.passed_by)
+        self.parts = []
+        for part in parts:
+            theirs = {at for at in part.indices if copy_reader.app_id(self.rows[at]) in apps}
+            self.passed_by |= theirs
+            if not theirs:
+                self.parts.append(part)
+            elif rest := [at for at in part.indices if at not in theirs]:
+                self.parts.append(part._replace(indices=rest))
+        return len(self.passed_by) > passed_by
 
     def refused_by_app(self) -> Iterator[tuple[int, RowRefused]]:
         """Yield why each refused row was, with its app."""
@@ -118,6 +136,8 @@ class Committer:
         is_patient: bool = False,
     ) -> None:
         self._link = link
+        self.nodes: Nodes | None = None
+        """Of Citus, should it be one; None asks for none."""
         self._partitions = partitions
         """For rows that may be of any time, and may have keys."""
         self._merges = merges
@@ -147,8 +167,11 @@ class Committer:
     async def run(self, commit: Commit, failures_max: float = math.inf) -> None:
         """Store all rows but those that Postgres refuses; raise Unavailable.
 
-        Ends earlier, with some pending, behind so many failures that are nobody's to be told.
+        Ends earlier, with some pending, behind so many failures that are nobody's to be told. Rows
+        whose node is away are passed by.
         """
+        if self.nodes is not None and self.nodes.apps_away:
+            commit.pass_by(self.nodes.apps_away)
         commit.parts = [
             piece for part in commit.parts for piece in self._cut_by_homes(commit, part)
         ]
@@ -171,13 +194,35 @@ class Committer:
             return 0
         except RowsDropped as dropped:
             return await self._find_dropped(commit, part, dropped.with_traceback(None))
-        except RowRefused as refusal:
-            bad = refusal.with_traceback(None)  # it would keep the rows
-        except Unavailable as failure:
-            if not self._is_patient:
-                raise
-            bad = failure.as_refusal()
-        return await self._isolate(commit, part, bad)
+        except (RowRefused, Unavailable) as error:
+            failure = error.with_traceback(None)  # it would keep the rows
+        if await self._is_passed_by(commit, part, failure):
+            return 0
+        if isinstance(failure, RowRefused):
+            return await self._isolate(commit, part, failure)
+        if not self._is_patient:
+            raise failure
+        return await self._isolate(commit, part, failure.as_refusal())
+
+    async def _is_passed_by(
+        self, commit: Commit, part: Part, failure: RowRefused | Unavailable
+    ) -> bool:
+        """Leave out the rows whose node is away, if that is why a part has failed.
+
+        Where nobody knows whether it is stored, and somebody waits, the rest is not sent again: it
+        would wait for what hangs.
+        """
+        if self.nodes is None or not self.nodes.may_have_failed(failure):
+            return False
+        await self.nodes.look()
+        is_known = isinstance(failure, RowRefused) or failure.stored is False
+        if not (is_known or self._is_patient):
+            return False
+        commit.parts.append(part)
+        if commit.pass_by(self.nodes.apps_away):
+            return True
+        commit.parts.pop()
+        return False
 
     async def _store(self, commit: Commit, part: Part) -> int:
         if part.is_suspect:

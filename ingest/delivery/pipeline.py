@@ -20,6 +20,7 @@ from ingest.observe.metrics import Metrics
 from ingest.spool import Spool
 from ingest.store.health import Health
 from ingest.store.link import CopyLink
+from ingest.store.nodes import Nodes
 from ingest.store.partitions import Partitions
 from ingest.store.postgres import Postgres
 
@@ -46,6 +47,7 @@ class Pipeline:
         writer: config.Writer,
     ) -> None:
         self._postgres = postgres
+        self._nodes = Nodes(postgres)
         self._partitions = partitions
         self._spool = spool
         self.queues = Queues(lambda: _make_queue(queue, writer))
@@ -66,11 +68,12 @@ class Pipeline:
         queues = self.queues
         plain, dedup, apart, hung = queues.plain, queues.dedup, queues.apart, queues.hung
         for link in self._links.plain:
-            yield "writer", Writer(plain, Committer(link), self._shared).run()
+            yield "writer", Writer(plain, self._asking(Committer(link)), self._shared).run()
         yield "dedup writer", self._dedup_writer(dedup, self._links.dedup).run()
         yield "quarantine's writer", self._dedup_writer(apart, self._links.apart).run()
         yield "hung apps' writer", self._dedup_writer(hung, self._links.hung).run()
         yield "quarantine", self._quarantine.run()
+        yield "nodes", self._nodes.run()
         if self._postgres.turns.is_shared:
             yield "turns", self._links.watch()
         if self._spool is not None:
@@ -95,7 +98,7 @@ class Pipeline:
         )
         return Writer(
             queue,
-            committer,
+            self._asking(committer),
             self._shared,
             self._retries,
             gather_s=GATHER_S if is_apart else 0.0,
@@ -109,7 +112,13 @@ class Pipeline:
             part_rows_max=replay.PART_ROWS_MAX,
             is_patient=True,
         )
+        committer = self._asking(committer)
         return Replayer(spool, self.queues, committer, self._postgres, self._shared)
+
+    def _asking(self, committer: Committer) -> Committer:
+        """Have it ask which nodes are away."""
+        committer.nodes = self._nodes
+        return committer
 
 
 def _make_queue(queue: config.Queue, writer: config.Writer) -> EventQueue:

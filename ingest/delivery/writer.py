@@ -106,7 +106,7 @@ class Writer:
             self._blame(batch, failure)
             reason, stored = failure.reason, failure.stored
         else:
-            reason, stored = "Postgres refused it", False
+            reason, stored = _why_left(commit), False
         if commit.refused:
             self._health.row_alarm.note(commit.refused.values())
             self._quarantine.note(commit.refused_by_app())
@@ -172,3 +172,8 @@ class Writer:
             return
         self._metrics.committed(len(waiters), time.monotonic() - started_s)
         asyncio.get_running_loop().call_soon(settle, waiters, Ack.COMMITTED)
+
+
+def _why_left(commit: Commit) -> str:
+    """Return why rows of a commit that has ended are not stored."""
+    return "the node that holds its app is away" if commit.passed_by else "Postgres refused it"

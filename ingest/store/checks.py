@@ -25,7 +25,7 @@ _WAL_KEPT_MB = 512
 _REJECTED_MAX = 100_000
 _LAST_REJECTED = """
 SELECT last.*, last.rejected_at > now() - interval '10 minutes' AS is_recent, total
-FROM (SELECT count(*) AS total FROM (SELECT FROM rejected_events LIMIT $1) AS first) AS counted
+FROM (SELECT count(*) AS total FROM (SELECT 1 FROM rejected_events LIMIT $1) AS first) AS counted
 LEFT JOIN LATERAL (
     SELECT sqlstate, on_table, on_column, broken_constraint, rejected_at FROM rejected_events
     ORDER BY rejected_at DESC LIMIT 1
@@ -234,7 +234,7 @@ async def partitions(connection: Connection) -> Finding:
 
 
 async def _strays(connection: Connection) -> Finding:
-    if await connection.fetchval("SELECT EXISTS (SELECT FROM events_default)"):
+    if await connection.fetchval("SELECT EXISTS (SELECT 1 FROM events_default)"):
         return Finding(
             True, "events_default holds events without a partition; most move within minutes"
         )

@@ -60,7 +60,7 @@ WITH RECURSIVE found (app_id) AS (
 """
 # Written so that only the index by transaction is of use.
 _LACKING: Final = (
-    "SELECT EXISTS (SELECT FROM {name} WHERE app_id + 0 = ANY ($1::int[]) AND {lacks})"
+    "SELECT EXISTS (SELECT 1 FROM {name} WHERE app_id + 0 = ANY ($1::int[]) AND {lacks})"
 )
 _HOLDER: Final = """
 SELECT pid, application_name, extract(epoch FROM clock_timestamp() - xact_start)::int

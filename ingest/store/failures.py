@@ -225,6 +225,13 @@ def while_sending(error: Exception, rows: int = 0) -> RowRefused | Unavailable:
             return Unavailable(reason_of(error), stored=None, outage=Outage.CONNECTION_LOST)
 
 
+def perhaps_stored(error: asyncpg.PostgresError) -> AlreadyStored:
+    """Return what says nothing of a COPY but that it failed, as what is to be merged."""
+    return AlreadyStored(
+        reason_of(error), stored=False, outage=Outage.FAILING, sqlstate=error.sqlstate or ""
+    )
+
+
 def of_row(error: asyncpg.PostgresError) -> RowRefused:
     """Return what Postgres said of one row that was sent alone."""
     sqlstate = error.sqlstate or ""
@@ -247,6 +254,14 @@ def _judge(error: asyncpg.PostgresError, rows: int) -> RowRefused | Unavailable:
     if rows and not sqlstate.startswith(_WAITING_CLASSES):
         return _refusal(error, rows)
     return without_rows(error)
+
+
+def is_of_node(error: asyncpg.PostgresError) -> bool:
+    """Return whether Postgres tells of a connection of its own that it has lost, to another node.
+
+    The session in which it does goes on.
+    """
+    return (error.sqlstate or "").startswith("08") and error.severity_en == "ERROR"
 
 
 def without_rows(error: asyncpg.PostgresError) -> Unavailable:

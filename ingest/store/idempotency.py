@@ -5,9 +5,11 @@ A key is written together with its event, in one transaction. Here they are only
 
 import asyncio
 import random
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+import asyncpg
 import structlog
 
 from ingest.store.failures import Unavailable
@@ -29,9 +31,15 @@ _KEPT: Final = f"interval '{KEPT.total_seconds():.0f} seconds'"
 _USES: Final = (
     "(SELECT kept.event_id, kept.created_at UNION ALL SELECT * FROM unnest(kept.earlier)) AS used"
 )
-_IS_SAME: Final = f"used.created_at > {{0}} - {_KEPT} AND used.created_at < {{0}} + {_KEPT}"
+# Times without a zone: only of those it depends on no setting how far apart they are, which Citus
+# asks for where a conflict is decided.
+_IS_SAME: Final = (
+    f"used.created_at AT TIME ZONE 'UTC' > {{0}} AT TIME ZONE 'UTC' - {_KEPT}"
+    f" AND used.created_at AT TIME ZONE 'UTC' < {{0}} AT TIME ZONE 'UTC' + {_KEPT}"
+)
 # Its own columns are the latest use, whatever is replayed: the version before knows only them.
 _IS_LATER: Final = "excluded.created_at > kept.created_at"
+# No slice of an array: of one in such a place Citus 13 dies.
 # An event becomes its key's if it is none that the key stands for already. Of two who record one at
 # once the second waits for the first's row, and then sees all of it.
 _RECORD: Final = f"""
@@ -44,12 +52,12 @@ ON CONFLICT (app_id, key) DO UPDATE SET
     event_id = CASE WHEN {_IS_LATER} THEN excluded.event_id ELSE kept.event_id END,
     created_at = greatest(kept.created_at, excluded.created_at),
     kept_since = greatest(kept.kept_since, excluded.kept_since),
-    earlier = (CASE WHEN {_IS_LATER} THEN ROW(kept.event_id, kept.created_at)::key_use
+    earlier = trim_array(CASE WHEN {_IS_LATER} THEN ROW(kept.event_id, kept.created_at)::key_use
         ELSE ROW(excluded.event_id, excluded.created_at)::key_use END
-        || kept.earlier)[:{USES_MAX - 1}]
-WHERE NOT EXISTS (SELECT FROM {_USES} WHERE {_IS_SAME.format("excluded.created_at")});
+        || kept.earlier, greatest(0, cardinality(kept.earlier) - {USES_MAX - 2}))
+WHERE NOT EXISTS (SELECT 1 FROM {_USES} WHERE {_IS_SAME.format("excluded.created_at")});
 """  # noqa: S608 - constants of ours
-_FIND: Final = f"""
+FIND: Final = f"""
 UPDATE {{staging}} AS sent SET event_id = (
     SELECT used.event_id FROM idempotency_keys AS kept CROSS JOIN LATERAL {_USES}
     WHERE kept.app_id = sent.app_id AND kept.key = sent.idempotency_key
@@ -57,11 +65,31 @@ UPDATE {{staging}} AS sent SET event_id = (
     ORDER BY used.created_at DESC LIMIT 1)
 WHERE idempotency_key IS NOT NULL AND event_id IS NULL AND {{which}};
 """  # noqa: S608 - constants of ours
+# The same between constants, app by app: what an app has is one node's to look up.
+FIND_BY_APP: Final = f"""
+DECLARE asked record; found_keys uuid[]; found_ids uuid[]; found_times timestamptz[];
+BEGIN
+FOR asked IN SELECT app_id, array_agg(idempotency_key) AS keys FROM {{staging}}
+    WHERE idempotency_key IS NOT NULL AND event_id IS NULL AND {{which}} GROUP BY app_id
+LOOP
+SELECT array_agg(kept.key), array_agg(used.event_id), array_agg(used.created_at)
+INTO found_keys, found_ids, found_times FROM idempotency_keys AS kept CROSS JOIN LATERAL {_USES}
+WHERE kept.app_id = asked.app_id AND kept.key = ANY (asked.keys);
+UPDATE {{staging}} AS sent SET event_id = found.event_id FROM (
+    SELECT DISTINCT ON (each.ctid) each.ctid AS place, used.event_id FROM {{staging}} AS each
+    JOIN unnest(found_keys, found_ids, found_times) AS used (key, event_id, created_at)
+    ON used.key = each.idempotency_key AND {_IS_SAME.format("each.created_at")}
+    WHERE each.app_id = asked.app_id AND each.event_id IS NULL AND {{which}}
+    ORDER BY each.ctid, used.created_at DESC
+) AS found WHERE sent.ctid = found.place;
+END LOOP;
+END;
+"""  # noqa: S608 - constants of ours
 # One turn, but for a replay of days: there each one records the next day's events. The bound is for
 # a time that is no number, and equal to none.
 _RESERVE: Final = f"""
-FOR turn IN 1..1000 LOOP {_RECORD} {_FIND}
-EXIT WHEN NOT EXISTS (SELECT FROM {{staging}}
+FOR turn IN 1..1000 LOOP {_RECORD} {{find}}
+EXIT WHEN NOT EXISTS (SELECT 1 FROM {{staging}}
     WHERE idempotency_key IS NOT NULL AND event_id IS NULL AND {{which}});
 END LOOP;
 UPDATE {{staging}} SET id = event_id, is_retry = true WHERE event_id <> id AND {{which}};
@@ -72,7 +100,8 @@ UPDATE {{staging}} SET id = event_id, is_retry = true WHERE event_id <> id AND {
 _FORGET: Final = (
     "WITH old AS (SELECT ctid FROM idempotency_keys AS kept"
     " WHERE kept_since >= $1 AND kept_since < now() - $2::interval"
-    " AND created_at < now() - $2::interval AND NOT EXISTS (SELECT FROM rejected_events AS waiting"
+    " AND created_at < now() - $2::interval"
+    " AND NOT EXISTS (SELECT 1 FROM rejected_events AS waiting"
     " WHERE waiting.app_id = kept.app_id AND waiting.idempotency_key = kept.key)"
     " ORDER BY kept_since LIMIT $3 FOR UPDATE SKIP LOCKED),"
     " gone AS (DELETE FROM idempotency_keys WHERE ctid = ANY (ARRAY(SELECT ctid FROM old))"
@@ -81,14 +110,28 @@ _FORGET: Final = (
 )
 
 
-def reserve(staging: str, which: str = "true") -> str:
+# The same of one app, whose keys are on one node of Citus: a chunk has to be somewhere.
+_FORGET_OF_APP: Final = (
+    "DELETE FROM idempotency_keys WHERE app_id = $1 AND key = ANY (ARRAY("
+    "SELECT key FROM idempotency_keys AS kept WHERE app_id = $1"
+    " AND kept_since < now() - $2::interval AND created_at < now() - $2::interval"
+    " AND NOT EXISTS (SELECT 1 FROM rejected_events AS waiting"
+    " WHERE waiting.app_id = $1 AND waiting.idempotency_key = kept.key)"
+    " ORDER BY kept_since LIMIT $3 FOR UPDATE SKIP LOCKED)) RETURNING 1"
+)
+
+
+def reserve(staging: str, which: str = "true", find: str = FIND) -> str:
     """Return the PL/pgSQL that finds out which event each staged row with a key is.
 
     Within a transaction of READ COMMITTED. `staging` is a table of rows with the further columns
     `event_id uuid`, then the event that the key stands for, and `is_retry boolean`, true where that
-    is not the row's own. The row's `id` is that event's then. `which` is a condition for the rows.
+    is not the row's own. The row's `id` is that event's then. `which` is a condition for the rows,
+    `find` one of FIND and FIND_BY_APP.
     """
-    return _RESERVE.format(staging=staging, which=which)
+    return _RESERVE.format(
+        staging=staging, which=which, find=find.format(staging=staging, which=which)
+    )
 
 
 async def forget_old(postgres: Postgres) -> int:
@@ -97,7 +140,8 @@ async def forget_old(postgres: Postgres) -> int:
     Two million at most, in transactions of 5,000; the rest is left to the next time.
     """
     async with postgres.session(turn=postgres.turns.upkeep) as connection:
-        return await _forget(connection)
+        forget = _forget_by_app if postgres.has_citus else _forget
+        return await forget(connection)
 
 
 async def _forget(connection: Connection) -> int:
@@ -110,6 +154,27 @@ async def _forget(connection: Connection) -> int:
         keys, last = keys + chunk["keys"], chunk["last"]
         await asyncio.sleep(_PAUSE_S)  # live traffic goes first
     return keys
+
+
+async def _forget_by_app(connection: Connection) -> int:
+    """Forget each app's; those on a node that is away are left to the next time."""
+    keys = chunks = 0
+    for (app_id,) in await connection.fetch("SELECT id FROM apps ORDER BY random()"):
+        chunk: Sequence[object] = (app_id,)
+        while chunk and chunks < _CHUNKS_MAX:
+            chunk = await _forget_of_app(connection, app_id)
+            keys, chunks = keys + len(chunk), chunks + bool(chunk)
+            await asyncio.sleep(_PAUSE_S if chunk else 0.0)
+    return keys
+
+
+async def _forget_of_app(connection: Connection, app_id: int) -> Sequence[object]:
+    try:
+        return await connection.fetch(_FORGET_OF_APP, app_id, KEPT, _CHUNK_KEYS)
+    except asyncpg.PostgresConnectionError:
+        if connection.is_closed():
+            raise
+        return ()
 
 
 async def run(postgres: Postgres) -> None:

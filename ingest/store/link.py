@@ -11,6 +11,7 @@ import asyncpg
 
 from ingest.store import identity
 from ingest.store.copier import NO_ROWS, Copier, CopyConnection, query
+from ingest.store.distributed_merge import DistributedMerge
 from ingest.store.failures import (
     DROPPED,
     NO_DATA,
@@ -18,6 +19,7 @@ from ingest.store.failures import (
     RowRefused,
     RowsDropped,
     Unavailable,
+    perhaps_stored,
     while_sending,
     without_rows,
 )
@@ -46,7 +48,11 @@ class CopyLink:
         statement = f"COPY {table.name} ({table.column_list}) FROM STDIN (FORMAT binary)"
         self._statement = query(statement)
         self._begin_and_copy = query(f"{postgres.begin}; {statement}")
-        self._merging = Merge(postgres.begin, table, partitions or PartitionMap())
+        known = partitions or PartitionMap()
+        self._merge_by = (
+            Merge(postgres.begin, table, known),
+            DistributedMerge(postgres.begin, table, known),
+        )
         self._sifting = Sift(postgres.begin, table)
         is_it = " AND ".join(f"{table.name}.{name} = sent.{name}" for name in table.primary_key)
         self._missing = (
@@ -59,6 +65,10 @@ class CopyLink:
         """Between its writer and the probe of the database."""
         self._connection: CopyConnection | None = None
         self._copier: Copier | None = None
+
+    @property
+    def _merging(self) -> Merge:
+        return self._merge_by[self._postgres.has_citus]
 
     @property
     def is_busy(self) -> bool:
@@ -83,7 +93,8 @@ class CopyLink:
 
         def work(copier: Copier) -> Awaitable[None]:  # known once it is connected
             copy = self._copy_in_transaction if self._postgres.is_pooled else self._copy
-            return copy(copier, document, rows)
+            done = copy(copier, document, rows)
+            return _telling_stored(done) if self._postgres.has_citus else done
 
         await self._run(work, rows)
 
@@ -246,6 +257,17 @@ async def _rolling_back(copier: Copier) -> AsyncIterator[None]:
     except (asyncpg.PostgresError, RowRefused, Scattered):
         await copier.execute(_ROLLBACK)
         raise
+
+
+async def _telling_stored(copy: Awaitable[None]) -> None:
+    """Do a COPY through Citus, which says XX000 of whatever a node has said.
+
+    Raises AlreadyStored then: perhaps a row is stored, perhaps one is bad, and a merge tells.
+    """
+    try:
+        await copy
+    except asyncpg.InternalServerError as error:
+        raise perhaps_stored(error) from error
 
 
 def _check_dropped(tag: str, rows: int) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from ingest.store.copier import Copier, Fields, query
-from ingest.store.idempotency import reserve
+from ingest.store.idempotency import FIND_BY_APP, reserve
 from ingest.store.partition_map import DAY_MS, HOMES_MAX, IdRange, PartitionMap
 from ingest.store.table import Column, Table
 
@@ -24,50 +24,53 @@ may print many times longer than it was sent, and a batch may ask for thousands 
 STAGING: Final = "nonito_staging"
 """The temporary table: the columns of the rows, and what `idempotency.reserve` adds."""
 
-_PARAMS: Final = "event_params"
-_WITHIN: Final = ":within"
+PARAMS: Final = "event_params"
+WITHIN: Final = ":within"
 """Stands for the ranges of id in which events are looked up."""
 _TIME: Final = "timestamptz"
 _TIME_TEXT: Final = "to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US') AS {}"
 
 _RESERVE: Final = f"DO $$ BEGIN {reserve(STAGING)} END $$;"
-_DAYS: Final = f"""
+RESERVE_BY_APP: Final = f"DO $$ BEGIN {reserve(STAGING, find=FIND_BY_APP)} END $$;"
+DAYS: Final = f"""
 SELECT DISTINCT ('x' || left(translate(id::text, '-', ''), 12))::bit(48)::bigint / {DAY_MS}
 FROM {STAGING}
 """  # noqa: S608 - constants of ours
-# LATERAL with a LIMIT: one look into the index for each row, whatever the planner believes of a
-# table that was never analyzed. What this transaction has inserted itself is told by its xmin.
 # Parameters are bounded as they are kept, then unpacked, then printed, and past a bound not even
 # looked at: 100 small retries of 1 MiB of 1e299 would unpack 250 MB and print 5 GB.
-_EARLIER: Final = f"""
-SELECT staged_app_id, key, has_idempotency_key,
-    CASE WHEN sum(octet_length(printed)) OVER told <= {EARLIER_PARAMS_BYTES_MAX} THEN printed END,
-    {{names}}
+BOUNDED: Final = """
+SELECT {known_by},
+    CASE WHEN sum(octet_length(printed)) OVER told <= {bytes_max} THEN printed END,
+    {names}
 FROM (
     SELECT *, CASE WHEN unpacked_bytes IS NOT NULL
-        AND sum(unpacked_bytes) OVER told <= {EARLIER_PARAMS_BYTES_MAX}
+        AND sum(unpacked_bytes) OVER told <= {bytes_max}
         THEN params::text END AS printed
     FROM (
-        SELECT *, CASE WHEN sum(pg_column_size(params)) OVER told <= {EARLIER_PARAMS_BYTES_MAX}
-            THEN pg_column_size(params || '{{{{}}}}') END AS unpacked_bytes
-        FROM (
-            SELECT staged.app_id AS staged_app_id,
-                coalesce(staged.idempotency_key, staged.id) AS key,
-                staged.idempotency_key IS NOT NULL AS has_idempotency_key, found.*
-            FROM {STAGING} AS staged CROSS JOIN LATERAL (
-                SELECT {_PARAMS} AS params, {{texts}}
-                FROM events WHERE events.app_id = staged.app_id AND events.id = staged.id
-                AND ({_WITHIN}) AND events.xmin <> pg_current_xact_id()::xid LIMIT 1
-            ) AS found
-        ) AS earlier WINDOW told AS (ORDER BY staged_app_id, key)
-    ) AS kept WINDOW told AS (ORDER BY staged_app_id, key)
-) AS unpacked WINDOW told AS (ORDER BY staged_app_id, key)
+        SELECT *, CASE WHEN sum(pg_column_size(params)) OVER told <= {bytes_max}
+            THEN pg_column_size(params || '{{}}') END AS unpacked_bytes
+        FROM ({found}) AS earlier WINDOW told AS (ORDER BY {order})
+    ) AS kept WINDOW told AS (ORDER BY {order})
+) AS unpacked WINDOW told AS (ORDER BY {order})
+"""
+"""Asks for rows that were there before; `found` selects them, with `params` and what is told."""
+# LATERAL with a LIMIT: one look into the index for each row, whatever the planner believes of a
+# table that was never analyzed. What this transaction has inserted itself is told by its xmin.
+_FOUND: Final = f"""
+SELECT staged.app_id AS staged_app_id,
+    coalesce(staged.idempotency_key, staged.id) AS key,
+    staged.idempotency_key IS NOT NULL AS has_idempotency_key, found.*
+FROM {STAGING} AS staged CROSS JOIN LATERAL (
+    SELECT {PARAMS} AS params, {{texts}}
+    FROM events WHERE events.app_id = staged.app_id AND events.id = staged.id
+    AND ({WITHIN}) AND events.xmin <> pg_current_xact_id()::xid LIMIT 1
+) AS found
 """  # noqa: S608 - constants of ours
 # A subquery with a LIMIT for the same reason.
 _COUNT_MISSING: Final = f"""
 SELECT count(*) FROM {STAGING} AS staged WHERE (
     SELECT true FROM events
-    WHERE events.app_id = staged.app_id AND events.id = staged.id AND ({_WITHIN}) LIMIT 1
+    WHERE events.app_id = staged.app_id AND events.id = staged.id AND ({WITHIN}) LIMIT 1
 ) IS NULL
 """  # noqa: S608 - constants of ours
 
@@ -82,12 +85,8 @@ def stage(table: Table) -> str:
     )
 
 
-def reserve_and_insert(table: Table) -> str:
-    """Return the SQL that stores what is staged, each id and each key's event once."""
-    return f"{_RESERVE} {_insert(table)}"
-
-
-def _insert(table: Table) -> str:
+def insert(table: Table) -> str:
+    """Return the SQL that stores what is staged and reserved, each id and each key's event once."""
     named, key = table.column_list, ", ".join(table.primary_key)
     # Of several tries in one document the first is stored, and the one whose id a key stands for.
     return (
@@ -96,8 +95,12 @@ def _insert(table: Table) -> str:
     )
 
 
-IS_MISSING: Final = _COUNT_MISSING.replace(_WITHIN, "true")
-"""Counts the staged rows that are not there, wherever they may be: for one row."""
+def insert_counted(table: Table) -> str:
+    """Return the same SQL, which returns a row for each that was not there.
+
+    A command's tag says so as well, but that of Citus, which counts what it was sent.
+    """
+    return f"{insert(table)} RETURNING 1"
 
 
 class Scattered(Exception):  # noqa: N818 - an outcome, handled by sending less at once
@@ -134,13 +137,18 @@ class Merge:
             f"{begin}; {stage(table)};"
             f" COPY {STAGING} ({table.column_list}) FROM STDIN (FORMAT binary)"
         )
-        self._insert = query(_insert(table))
-        self._look = query(_DAYS)
-        self._reserve_and_look = query(_RESERVE + _DAYS)
-        self._told = [column for column in table.columns if column.name != _PARAMS]
-        self._ask = _EARLIER.format(
-            names=", ".join(f'"{column.name}"' for column in self._told),
-            texts=", ".join(map(_as_text, self._told)),
+        self._insert = query(insert(table))
+        self._look = query(DAYS)
+        self._reserve_and_look = query(_RESERVE + DAYS)
+        self._told = [column for column in table.columns if column.name != PARAMS]
+        self._names = ", ".join(f'"{column.name}"' for column in self._told)
+        self._texts = ", ".join(map(_as_text, self._told))
+        self._ask = BOUNDED.format(
+            known_by="staged_app_id, key, has_idempotency_key",
+            names=self._names,
+            bytes_max=EARLIER_PARAMS_BYTES_MAX,
+            found=_FOUND.format(texts=self._texts),
+            order="staged_app_id, key",
         )
 
     async def run(self, copier: Copier, document: bytes, *, has_keys: bool) -> int:
@@ -151,6 +159,10 @@ class Merge:
         await copier.copy(self._copy, document)
         if has_keys and len(await self._ranges(copier, self._reserve_and_look)) > HOMES_MAX:
             raise Scattered
+        return await self._store(copier)
+
+    async def _store(self, copier: Copier) -> int:
+        """Insert what is staged; return how many rows were not there."""
         done = await copier.execute(self._insert)
         return int(done.rpartition(" ")[2])
 
@@ -172,24 +184,35 @@ class Merge:
         return self._partitions.ranges_of(int(day or b"") for (day,) in days)
 
     def _read(self, fields: Fields) -> Earlier:
-        texts = [None if field is None else field.decode() for field in fields]
-        app_id, key, has_idempotency_key, params, *values = texts
-        kind = b"k" if has_idempotency_key == "t" else b"i"
-        number = int(app_id or "").to_bytes(4, "big", signed=True)
+        app_id, key, has_idempotency_key, *stored = fields
+        return Earlier(key_of(app_id, key, has_idempotency_key), self._stored(stored))
+
+    def _stored(self, fields: Fields) -> dict[str, str | None]:
+        """Return what is told of a row: its parameters, then the others."""
+        params, *values = [None if field is None else field.decode() for field in fields]
         stored = {
             column.name: _shown(value) if value and column.sql_type == _TIME else value
             for column, value in zip(self._told, values, strict=True)
         }
-        return Earlier(
-            key=kind + number + bytes.fromhex((key or "").replace("-", "")),
-            stored={**stored, _PARAMS: params},
-        )
+        return {**stored, PARAMS: params}
+
+
+def key_of(app_id: bytes | None, key: bytes | None, has_idempotency_key: bytes | None) -> bytes:
+    """Return what an event is known by, as `copy_reader.dedup_key` has it, of texts of Postgres."""
+    kind = b"k" if has_idempotency_key == b"t" else b"i"
+    number = int(app_id or b"").to_bytes(4, "big", signed=True)
+    return kind + number + bytes.fromhex((key or b"").decode().replace("-", ""))
 
 
 def _within(statement: str, ranges: Sequence[IdRange]) -> bytes:
     """Return the Query message of a statement that looks for events in some ranges."""
-    within = " OR ".join(f"events.id BETWEEN '{each.first}' AND '{each.last}'" for each in ranges)
-    return query(statement.replace(_WITHIN, within or "false"))
+    return query(statement.replace(WITHIN, within(ranges)))
+
+
+def within(ranges: Sequence[IdRange]) -> str:
+    """Return the SQL that is true of an event in one of some ranges of id."""
+    each = (f"events.id BETWEEN '{each.first}' AND '{each.last}'" for each in ranges)
+    return " OR ".join(each) or "false"
 
 
 def _as_text(column: Column) -> str:

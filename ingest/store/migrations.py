@@ -1,10 +1,11 @@
 """Schema migrations: numbered SQL files, each applied once, in order, under an advisory lock.
 
-A new database gets all of them in one transaction. One that is in use gets each in a transaction of
-its own, which keeps nobody waiting for longer than a second, others behind it included: when
-somebody holds a lock (a dump, a long query) it lets everybody pass, says who it is, and tries again
-(store/brief.py). What a server takes events without is waited for while it
-serves (store/upkeep.py). A file that takes longer on purpose sets its own time-out.
+A new database gets all of them in one transaction, in which Citus distributes its tables if it is
+there (store/citus.py). One that is in use gets each in a transaction of its own, which keeps nobody
+waiting for longer than a second, others behind it included: when somebody holds a lock (a dump, a
+long query) it lets everybody pass, says who it is, and tries again (store/brief.py). What a server
+takes events without is waited for while it serves (store/upkeep.py). A file that takes longer on
+purpose sets its own time-out.
 """
 
 import asyncio
@@ -20,7 +21,7 @@ import structlog
 
 from ingest.errors import StartupError
 from ingest.share.turn import Turn
-from ingest.store import brief
+from ingest.store import brief, citus
 from ingest.store.failures import Outage, Unavailable
 from ingest.store.postgres import Connection, Postgres
 
@@ -178,6 +179,8 @@ async def apply_due(connection: Connection, brief_ms: float = brief.LIMIT_MS) ->
             await connection.execute(brief.limits(brief_ms))
         for migration in migrations:
             await _apply(connection, migration)
+        if migrations and migrations[0].version == 1:
+            await citus.distribute(connection)
     except asyncpg.InsufficientPrivilegeError as error:
         raise StartupError(
             f"migrations are due, and this role may not apply them ({error}):"
@@ -188,7 +191,8 @@ async def apply_due(connection: Connection, brief_ms: float = brief.LIMIT_MS) ->
 
 async def _apply(connection: Connection, migration: Migration) -> None:
     try:
-        await connection.execute(migration.sql)
+        for statement in statements(migration.sql):
+            await connection.execute(statement)
     except (asyncpg.InsufficientPrivilegeError, *brief.IN_THE_WAY):
         raise
     except asyncpg.PostgresError as error:
@@ -200,6 +204,23 @@ async def _apply(connection: Connection, migration: Migration) -> None:
         migration.version,
         migration.name,
     )
+
+
+def statements(sql: str) -> list[str]:
+    """Return the statements of a migration: Citus wants each in a message of its own.
+
+    Each ends with a line, and none with a line of a body, between two `$$`.
+    """
+    found, lines = [], list[str]()
+    for line in sql.splitlines():
+        lines.append(line)
+        is_end = line.rstrip().endswith(";") and not line.lstrip().startswith("--")
+        if is_end and "\n".join(lines).count("$$") % 2 == 0:
+            found.append("\n".join(lines))
+            lines = []
+    if "\n".join(lines).strip():
+        found.append("\n".join(lines))
+    return found
 
 
 async def require_utf8(connection: Connection) -> None:

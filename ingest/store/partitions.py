@@ -31,7 +31,7 @@ from ingest.store.attachment import (
     StrayDay,
     TooManyPartitions,
 )
-from ingest.store.failures import NoTurn, Unavailable
+from ingest.store.failures import NoTurn, Unavailable, is_of_node
 from ingest.store.partition_budget import PartitionBudget
 from ingest.store.partition_map import DAY_MS, PartitionMap, existing_ranges
 from ingest.store.periods import (
@@ -243,9 +243,10 @@ class Partitions:
             self._left_until_s[wanted] = time.monotonic() + _LEFT_PAUSE_S
             self._leave(None, _LEFT_PAUSE_S, reason_of(error))
         except asyncpg.PostgresError as error:
-            if (error.sqlstate or "08").startswith(_OUTAGE_CLASSES):
+            if (error.sqlstate or "08").startswith(_OUTAGE_CLASSES) and not is_of_node(error):
                 raise
-            self._leave(wanted, _LEFT_PAUSE_S, reason_of(error))
+            pause_s = _SLOW_PAUSE_S if is_of_node(error) else _LEFT_PAUSE_S
+            self._leave(wanted, pause_s, reason_of(error))
 
     def _hold_up(self, reason: str) -> None:
         self._held_up_until_s = time.monotonic() + _BUSY_PAUSE_S

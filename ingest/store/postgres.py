@@ -17,7 +17,7 @@ import structlog
 
 from ingest.errors import StartupError
 from ingest.share.turn import Turn
-from ingest.store import identity
+from ingest.store import citus, identity
 from ingest.store.copier import CopyConnection
 from ingest.store.database_url import DatabaseUrl
 from ingest.store.failures import (
@@ -68,6 +68,8 @@ class Postgres:
         self._pooler_reported = False
         self.is_pooled = False
         """Whether the last connection was a pooler's, so that no session keeps anything."""
+        self.has_citus = False
+        """Whether the last connection was to a coordinator of Citus, with tables on other nodes."""
         self.database_id: UUID | None = None
         """The one database that is meant, wherever the URL leads; None while that is not known.
 
@@ -119,6 +121,7 @@ class Postgres:
         try:
             await self._look_for_pooler(connection)
             await self._check_durability(connection)
+            self.has_citus = await citus.is_there(connection)
             if self.database_id is not None:
                 await self.identify(connection)
         except BaseException:

@@ -9,7 +9,7 @@ from ingest.store.rejected_of_app import OfApp
 from ingest.store.retention_report import RetentionReport
 
 STRAYS_MAX: Final = 10_000
-_STRAYS: Final = "SELECT count(*) FROM (SELECT FROM events_default LIMIT $1) AS first"
+_STRAYS: Final = "SELECT count(*) FROM (SELECT 1 FROM events_default LIMIT $1) AS first"
 # Of the catalog alone: sizes by file would take a lock on each partition, and a look at each file.
 _PARTITIONS: Final = """
 WITH part AS (

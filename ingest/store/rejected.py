@@ -37,7 +37,8 @@ _UNSTORABLE: Final = re.compile("[\0\ud800-\udfff]")
 _NO_OBJECT: Final = ("22023", "event_params must be a JSON object")  # invalid parameter value
 COUNTED_MAX: Final = 100_000
 """Rejected events are counted up to so many, which takes some 10 ms."""
-_COUNT: Final = "SELECT count(*) FROM (SELECT FROM rejected_events LIMIT $1) AS first"
+_COUNT: Final = "SELECT count(*) FROM (SELECT 1 FROM rejected_events LIMIT $1) AS first"
+_IS_STORED: Final = "SELECT EXISTS (SELECT 1 FROM events WHERE app_id = $1 AND id = $2)"
 _COUNT_INTERVAL_S: Final = 15.0
 _JSON: Final = "jsonb"
 _NAMED: Final = ("on_table", "on_column", "broken_constraint")
@@ -280,8 +281,10 @@ async def _store(connection: Connection, table: Table, key: tuple[int, UUID]) ->
         " FROM rejected_events WHERE app_id = $1 AND id = $2",
         *key,
     )
-    if await connection.execute(merge.reserve_and_insert(table)) == "INSERT 0 1":
+    await connection.execute(merge.RESERVE_BY_APP)
+    if await connection.fetch(merge.insert_counted(table)):
         return RetryResult.STORED
-    if await connection.fetchval(merge.IS_MISSING):
+    staged = await connection.fetchrow(f"SELECT app_id, id FROM {merge.STAGING}")  # noqa: S608
+    if staged is None or not await connection.fetchval(_IS_STORED, *staged):
         raise RowRefused(None, NO_DATA, DROPPED)
     return RetryResult.ALREADY_STORED

@@ -23,7 +23,7 @@ _PAGE: Final = (
     " WHERE app_id = $1 AND ($3::uuid IS NULL OR id < $3) ORDER BY id DESC LIMIT $2"
 )
 _COUNT: Final = (
-    "SELECT count(*) FROM (SELECT FROM rejected_events"
+    "SELECT count(*) FROM (SELECT 1 FROM rejected_events"
     " WHERE app_id = $1 AND ($3::uuid IS NULL OR id > $3) LIMIT $2) AS first"
 )
 _BY_APP: Final = """

@@ -13,7 +13,7 @@ import asyncpg
 
 from ingest.store.copier import Copier, Fields, query
 from ingest.store.failures import DROPPED, NO_DATA, RowRefused, of_row
-from ingest.store.idempotency import reserve
+from ingest.store.idempotency import FIND_BY_APP, reserve
 from ingest.store.merge import STAGING, Earlier, stage
 from ingest.store.table import Table
 
@@ -38,7 +38,7 @@ BEGIN
                 ON CONFLICT ({{key}}) DO NOTHING;
             GET DIAGNOSTICS done = ROW_COUNT;
             IF done > 0 THEN CONTINUE; END IF;
-            IF NOT EXISTS (SELECT FROM {{table}} WHERE {{is_it}}) THEN
+            IF NOT EXISTS (SELECT 1 FROM {{table}} WHERE {{is_it}}) THEN
                 RAISE EXCEPTION '{DROPPED}' USING ERRCODE = '{NO_DATA}';
             END IF;
         EXCEPTION WHEN OTHERS OR assert_failure THEN
@@ -46,7 +46,7 @@ BEGIN
                 detail = PG_EXCEPTION_DETAIL, on_table = TABLE_NAME, on_column = COLUMN_NAME,
                 broken = CONSTRAINT_NAME;
         END;
-        IF EXISTS (SELECT FROM {{table}} WHERE {{is_it}}) THEN
+        IF EXISTS (SELECT 1 FROM {{table}} WHERE {{is_it}}) THEN
             state := NULL;
             -- Undone with the row's subtransaction, where a key had led to another id.
             UPDATE {STAGING} SET id = staged.id WHERE nonito_at = staged.nonito_at;
@@ -67,7 +67,7 @@ _BY_KEY: Final = (
 _IT: Final = "nonito_at = staged.nonito_at"
 _RESERVE: Final = f"""
             IF staged.idempotency_key IS NOT NULL THEN
-                {reserve(STAGING, _IT)}
+                {reserve(STAGING, _IT, FIND_BY_APP)}
                 SELECT id INTO staged.id FROM {STAGING} WHERE {_IT};
             END IF;
 """  # noqa: S608 - names of ours

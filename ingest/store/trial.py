@@ -16,10 +16,10 @@ from ingest.store.postgres import Connection
 from ingest.store.table import Table
 
 _NOT_SUPPORTED: Final = "0A000"
-_FORGET: Final = "SELECT ctid FROM idempotency_keys LIMIT 0 FOR UPDATE"
+_FORGET: Final = "SELECT key FROM idempotency_keys WHERE app_id = 0 LIMIT 0 FOR UPDATE"
 _ALSO_DONE: Final = (
     "INSERT INTO rejected_events SELECT * FROM rejected_events LIMIT 0",
-    "SELECT FROM api_keys, apps, nonito_database, read_keys LIMIT 0",
+    "SELECT 1 FROM api_keys, apps, nonito_database, read_keys LIMIT 0",
     "INSERT INTO api_key_uses SELECT * FROM api_key_uses LIMIT 0",
     "UPDATE api_key_uses SET used_at = now() WHERE false",
     "INSERT INTO limit_uses SELECT * FROM limit_uses LIMIT 0",
@@ -38,7 +38,7 @@ _ALSO_DONE: Final = (
     "INSERT INTO audit_log (email, action, object) SELECT '', '', '' FROM audit_log LIMIT 0",
     "UPDATE boards SET name = name WHERE false",
     "DELETE FROM board_tiles WHERE false",
-    f"DELETE FROM idempotency_keys WHERE ctid = ANY (ARRAY({_FORGET}))",  # noqa: S608 - ours
+    f"DELETE FROM idempotency_keys WHERE app_id = 0 AND key = ANY (ARRAY({_FORGET}))",  # noqa: S608
 )
 """What a server does beside storing events."""
 _IS_OWNER: Final = (
@@ -97,7 +97,8 @@ async def _store_nothing(connection: Connection, table: Table) -> None:
         table.name, source=io.BytesIO(NO_ROWS), columns=columns, format="binary"
     )
     await connection.execute(merge.stage(table))
-    await connection.execute(merge.reserve_and_insert(table))
+    await connection.execute(merge.RESERVE_BY_APP)
+    await connection.execute(merge.insert(table))
     for statement in _ALSO_DONE:
         await connection.execute(statement)
 

@@ -17,6 +17,7 @@ import psutil
 from ingest.store.cluster import SUPERUSER, Cluster
 from ingest.store.embedded import find_programs
 from ingest.store.postgres import Postgres
+from tests.support.citus import Citus
 
 _numbers = count(1)
 
@@ -66,12 +67,26 @@ def _place() -> Path | None:
 def new_database(cluster: Cluster, template: str = TEMPLATE) -> Iterator[str]:
     """Copy a database and yield its URL; it is dropped afterwards, whoever still uses it."""
     name = f"test_{os.getpid()}_{next(_numbers)}"
+    if isinstance(cluster, Citus):
+        with _new_distributed(cluster, name):
+            yield cluster.url(name)
+        return
     copy_database(cluster, name, template)
     try:
         yield cluster.url(name)
     finally:
         cluster.start()
         cluster.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+@contextmanager
+def _new_distributed(cluster: Citus, name: str) -> Iterator[None]:
+    """Make an empty one, as one over several nodes can't be copied; drop it afterwards."""
+    try:
+        cluster.make(name)
+        yield
+    finally:
+        cluster.drop(name)
 
 
 def copy_database(cluster: Cluster, name: str, template: str = TEMPLATE) -> None:

@@ -1,0 +1,93 @@
+"""The nodes of Citus that are away, and the apps whose events they hold.
+
+A coordinator passes on what a node does not answer, or waits for it, whoever else has rows in the
+statement. So once one has failed, all are asked; while one is away, whoever writes leaves out what
+is its apps', and asks again each second. That costs nothing while all is well, and on a database
+without Citus nothing ever.
+"""
+
+import asyncio
+import time
+from typing import Final
+
+import asyncpg
+import structlog
+
+from ingest.store.failures import RowRefused, Unavailable
+from ingest.store.postgres import Connection, Postgres
+
+log = structlog.get_logger(__name__)
+
+_ANSWER_MS: Final = 1_000
+"""So long a node may take to let somebody in."""
+_TIMEOUT_S: Final = 4.0
+_TURN_S: Final = 2.0
+_AGAIN_S: Final = 1.0
+_FRESH_S: Final = 0.2
+_LIMIT: Final = f"SET citus.node_connection_timeout = {_ANSWER_MS}"
+_SILENT: Final = (
+    "SELECT nodename || ':' || nodeport FROM run_command_on_workers('SELECT 1')"
+    " WHERE NOT success ORDER BY 1"
+)
+_APPS: Final = """
+SELECT apps.id FROM apps
+JOIN pg_dist_shard ON worker_hash(apps.id) BETWEEN shardminvalue::int AND shardmaxvalue::int
+JOIN pg_dist_placement USING (shardid) JOIN pg_dist_node USING (groupid)
+WHERE logicalrelid = 'events'::regclass AND nodename || ':' || nodeport = ANY ($1::text[])
+"""
+
+
+class Nodes:
+    """What one process knows of them."""
+
+    def __init__(self, postgres: Postgres) -> None:
+        self._postgres = postgres
+        self._looking = asyncio.Lock()
+        self._looked_s = -_FRESH_S
+        self._silent: list[str] = []
+        self._is_any_away = asyncio.Event()
+        self.apps_away: frozenset[int] = frozenset()
+        """Those whose events are on a node that is away."""
+
+    def may_have_failed(self, failure: RowRefused | Unavailable) -> bool:
+        """Return whether it may be a node that has failed, of several."""
+        refusal = failure.as_refusal() if isinstance(failure, Unavailable) else failure
+        return self._postgres.has_citus and refusal.is_passing
+
+    async def look(self) -> None:
+        """Find out which nodes are away; what can't be found out is left as it was."""
+        async with self._looking:
+            if time.monotonic() - self._looked_s < _FRESH_S:
+                return
+            try:
+                async with self._postgres.session(_TIMEOUT_S, turn_timeout_s=_TURN_S) as connection:
+                    await self._look(connection)
+            except (Unavailable, asyncpg.PostgresError) as error:
+                log.warning("the nodes of Citus could not be asked", reason=str(error))
+            self._looked_s = time.monotonic()
+
+    async def run(self) -> None:
+        """Look again each second while one is away, for ever."""
+        while True:
+            await self._is_any_away.wait()
+            await asyncio.sleep(_AGAIN_S)
+            await self.look()
+
+    async def _look(self, connection: Connection) -> None:
+        await connection.execute(_LIMIT)
+        silent = [str(node) for (node,) in await connection.fetch(_SILENT)]
+        rows = await connection.fetch(_APPS, silent) if silent else []
+        self.apps_away = frozenset(app_id for (app_id,) in rows)
+        self._tell(silent)
+
+    def _tell(self, silent: list[str]) -> None:
+        before, self._silent = self._silent, silent
+        if not silent:
+            self._is_any_away.clear()
+            if before:
+                log.info("all nodes of Citus are back", nodes=before)
+            return
+        self._is_any_away.set()
+        if silent != before:
+            apps = len(self.apps_away)
+            log.error("nodes of Citus are away: their apps' events wait", nodes=silent, apps=apps)

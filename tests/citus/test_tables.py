@@ -1,0 +1,99 @@
+"""Tables over several nodes: what lies where, what a COPY tells, and what has to be asked."""
+
+import asyncio
+
+import asyncpg
+import pytest
+
+from ingest.delivery.committer import Commit, Committer
+from ingest.delivery.events_table import EVENTS
+from ingest.events import copy_format
+from ingest.store import checks
+from ingest.store.failures import AlreadyStored
+from ingest.store.link import CopyLink
+from tests.conftest import make_key
+from tests.store.merging import Sent, make, stored
+from tests.support.postgres import fetch, make_postgres
+
+pytestmark = pytest.mark.usefixtures("_empty")
+DISTRIBUTED = ("events", "idempotency_keys", "rejected_events")
+
+
+@pytest.fixture
+async def _empty(citus_url: str) -> None:
+    """No event of the test before."""
+    await fetch(citus_url, "TRUNCATE events")
+
+
+async def test_tables_of_events_are_distributed_by_app_and_colocated(citus_url: str) -> None:
+    """In few shards each, and nothing else is: an app and all that is its is on one node."""
+    found = await fetch(
+        citus_url,
+        "SELECT table_name::text, distribution_column, colocation_id, shard_count FROM citus_tables"
+        " WHERE table_name NOT IN (SELECT inhrelid FROM pg_inherits)",
+    )
+    assert {row["table_name"] for row in found} == set(DISTRIBUTED)
+    assert {row["distribution_column"] for row in found} == {"app_id"}
+    assert len({row["colocation_id"] for row in found}) == 1
+    assert {row["shard_count"] for row in found} == {8}
+
+
+async def test_copy_that_meets_a_stored_id_is_to_be_merged(citus_url: str) -> None:
+    """Citus says no more of it than that it failed; the link goes on."""
+    link = CopyLink(make_postgres(citus_url), EVENTS)
+    document = _document(first := make("first"))
+    await link.copy(document, 1)
+    with pytest.raises(AlreadyStored):
+        await link.copy(document, 1)
+    await link.copy(_document(second := make("second")), 1)
+    await link.close()
+    assert (await stored(citus_url)).keys() == {first.id, second.id}
+
+
+async def test_row_that_a_check_refuses_costs_its_neighbours_nothing(citus_url: str) -> None:
+    """Of all apps: the refused one is told with its SQLSTATE, whichever node has judged it."""
+    await fetch(citus_url, "ALTER TABLE events ADD CONSTRAINT mine CHECK (event_name <> 'bad')")
+    try:
+        link = CopyLink(make_postgres(citus_url), EVENTS)
+        good = [make("good", app_id=app_id) for app_id in range(1, 13)]
+        sent = [*good[:6], make("bad", app_id=7), *good[6:]]
+        commit = Commit([each.row for each in sent])
+        await Committer(link).run(commit)
+        await link.close()
+    finally:
+        await fetch(citus_url, "ALTER TABLE events DROP CONSTRAINT mine")
+    assert {at: bad.sqlstate for at, bad in commit.refused.items()} == {6: "23514"}
+    assert (await stored(citus_url)).keys() == {each.id for each in good}
+
+
+async def test_every_row_tells_the_transaction_of_the_coordinator(citus_url: str) -> None:
+    """However it came in: by COPY, merged, or sifted: the archive goes by these numbers."""
+    link = CopyLink(make_postgres(citus_url), EVENTS)
+    before = await _next_transaction(citus_url)
+    await link.copy(_document(*(make(app_id=app_id) for app_id in range(1, 9))), 8)
+    await link.merge(_document(make()), 1, has_keys=False)
+    await link.sift(_document(make()), 1, has_keys=False)
+    await link.close()
+    after = await _next_transaction(citus_url)
+    found = [row[0] for row in await fetch(citus_url, "SELECT xact FROM events")]
+    assert len(found) == 10
+    assert len(set(found)) == 3
+    assert all(before < xact < after for xact in found)
+
+
+async def test_check_finds_nothing_wrong(citus_url: str) -> None:
+    """All that storing events takes is tried out there."""
+    await asyncio.to_thread(make_key, citus_url)
+    connection = await asyncpg.connect(citus_url, timeout=10)
+    findings = await checks.examine(connection, EVENTS, 10)
+    await connection.close()
+    assert [each.text for each in findings if not each.is_good] == []
+
+
+def _document(*sent: Sent) -> bytes:
+    return copy_format.document([each.row for each in sent])
+
+
+async def _next_transaction(url: str) -> int:
+    ((number,),) = await fetch(url, "SELECT txid_current()")
+    return int(number)
