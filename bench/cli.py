@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "documents": "bench.agreement.documents",
     "outage": "bench.outage.command",
     "audit": "bench.audit.command",
+    "simulate": "bench.simulate.command",
     "insights": "bench.insights.command",
     "retention": "bench.retention.command",
     "erase": "bench.insights.erase",

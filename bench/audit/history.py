@@ -219,16 +219,20 @@ class History:
 
 def read(path: Path) -> History:
     """Return what a file has kept; raise BenchError when it can't be read."""
-    history = History()
-    open_faults: dict[tuple[str, int], int] = {}
     try:
-        lines = Lines(_content(path))
-        at = 0
-        while end := lines.next(at):  # the last one may be torn if the audit itself was killed
-            _take(history, open_faults, lines, at)
-            at = end
+        return parse(_content(path))
     except (OSError, ValueError) as error:
         raise BenchError(f"the history {path} can't be read: {error}") from error
+
+
+def parse(content: mmap.mmap | bytes) -> History:
+    """Return what these lines tell; raise ValueError for what is no history."""
+    history, lines = History(), Lines(content)
+    open_faults: dict[tuple[str, int], int] = {}
+    at = 0
+    while end := lines.next(at):  # the last one may be torn if the audit itself was killed
+        _take(history, open_faults, lines, at)
+        at = end
     return history
 
 

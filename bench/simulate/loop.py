@@ -1,0 +1,153 @@
+"""The event loop of a simulated process: asyncio's own, with time and I/O from the world.
+
+What asyncio promises is kept: callbacks run in the order in which they were scheduled, timers not
+before their time and in its order. What it leaves open the seed decides: whether timers or I/O come
+first in a round (asyncio and uvloop differ in that), in which order descriptors are ready, and for
+how long the process gets no CPU.
+"""
+
+# ruff: noqa: SLF001 - it takes the place of the base class's own inside
+
+import asyncio
+import heapq
+from asyncio import BaseEventLoop, Handle, TimerHandle, events
+from collections import deque
+from collections.abc import Callable
+from contextvars import copy_context
+from typing import Any, Final
+
+from bench.simulate.world import World
+
+_ROUND_S: Final = 20e-6
+"""What a round takes."""
+_STALL_EVERY_S: Final = 20.0
+_STALL_MIN_S: Final = 0.002
+_STALL_MAX_S: Final = 1.0
+_IDLE_ROUNDS_MAX: Final = 20_000
+"""So many rounds without a pause are a loop that turns for nothing."""
+
+
+class Spinning(Exception):  # noqa: N818 - what the process does
+    """The process turns round and round, and never waits."""
+
+
+class SimulatedLoop(BaseEventLoop):
+    """One life of a process. `turn` is called by whoever has the world go on."""
+
+    _ready: deque[Handle]
+    _scheduled: list[TimerHandle]
+
+    def __init__(self, world: World, *, are_timers_first: bool) -> None:
+        super().__init__()
+        self._world = world
+        self._are_timers_first = are_timers_first
+        self._arrived: list[tuple[object, Handle]] = []
+        self._busy_rounds = 0
+        self._stalls_s = world.now_s + world.random.expovariate(1 / _STALL_EVERY_S)
+        self.is_dead = False
+        """Whether it was killed: nothing of it runs any more."""
+        self.steps_left: int | None = None
+        """After so many callbacks the process is killed."""
+        self.on_step: Callable[[], None] | None = None
+        self.set_exception_handler(self._note_exception)
+
+    def time(self) -> float:
+        """Return the monotonic clock."""
+        return self._world.now_s
+
+    def arrive(self, channel: object, call: Callable[..., object], *arguments: object) -> None:
+        """Have I/O come in: a callback in the next round. Of one channel in the order of calls."""
+        if not self.is_dead:
+            handle = Handle(call, arguments, self, copy_context())
+            self._arrived.append((channel, handle))
+
+    @property
+    def next_s(self) -> float | None:
+        """When there is something to do; None for never, unless something arrives."""
+        if self._ready or self._arrived:
+            return self._world.now_s
+        scheduled = self._scheduled
+        while scheduled and scheduled[0].cancelled():
+            heapq.heappop(scheduled)
+        return scheduled[0].when() if scheduled else None
+
+    def turn(self) -> None:
+        """Do one round: what has arrived, what is due, and what was ready."""
+        self._stall()
+        self._gather()
+        ready, busy = self._ready, len(self._ready)
+        self._busy_rounds = self._busy_rounds + 1 if busy else 0
+        if self._busy_rounds > _IDLE_ROUNDS_MAX:
+            raise Spinning
+        events._set_running_loop(self)
+        try:
+            for _ in range(busy):
+                if self._is_killed():
+                    return
+                handle = ready.popleft()
+                if not handle._cancelled:
+                    handle._run()
+        finally:
+            events._set_running_loop(None)
+        self._world.now_s += _ROUND_S
+
+    def rest(self) -> None:
+        """Hear that it has waited: time goes on."""
+        self._busy_rounds = 0
+
+    def _is_killed(self) -> bool:
+        if self.steps_left is None or self.is_dead:
+            return self.is_dead
+        self.steps_left -= 1
+        if self.steps_left < 0 and self.on_step is not None:
+            self.on_step()
+        return self.is_dead
+
+    def _stall(self) -> None:
+        """Get no CPU for a while, now and then."""
+        world = self._world
+        if world.now_s >= self._stalls_s:
+            world.now_s += world.log_uniform(_STALL_MIN_S, _STALL_MAX_S)
+            self._stalls_s = world.now_s + world.random.expovariate(1 / _STALL_EVERY_S)
+            world.happen()
+
+    def _gather(self) -> None:
+        if self._are_timers_first:
+            self._take_timers()
+            self._take_arrived()
+        else:
+            self._take_arrived()
+            self._take_timers()
+
+    def _take_arrived(self) -> None:
+        arrived, self._arrived = self._arrived, []
+        if len(arrived) > 1:
+            arrived = self._shuffled(arrived)
+        self._ready.extend(handle for _, handle in arrived)
+
+    def _shuffled(self, arrived: list[tuple[object, Handle]]) -> list[tuple[object, Handle]]:
+        """Return what has arrived in any order but within each channel."""
+        lanes: dict[object, deque[tuple[object, Handle]]] = {}
+        for each in arrived:
+            lanes.setdefault(each[0], deque()).append(each)
+        order = [channel for channel, _ in arrived]
+        self._world.random.shuffle(order)
+        return [lanes[channel].popleft() for channel in order]
+
+    def _take_timers(self) -> None:
+        scheduled, now_s = self._scheduled, self._world.now_s
+        while scheduled and scheduled[0].when() <= now_s:
+            timer = heapq.heappop(scheduled)
+            if not timer.cancelled():
+                self._ready.append(timer)
+
+    def _note_exception(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        if not self.is_dead:
+            error = context.get("exception")
+            self._world.errors.append(f"{context.get('message')}: {error!r}")
+
+    def _timer_handle_cancelled(self, _: TimerHandle) -> None:
+        """Leave it where it is; `next_s` passes it by."""
+
+    def _write_to_self(self) -> None:
+        """Nobody sleeps in a selector."""

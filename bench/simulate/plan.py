@@ -1,0 +1,141 @@
+"""A plan: everything that clients, operators and fate do, and when. A seed expands to one.
+
+It is a list, so a plan that fails can be cut down: each action stands by itself, and draws its
+details from a seed of its own.
+"""
+
+from collections.abc import Iterator
+from random import Random
+from typing import Final, NamedTuple
+
+from bench.simulate.faults import FAULTS
+
+POST: Final = "post"
+BATCH: Final = "batch"
+BURST: Final = "burst"
+AGAIN: Final = "again"
+OTHER: Final = "other"
+KILL: Final = "kill"
+RESTART: Final = "restart"
+
+_LASTS_S: Final = (3.0, 25.0)
+_FAULTS_MAX: Final = 5
+_KIB: Final = 1024
+
+
+class Settings(NamedTuple):
+    """What the server is configured with, and what kind of machine it is on."""
+
+    writers: int
+    queue_events_max: int
+    queue_bytes_max: int
+    batch_events_max: int
+    batch_bytes_max: int
+    commit_timeout_s: float
+    connect_timeout_s: float
+    has_spool: bool
+    spool_bytes_max: int
+    spool_timeout_s: float
+    may_pair: bool
+    is_pooled: bool
+    are_timers_first: bool
+    loses_power: bool
+    """Whether the machine dies with a process that is killed."""
+
+
+class Action(NamedTuple):
+    """Something that is done to the server, or to what it depends on."""
+
+    at_s: float
+    kind: str
+    """One of the kinds of clients' above, KILL, RESTART, or a fault's name."""
+    seed: int
+    """Of its details."""
+    lasts_s: float = 0.0
+    """Of a fault."""
+    of: int = -1
+    """Of which action it sends something again, by its number."""
+    number: int = 0
+    """Stays with it when others are taken out of the plan."""
+
+    def __str__(self) -> str:
+        lasts = f" for {self.lasts_s:.3f} s" if self.lasts_s else ""
+        of = f" of {self.of}" if self.of >= 0 else ""
+        return f"{self.at_s:9.3f}  {self.number:3}  {self.kind}{of}{lasts} ({self.seed})"
+
+
+class Plan(NamedTuple):
+    """All of it."""
+
+    seed: int
+    settings: Settings
+    actions: tuple[Action, ...]
+    """In the order of time."""
+
+
+def draw(seed: int) -> Plan:
+    """Return the plan of a seed."""
+    random = Random(f"plan {seed}")  # noqa: S311 - repeatable, not secret
+    settings = _draw_settings(random)
+    lasts_s = random.uniform(*_LASTS_S)
+    drawn = [*_traffic(random, lasts_s), *_trouble(random, lasts_s)]
+    ordered = sorted(drawn, key=lambda action: action.at_s)
+    numbered = [each._replace(number=number) for number, each in enumerate(ordered)]
+    return Plan(seed, settings, tuple(_with_repeats(random, numbered, lasts_s)))
+
+
+def _draw_settings(random: Random) -> Settings:
+    is_small = random.random() < 0.5  # noqa: PLR2004 - half of them meet their limits
+    return Settings(
+        writers=random.choice((1, 2, 2, 3)),
+        queue_events_max=random.randint(16, 60) if is_small else 1_000,
+        queue_bytes_max=random.choice((64, 128)) * _KIB if is_small else 1_024 * _KIB,
+        batch_events_max=random.choice((2, 5, 10, 50)),
+        batch_bytes_max=random.choice((2, 4, 64)) * _KIB,
+        commit_timeout_s=random.choice((1.0, 2.0, 5.0)),
+        connect_timeout_s=random.choice((0.5, 2.0)),
+        has_spool=random.random() < 0.95,  # noqa: PLR2004
+        spool_bytes_max=random.choice((700, 1_500, 8_000)) * _KIB,
+        spool_timeout_s=random.choice((3.0, 5.0)),
+        may_pair=random.random() < 0.8,  # noqa: PLR2004
+        is_pooled=random.random() < 0.15,  # noqa: PLR2004
+        are_timers_first=random.random() < 0.5,  # noqa: PLR2004
+        loses_power=random.random() < 0.3,  # noqa: PLR2004
+    )
+
+
+def _traffic(random: Random, lasts_s: float) -> Iterator[Action]:
+    """Yield what clients send: some all the time, and some at once."""
+    kinds = random.choices((POST, BATCH, BURST), (6, 3, 2), k=random.randint(4, 32))
+    bursts = [random.uniform(0, lasts_s) for _ in range(random.randint(1, 4))]
+    for kind in kinds:
+        at_s = random.uniform(0, lasts_s)
+        if random.random() < 0.5:  # noqa: PLR2004 - half of them come close together
+            at_s = min(lasts_s, random.choice(bursts) + random.expovariate(20))
+        yield Action(at_s, kind, random.getrandbits(32))
+
+
+def _trouble(random: Random, lasts_s: float) -> Iterator[Action]:
+    """Yield what goes wrong."""
+    names = [*FAULTS]
+    weights = [FAULTS[name].weight for name in names]
+    for name in random.choices(names, weights, k=random.randint(0, _FAULTS_MAX)):
+        fault_s = float(0.02 * (500 ** random.random()))
+        yield Action(random.uniform(0, lasts_s), name, random.getrandbits(32), fault_s)
+    for _ in range(random.choice((0, 0, 0, 1, 1, 2, 3))):
+        yield Action(random.uniform(0, lasts_s), KILL, random.getrandbits(32))
+    if random.random() < 0.3:  # noqa: PLR2004
+        yield Action(random.uniform(0, lasts_s), RESTART, random.getrandbits(32))
+
+
+def _with_repeats(random: Random, actions: list[Action], lasts_s: float) -> list[Action]:
+    """Return the actions, and others that send the events of some again."""
+    more: list[Action] = []
+    first = [each for each in actions if each.kind in (POST, BATCH, BURST)]
+    for each in first:
+        while random.random() < 0.4:  # noqa: PLR2004
+            at_s = each.at_s + float(0.001 * (20_000 ** random.random()))
+            kind = AGAIN if random.random() < 0.75 else OTHER  # noqa: PLR2004
+            seed, number = random.getrandbits(32), len(actions) + len(more)
+            more.append(Action(min(at_s, lasts_s + 5), kind, seed, of=each.number, number=number))
+    return sorted([*actions, *more], key=lambda action: action.at_s)
