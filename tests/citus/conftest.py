@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import pytest
 
@@ -15,6 +16,13 @@ _NODE_OF_APPS = (
     " WHERE table_name = 'events'::regclass"
 )
 APPS = 12
+
+
+class App(NamedTuple):
+    """One whose events are on a known node."""
+
+    id: int
+    key: str
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -39,12 +47,12 @@ def citus_url(citus: Citus) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def app_keys(citus: Citus, citus_url: str) -> dict[Node, list[str]]:
-    """Keys of apps, by the worker that holds their events; of each worker there are some."""
+def apps(citus: Citus, citus_url: str) -> dict[Node, list[App]]:
+    """Some apps of each worker, by the worker that holds their events."""
     keys = [make_key(citus_url, f"app-{number}") for number in range(APPS)]
     ports = dict(asyncio.run(fetch(citus_url, f"{_NODE_OF_APPS} ORDER BY apps.id")))
     held = {
-        node: [keys[app_id - 1] for app_id, port in ports.items() if port == node.port]
+        node: [App(id_, keys[id_ - 1]) for id_, port in ports.items() if port == node.port]
         for node in citus.workers
     }
     assert all(held.values())
