@@ -1,7 +1,8 @@
 """Fixtures: one Postgres a session, one migrated database a test, real server processes."""
 
 import asyncio
-from collections.abc import Iterator
+import gc
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -36,6 +37,17 @@ OWN_DATABASE = "own"
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let tests be run on another engine than usual."""
     parser.addoption("--citus", action="store_true", help="on the Citus that CITUS_URL leads to")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Look for no garbage among the tests: a fifth of the time that it takes to find them."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.fixture(scope="session")
