@@ -3,9 +3,13 @@
 import time
 from random import Random
 
+from bench.audit.findings import Findings
 from bench.audit.history import EARLY, KEPT_OUT, LOST, UNANSWERED
 from bench.audit.memory import Memory
-from tests.bench.audit.scenario import WORKLOAD, Scenario
+from bench.audit.scrape import Scrapes
+from bench.audit.verdicts import SEVERAL, Observed, reach
+from bench.audit.workload import POISON
+from tests.bench.audit.scenario import IDS, TOLD, WORKLOAD, Scenario, params_of
 
 KILL = {"kill": frozenset({LOST, EARLY, KEPT_OUT})}
 
@@ -84,3 +88,28 @@ def test_some_events_are_sent_to_another_server_at_the_same_time() -> None:
         alone.keep(event, 0, random)
     assert len(several._due) > 2
     assert not alone._due
+
+
+def test_server_that_does_not_follow_is_found(scenario: Scenario) -> None:
+    """A key that was revoked at another one opens it still."""
+    assert scenario.broken() == set()
+    scenario.recorder.unfollowed("server 1 takes a key that was revoked 10.0 s ago")
+    assert scenario.broken() == {"keys-followed"}
+
+
+def test_event_that_two_servers_set_aside_is_found(scenario: Scenario) -> None:
+    """Under two ids, where one was sent."""
+    event = scenario.send(POISON)
+    scenario.recorder.answered(event.label, 202, IDS[98], TOLD)
+    scenario.rejected[IDS[98]] = params_of(event)
+    assert scenario.broken() == set()
+    scenario.rejected[IDS[99]] = params_of(event)
+    assert scenario.broken() == {"stored-once"}
+
+
+def test_one_server_is_not_judged_by_what_takes_two() -> None:
+    """It would always keep that."""
+    for servers in (1, 2):
+        observed = Observed(Scrapes(count=1), servers=servers)
+        judged = {each.invariant for each in reach(Findings(), observed)}
+        assert (judged >= SEVERAL) is (servers > 1)
