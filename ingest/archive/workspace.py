@@ -29,6 +29,7 @@ from ingest.archive.failures import (
 from ingest.archive.rows import literal
 from ingest.insights_extra import INSTALL, OF_ARCHIVE
 from ingest.store.database_url import DatabaseUrl
+from ingest.store.postgres import KEEPALIVES
 
 if TYPE_CHECKING:
     import duckdb
@@ -123,14 +124,15 @@ class Workspace:
             "statement_timeout": f"{timeout_s * _STATEMENT_SHARE * 1000:.0f}",
             "lock_timeout": "5000",
             "idle_in_transaction_session_timeout": "0",
+            **KEEPALIVES,
             "TimeZone": "UTC",
             # Of `xact` there are no statistics in partitions from before it.
             "enable_seqscan": "off",
             "jit": "off",
             "max_parallel_workers_per_gather": "0",
         }
-        for name, value in settings.items():
-            self.execute(f"SET LOCAL {name} = '{value}'")
+        calls = (f"set_config('{name}', '{value}', true)" for name, value in settings.items())
+        self.execute(f"SELECT {', '.join(calls)}")
         # Takes no snapshot. One from before a partition is attached would not see the rows that
         # moved there, were the tables locked by a later statement.
         self.execute("LOCK TABLE events IN ACCESS SHARE MODE")

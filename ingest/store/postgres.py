@@ -8,7 +8,8 @@ and temporary tables) is lost or, worse, another client's. So nothing here relie
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TypeAlias
+from types import MappingProxyType
+from typing import Final, TypeAlias
 from uuid import UUID
 from weakref import WeakSet
 
@@ -39,6 +40,17 @@ _NAME = "application_name"
 _LOCK_TIMEOUT_SHARE = 0.8
 _STATEMENT_TIMEOUT_SHARE = 0.9
 _RETRY_S = 0.25
+KEEPALIVES: Final = MappingProxyType(
+    {
+        "tcp_keepalives_idle": "10",
+        "tcp_keepalives_interval": "5",
+        "tcp_keepalives_count": "4",
+        "tcp_user_timeout": "30000",
+    }
+)
+"""So Postgres ends a session whose machine is gone without a word, in 30 s. By the kernel's own
+settings it keeps for two hours all that such a session has locked: keys that are sent again to
+other servers, and the archive."""
 _TURN_S = 30.0
 # Python's own message would quote a part of the URL: of the password, if that is not encoded.
 _URL_UNREADABLE = "database.url can't be used: a host or a port in it is none"
@@ -130,7 +142,7 @@ class Postgres:
         return connection
 
     async def _dial(self, timeout_s: float) -> CopyConnection:
-        """Connect; where the time-outs are refused as startup parameters, without them.
+        """Connect; where the settings are refused as startup parameters, without them.
 
         PgBouncer refuses those that its ignore_startup_parameters doesn't list. It has the same
         SQLSTATE for nearly all its errors, so only a second try that works tells which it was.
@@ -139,7 +151,7 @@ class Postgres:
         if self._refuses_settings:
             return await self._dial_with(timeout_s, name)
         try:
-            return await self._dial_with(timeout_s, name | _limits(timeout_s))
+            return await self._dial_with(timeout_s, name | _limits(timeout_s) | KEEPALIVES)
         except asyncpg.ProtocolViolationError:
             connection = await self._dial_with(timeout_s, name)
             self._refuses_settings = True
