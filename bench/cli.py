@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "outage": "bench.outage.command",
     "audit": "bench.audit.command",
     "simulate": "bench.simulate.command",
+    "citus": "bench.costs.citus",
     "insights": "bench.insights.command",
     "retention": "bench.retention.command",
     "erase": "bench.insights.erase",

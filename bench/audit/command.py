@@ -39,6 +39,13 @@ _CLUSTER = "cluster"
     default=None,
     help="Whether the servers keep an archive, and is asked. Default: where it can.",
 )
+@click.option(
+    "--citus",
+    "citus_url",
+    default="",
+    help="Of a coordinator of Citus with workers, a superuser's (bench/citus.py): its nodes are"
+    " killed as well. Default: a Postgres of its own.",
+)
 @click.option("--only", multiple=True, metavar="FAULT", help="Only this kind. Repeatable.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write findings here.")
 @click.option("--keep", is_flag=True, help="Keep the history and the server's log in any case.")
@@ -52,6 +59,7 @@ def audit(  # noqa: PLR0913 - one for each option
     workers: int,
     servers: int,
     has_archive: bool | None,
+    citus_url: str,
     only: tuple[str, ...],
     json_path: Path | None,
     keep: bool,
@@ -72,6 +80,7 @@ def audit(  # noqa: PLR0913 - one for each option
         workers,
         has_archive=insights.is_installed() if has_archive is None else has_archive,
         servers=servers,
+        citus_url=citus_url,
     )
     screen = console.make()
     result = perform(plan, screen, is_kept=keep)

@@ -11,6 +11,7 @@ import asyncpg
 
 from bench.audit import (
     archive_faults,
+    citus_faults,
     key_faults,
     link_faults,
     operator_faults,
@@ -37,6 +38,7 @@ FAULTS: Final = (
     *operator_faults.FAULTS,
     *worker_faults.FAULTS,
     *archive_faults.FAULTS,
+    *citus_faults.FAULTS,
     *key_faults.FAULTS,
 )
 _PAUSE_S: Final = 0.15
@@ -98,8 +100,9 @@ class Nemesis:
 
     async def _inject_all(self) -> None:
         possible = []
+        impossible = self._system.database.impossible
         for fault in choose(self._plan.only):
-            if fault.is_possible(self._system):
+            if fault.name not in impossible and fault.is_possible(self._system):
                 possible.append(fault)
             else:
                 self._result.skipped.append(fault.name)

@@ -28,6 +28,8 @@ class AuditPlan:
     """Whether the servers keep an archive, and somebody asks it."""
     servers: int = 1
     """On one Postgres."""
+    citus_url: str = ""
+    """Of the Citus that is its Postgres; empty for one of the audit's own."""
 
 
 @dataclass

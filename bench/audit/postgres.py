@@ -6,7 +6,7 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, ClassVar, Final, Literal
 
 import asyncpg
 import psutil
@@ -43,6 +43,9 @@ _GONE_TIMEOUT_S: Final = 10.0
 
 class Database:
     """One cluster below `directory`, with durable default settings."""
+
+    impossible: ClassVar[frozenset[str]] = frozenset()
+    """Faults that it does not permit, by name."""
 
     def __init__(self, directory: Path, cores: frozenset[int], servers: int = 1) -> None:
         self.connections_max = _CONNECTIONS_MAX * servers
@@ -115,16 +118,16 @@ class Database:
     @asynccontextmanager
     async def session(self, database: str = DATABASE) -> AsyncIterator[Session]:
         """Yield a connection of the superuser's that may write; raise what asyncpg raises."""
-        connection = await asyncpg.connect(
-            self._cluster.url(database),
-            timeout=_TIMEOUT_S,
-            command_timeout=_TIMEOUT_S,
-            server_settings={"default_transaction_read_only": "off", "application_name": "audit"},
-        )
-        try:
+        async with connected(self._cluster.url(database)) as connection:
             yield connection
-        finally:
-            connection.terminate()
+
+    async def version(self) -> str:
+        """Return which Postgres it is."""
+        async with self.session() as connection:
+            return str(await connection.fetchval("SHOW server_version"))
+
+    async def settle(self) -> None:
+        """Have done what was committed, which all of it is here."""
 
     async def alter(self, sql: str) -> None:
         """Change tables, in one transaction; try again while somebody has them locked."""
@@ -188,3 +191,18 @@ class Database:
             )
             await connection.execute(f"ALTER DATABASE {name} RENAME TO {new_name}")
             await connection.execute(f"ALTER DATABASE {new_name} ALLOW_CONNECTIONS true")
+
+
+@asynccontextmanager
+async def connected(url: str) -> AsyncIterator[Session]:
+    """Yield a connection of the audit's that may write; raise what asyncpg raises."""
+    connection = await asyncpg.connect(
+        url,
+        timeout=_TIMEOUT_S,
+        command_timeout=_TIMEOUT_S,
+        server_settings={"default_transaction_read_only": "off", "application_name": "audit"},
+    )
+    try:
+        yield connection
+    finally:
+        connection.terminate()

@@ -100,7 +100,7 @@ def as_json(result: AuditResult) -> dict[str, Any]:
     return {
         "machine": machine.describe(),
         "postgres": result.postgres,
-        "plan": asdict(result.plan),
+        "plan": {k: v for k, v in asdict(result.plan).items() if k != "citus_url"},
         "is_good": result.is_good,
         "faults": dict(sorted(result.faults.items())),
         "faults_total": result.faults.total(),

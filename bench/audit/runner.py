@@ -14,6 +14,7 @@ from bench.audit import quiesce, server_log, spool_faults
 from bench.audit.archive import ArchiveDisk
 from bench.audit.asking import ANSWERS, asking, judge, judge_begun
 from bench.audit.checker import Checker
+from bench.audit.citus import CitusDatabase
 from bench.audit.clients import Client, Traffic
 from bench.audit.disk import SmallDisk
 from bench.audit.excuses import ASKED
@@ -41,6 +42,8 @@ SETTINGS: Final = {
     "spool.bytes_max": SPOOL_BYTES_MAX,
     "spool.free_bytes_min": 1 << 20,
 }
+ON_CITUS: Final = {"writer.commit_timeout_s": 3.0}
+"""Three Postgres pass on to each other what one does otherwise, all on one machine."""
 _WARM_UP_ACKED: Final = 200
 _WARM_UP_TIMEOUT_S: Final = 30.0
 _TABLESPACE_BYTES: Final = 4 << 20
@@ -77,7 +80,7 @@ async def _prepare(system: System, result: AuditResult) -> list[str]:
     await system.database.execute(POISON_INDEX)
     async with system.database.session() as connection:
         keys += [await api_keys.create(connection, name, "audit", None) for name in _FURTHER_APPS]
-        result.postgres = await connection.fetchval("SHOW server_version")
+    result.postgres = await system.database.version()
     await asyncio.gather(*(each.start_server() for each in system.all_aimed))
     return keys
 
@@ -133,6 +136,7 @@ async def _check(
     handovers = {fault.name for fault in FAULTS if fault.is_handover}
     checker = await asyncio.to_thread(Checker, history, excuses, handovers, answers)
     if observed.is_drained:
+        await system.database.settle()
         await quiesce.read_rows(system, checker)
     told = [
         await asyncio.to_thread(spool_faults.told_events, node.server.log_path, node.spool)
@@ -164,13 +168,21 @@ async def _alive(system: System, scrapers: Sequence[Scraper]) -> AsyncIterator[N
                 await task
 
 
+def _make_database(plan: AuditPlan, directory: Path, cores: frozenset[int]) -> Database:
+    return (
+        CitusDatabase(plan.citus_url)
+        if plan.citus_url
+        else Database(directory, cores, plan.servers)
+    )
+
+
 @asynccontextmanager
 async def _system(plan: AuditPlan, directory: Path) -> AsyncIterator[System]:
     cores = machine.split_cores()
-    database = Database(directory / "cluster", cores.others, plan.servers)
+    database = await asyncio.to_thread(_make_database, plan, directory / "cluster", cores.others)
     tablespace = SmallDisk(directory / "tablespace", _TABLESPACE_BYTES)
     async with AsyncExitStack() as stack:
-        stack.callback(database.destroy)
+        stack.push_async_callback(asyncio.to_thread, database.destroy)
         await asyncio.to_thread(database.create)
         tablespace.mount()
         stack.callback(tablespace.unmount)
@@ -200,6 +212,7 @@ async def _node(
     stack.callback(spool.unmount)
     url = f"postgresql://{OWNER}@127.0.0.1:{proxy.port}/{DATABASE}?sslmode=disable"
     settings = SETTINGS | {"database.url": url, "spool.path": spool.directory}
+    settings |= ON_CITUS if plan.citus_url else {}
     if system.archive is not None:
         settings |= system.archive.settings(number)
     cores = machine.split_cores()

@@ -52,6 +52,8 @@ class Job:
     """A directory, where each process keeps what was acknowledged in one of its own."""
     form: Form = SINGLE
     """Of each request; a payload is sent as often as it has events."""
+    further_keys: tuple[str, ...] = ()
+    """Of other apps, which send in turn with `key`."""
 
     @property
     def slice_s(self) -> float:
@@ -121,7 +123,8 @@ def _plans(job: Job) -> list[Plan]:
     host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
     address, form = f"{host}:{endpoint.port}", job.form
     requests = [
-        http.request(address, job.key, form.document(each.body), form.path, form.headers)
+        http.request(address, key, form.document(each.body), form.path, form.headers)
+        for key in (job.key, *job.further_keys)
         for each in job.payloads
     ]
     whole = Plan(

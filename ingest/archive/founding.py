@@ -45,6 +45,8 @@ _MAY_WRITE_LINKS: Final = (
 _INDEX: Final = (
     "CREATE INDEX events_xact_idx ON ONLY events USING brin (xact) WITH (autosummarize = on)"
 )
+# To a shard's index that of a partition can't be attached afterwards.
+_INDEX_ALL: Final = _INDEX.replace("ONLY ", "")
 
 
 class Founded(NamedTuple):
@@ -214,7 +216,7 @@ def _count_anew(workspace: Workspace) -> None:
     """Have all rows without an `xact`; raise ArchiveTrouble. Nobody waits for it for long."""
     with _changing_events(workspace):
         workspace.execute(_COUNT_ANEW)
-        workspace.execute(_INDEX)
+        workspace.execute(_INDEX_ALL if workspace.is_distributed else _INDEX)
 
 
 @contextmanager

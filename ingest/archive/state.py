@@ -10,14 +10,16 @@ from uuid import UUID
 
 from ingest.archive.failures import Moved, NotReady, Overtaken
 from ingest.archive.workspace import Workspace
+from ingest.store import citus
 from ingest.store.archive_mark import SYSTEM, TIMELINE
 
 _READ: Final = (
     "SELECT archive_id::text, mark, null_before::text, null_done, system_identifier, timeline,"
-    f" {SYSTEM}, {TIMELINE}, txid_snapshot_xmin(txid_current_snapshot()),"
+    f" {SYSTEM}, {TIMELINE}, {{settled}},"
     " extract(epoch FROM now() - changed_at)::float8,"
     " (extract(epoch FROM now()) * 1000000)::bigint, erased, links_erased FROM archive_state"
 )
+_SETTLED: Final = "txid_snapshot_xmin(txid_current_snapshot())"
 WITHOUT_STATE: Final = (
     "archive_state is empty: nonito psql -c 'INSERT INTO archive_state DEFAULT VALUES'"
 )
@@ -36,7 +38,7 @@ class State(NamedTuple):
     system_now: str
     timeline_now: int
     settled: int
-    """No transaction below this number can still commit."""
+    """No transaction below this number can still commit, on any node."""
     age_s: float
     """Since it was changed."""
     now_us: int
@@ -84,7 +86,8 @@ class State(NamedTuple):
 
 def read(workspace: Workspace) -> State:
     """Return the state in the transaction's snapshot; raise ArchiveTrouble."""
-    found = workspace.rows(_READ)
+    settled = citus.SETTLED if workspace.is_distributed else _SETTLED
+    found = workspace.rows(_READ.format(settled=settled))
     if not found:
         raise NotReady(WITHOUT_STATE)
     return State(*found[0])

@@ -20,12 +20,18 @@ _SORT_MEMORY: Final = "64MB"
 _PAGES: Final = (
     "SELECT coalesce(sum(pg_relation_size(relid)), 0)::bigint FROM pg_partition_tree('events')"
 )
+_PAGES_OF_SHARDS: Final = (
+    "SELECT coalesce(sum(citus_relation_size(relid)), 0)::bigint"
+    " FROM pg_partition_tree('events') WHERE isleaf"
+)
 # Each app by one look into the index: no id can be looked up without its app.
 _APPS: Final = (
     "WITH RECURSIVE found (app_id) AS (SELECT min(app_id) FROM events UNION ALL"
     " SELECT (SELECT min(app_id) FROM events WHERE app_id > found.app_id) FROM found"
     " WHERE found.app_id IS NOT NULL) SELECT app_id FROM found WHERE app_id IS NOT NULL"
 )
+# Citus knows no recursion over all shards.
+_APPS_OF_SHARDS: Final = "SELECT DISTINCT app_id FROM events WHERE xact IS NULL"
 
 
 class Window(NamedTuple):
@@ -56,7 +62,8 @@ def _of_old_rows(workspace: Workspace, found: State, rows_max: int) -> Window:
     due = "events.xact IS NULL"
     if found.null_before:
         due += f" AND events.id >= '{found.null_before}'"
-    apps = ", ".join(str(app_id) for (app_id,) in workspace.rows(_APPS))
+    which = _APPS_OF_SHARDS if workspace.is_distributed else _APPS
+    apps = ", ".join(str(app_id) for (app_id,) in workspace.rows(which))
     due += f" AND events.app_id = ANY ('{{{apps}}}'::int[])"
     bound = _bound(workspace, "id", due, rows_max)
     if bound is None:
@@ -89,5 +96,6 @@ def _nth(workspace: Workspace, column: str, sampled: str, due: str, skipped: int
 
 
 def _sample_percent(workspace: Workspace) -> float:
-    size = int(workspace.rows(_PAGES)[0][0])
+    pages = _PAGES_OF_SHARDS if workspace.is_distributed else _PAGES
+    size = int(workspace.rows(pages)[0][0])
     return min(100.0, max(0.0001, 100.0 * _SAMPLE_PAGES * _PAGE_BYTES / max(1, size)))

@@ -9,6 +9,7 @@ import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -28,6 +29,7 @@ from ingest.archive.failures import (
 )
 from ingest.archive.rows import literal
 from ingest.insights_extra import INSTALL, OF_ARCHIVE
+from ingest.store import citus
 from ingest.store.database_url import DatabaseUrl
 from ingest.store.postgres import KEEPALIVES
 
@@ -175,6 +177,12 @@ class Workspace:
         """Return the answer of Postgres to a question. Times have to be asked for as numbers."""
         with self.stream(sql) as answer:
             return self.duck.execute(f"SELECT * FROM {answer}").fetchall()
+
+    @cached_property
+    def is_distributed(self) -> bool:
+        """Whether events are on several nodes of Citus."""
+        is_there = bool(self.rows(citus.IS_THERE)[0][0])
+        return is_there and bool(self.rows(citus.IS_DISTRIBUTED)[0][0])
 
     def make_temporary(self) -> Path:
         """Return a directory that goes with the workspace; raise OSError."""

@@ -14,8 +14,8 @@ from ingest.config import Config
 from ingest.delivery.events_table import EVENTS
 from ingest.spool import report as spool_report
 from ingest.store import checks
-from ingest.store.checks import Finding
 from ingest.store.database_url import DatabaseUrl
+from ingest.store.finding import Finding
 from ingest.store.postgres import Connection
 from ingest.supervisor import cores
 

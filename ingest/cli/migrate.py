@@ -11,7 +11,7 @@ from ingest.cli.settings import load
 from ingest.config import Config
 from ingest.observe import logs
 from ingest.store import checks
-from ingest.store.checks import Finding
+from ingest.store.finding import Finding
 
 
 @click.command()

@@ -2,12 +2,13 @@
 
 from collections.abc import Awaitable
 from datetime import UTC, datetime, timedelta
-from typing import Final, NamedTuple
+from typing import Final
 
 import asyncpg
 
 from ingest.errors import StartupError
 from ingest.store import (
+    citus_checks,
     connection_budget,
     erasing,
     migrations,
@@ -16,6 +17,7 @@ from ingest.store import (
     xact_index,
 )
 from ingest.store.failures import Named, RowRefused
+from ingest.store.finding import Finding
 from ingest.store.partition_map import existing_ranges
 from ingest.store.postgres import Connection, durability_off, is_pooled
 from ingest.store.table import Table
@@ -41,13 +43,6 @@ _XACT_DEFAULT: Final = (
 _NO_KEY: Final = "no API key: nonito keys create --app NAME"
 
 
-class Finding(NamedTuple):
-    """One thing that was looked at."""
-
-    is_good: bool
-    text: str
-
-
 async def examine(connection: Connection, table: Table, connections: int) -> list[Finding]:
     """Look at everything that serving needs; changes nothing.
 
@@ -67,12 +62,12 @@ async def examine(connection: Connection, table: Table, connections: int) -> lis
         _clients(connections) if pooler else await _connections(connection, connections)
     )
     if all(finding.is_good for finding in findings):
-        findings += await _schema(connection, table)
+        findings += await _schema(connection, table, connections)
         findings += await _advice(connection)
     return findings
 
 
-async def _schema(connection: Connection, table: Table) -> list[Finding]:
+async def _schema(connection: Connection, table: Table, connections: int) -> list[Finding]:
     """Look at the tables; where there are none yet, whether they can be made."""
     try:
         due = await migrations.due(connection)
@@ -86,6 +81,7 @@ async def _schema(connection: Connection, table: Table) -> list[Finding]:
         return [await _migrations_due(connection, len(due))]
     return [
         Finding(True, "the schema is up to date"),
+        *await citus_checks.examine(connection, connections),
         *await _tried(partitions(connection), _strays(connection)),
         await _trial(connection, table),
         *await _tried(

@@ -23,8 +23,8 @@ SHARDS: Final = 8
 """So many of each table, unless the operator has set `citus.shard_count`. Each partition is so many
 tables more, all of which are locked while it is attached."""
 
-_IS_THERE: Final = "SELECT EXISTS (SELECT 1 FROM pg_extension WHERE extname = 'citus')"
-_IS_DISTRIBUTED: Final = (
+IS_THERE: Final = "SELECT EXISTS (SELECT 1 FROM pg_extension WHERE extname = 'citus')"
+IS_DISTRIBUTED: Final = (
     "SELECT EXISTS (SELECT 1 FROM pg_dist_partition"
     " WHERE logicalrelid = 'events'::regclass AND partmethod = 'h')"
 )
@@ -37,18 +37,31 @@ _INDEX_ALL: Final = (
     "DROP INDEX events_xact_idx",
     "CREATE INDEX events_xact_idx ON events USING brin (xact) WITH (autosummarize = on)",
 )
+SETTLED: Final = """
+(SELECT least(
+    txid_snapshot_xmin(txid_current_snapshot()),
+    min(next - ((next - xmin::text::bigint) & 4294967295))
+) FROM pg_dist_transaction, txid_snapshot_xmax(txid_current_snapshot()) AS next)
+"""
+"""The coordinator's transaction below which none can still commit, nor be committed on its nodes.
+
+Rows of several nodes are prepared there, then the coordinator commits, then they do: a snapshot of
+the coordinator's sees the transaction ended while rows of it are yet to come, and they are for as
+long as a node is away. Until that is known to be done, `pg_dist_transaction` has rows that the
+transaction itself has written. Citus looks at these every `citus.recover_2pc_interval`, so what
+this says may be that much behind."""
 _DISTRIBUTE: Final = "SELECT create_distributed_table('events', 'app_id', shard_count => $1)"
 _BESIDE: Final = "SELECT create_distributed_table('{}', 'app_id', colocate_with => 'events')"
 
 
 async def is_there(connection: "Connection") -> bool:
     """Return whether a database has the extension; raise PostgresError."""
-    return bool(await connection.fetchval(_IS_THERE))
+    return bool(await connection.fetchval(IS_THERE))
 
 
 async def is_distributed(connection: "Connection") -> bool:
     """Return whether a database has events on several machines; raise PostgresError."""
-    return await is_there(connection) and bool(await connection.fetchval(_IS_DISTRIBUTED))
+    return await is_there(connection) and bool(await connection.fetchval(IS_DISTRIBUTED))
 
 
 async def distribute(connection: "Connection") -> None:

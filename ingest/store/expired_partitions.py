@@ -21,7 +21,7 @@ from typing import Final, NamedTuple
 
 import asyncpg
 
-from ingest.store import archive_mark, attachment, horizons
+from ingest.store import archive_mark, attachment, citus, horizons
 from ingest.store.archive_mark import InUse, Waits
 from ingest.store.horizons import OTHERS, Horizon
 from ingest.store.partition_map import range_of
@@ -58,6 +58,8 @@ WITH RECURSIVE found (app_id) AS (
     WHERE found.app_id IS NOT NULL
 ) SELECT app_id FROM found WHERE app_id IS NOT NULL
 """
+# Citus knows no recursion over all shards.
+_APPS_OF_SHARDS: Final = "SELECT DISTINCT app_id FROM {name}"
 # Written so that only the index by transaction is of use.
 _LACKING: Final = (
     "SELECT EXISTS (SELECT 1 FROM {name} WHERE app_id + 0 = ANY ($1::int[]) AND {lacks})"
@@ -104,7 +106,8 @@ async def holders(
     connection: Connection, partition: Partition, known: Mapping[int, Horizon]
 ) -> Mapping[int, Horizon]:
     """Return the horizons of all apps whose events it holds; raise PostgresError."""
-    rows = await connection.fetch(_APPS.format(name=partition.name))
+    apps = _APPS_OF_SHARDS if await citus.is_distributed(connection) else _APPS
+    rows = await connection.fetch(apps.format(name=partition.name))
     return {row["app_id"]: known.get(row["app_id"], known[OTHERS]) for row in rows}
 
 

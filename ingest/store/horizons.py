@@ -18,6 +18,7 @@ import asyncpg
 import structlog
 
 from ingest.errors import StartupError
+from ingest.store import citus
 from ingest.store.archive_mark import Waits
 from ingest.store.postgres import Connection
 
@@ -36,13 +37,17 @@ _CLOCK_ERROR_MAX: Final = timedelta(hours=1)
 _EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
 # Of apps that are in no table those are found that have strays, each by one look into the index;
 # in a partition they go with that.
-_WANTED: Final = """
-WITH RECURSIVE stray (app_id) AS (
+_STRAYS: Final = """
+RECURSIVE stray (app_id) AS (
     SELECT min(app_id) FROM events_default UNION ALL
     SELECT (SELECT min(app_id) FROM events_default WHERE app_id > stray.app_id) FROM stray
     WHERE stray.app_id IS NOT NULL
 )
-SELECT app_id, name, coalesce(apps.retain_days, $1) AS days,
+"""
+# Citus knows no recursion over all shards.
+_STRAYS_OF_SHARDS: Final = "stray AS (SELECT DISTINCT app_id FROM events_default)"
+_WANTED: Final = """
+WITH {strays} SELECT app_id, name, coalesce(apps.retain_days, $1) AS days,
     coalesce(apps.archive_retain_days, $2) AS archive_days, known
 FROM (
     SELECT id AS app_id FROM apps UNION SELECT app_id FROM archive_files
@@ -173,7 +178,7 @@ async def planned(connection: Connection, kept: Kept) -> Sequence[Horizon]:
     now = await connection.fetchval("SELECT now()")
     before = by_app(await read(connection))
     found = []
-    for row in await connection.fetch(_WANTED, kept.days, kept.archive_days):
+    for row in await _wanted(connection, kept):
         days, archive_days = _days_of(row)
         known = before.get(row["app_id"])
         events = horizon_of(days, now)
@@ -222,10 +227,16 @@ async def _move(connection: Connection, each: Horizon, now: datetime, grace: tim
     return True
 
 
+async def _wanted(connection: Connection, kept: Kept) -> Sequence[asyncpg.Record]:
+    """Return what is wanted of each app, and what is known of it."""
+    strays = _STRAYS_OF_SHARDS if await citus.is_distributed(connection) else _STRAYS
+    return await connection.fetch(_WANTED.format(strays=strays), kept.days, kept.archive_days)
+
+
 async def _announce(connection: Connection, kept: Kept) -> list[str]:
     """Write what holds for each app from now on; return what is less than before, in words."""
     less: list[str] = []
-    for row in await connection.fetch(_WANTED, kept.days, kept.archive_days):
+    for row in await _wanted(connection, kept):
         known = row["known"]
         days, archive_days = _days_of(row)
         before = (known["retain_days"], known["archive_retain_days"]) if known else (0, 0)

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-import asyncpg
 import structlog
 
 from ingest.store.failures import Unavailable
@@ -111,6 +110,9 @@ _FORGET: Final = (
 
 
 # The same of one app, whose keys are on one node of Citus: a chunk has to be somewhere.
+_APPS_TO_FORGET: Final = (
+    "SELECT DISTINCT app_id FROM idempotency_keys WHERE kept_since < now() - $1::interval"
+)
 _FORGET_OF_APP: Final = (
     "DELETE FROM idempotency_keys WHERE app_id = $1 AND key = ANY (ARRAY("
     "SELECT key FROM idempotency_keys AS kept WHERE app_id = $1"
@@ -157,24 +159,15 @@ async def _forget(connection: Connection) -> int:
 
 
 async def _forget_by_app(connection: Connection) -> int:
-    """Forget each app's; those on a node that is away are left to the next time."""
+    """Forget each app's; while a node is away, those of all apps are left to the next time."""
     keys = chunks = 0
-    for (app_id,) in await connection.fetch("SELECT id FROM apps ORDER BY random()"):
+    for (app_id,) in await connection.fetch(_APPS_TO_FORGET, KEPT):
         chunk: Sequence[object] = (app_id,)
         while chunk and chunks < _CHUNKS_MAX:
-            chunk = await _forget_of_app(connection, app_id)
+            chunk = await connection.fetch(_FORGET_OF_APP, app_id, KEPT, _CHUNK_KEYS)
             keys, chunks = keys + len(chunk), chunks + bool(chunk)
             await asyncio.sleep(_PAUSE_S if chunk else 0.0)
     return keys
-
-
-async def _forget_of_app(connection: Connection, app_id: int) -> Sequence[object]:
-    try:
-        return await connection.fetch(_FORGET_OF_APP, app_id, KEPT, _CHUNK_KEYS)
-    except asyncpg.PostgresConnectionError:
-        if connection.is_closed():
-            raise
-        return ()
 
 
 async def run(postgres: Postgres) -> None:

@@ -44,7 +44,7 @@ class Nodes:
         self._postgres = postgres
         self._looking = asyncio.Lock()
         self._looked_s = -_FRESH_S
-        self._silent: list[str] = []
+        self._away: list[str] = []
         self._is_any_away = asyncio.Event()
         self.apps_away: frozenset[int] = frozenset()
         """Those whose events are on a node that is away."""
@@ -74,20 +74,25 @@ class Nodes:
             await self.look()
 
     async def _look(self, connection: Connection) -> None:
-        await connection.execute(_LIMIT)
-        silent = [str(node) for (node,) in await connection.fetch(_SILENT)]
-        rows = await connection.fetch(_APPS, silent) if silent else []
+        found = await silent(connection)
+        rows = await connection.fetch(_APPS, found) if found else []
         self.apps_away = frozenset(app_id for (app_id,) in rows)
-        self._tell(silent)
+        self._tell(found)
 
-    def _tell(self, silent: list[str]) -> None:
-        before, self._silent = self._silent, silent
-        if not silent:
+    def _tell(self, away: list[str]) -> None:
+        before, self._away = self._away, away
+        if not away:
             self._is_any_away.clear()
             if before:
                 log.info("all nodes of Citus are back", nodes=before)
             return
         self._is_any_away.set()
-        if silent != before:
+        if away != before:
             apps = len(self.apps_away)
-            log.error("nodes of Citus are away: their apps' events wait", nodes=silent, apps=apps)
+            log.error("nodes of Citus are away: their apps' events wait", nodes=away, apps=apps)
+
+
+async def silent(connection: Connection) -> list[str]:
+    """Return the nodes that let nobody in, as HOST:PORT; raise PostgresError."""
+    await connection.execute(_LIMIT)
+    return [str(node) for (node,) in await connection.fetch(_SILENT)]

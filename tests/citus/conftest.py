@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 import pytest
 
+from bench.citus import Node
 from tests.conftest import make_key, new_migrated
-from tests.support.citus import Citus, Node
+from tests.support.citus import Citus
 from tests.support.postgres import fetch
 
 _NODE_OF_APPS = (

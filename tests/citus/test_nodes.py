@@ -7,9 +7,10 @@ from collections.abc import Callable
 import pytest
 import requests
 
+from bench.citus import Node
 from tests.citus.conftest import App
 from tests.conftest import StartServer
-from tests.support.citus import Citus, Node
+from tests.support.citus import Citus
 from tests.support.postgres import fetch
 from tests.support.server import Server, books_balance, wait_for, wait_until_drained
 

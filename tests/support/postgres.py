@@ -83,10 +83,11 @@ def new_database(cluster: Cluster, template: str = TEMPLATE) -> Iterator[str]:
 def _new_distributed(cluster: Citus, name: str) -> Iterator[None]:
     """Make an empty one, as one over several nodes can't be copied; drop it afterwards."""
     try:
-        cluster.make(name)
+        cluster.nodes.make_database(name)
         yield
     finally:
-        cluster.drop(name)
+        cluster.start()
+        cluster.nodes.drop_database(name)
 
 
 def copy_database(cluster: Cluster, name: str, template: str = TEMPLATE) -> None:
