@@ -50,6 +50,15 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip on Citus what is marked as not to be had there."""
+    if not config.getoption("citus"):
+        return
+    for item in items:
+        if (marker := item.get_closest_marker("not_on_citus")) is not None:
+            item.add_marker(pytest.mark.skip(reason=marker.args[0]))
+
+
 @pytest.fixture(scope="session")
 def citus() -> Iterator[Citus]:
     """The Citus of CITUS_URL; the test is skipped where there is none."""

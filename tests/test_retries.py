@@ -150,8 +150,9 @@ def test_key_counts_for_24_hours(database_url: str, server: Server) -> None:
     event, headers = by_key("daily")
     first = row_of(post(server, event, **headers))
     for hours, is_new in ((23, False), (2, True)):
-        query = f"UPDATE idempotency_keys SET created_at = created_at - interval '{hours} hours'"
-        asyncio.run(fetch(database_url, query))
+        ((used_at,),) = asyncio.run(fetch(database_url, "SELECT created_at FROM idempotency_keys"))
+        query = "UPDATE idempotency_keys SET created_at = $1"
+        asyncio.run(fetch(database_url, query, used_at - timedelta(hours=hours)))
         answer = post(server, event, **headers)
         assert (DUPLICATE not in answer.headers) is is_new
         assert (row_of(answer)["id"] != first["id"]) is is_new

@@ -46,6 +46,7 @@ class CitusDatabase(Database):
     def __init__(self, url: str) -> None:
         """Find the nodes; raise BenchError."""
         self.nodes = Nodes(url)
+        self._undo = ""
         coordinator = self.nodes.coordinator
         ((directories,),) = coordinator.fetch("SHOW unix_socket_directories")
         self._socket = f"{directories.split(',')[0].strip()}/.s.PGSQL.{coordinator.port}"

@@ -5,7 +5,6 @@ A key is written together with its event, in one transaction. Here they are only
 
 import asyncio
 import random
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -162,11 +161,11 @@ async def _forget_by_app(connection: Connection) -> int:
     """Forget each app's; while a node is away, those of all apps are left to the next time."""
     keys = chunks = 0
     for (app_id,) in await connection.fetch(_APPS_TO_FORGET, KEPT):
-        chunk: Sequence[object] = (app_id,)
-        while chunk and chunks < _CHUNKS_MAX:
-            chunk = await connection.fetch(_FORGET_OF_APP, app_id, KEPT, _CHUNK_KEYS)
-            keys, chunks = keys + len(chunk), chunks + bool(chunk)
-            await asyncio.sleep(_PAUSE_S if chunk else 0.0)
+        done = _CHUNK_KEYS
+        while done and chunks < _CHUNKS_MAX:
+            done = len(await connection.fetch(_FORGET_OF_APP, app_id, KEPT, _CHUNK_KEYS))
+            keys, chunks = keys + done, chunks + 1
+            await asyncio.sleep(_PAUSE_S)
     return keys
 
 

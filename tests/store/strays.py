@@ -1,5 +1,6 @@
 """What tests of partitions share: events of other times, where they lie, and who is in the way."""
 
+import re
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -18,6 +19,10 @@ _FILL = """
         'stray', '{}', now() FROM generate_series(0, $2::bigint - 1) AS number
 """
 STRAYS = "SELECT count(*) FROM events_default"
+
+
+_SHARD = re.compile(r"_1\d{5}$")
+"""How the name of a shard ends, behind that of its table."""
 
 
 def day(text: str) -> datetime:
@@ -55,7 +60,7 @@ async def fill(url: str, text: str, count: int) -> None:
 async def homes(url: str) -> dict[UUID, str]:
     """Return the table in which each event lies."""
     found = await fetch(url, "SELECT id, tableoid::regclass::text AS home FROM events")
-    return {UUID(str(row["id"])): row["home"] for row in found}
+    return {UUID(str(row["id"])): _SHARD.sub("", row["home"]) for row in found}
 
 
 async def partition_names(url: str) -> set[str]:

@@ -5,11 +5,12 @@ import asyncio
 from ingest.delivery.events_table import EVENTS
 from ingest.store import checks
 from ingest.store.cluster import Cluster
+from ingest.store.finding import Finding
 from tests.conftest import OWN_DATABASE
 from tests.support.postgres import fetch, make_postgres
 
 
-async def examine(url: str, about: str = "min_wal_size") -> list[checks.Finding]:
+async def examine(url: str, about: str = "min_wal_size") -> list[Finding]:
     """Return what is said of something."""
     async with make_postgres(url).session() as connection:
         findings = await checks.examine(connection, EVENTS, 12)

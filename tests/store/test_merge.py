@@ -171,6 +171,7 @@ async def test_tries_in_one_batch_that_are_days_apart_are_two_events(
 
 
 @pytest.mark.parametrize("held_up_at", ["key", "id"])
+@pytest.mark.not_on_citus("who waits for a lock waits on a node")
 async def test_merges_of_the_same_in_opposite_orders_do_not_deadlock(
     postgres: Postgres, database_url: str, held_up_at: str
 ) -> None:

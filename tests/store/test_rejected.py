@@ -330,6 +330,7 @@ TRIGGER = """
 """
 
 
+@pytest.mark.not_on_citus("Citus has no triggers on distributed tables")
 async def test_event_that_the_operator_s_own_rules_refuse_is_kept(own_url: str) -> None:
     """A trigger that drops rows must not make us drop them."""
     async with make_postgres(own_url).session() as connection:
