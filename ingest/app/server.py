@@ -97,9 +97,7 @@ class App:
         await when_ready()
         if not self.keys:
             log.warning("no API keys yet", mend="nonito keys create --app NAME")
-        # Collected once, with what was imported, and set aside; then rarely: a request leaves no
-        # cycles behind.
-        gc.unfreeze()
+        # Collected once and set aside; then rarely: a request leaves no cycles behind.
         gc.collect()
         gc.freeze()
         gc.set_threshold(*_GC_THRESHOLDS)
