@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import os
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -51,12 +52,15 @@ def pytest_collection() -> Generator[None, object, object]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip on Citus what is marked as not to be had there."""
-    if not config.getoption("citus"):
-        return
-    for item in items:
-        if (marker := item.get_closest_marker("not_on_citus")) is not None:
-            item.add_marker(pytest.mark.skip(reason=marker.args[0]))
+    """Leave out, or skip, what is not for the lane or the engine that was asked for."""
+    if "FAST_LANE" in os.environ:
+        has_both = [each for each in items if each.get_closest_marker("both_lanes")]
+        config.hook.pytest_deselected(items=has_both)
+        items[:] = [each for each in items if not each.get_closest_marker("both_lanes")]
+    if config.getoption("citus"):
+        for item in items:
+            if (marker := item.get_closest_marker("not_on_citus")) is not None:
+                item.add_marker(pytest.mark.skip(reason=marker.args[0]))
 
 
 @pytest.fixture(scope="session")

@@ -12,11 +12,11 @@ from tests.http.cases import EVENT, HOST, KEY, chunked, join, post
 from tests.http.checks import assert_refusal, assert_success, query
 from tests.support.proxies import free_port
 from tests.support.raw import Answer, RawClient, connected
-from tests.support.server import Server, wait_for
+from tests.support.server import LANES, Server, wait_for
 
 pytestmark = pytest.mark.slow
 
-LANES = pytest.mark.parametrize("fast_lane", ["true", "false"])
+IN_BOTH_LANES = pytest.mark.parametrize("fast_lane", LANES)
 NEVER_S = 600.0
 CONNECTIONS = 100
 READY = join(b"GET /readyz HTTP/1.1", HOST)
@@ -64,7 +64,7 @@ def accepts(server: Server) -> bool:
         return False
 
 
-@LANES
+@IN_BOTH_LANES
 def test_draining_server_says_so_and_serves_as_before(
     database_url: str, start_server: StartServer, fast_lane: str
 ) -> None:
@@ -113,7 +113,7 @@ def test_address_of_the_metrics_says_so_too(database_url: str, start_server: Sta
     assert server.stop() == 0
 
 
-@LANES
+@IN_BOTH_LANES
 def test_client_that_waits_through_the_drain_is_answered(
     database_url: str, start_server: StartServer, fast_lane: str
 ) -> None:
@@ -153,7 +153,7 @@ def test_server_without_a_drain_stops_at_once(server: Server) -> None:
     assert "draining" not in server.logs()
 
 
-@LANES
+@IN_BOTH_LANES
 def test_half_sent_request_gets_its_408_and_does_not_hold_up_the_stop(
     database_url: str, start_server: StartServer, fast_lane: str
 ) -> None:
@@ -191,7 +191,7 @@ def test_body_that_nobody_wants_does_not_hold_up_the_stop(server: Server) -> Non
     assert server.process.wait(10) == 0
 
 
-@LANES
+@IN_BOTH_LANES
 def test_who_has_connected_before_the_stop_is_served(
     database_url: str, start_server: StartServer, fast_lane: str
 ) -> None:

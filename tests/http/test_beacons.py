@@ -112,7 +112,7 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize("allowed", LANES)
+@pytest.mark.parametrize("allowed", ["true", "false"])
 def test_query_is_never_logged_nor_repeated(
     database_url: str, start_server: StartServer, allowed: str
 ) -> None:

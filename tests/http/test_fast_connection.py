@@ -10,7 +10,7 @@ from tests.conftest import StartServer
 from tests.http.cases import EVENT, KEY, chunked, post
 from tests.http.checks import assert_refusal, assert_success, query
 from tests.support.raw import RawClient, connected
-from tests.support.server import Server, wait_for
+from tests.support.server import LANES, Server, wait_for
 
 HOLD_S = 3.0  # past which an incomplete request is aiohttp's
 
@@ -153,7 +153,7 @@ def test_head_that_makes_the_parser_fail_is_answered_like_any_malformed_one(
     assert "Traceback" not in http_server.logs()
 
 
-@pytest.mark.parametrize("lane", ["true", "false"])
+@pytest.mark.parametrize("lane", LANES)
 def test_limit_of_the_body_holds_in_both_lanes(
     database_url: str, start_server: StartServer, lane: str
 ) -> None:

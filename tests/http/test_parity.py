@@ -26,6 +26,8 @@ from tests.support.postgres import new_database
 from tests.support.raw import HOST
 from tests.support.server import Server, running_server
 
+pytestmark = pytest.mark.both_lanes
+
 STRIDE = int(os.environ.get("PARITY_STRIDE", "41"))
 PIPELINE_STRIDE = min(STRIDE, 7)
 SPLITS_MAX = 400 if STRIDE == 1 else 100

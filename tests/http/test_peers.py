@@ -12,7 +12,7 @@ from tests.http.cases import EVENT, HOST, KEY, chunked, join, post
 from tests.http.checks import assert_refusal, assert_success, locked_events, query
 from tests.http.conftest import QUICK
 from tests.support.raw import RawClient, connected
-from tests.support.server import Server, wait_for
+from tests.support.server import LANES, Server, wait_for
 
 HEALTH = join(b"GET /healthz HTTP/1.1", HOST)
 MIB = 1 << 20
@@ -58,7 +58,7 @@ def test_client_that_stops_in_the_middle_is_told_and_closed(http_server: Server)
     assert_serves(http_server)
 
 
-@pytest.mark.parametrize("lane", ["true", "false"])
+@pytest.mark.parametrize("lane", LANES)
 def test_half_a_head_gets_its_408_though_the_connection_may_idle_for_less(
     database_url: str, start_server: StartServer, lane: str
 ) -> None:

@@ -15,6 +15,8 @@ from tests.http.pipelines import PIPELINES
 from tests.http.test_parity import Lanes, ask, check_pipeline, compare_lanes, running_lanes
 from tests.support.server import Server
 
+pytestmark = pytest.mark.both_lanes
+
 STRIDE = 300
 """Most requests are sent whole, and cut once."""
 SPLITS_MAX = 4

@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory, TemporaryFile
 from typing import IO, Any, Final
 
 import psutil
+import pytest
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -21,8 +22,10 @@ COMMAND = (sys.executable, "-m", "ingest")
 
 NO_INSIGHTS: Final = {"archive.enabled": "false", "dashboard.enabled": "false"}
 """Settings of a server that only takes events."""
-LANES: Final = ["true", "false"]
-"""With the fast lane, and without."""
+LANES: Final = [
+    pytest.param(each, id=each, marks=pytest.mark.both_lanes) for each in ("true", "false")
+]
+"""With the fast lane, and without: values of `server.fast_lane` for a test that has both."""
 ONE_EVENT: Final[dict[str, Any]] = {
     "spool__enabled": "false",
     "queue__events_max": 1,
