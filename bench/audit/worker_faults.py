@@ -174,6 +174,7 @@ class Hangup(_OfWorkers):
     """All workers are replaced, one after the other, and no request fails."""
 
     name = "hangup"
+    aim = Aim.ONE  # in turn, as operators are told to
     weight = 2
     is_handover = True
 
@@ -190,6 +191,7 @@ class HangupTwice(_OfWorkers):
     """The configuration is to be read again while the workers are replaced."""
 
     name = "hangup-twice"
+    aim = Aim.ONE  # in turn, as operators are told to
     weight = 1
     is_handover = True
 
