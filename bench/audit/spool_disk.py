@@ -1,5 +1,6 @@
 """The disk of the spool: a small filesystem that can be filled, damaged, and looked at."""
 
+from collections.abc import Iterable
 from contextlib import closing, suppress
 from pathlib import Path
 from random import Random
@@ -27,22 +28,8 @@ class SpoolDisk(SmallDisk):
         super().__init__(directory, TMPFS_BYTES)
 
     def spoil(self, random: Random) -> list[bytes]:
-        """Turn one bit in one batch of one file; return what the batch was, or nothing.
-
-        In a file that nobody has open, and behind its log, which has sums of its own.
-        """
-        for path in self.files():
-            blob = b""
-            # ValueError: of a batch that was spoilt before, and that nobody has looked at since.
-            with closing(STORAGE.open(path)) as file, suppress(StorageDamaged, ValueError):
-                file.recover()
-                spoilt = file.status().quarantined
-                entries = [each for each in file.entries(0, _ENTRIES_MAX) if each.id not in spoilt]
-                blob = file.read(random.choice(entries)) if entries else b""
-            if blob:
-                _turn_bit(path, blob, random)
-                return [blob]
-        return []
+        """Turn one bit in one batch of one file; return what the batch was, or nothing."""
+        return spoil_one(self.files(), random)
 
     def left(self) -> int:
         """Return how many events wait on the disk, not quarantined ones; -1 for unreadable."""
@@ -77,6 +64,25 @@ class SpoolDisk(SmallDisk):
     def files(self) -> list[Path]:
         """Return the spool's files, without what stands beside them, the oldest first."""
         return sorted(path for path in self._all() if STORAGE.file_of(path.name) == path.name)
+
+
+def spoil_one(paths: Iterable[Path], random: Random) -> list[bytes]:
+    """Turn one bit in one batch of one of these files; return what the batch was, or nothing.
+
+    In a file that nobody has open, and behind its log, which has sums of its own.
+    """
+    for path in paths:
+        blob = b""
+        # ValueError: of a batch that was spoilt before, and that nobody has looked at since.
+        with closing(STORAGE.open(path)) as file, suppress(StorageDamaged, ValueError):
+            file.recover()
+            spoilt = file.status().quarantined
+            entries = [each for each in file.entries(0, _ENTRIES_MAX) if each.id not in spoilt]
+            blob = file.read(random.choice(entries)) if entries else b""
+        if blob:
+            _turn_bit(path, blob, random)
+            return [blob]
+    return []
 
 
 def file_bytes(path: Path) -> int:

@@ -65,7 +65,7 @@ class SpoolSpoil(Fault):
         for path in disk.files():
             spoilt = path.with_name(path.name + self._suffix)
             if noted_events(path) and file_bytes(spoilt):
-                tokens = list(_tokens_in(path))
+                tokens = list(tokens_in(path))
                 self._spoil(spoilt, random)
                 return tokens
         return []
@@ -92,7 +92,7 @@ def told_events(log: Path, disk: SpoolDisk) -> int:
     return told
 
 
-def _tokens_in(path: Path) -> Iterator[str]:
+def tokens_in(path: Path) -> Iterator[str]:
     """Yield the token of each event in a file that nobody owns, of those that can be read."""
     with closing(STORAGE.reader(path)) as reader, suppress(StorageFailure):
         reader.recover()
@@ -105,7 +105,8 @@ def _tokens_in(path: Path) -> Iterator[str]:
             last_id = page[-1].id
 
 
-def _turn_bit(path: Path, random: Random) -> None:
+def turn_bit(path: Path, random: Random) -> None:
+    """Turn any bit of a file."""
     with path.open("r+b") as file:
         at = random.randrange(file_bytes(path))
         file.seek(at)
@@ -114,14 +115,15 @@ def _turn_bit(path: Path, random: Random) -> None:
         file.write(bytes([byte ^ 1 << random.randrange(8)]))
 
 
-def _cut(path: Path, random: Random) -> None:
+def cut(path: Path, random: Random) -> None:
+    """Take the end of a file away."""
     with path.open("r+b") as file:
         file.truncate(random.randrange(file_bytes(path)))
 
 
 FAULTS: Final = (
-    SpoolSpoil("spool-log-bit", _LOG, _turn_bit),
-    SpoolSpoil("spool-log-cut", _LOG, _cut),
-    SpoolSpoil("spool-file-bit", "", _turn_bit),
-    SpoolSpoil("spool-file-cut", "", _cut),
+    SpoolSpoil("spool-log-bit", _LOG, turn_bit),
+    SpoolSpoil("spool-log-cut", _LOG, cut),
+    SpoolSpoil("spool-file-bit", "", turn_bit),
+    SpoolSpoil("spool-file-cut", "", cut),
 )

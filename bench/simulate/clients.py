@@ -26,9 +26,11 @@ PATIENCE_S: Final = 90.0
 """So long they wait for an answer."""
 _AGAIN_S: Final = 0.3
 _DELAY_S: Final = (0.000_02, 0.000_5)
+_SPREAD_S: Final = 1.0
+"""Within so long at most the requests of a burst come."""
 _EVENTS_OF_ACTION: Final = 100
 _BATCH_MAX: Final = 10
-_BURST_MAX: Final = 30
+_BURST_MAX: Final = 40
 _PARTIAL: Final = 207
 
 
@@ -64,9 +66,12 @@ class Clients:
     def act(self, action: Action) -> None:
         """Do what an action says."""
         random = Random(action.seed)  # noqa: S311 - repeatable, not secret
-        for request in self._requests(action, random):
+        requests = self._requests(action, random)
+        spread_s = _SPREAD_S * random.random() ** 4 if len(requests) > 1 else 0.0
+        for request in requests:
             leaves_s = random.expovariate(20) if random.random() < 0.05 else None  # noqa: PLR2004
-            self.send(request, action.number, leaves_s)
+            at_s = random.uniform(0, spread_s)
+            self._world.after(at_s, self.send, request, action.number, leaves_s)
 
     def send(self, request: Request, action: int, leaves_s: float | None = None) -> None:
         """Send a request as soon as there is a server; perhaps leave before the answer."""
@@ -131,7 +136,7 @@ class Clients:
     def _requests(self, action: Action, random: Random) -> Sequence[Request]:
         client = random.randrange(CLIENTS)
         first = action.number * _EVENTS_OF_ACTION
-        prefers_async = random.random() < 0.04  # noqa: PLR2004
+        prefers_async = random.random() < 0.1  # noqa: PLR2004
         match action.kind:
             case k if k == POST:
                 return [_request([_event(client, first, random, takes_key=True)], prefers_async)]

@@ -40,7 +40,9 @@ _WAITING: Final = {"57014": _STATEMENT_SHARE, "55P03": _LOCK_SHARE}
 class Cluster:
     """One Postgres, and whatever happens to it."""
 
-    def __init__(self, world: World, *, commit_timeout_s: float, is_pooled: bool) -> None:
+    def __init__(
+        self, world: World, *, commit_timeout_s: float, is_pooled: bool, factor: float
+    ) -> None:
         self.world = world
         self.tables = Tables()
         self.database_id = UUID(bytes=world.entropy.randbytes(16))
@@ -56,7 +58,8 @@ class Cluster:
         self.once: list[str] = []
         self.rules: set[str] = set()
         """What becomes of guarded rows: check, raise, drop, hang, full, lock."""
-        self.slow_factor = 1.0
+        self.usual_factor = self.slow_factor = factor
+        """How slow it is."""
         self.is_paused = False
         self._on_resume: list[Callable[[], None]] = []
         self._first: tuple[UUID, Tables] | None = None

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 FREE_BYTES: Final = 1 << 34
 _OP_S: Final = (0.000_02, 0.002)
+_OP_S_MAX: Final = 1.0
 _HALF: Final = 0.5
 
 Image = dict[str, bytes]
@@ -33,12 +34,13 @@ class Killed(BaseException):
 class Disk:
     """One directory, and whatever happens to it."""
 
-    def __init__(self, world: World, directory: Path) -> None:
+    def __init__(self, world: World, directory: Path, factor: float) -> None:
         self.world = world
         self.directory = directory
         self.is_full = False
         self.is_failing = False
-        self.slow_factor = 1.0
+        self.usual_factor = self.slow_factor = factor
+        """How slow it is."""
         self.hangs_until_s = 0.0
         self.dies_in: int | None = None
         """In so many operations the process dies, in the middle of the last of them."""
@@ -112,7 +114,8 @@ class Disk:
     def _spend(self) -> None:
         if self._left is not None:
             raise Killed
-        self.world.busy_s += self.world.random.uniform(*_OP_S) * self.slow_factor
+        took_s = self.world.random.uniform(*_OP_S) * self.slow_factor
+        self.world.busy_s += min(took_s, _OP_S_MAX)
 
     def _is_last(self) -> bool:
         if self.dies_in is None:

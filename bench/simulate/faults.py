@@ -13,8 +13,8 @@ from bench.simulate.network import Network
 from ingest.spool.owner import NAME as OWNER
 
 _RULES: Final = ("check", "raise", "drop", "hang", "full", "lock")
-_SLOW: Final = (5.0, 300.0)
-_DISK_SLOW: Final = (20.0, 2_000.0)
+_SLOW: Final = (3.0, 50.0)
+_DISK_SLOW: Final = (5.0, 300.0)
 
 
 class Target(NamedTuple):
@@ -88,11 +88,11 @@ def _resume(target: Target, _: Random) -> None:
 
 
 def _slow(target: Target, random: Random, _: float) -> None:
-    target.cluster.slow_factor = random.uniform(*_SLOW)
+    target.cluster.slow_factor = target.cluster.usual_factor * random.uniform(*_SLOW)
 
 
 def _be_fast(target: Target, _: Random) -> None:
-    target.cluster.slow_factor = 1.0
+    target.cluster.slow_factor = target.cluster.usual_factor
 
 
 def _terminate(target: Target, random: Random, _: float) -> None:
@@ -156,11 +156,11 @@ def _mend_disk(target: Target, _: Random) -> None:
 
 
 def _slow_disk(target: Target, random: Random, _: float) -> None:
-    target.disk.slow_factor = random.uniform(*_DISK_SLOW)
+    target.disk.slow_factor = target.disk.usual_factor * random.uniform(*_DISK_SLOW)
 
 
 def _fast_disk(target: Target, _: Random) -> None:
-    target.disk.slow_factor = 1.0
+    target.disk.slow_factor = target.disk.usual_factor
 
 
 def _hang_disk(target: Target, _: Random, lasts_s: float) -> None:
@@ -173,7 +173,7 @@ FAULTS: Final[dict[str, Fault]] = {
     "commit-answer-lost": Fault(4, _lose_answers, _lose_no_answers),
     "link-silent": Fault(3, _be_silent, _speak),
     "postgres-paused": Fault(3, _pause, _resume),
-    "postgres-slow": Fault(3, _slow, _be_fast),
+    "postgres-slow": Fault(4, _slow, _be_fast),
     "postgres-crash": Fault(3, _crash, _accept),
     "sessions-terminated": Fault(2, _terminate, _nothing),
     "nothing-works": Fault(2, _fail_all, _fail_nothing),
@@ -183,6 +183,6 @@ FAULTS: Final[dict[str, Fault]] = {
     "another-database": Fault(2, _replace, _restore),
     "disk-full": Fault(2, _fill, _empty, is_of_disk=True),
     "disk-error": Fault(2, _fail_disk, _mend_disk, is_of_disk=True),
-    "disk-slow": Fault(2, _slow_disk, _fast_disk, is_of_disk=True),
+    "disk-slow": Fault(4, _slow_disk, _fast_disk, is_of_disk=True),
     "disk-hangs": Fault(2, _hang_disk, _nothing, is_of_disk=True),
 }

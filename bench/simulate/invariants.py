@@ -13,12 +13,18 @@ from bench.simulate.statements import POISON
 from bench.simulate.tables import RejectedRow, Row, Transaction, Use, find_use
 
 
-def judge(history: History, excuses: Excuses, cluster: Cluster) -> Iterator[tuple[str, str]]:
-    """Yield everything that is wrong: an invariant, and how it is broken."""
+def judge(
+    history: History, excuses: Excuses, cluster: Cluster, *, told: int
+) -> Iterator[tuple[str, str]]:
+    """Yield everything that is wrong: an invariant, and how it is broken.
+
+    `told` is how many events the server has said are lost on its disk.
+    """
     checker = Checker(history, excuses)
     for row in cluster.tables.events.values():
         checker.take(_stored(row))
     checker.close({each.id: each.params for each in cluster.tables.rejected.values()})
+    checker.judge_loss(told)
     for invariant, texts in checker.findings.shown.items():
         for text in texts:
             yield invariant, text

@@ -23,7 +23,7 @@ _ROUND_S: Final = 20e-6
 _STALL_EVERY_S: Final = 20.0
 _STALL_MIN_S: Final = 0.002
 _STALL_MAX_S: Final = 1.0
-_IDLE_ROUNDS_MAX: Final = 20_000
+_BUSY_ROUNDS_MAX: Final = 20_000
 """So many rounds without a pause are a loop that turns for nothing."""
 
 
@@ -42,6 +42,7 @@ class SimulatedLoop(BaseEventLoop):
         self._world = world
         self._are_timers_first = are_timers_first
         self._arrived: list[tuple[object, Handle]] = []
+        self._context = copy_context()
         self._busy_rounds = 0
         self._stalls_s = world.now_s + world.random.expovariate(1 / _STALL_EVERY_S)
         self.is_dead = False
@@ -58,8 +59,7 @@ class SimulatedLoop(BaseEventLoop):
     def arrive(self, channel: object, call: Callable[..., object], *arguments: object) -> None:
         """Have I/O come in: a callback in the next round. Of one channel in the order of calls."""
         if not self.is_dead:
-            handle = Handle(call, arguments, self, copy_context())
-            self._arrived.append((channel, handle))
+            self._arrived.append((channel, Handle(call, arguments, self, self._context)))
 
     @property
     def next_s(self) -> float | None:
@@ -67,49 +67,50 @@ class SimulatedLoop(BaseEventLoop):
         if self._ready or self._arrived:
             return self._world.now_s
         scheduled = self._scheduled
-        while scheduled and scheduled[0].cancelled():
+        while scheduled and scheduled[0]._cancelled:
             heapq.heappop(scheduled)
         return scheduled[0].when() if scheduled else None
 
     def turn(self) -> None:
         """Do one round: what has arrived, what is due, and what was ready."""
-        self._stall()
+        if self._world.now_s >= self._stalls_s:
+            self._stall()
         self._gather()
-        ready, busy = self._ready, len(self._ready)
-        self._busy_rounds = self._busy_rounds + 1 if busy else 0
-        if self._busy_rounds > _IDLE_ROUNDS_MAX:
+        self._busy_rounds += 1
+        if self._busy_rounds > _BUSY_ROUNDS_MAX:
             raise Spinning
-        events._set_running_loop(self)
-        try:
-            for _ in range(busy):
-                if self._is_killed():
-                    return
-                handle = ready.popleft()
-                if not handle._cancelled:
-                    handle._run()
-        finally:
-            events._set_running_loop(None)
+        if events._get_running_loop() is not self:  # else it costs a twentieth of a run
+            events._set_running_loop(self)
+        ready = self._ready
+        for _ in range(len(ready)):
+            if self.steps_left is not None:
+                self._count_step()
+            if self.is_dead:
+                return
+            handle = ready.popleft()
+            if not handle._cancelled:
+                handle._run()
         self._world.now_s += _ROUND_S
+
+    def leave(self) -> None:
+        """Run no more for now."""
+        events._set_running_loop(None)
 
     def rest(self) -> None:
         """Hear that it has waited: time goes on."""
         self._busy_rounds = 0
 
-    def _is_killed(self) -> bool:
-        if self.steps_left is None or self.is_dead:
-            return self.is_dead
-        self.steps_left -= 1
+    def _count_step(self) -> None:
+        self.steps_left = (self.steps_left or 0) - 1
         if self.steps_left < 0 and self.on_step is not None:
             self.on_step()
-        return self.is_dead
 
     def _stall(self) -> None:
-        """Get no CPU for a while, now and then."""
+        """Get no CPU for a while."""
         world = self._world
-        if world.now_s >= self._stalls_s:
-            world.now_s += world.log_uniform(_STALL_MIN_S, _STALL_MAX_S)
-            self._stalls_s = world.now_s + world.random.expovariate(1 / _STALL_EVERY_S)
-            world.happen()
+        world.now_s += world.log_uniform(_STALL_MIN_S, _STALL_MAX_S)
+        self._stalls_s = world.now_s + world.random.expovariate(1 / _STALL_EVERY_S)
+        world.happen()
 
     def _gather(self) -> None:
         if self._are_timers_first:
@@ -120,10 +121,13 @@ class SimulatedLoop(BaseEventLoop):
             self._take_timers()
 
     def _take_arrived(self) -> None:
-        arrived, self._arrived = self._arrived, []
+        arrived = self._arrived
+        if not arrived:
+            return
+        self._arrived = []
         if len(arrived) > 1:
             arrived = self._shuffled(arrived)
-        self._ready.extend(handle for _, handle in arrived)
+        self._ready.extend([handle for _, handle in arrived])
 
     def _shuffled(self, arrived: list[tuple[object, Handle]]) -> list[tuple[object, Handle]]:
         """Return what has arrived in any order but within each channel."""
@@ -138,7 +142,7 @@ class SimulatedLoop(BaseEventLoop):
         scheduled, now_s = self._scheduled, self._world.now_s
         while scheduled and scheduled[0].when() <= now_s:
             timer = heapq.heappop(scheduled)
-            if not timer.cancelled():
+            if not timer._cancelled:
                 self._ready.append(timer)
 
     def _note_exception(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -17,8 +17,10 @@ AGAIN: Final = "again"
 OTHER: Final = "other"
 KILL: Final = "kill"
 RESTART: Final = "restart"
+SPOIL: Final = "spoil"
+"""Kill it, and spoil what it has left on the disk."""
 
-_LASTS_S: Final = (3.0, 25.0)
+_LASTS_S: Final = (2.0, 16.0)
 _FAULTS_MAX: Final = 5
 _KIB: Final = 1024
 
@@ -39,6 +41,10 @@ class Settings(NamedTuple):
     may_pair: bool
     is_pooled: bool
     are_timers_first: bool
+    postgres_factor: float
+    """How slow Postgres is, beside one on the same machine."""
+    disk_factor: float
+    """How slow the spool's disk is, beside a fast one."""
     loses_power: bool
     """Whether the machine dies with a process that is killed."""
 
@@ -48,7 +54,7 @@ class Action(NamedTuple):
 
     at_s: float
     kind: str
-    """One of the kinds of clients' above, KILL, RESTART, or a fault's name."""
+    """One of the kinds of clients' above, KILL, RESTART, SPOIL, or a fault's name."""
     seed: int
     """Of its details."""
     lasts_s: float = 0.0
@@ -78,7 +84,8 @@ def draw(seed: int) -> Plan:
     random = Random(f"plan {seed}")  # noqa: S311 - repeatable, not secret
     settings = _draw_settings(random)
     lasts_s = random.uniform(*_LASTS_S)
-    drawn = [*_traffic(random, lasts_s), *_trouble(random, lasts_s)]
+    crowded_s = [random.uniform(0, lasts_s) for _ in range(random.randint(1, 4))]
+    drawn = [*_traffic(random, lasts_s, crowded_s), *_trouble(random, lasts_s, crowded_s)]
     ordered = sorted(drawn, key=lambda action: action.at_s)
     numbered = [each._replace(number=number) for number, each in enumerate(ordered)]
     return Plan(seed, settings, tuple(_with_repeats(random, numbered, lasts_s)))
@@ -88,9 +95,9 @@ def _draw_settings(random: Random) -> Settings:
     is_small = random.random() < 0.5  # noqa: PLR2004 - half of them meet their limits
     return Settings(
         writers=random.choice((1, 2, 2, 3)),
-        queue_events_max=random.randint(16, 60) if is_small else 1_000,
+        queue_events_max=random.randint(16, 40) if is_small else 1_000,
         queue_bytes_max=random.choice((64, 128)) * _KIB if is_small else 1_024 * _KIB,
-        batch_events_max=random.choice((2, 5, 10, 50)),
+        batch_events_max=random.choice((2, 10, 50, 100)),
         batch_bytes_max=random.choice((2, 4, 64)) * _KIB,
         commit_timeout_s=random.choice((1.0, 2.0, 5.0)),
         connect_timeout_s=random.choice((0.5, 2.0)),
@@ -100,32 +107,49 @@ def _draw_settings(random: Random) -> Settings:
         may_pair=random.random() < 0.8,  # noqa: PLR2004
         is_pooled=random.random() < 0.15,  # noqa: PLR2004
         are_timers_first=random.random() < 0.5,  # noqa: PLR2004
+        postgres_factor=float(0.5 * (60 ** random.random())),
+        disk_factor=float(0.5 * (40 ** random.random())),
         loses_power=random.random() < 0.3,  # noqa: PLR2004
     )
 
 
-def _traffic(random: Random, lasts_s: float) -> Iterator[Action]:
-    """Yield what clients send: some all the time, and some at once."""
-    kinds = random.choices((POST, BATCH, BURST), (6, 3, 2), k=random.randint(4, 32))
-    bursts = [random.uniform(0, lasts_s) for _ in range(random.randint(1, 4))]
+def _moment(random: Random, lasts_s: float, crowded_s: list[float]) -> float:
+    """Return when something is: half of it close to other things, as trouble comes together."""
+    if random.random() < 0.5:  # noqa: PLR2004
+        return random.uniform(0, lasts_s)
+    return min(lasts_s, max(0.0, random.choice(crowded_s) + random.gauss(0.0, 0.15)))
+
+
+def _traffic(random: Random, lasts_s: float, crowded_s: list[float]) -> Iterator[Action]:
+    """Yield what clients send."""
+    kinds = random.choices((POST, BATCH, BURST), (6, 3, 2), k=random.randint(3, 22))
     for kind in kinds:
-        at_s = random.uniform(0, lasts_s)
-        if random.random() < 0.5:  # noqa: PLR2004 - half of them come close together
-            at_s = min(lasts_s, random.choice(bursts) + random.expovariate(20))
-        yield Action(at_s, kind, random.getrandbits(32))
+        yield Action(_moment(random, lasts_s, crowded_s), kind, random.getrandbits(32))
 
 
-def _trouble(random: Random, lasts_s: float) -> Iterator[Action]:
+def _trouble(random: Random, lasts_s: float, crowded_s: list[float]) -> Iterator[Action]:
     """Yield what goes wrong."""
     names = [*FAULTS]
     weights = [FAULTS[name].weight for name in names]
     for name in random.choices(names, weights, k=random.randint(0, _FAULTS_MAX)):
         fault_s = float(0.02 * (500 ** random.random()))
-        yield Action(random.uniform(0, lasts_s), name, random.getrandbits(32), fault_s)
+        at_s = _moment(random, lasts_s, crowded_s)
+        yield Action(at_s, name, random.getrandbits(32), fault_s)
     for _ in range(random.choice((0, 0, 0, 1, 1, 2, 3))):
-        yield Action(random.uniform(0, lasts_s), KILL, random.getrandbits(32))
+        yield Action(_moment(random, lasts_s, crowded_s), KILL, random.getrandbits(32))
+    if random.random() < 0.12:  # noqa: PLR2004
+        yield from _spoiling(random, _moment(random, lasts_s, crowded_s))
     if random.random() < 0.3:  # noqa: PLR2004
-        yield Action(random.uniform(0, lasts_s), RESTART, random.getrandbits(32))
+        yield Action(_moment(random, lasts_s, crowded_s), RESTART, random.getrandbits(32))
+
+
+def _spoiling(random: Random, at_s: float) -> Iterator[Action]:
+    """Yield an outage in which the spool's disk is spoilt."""
+    yield Action(at_s, "link-refused", random.getrandbits(32), random.uniform(0.5, 3.0))
+    for _ in range(random.randint(1, 4)):
+        kind = random.choice((BATCH, BURST))
+        yield Action(at_s + random.uniform(0.05, 0.4), kind, random.getrandbits(32))
+    yield Action(at_s + random.uniform(0.2, 0.5), SPOIL, random.getrandbits(32))
 
 
 def _with_repeats(random: Random, actions: list[Action], lasts_s: float) -> list[Action]:

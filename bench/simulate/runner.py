@@ -80,6 +80,7 @@ def run_many(
 ) -> Found:
     """Run seeds from `first` on; fewer when enough have failed, or `seconds` are over."""
     found, begin_s = Found(first, bug), time.monotonic()
+    findings_max = 1 if bug else FINDINGS_MAX
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, context, _prepare, (bug,)) as pool:
         chunks = _chunks(first, seeds)
@@ -98,7 +99,7 @@ def run_many(
             found.wall_s = time.monotonic() - begin_s
             on_progress(found)
             is_late = bool(seconds) and found.wall_s >= seconds
-            if is_late or len(found.failures) >= FINDINGS_MAX:
+            if is_late or len(found.failures) >= findings_max:
                 is_over = True
     return found
 
@@ -121,6 +122,14 @@ def run_chunk(first: int, seeds: int) -> Chunk:
     cpu_s = time.process_time() - begin_s
     done = seed - first + 1
     return Chunk(done, simulated_s, cpu_s, events, acked, dict(actions), failures)
+
+
+def first_broken(first: int, seeds: int) -> tuple[int, str]:
+    """Return the first of some seeds that breaks a promise, and which; -1 if none does."""
+    for seed in range(first, first + seeds):
+        if findings := simulation.run(plan.draw(seed)).findings:
+            return seed, findings[0].invariant
+    return -1, ""
 
 
 def find(first: int, seeds: int) -> Failure | None:

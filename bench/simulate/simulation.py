@@ -12,14 +12,14 @@ from random import Random
 from typing import Final, NamedTuple
 
 from bench.audit.history import EARLY, LOST
-from bench.simulate import invariants
+from bench.simulate import damage, invariants
 from bench.simulate.clients import Clients
 from bench.simulate.cluster import Cluster
 from bench.simulate.disk import Disk
 from bench.simulate.faults import FAULTS, Target
 from bench.simulate.loop import Spinning
 from bench.simulate.network import Network
-from bench.simulate.plan import KILL, RESTART, Action, Plan
+from bench.simulate.plan import KILL, RESTART, SPOIL, Action, Plan
 from bench.simulate.recorder import MemoryRecorder
 from bench.simulate.server import Server
 from bench.simulate.thread import patches
@@ -29,14 +29,18 @@ from bench.simulate.world import World
 
 _DOWN_S: Final = (0.05, 2.0)
 """So long a server is down before it is started again."""
-_DRAIN_S: Final = 120.0
+_DRAIN_S: Final = 60.0
+"""So long everything may take to come to rest, as the audit has it."""
 _FRESH_S: Final = 2.0
 _STOP_S: Final = 40.0
 _SETTLE_S: Final = 3.0
 _GRACE_S: Final = 30.0
 _KILL_STEPS_MAX: Final = 60
+_LOOK_S: Final = 0.02
+_LOOKS_MAX: Final = 60
 _KILL_OPS_MAX: Final = 3
-_STEPS_MAX: Final = 3_000_000
+_STEPS: Final = 8
+_STEPS_MAX: Final = 400_000
 
 
 _PAST_MAX: Final = 16
@@ -68,7 +72,7 @@ def run(plan: Plan) -> Outcome:
     """Run a plan to its end."""
     directory = Path(tempfile.mkdtemp(prefix="nonito-simulate-", dir=_memory()))
     world = World(plan.seed)
-    disk = Disk(world, directory / "spool")
+    disk = Disk(world, directory / "spool", plan.settings.disk_factor)
     try:
         with _quietly(), virtual(world), replaced(*patches(disk)):
             simulation = _Simulation(world, plan, disk)
@@ -96,7 +100,10 @@ class _Simulation:
         self._world = world
         self._plan = plan
         self._cluster = Cluster(
-            world, commit_timeout_s=settings.commit_timeout_s, is_pooled=settings.is_pooled
+            world,
+            commit_timeout_s=settings.commit_timeout_s,
+            is_pooled=settings.is_pooled,
+            factor=settings.postgres_factor,
         )
         self._network = Network(self._cluster)
         self._disk = disk
@@ -108,6 +115,8 @@ class _Simulation:
         self._clients = Clients(world, self._recorder, self._watch, self._listening)
         self._server: Server | None = None
         self._dead: list[object] = []
+        self._spoils: Random | None = None
+        """Whether the disk of a server that is dead is to be spoilt, and how."""
         self._is_over = False
         self._findings: list[Finding] = []
 
@@ -143,6 +152,8 @@ class _Simulation:
         self._world.note(f"plan: {action}")
         if action.kind == KILL:
             self._kill_soon(Random(action.seed))  # noqa: S311 - repeatable, not secret
+        elif action.kind == SPOIL:
+            self._kill_and_spoil(Random(action.seed), _LOOKS_MAX)  # noqa: S311 - not secret
         elif action.kind == RESTART:
             self._tell_to_stop()
         elif action.kind in FAULTS:
@@ -189,6 +200,26 @@ class _Simulation:
         else:
             self._server.loop.steps_left = random.randrange(_KILL_STEPS_MAX)
 
+    def _kill_and_spoil(self, random: Random, looks: int) -> None:
+        """Kill a server that has spooled something, and spoil that; in the same boot only.
+
+        A machine that has lost its power as well can't know what the disk should have kept.
+        """
+        server = self._server
+        if server is None or server.spool is None or self._disk.loses_power or not looks:
+            return
+        if server.spool.is_empty:
+            self._world.after(_LOOK_S, self._kill_and_spoil, random, looks - 1)
+        else:
+            self._spoils = random
+            self._die()
+
+    def _spoil(self, random: Random) -> None:
+        tokens = damage.spoil(self._disk.directory, random)
+        self._world.note(f"disk: {len(tokens)} events are in a file that is spoilt")
+        for token in tokens:
+            self._recorder.damaged(token)
+
     def _die(self) -> None:
         if self._server is not None:
             self._disk.kill(with_power=self._plan.settings.loses_power)
@@ -210,6 +241,9 @@ class _Simulation:
         if server.loop.is_dead:
             self._dead += server.abandon()
             self._disk.revive()
+            if self._spoils is not None:
+                self._spoil(self._spoils)
+                self._spoils = None
         elif server.failure and not server.failure.startswith("it does not start"):
             self._find("stays-up", server.failure)
         else:
@@ -219,6 +253,7 @@ class _Simulation:
         self._recorder.excuse(frozenset({LOST}), self._world.now_s, self._world.now_s)
         self._clients.lose()
         server.kill()
+        server.loop.leave()
         self._server = self._watch.server = None
         self._world.after(self._world.random.uniform(*_DOWN_S), self._start)
 
@@ -248,26 +283,29 @@ class _Simulation:
                 return True
             if world.now_s > end_s:
                 return False
-            self._step(end_s)
+            for _ in range(_STEPS):
+                self._step(end_s)
         self._find("stays-up", "it goes on and on")
         return False
 
     def _step(self, end_s: float) -> None:
+        """Do what is next: a round of the process, or what happens to it."""
         world, server = self._world, self._server
         next_s = world.next_s
         if server is not None:
-            if server.loop.is_dead or server.has_ended:
+            loop = server.loop
+            if loop.is_dead or server.has_ended:
                 self._bury()
                 return
-            loop_s = server.loop.next_s
+            loop_s = loop.next_s
             if loop_s is not None and loop_s <= world.now_s:
                 world.happen()
-                if not server.loop.is_dead:
-                    server.loop.turn()
+                if not loop.is_dead:
+                    loop.turn()
                 return
             if loop_s is not None and (next_s is None or loop_s < next_s):
                 next_s = loop_s
-            server.loop.rest()
+            loop.rest()
         world.now_s = max(world.now_s, end_s + 1.0 if next_s is None else next_s)
         world.happen()
 
@@ -310,11 +348,14 @@ class _Simulation:
         self._is_over = True
         if self._server is not None:
             self._server.kill()
+            self._server.loop.leave()
             self._dead += self._server.abandon()
 
     def _judged(self) -> Outcome:
         history = self._recorder.history()
-        found = invariants.judge(history, self._recorder.excuses, self._cluster)
+        found = invariants.judge(
+            history, self._recorder.excuses, self._cluster, told=self._world.told_events
+        )
         self._findings += [Finding(*each) for each in (*found, *self._watch.findings)]
         self._findings += [Finding("no-error", text) for text in self._world.errors[:3]]
         acked = sum(record.is_acked for record in history.records.values())

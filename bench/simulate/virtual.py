@@ -28,7 +28,12 @@ class _Log:
     def _drop(self, *_: object, **__: object) -> None:
         """Leave out what is told of the world."""
 
-    debug = info = warning = error = _drop
+    debug = info = warning = _drop
+
+    def error(self, _: str, *, kept_as: str = "", events: int = 0, **__: object) -> None:
+        """Count what is said to be lost and kept for a person."""
+        if kept_as:
+            self._world.told_events += events
 
     def exception(self, text: str, **_: object) -> None:
         """Keep what nobody expected."""

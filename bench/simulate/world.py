@@ -46,6 +46,8 @@ class World:
         """What happened, a line each."""
         self.errors: list[str] = []
         """What the product logged as an error of its own: an honest one has none."""
+        self.told_events = 0
+        """How many events the product said are lost in files that it keeps for a person."""
         self._heap: list[tuple[float, int, Event]] = []
         self._numbers = itertools.count()
 
