@@ -42,8 +42,8 @@ _PARTITIONS: Final = (
     " WHERE inhparent = 'events'::regclass"
 )
 _MISSING: Final = (
-    "SELECT count(*) FROM unnest($1::uuid[]) AS sent (id) WHERE NOT EXISTS (SELECT FROM events"
-    " WHERE app_id = ANY(ARRAY(SELECT id FROM apps)) AND events.id = sent.id)"
+    "SELECT cardinality($1::uuid[]) - count(DISTINCT id) FROM events"
+    " WHERE app_id = ANY(ARRAY(SELECT id FROM apps)) AND id = ANY($1::uuid[])"
 )
 
 

@@ -42,7 +42,7 @@ SETTINGS: Final = {
     "spool.bytes_max": SPOOL_BYTES_MAX,
     "spool.free_bytes_min": 1 << 20,
 }
-ON_CITUS: Final = {"writer.commit_timeout_s": 3.0}
+ON_CITUS: Final = {"writer.commit_timeout_s": 2.0}
 """Three Postgres pass on to each other what one does otherwise, all on one machine."""
 _WARM_UP_ACKED: Final = 200
 _WARM_UP_TIMEOUT_S: Final = 30.0

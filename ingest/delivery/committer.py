@@ -317,11 +317,24 @@ class Committer:
             existing = {copy_reader.dedup_key(rows[at]) for at in sifted.existing}
             commit.earlier += [each for each in sifted.earlier if each.key in existing]
         refused = {part.indices[at]: bad for at, bad in sifted.refused.items()}
+        refused = await self._without_passed_by(commit, refused)
         if len(refused) == len(rows):
             commit.refused |= refused
         elif refused:
             commit.parts.append(Part(sorted(refused), is_suspect=True))
         return bool(refused)
+
+    async def _without_passed_by(
+        self, commit: Commit, refused: dict[int, RowRefused]
+    ) -> dict[int, RowRefused]:
+        """Pass by those of refused rows whose node is away; return the others."""
+        nodes = self.nodes
+        if nodes is None or not any(map(nodes.may_have_failed, refused.values())):
+            return refused
+        await nodes.look()
+        theirs = {at for at in refused if copy_reader.app_id(commit.rows[at]) in nodes.apps_away}
+        commit.passed_by |= theirs
+        return {at: bad for at, bad in refused.items() if at not in theirs}
 
     async def _send(self, rows: Sequence[bytes]) -> list[Earlier]:
         """Store rows; return those that were there, if they are wanted."""

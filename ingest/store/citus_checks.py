@@ -24,6 +24,12 @@ _SETTINGS: Final = (
     " AS recovered_s"
 )
 _OF_WORKERS: Final = "SELECT min(result::int) FROM run_command_on_workers('SHOW {}') WHERE success"
+_NOT_DURABLE: Final = """
+SELECT nodename || ':' || nodeport AS node, result FROM run_command_on_workers($$
+    SELECT string_agg(name, ', ' ORDER BY name) FROM pg_settings WHERE setting = 'off'
+    AND name IN ('fsync', 'synchronous_commit', 'full_page_writes')
+$$) WHERE success AND result <> '' ORDER BY 1
+"""
 _LOCAL: Final = (
     "Citus is there, and events are on the coordinator alone, as tables are distributed when they"
     " are made; to distribute those that there are, with no server running:"
@@ -47,6 +53,7 @@ async def examine(connection: Connection, connections: int) -> list[Finding]:
     return [
         Finding(True, said),
         *await _away(connection),
+        *await _durability(connection),
         *await _settings(connection, most),
         *await _of_workers(connection, connections * most),
         *await _short_partitions(connection),
@@ -58,6 +65,14 @@ async def _away(connection: Connection) -> list[Finding]:
     if not silent:
         return []
     return [Finding(False, f"nodes of Citus do not answer: {', '.join(silent)}")]
+
+
+async def _durability(connection: Connection) -> list[Finding]:
+    """Say where a commit may be lost in a crash; of the coordinator others have."""
+    return [
+        Finding(False, f"{row['result']} is off on the node {row['node']}: events can be lost")
+        for row in await connection.fetch(_NOT_DURABLE)
+    ]
 
 
 async def _settings(connection: Connection, most: int) -> list[Finding]:

@@ -46,6 +46,8 @@ _NAMING: Final = "42"
 # While connecting: a parameter that Postgres does not know, or a value that is none.
 _MISCONFIGURED: Final = ("22023", "42601", "42704")
 _TEXT_CHARS_MAX: Final = 200
+UNTOLD: Final = "XX000"
+"""Something failed within Postgres; Citus says so of whatever a node has said of a COPY."""
 _UNIQUE_VIOLATION: Final = "23505"
 _CHECK_VIOLATION: Final = "23514"
 # "COPY events, line 638, column event_params"; the words are translated, the number is not. At the

@@ -13,7 +13,7 @@ from typing import Final
 import asyncpg
 import structlog
 
-from ingest.store.failures import RowRefused, Unavailable
+from ingest.store.failures import UNTOLD, RowRefused, Unavailable
 from ingest.store.postgres import Connection, Postgres
 
 log = structlog.get_logger(__name__)
@@ -51,8 +51,10 @@ class Nodes:
 
     def may_have_failed(self, failure: RowRefused | Unavailable) -> bool:
         """Return whether it may be a node that has failed, of several."""
+        if not self._postgres.has_citus:
+            return False
         refusal = failure.as_refusal() if isinstance(failure, Unavailable) else failure
-        return self._postgres.has_citus and refusal.is_passing
+        return refusal.is_passing or refusal.sqlstate == UNTOLD
 
     async def look(self) -> None:
         """Find out which nodes are away; what can't be found out is left as it was."""

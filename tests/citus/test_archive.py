@@ -16,10 +16,21 @@ GID = "citus_0_4711_1_1"
 _NO_RECOVERY = "LOCK TABLE pg_dist_transaction IN SHARE UPDATE EXCLUSIVE MODE"
 """What Citus recovers with a lock that this one keeps out, and nobody's commit waits for it."""
 
+_NO_ARCHIVE = (
+    "TRUNCATE events",
+    "TRUNCATE archive_files",
+    (
+        "UPDATE archive_state SET system_identifier = NULL, timeline = NULL, mark = 0,"
+        " null_before = NULL, null_done = false"
+    ),
+)
+
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """Where the archive is."""
+def path(citus_url: str, tmp_path: Path) -> Path:
+    """Where an archive is that is to be begun; there are no events yet."""
+    for statement in _NO_ARCHIVE:
+        asyncio.run(fetch(citus_url, statement))
     return tmp_path / "archive"
 
 
@@ -68,7 +79,7 @@ async def _commit_half(url: str, node: Node, app: App, event_id: UUID) -> int:
     async with connection.transaction():
         xact = int(await connection.fetchval("SELECT txid_current()"))
         row = await connection.fetchrow(
-            "SELECT get_shard_id_for_distribution_column('events', $1) AS shard,"
+            "SELECT get_shard_id_for_distribution_column('events', $1::int) AS shard,"
             " (SELECT groupid FROM pg_dist_node WHERE nodeport = $2) AS node_group",
             app.id,
             node.port,
