@@ -151,6 +151,11 @@ class Committer:
         for that makes a statement take too long."""
         self._merges_left = 0
 
+    @property
+    def apps_away(self) -> frozenset[int]:
+        """The apps whose rows are passed by now."""
+        return self.nodes.apps_away if self.nodes is not None else frozenset()
+
     def held(self, timeout_s: float) -> AbstractAsyncContextManager[None]:
         """Have the connection for some work; raise NoTurn if others have it for so long."""
         return self._link.held(timeout_s)
@@ -170,8 +175,8 @@ class Committer:
         Ends earlier, with some pending, behind so many failures that are nobody's to be told. Rows
         whose node is away are passed by.
         """
-        if self.nodes is not None and self.nodes.apps_away:
-            commit.pass_by(self.nodes.apps_away)
+        if self.apps_away:
+            commit.pass_by(self.apps_away)
         commit.parts = [
             piece for part in commit.parts for piece in self._cut_by_homes(commit, part)
         ]

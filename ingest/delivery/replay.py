@@ -86,6 +86,11 @@ class _Lap:
             self._ends_s = time.monotonic() + self._again_s
             self._again_s = min(_AGAIN_MAX_S, self._again_s * 2)
 
+    def hasten(self) -> None:
+        """Have the next lap begin at once: what was passed by may be brought now."""
+        self._again_s = _AGAIN_MIN_S
+        self._ends_s = min(self._ends_s, time.monotonic())
+
     def end(self) -> None:
         """Begin the next lap, if nothing was passed by or it is time."""
         if self._ends_s == math.inf:
@@ -114,6 +119,8 @@ class Replayer:
         self._health, self._quarantine, _, self._metrics = shared
         self._looked_s = -_LOOK_S
         self._lap = _Lap()
+        self._away: frozenset[int] = frozenset()
+        """Apps whose rows are passed by, as their node of Citus is away."""
         self._pause_s = _IDLE_S
         self._events_max = _EVENTS_MAX
         """Of one transaction: one batch alone behind a failure, then twice as many each time."""
@@ -155,6 +162,9 @@ class Replayer:
 
     async def _replay(self) -> None:
         """Bring everything to Postgres, oldest first, while it is this process's turn."""
+        away, self._away = self._away, self._committer.apps_away
+        if away - self._away:
+            self._lap.hasten()
         batches = await self._spool.oldest(self._events_max, beyond=self._lap.done)
         if batches and not self._lap.is_over(batches):
             async with self._committer.held(_TURN_S):

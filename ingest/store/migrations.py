@@ -22,7 +22,7 @@ import structlog
 from ingest.errors import StartupError
 from ingest.share.turn import Turn
 from ingest.store import brief, citus
-from ingest.store.failures import Outage, Unavailable
+from ingest.store.failures import Outage, Unavailable, is_of_node
 from ingest.store.postgres import Connection, Postgres
 
 log = structlog.get_logger(__name__)
@@ -196,6 +196,8 @@ async def _apply(connection: Connection, migration: Migration) -> None:
     except (asyncpg.InsufficientPrivilegeError, *brief.IN_THE_WAY):
         raise
     except asyncpg.PostgresError as error:
+        if is_of_node(error):
+            raise
         raise StartupError(
             f"migration {migration.version} ({migration.name}) failed, nothing was changed: {error}"
         ) from error
