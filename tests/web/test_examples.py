@@ -16,9 +16,8 @@ from typing import Any
 import pytest
 import requests
 
-from tests.conftest import StartServer
 from tests.http.checks import query
-from tests.support.server import Server
+from tests.support.server import Server, wait_for
 from tests.web.served import example, served_page
 
 TIMEOUT_S = 60
@@ -108,6 +107,20 @@ SDKS: dict[str, Run] = {
 """How each runs; all of them send one event."""
 ANSWERS = {"answer", "partial", "error"}
 BATCHES = {"batch", "batch-file"}
+
+
+@pytest.fixture
+def server(shared_server: Server) -> Server:
+    """The module's: what is left of a test are its events."""
+    return shared_server
+
+
+@pytest.fixture
+def database_url(shared_database_url: str) -> str:
+    """The server's database, with no event of another test's, and no key of one."""
+    for table in ("events", "idempotency_keys"):
+        query(shared_database_url, f"DELETE FROM {table}")
+    return shared_database_url
 
 
 def stored(url: str) -> list[tuple[str, Any]]:
@@ -249,9 +262,9 @@ def test_partial_answer_has_the_shape_that_the_page_shows(server: Server) -> Non
     assert answer.json()["errors"] == shown["errors"]
 
 
-def test_claim_about_respond_async_holds(start_server: StartServer, database_url: str) -> None:
+def test_claim_about_respond_async_holds(server: Server, database_url: str) -> None:
     """202 with the header that the page names, and the event is stored."""
-    server = start_server(database_url)
     answer = server.post({"event_name": "a"}, Prefer="respond-async")
     assert answer.status_code == 202
     assert answer.headers["Preference-Applied"] == "respond-async"
+    wait_for(lambda: stored(database_url) == [("a", {})])
