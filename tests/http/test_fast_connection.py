@@ -72,10 +72,12 @@ def test_connection_goes_on_after_a_request_that_is_not_plain(http_server: Serve
 
 
 @pytest.mark.parametrize("cut", [5, 60, -20, -1])
-def test_request_that_comes_slowly_is_answered_all_the_same(server: Server, cut: int) -> None:
+def test_request_that_comes_slowly_is_answered_all_the_same(
+    shared_server: Server, cut: int
+) -> None:
     """Handed over in the middle of its head or its body, it loses no byte."""
-    whole = request_of(server)
-    with connected(server.port) as client:
+    whole = request_of(shared_server)
+    with connected(shared_server.port) as client:
         client.send(whole[:cut], pause_s=HOLD_S)
         client.send(whole[cut:])
         assert_success(client.read())
@@ -116,16 +118,16 @@ def test_half_a_request_is_told_its_time_out_though_the_server_was_held_up(
         assert_refusal(client.read(), 408, "request_timeout")
 
 
-def test_hand_over_to_nobody_is_harmless(server: Server) -> None:
+def test_hand_over_to_nobody_is_harmless(shared_server: Server) -> None:
     """Clients that vanish right behind a request of any kind leave the server as it was."""
     for request in (post(), chunked(EVENT), post(body=b"{"), post()[:50]):
         for _ in range(25):
-            client = RawClient(server.port)
-            client.send(request_of(server, request))
+            client = RawClient(shared_server.port)
+            client.send(request_of(shared_server, request))
             client.reset()
-    answer = server.post({"event_name": "after"})
+    answer = shared_server.post({"event_name": "after"})
     assert answer.json()["data"][0]["event_name"] == "after"
-    assert "Traceback" not in server.logs()
+    assert "Traceback" not in shared_server.logs()
 
 
 def test_bad_event_leaves_the_connection_in_the_fast_lane(http_server: Server) -> None:
