@@ -76,7 +76,7 @@ def new_database(cluster: Cluster, template: str = TEMPLATE) -> Iterator[str]:
         yield cluster.url(name)
     finally:
         cluster.start()
-        cluster.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        _execute(cluster, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
 
 @contextmanager
@@ -92,7 +92,12 @@ def _new_distributed(cluster: Citus, name: str) -> Iterator[None]:
 
 def copy_database(cluster: Cluster, name: str, template: str = TEMPLATE) -> None:
     """Copy one file by file: page by page through the WAL takes more CPU."""
-    cluster.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
+    _execute(cluster, f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
+
+
+def _execute(cluster: Cluster, sql: str) -> None:
+    """Run a statement as the superuser; a `psql` for each would be a third of what it takes."""
+    asyncio.run(fetch(cluster.url(SUPERUSER), sql))
 
 
 def drop_databases(cluster: Cluster, but: str) -> None:
