@@ -18,13 +18,11 @@ from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 
-import pytest
-
 from ingest.events import copy_format, copy_reader
 from ingest.events.ids import moment
 from ingest.spool import Spool, SpooledBatch, SpoolFull
-from tests.support.server import ROOT
 
+ROOT = Path(__file__).parents[2]
 MIB = 1024 * 1024
 MANY = 10**9
 NO_FLOOR = -(1 << 60)
@@ -207,6 +205,8 @@ def mounted(directory: Path, options: str) -> Iterator[Path]:
     directory.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(directory)]
     if subprocess.run(command, check=False, capture_output=True).returncode:
+        import pytest  # noqa: PLC0415 - half of a start, for the processes that run this file
+
         pytest.skip("mounting a tmpfs needs root")
     try:
         yield directory

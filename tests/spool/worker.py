@@ -25,13 +25,13 @@ from ingest.spool import Spool, SpoolFull, directory
 from tests.spool.spooling import (
     MANY,
     MIB,
+    ROOT,
     TIMEOUT_S,
     keys_of,
     make_batch,
     make_large_batch,
     number_of,
 )
-from tests.support.server import ROOT
 
 WORKERS = 32
 
