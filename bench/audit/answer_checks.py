@@ -12,7 +12,8 @@ _OK: Final = 200
 _CLIENT_ERRORS: Final = range(400, 500)
 _HANDOVER_S_MAX: Final = 4.0
 """So long an answer may take while workers are replaced: a commit's time-out, the spool, and more
-than a busy machine needs; a worker that is told to go has its connections for five."""
+than a busy machine needs; a worker that is told to go has its connections for five. For how long
+one was kept from the CPU comes on top."""
 
 
 def check_answers(history: History, findings: Findings, excused: Excused) -> None:
@@ -75,9 +76,22 @@ def check_handovers(history: History, findings: Findings, handovers: Container[s
         if record is not record.first or not record.is_settled:
             continue
         sent_ns, took_s = record.sent_ns, (record.at_ns - record.sent_ns) / 1e9
-        if took_s > _HANDOVER_S_MAX and any(
+        is_within = took_s > _HANDOVER_S_MAX and any(
             each.begin_ns <= sent_ns <= each.end_ns and each.server in (EVERY, record.server)
             for each in windows
-        ):
+        )
+        if is_within and took_s > _HANDOVER_S_MAX + _starved_s(history, record):
             text = f"{label} waited for {took_s:.1f} s while workers were replaced"
             findings.add("handed-over", text)
+
+
+def _starved_s(history: History, record: Record) -> float:
+    """Return for how long a worker of its server was kept from the CPU about then."""
+    found = (
+        each.waited_ns
+        for each in history.starved
+        if each.server == record.server
+        and each.begin_ns <= record.at_ns
+        and record.sent_ns <= each.end_ns
+    )
+    return max(found, default=0) / 1e9

@@ -186,6 +186,15 @@ class Outside(NamedTuple):
     server: int
 
 
+class Starved(NamedTuple):
+    """When a server's workers were looked at, and for how long one of them had no CPU."""
+
+    server: int
+    begin_ns: int
+    end_ns: int
+    waited_ns: int
+
+
 class Aside(NamedTuple):
     """What the server has set aside in `rejected_events`, and when."""
 
@@ -213,6 +222,7 @@ class History:
     broken: dict[int, list[Window]] = field(default_factory=dict)
     """By a client's port: when its connection may have broken, as its worker was ended."""
     outside: list[Outside] = field(default_factory=list)
+    starved: list[Starved] = field(default_factory=list)
     odd: list[str] = field(default_factory=list)
     """Entries that no honest history has: an answer to nothing, or a second one."""
 
@@ -278,6 +288,9 @@ def _take_seen(history: History, kind: bytes, first: str, fields: list[bytes]) -
         case b"outside":
             outside = Outside(first, int(fields[3]), int(fields[1]), int(fields[4]))
             history.outside.append(outside)
+        case b"starved":
+            starved = Starved(int(first), int(fields[3]), int(fields[1]), int(fields[4]))
+            history.starved.append(starved)
         case _:
             return
 

@@ -19,6 +19,7 @@ kind says::
     broke      pid    nanoseconds  ports      connections of a worker that was ended since that time
     outside    client  nanoseconds  server    could not connect, and tried since that time
     unstaffed  text                           a worker that was not replaced, or that did not end
+    starved    server nanoseconds  waited     for the CPU, by a worker of it, since that time
     unfollowed text                           a server that did not do as another one was told
     note       text
 
@@ -147,6 +148,10 @@ class Recorder:
     def unstaffed(self, text: str) -> None:
         """Note that workers were not as they have to be, in time."""
         self._write("unstaffed", text)
+
+    def starved(self, server: int, since_ns: int, waited_ns: int) -> None:
+        """Note for how long a worker of a server had to wait for the CPU since a time."""
+        self._write("starved", str(server), str(since_ns), str(waited_ns))
 
     def unfollowed(self, text: str) -> None:
         """Note that a server did not do in time as was said at another one."""

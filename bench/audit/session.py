@@ -76,6 +76,13 @@ def rss_bytes(pid: int) -> int:
     return 0
 
 
+def waited_ns(pid: int) -> int:
+    """Return how long a process's first thread has waited for the CPU so far; 0 if it is gone."""
+    with suppress(OSError):
+        return int((_PROCESSES / str(pid) / "schedstat").read_text().split()[1])
+    return 0
+
+
 def wait_until_still(pid: int) -> None:
     """Wait until a process that was sent SIGSTOP runs no more."""
     end_s = time.monotonic() + _STILL_S_MAX

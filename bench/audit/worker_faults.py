@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from random import Random
 from typing import Final
 
-from bench.audit import session
+from bench.audit import session, starvation
 from bench.audit.faults import SERVER_GONE, STOPPING, Aim, Fault
 from bench.audit.history import EARLY, UNANSWERED
 from bench.audit.server_faults import start
@@ -180,29 +180,29 @@ class Hangup(_OfWorkers):
 
     async def befall(self, system: System, random: Random) -> None:
         """SIGHUP, until all who were there are gone."""
-        del random
         await system.server.wait_until_staffed(STAFFED_S_MAX)
         before = system.server.workers
+        async with starvation.noted(system):
+            await self.hang_up(system, random)
+            await _see_replaced(system, before, self.name)
+
+    async def hang_up(self, system: System, random: Random) -> None:
+        """Send it."""
+        del random
         system.server.hang_up()
-        await _see_replaced(system, before, self.name)
 
 
-class HangupTwice(_OfWorkers):
+class HangupTwice(Hangup):
     """The configuration is to be read again while the workers are replaced."""
 
     name = "hangup-twice"
-    aim = Aim.ONE  # in turn, as operators are told to
     weight = 1
-    is_handover = True
 
-    async def befall(self, system: System, random: Random) -> None:
-        """SIGHUP, and soon another one."""
-        await system.server.wait_until_staffed(STAFFED_S_MAX)
-        before = system.server.workers
+    async def hang_up(self, system: System, random: Random) -> None:
+        """Send it, and soon another one."""
         system.server.hang_up()
         await asyncio.sleep(random.uniform(0, _REPLACING_S))
         system.server.hang_up()
-        await _see_replaced(system, before, self.name)
 
 
 class HangupKilled(_OfWorkers):

@@ -74,6 +74,21 @@ def test_wait_for_a_successor_is_found(scenario: Scenario, monkeypatch: pytest.M
     assert not Checker(history, {}, {"kill"}).findings.counts
 
 
+def test_wait_for_the_cpu_is_nobody_s_wait_for_a_successor(
+    scenario: Scenario, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If it was as long, and at that server."""
+    monkeypatch.setattr(answer_checks, "_HANDOVER_S_MAX", 0.0)
+    since_ns = time.monotonic_ns()
+    scenario.recorder.fault("hangup", "begun")
+    scenario.acked()
+    scenario.recorder.fault("hangup", "ended")
+    for server, waited_ns, found in ((0, 1, 1), (1, 10**9, 1), (0, 10**9, 0)):
+        scenario.recorder.starved(server, since_ns, waited_ns)
+        checker = Checker(read(scenario.recorder.path), {}, {"hangup"})
+        assert checker.findings.counts["handed-over"] == found
+
+
 def test_workers_that_are_not_replaced_are_found(scenario: Scenario) -> None:
     """And those that outlive their supervisor: the faults look for them."""
     scenario.recorder.unstaffed("1 worker, 60 s on")
