@@ -2,14 +2,17 @@
 
 import sys
 from pathlib import Path
+from typing import Final
 
 import click
 
 from bench import console
+from bench.console import Console, Update
 from bench.simulate import bugs, plan, report, runner, simulation
 from bench.simulate.runner import Found
 
-_BROKEN_EXIT_CODE = 1
+_BROKEN_EXIT_CODE: Final = 1
+_LINE_S: Final = 60.0
 
 
 @click.command()
@@ -40,20 +43,37 @@ def simulate(  # noqa: PLR0913 - one for each option
         bugs.plant(bug)
         sys.exit(_show_one(seed))
     with console.progress(screen, "starting", seeds) as update:
-
-        def follow(found: Found) -> None:
-            rate = found.seeds / max(found.wall_s, 1e-9)
-            said = f"{rate:.0f} seeds/s, {report.pace(found):,.0f} minutes a minute"
-            update(description=said, completed=found.seeds)
-
         found = runner.run_many(
-            first, seeds, processes=processes, bug=bug, seconds=seconds, on_progress=follow
+            first,
+            seeds,
+            processes=processes,
+            bug=bug,
+            seconds=seconds,
+            on_progress=_Progress(screen, update),
         )
     report.show(screen, found)
     if json_path is not None:
         console.write_json(json_path, report.as_json(found))
     if found.failures:
         sys.exit(_BROKEN_EXIT_CODE)
+
+
+class _Progress:
+    """Moves the bar; where there is none to be seen, says a line now and then."""
+
+    def __init__(self, screen: Console, update: Update) -> None:
+        self._screen = screen
+        self._update = update
+        self._said_s = 0.0
+
+    def __call__(self, found: Found) -> None:
+        """Show how far it is."""
+        rate = found.seeds / max(found.wall_s, 1e-9)
+        said = f"{rate:.1f} seeds/s, {report.pace(found):,.0f} minutes a minute"
+        self._update(description=said, completed=found.seeds)
+        if not self._screen.is_terminal and found.wall_s - self._said_s >= _LINE_S:
+            self._said_s = found.wall_s
+            self._screen.print(f"{found.seeds:,} seeds, {said}", highlight=False)
 
 
 def _show_one(seed: int) -> int:

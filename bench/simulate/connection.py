@@ -20,6 +20,8 @@ from bench.simulate.statements import PostgresError, Reply
 from ingest.store.copier import Copier
 
 _QUERY_HEAD_BYTES: Final = 5
+_WHOLE: Final = 5
+"""One message of so many comes in two pieces."""
 _IDLE: Final = b"Z\0\0\0\5I"
 
 
@@ -123,7 +125,11 @@ class Transport:
             else:
                 asked.set_result(answer)
         elif self._protocol is not None:
-            self._protocol.data_received(_encode(answer))
+            data = _encode(answer)
+            at = self._network.world.random.randrange(len(data) * _WHOLE)
+            for piece in (data[:at], data[at:]):
+                if piece:
+                    self._protocol.data_received(piece)
 
     def _lose(self, reason: Exception | None) -> None:
         if self._is_lost:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 from bench.audit.answers import Answer
 from bench.audit.workload import Request, SentEvent
 from ingest.delivery.outcome import Duplicate, Outcome, Waiter
-from ingest.errors import Refusal
+from ingest.errors import Code, Refusal
 from ingest.events import row_json
 from ingest.events.drafts import Drafts
 from ingest.http import idempotency
@@ -47,6 +47,8 @@ class Conversation:
                 self._post_all(server)
         except Refusal as refusal:
             server.metrics.refuse(refusal, self.app.id)
+            if refusal.code is Code.OVERLOADED and len(self.request.events) == 1:
+                server.look_at_refusal(self.app.id, len(self.request.events[0].body))
             if not self.is_left:
                 self._refuse(refusal)
 

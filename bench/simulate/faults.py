@@ -163,7 +163,13 @@ def _fast_disk(target: Target, _: Random) -> None:
     target.disk.slow_factor = target.disk.usual_factor
 
 
+def _step_clock(target: Target, random: Random, _: float) -> None:
+    """Set the wall clock, forward or back, by anything from a hair to an hour."""
+    target.disk.world.wall_step_s += random.choice((-1, 1)) * 0.01 * 360_000 ** random.random()
+
+
 def _hang_disk(target: Target, _: Random, lasts_s: float) -> None:
+    """For as long as any time-out, at least sometimes."""
     target.disk.hangs_until_s = target.disk.world.now_s + lasts_s
 
 
@@ -179,10 +185,11 @@ FAULTS: Final[dict[str, Fault]] = {
     "nothing-works": Fault(2, _fail_all, _fail_nothing),
     "rows-fail": Fault(2, _fail_rows, _fail_nothing, sets_aside=True),
     "statement-fails": Fault(3, _fail_once, _fail_no_more),
-    "rule": Fault(4, _rule, _no_rule, is_rule=True),
+    "rule": Fault(5, _rule, _no_rule, is_rule=True),
     "another-database": Fault(2, _replace, _restore),
     "disk-full": Fault(2, _fill, _empty, is_of_disk=True),
     "disk-error": Fault(2, _fail_disk, _mend_disk, is_of_disk=True),
     "disk-slow": Fault(4, _slow_disk, _fast_disk, is_of_disk=True),
-    "disk-hangs": Fault(2, _hang_disk, _nothing, is_of_disk=True),
+    "clock-set": Fault(2, _step_clock, _nothing),
+    "disk-hangs": Fault(3, _hang_disk, _nothing, is_of_disk=True),
 }

@@ -19,6 +19,7 @@ from bench.simulate.storage import SimulatedStorage
 from ingest import config
 from ingest.app.background import Background
 from ingest.app.preparation import Preparation
+from ingest.delivery.backlog import RESERVE_PART
 from ingest.delivery.intake import Intake
 from ingest.delivery.links import Links
 from ingest.delivery.pipeline import Pipeline
@@ -46,6 +47,9 @@ _PERIOD_DAYS: Final = 30
 _SPAN: Final = Span(366 * _DAY_MS, _DAY_MS)
 _NAME_CHARS_MAX: Final = 255
 _AGAIN_S: Final = 0.25
+_APPS: Final = 2
+_ROW_FACTOR: Final = 2
+"""A row is smaller than so many times its body."""
 _SHUTDOWN_S: Final = 20.0
 _UNCONFIRMED: Final = (
     "The server stopped before the database confirmed the event; it may or may not be stored."
@@ -136,6 +140,7 @@ class Server:
         )
         self.early_acks = EarlyAcks(self.metrics)
         self._background = Background(self._fail)
+        self._reserved_bytes = settings.queue_bytes_max // (RESERVE_PART * _APPS)
         self._stop: asyncio.Event | None = None
         self._main = self.loop.create_task(self._run())
 
@@ -169,6 +174,12 @@ class Server:
     def is_settled(self) -> bool:
         """Whether nothing waits in it, neither in its queues nor in its spool."""
         return not self.queues.unsettled_events and (self.spool is None or self.spool.is_empty)
+
+    def look_at_refusal(self, app_id: int, size: int) -> None:
+        """See that an event was not refused for what others have: of each app some fit in."""
+        lanes = (queue._backlog._lanes.get(app_id) for queue in self.queues._all)
+        if not any(lanes) and size < self._reserved_bytes / _ROW_FACTOR:
+            self._world.errors.append(f"app {app_id} has nothing in the queues, and was refused")
 
     def unbalanced(self) -> str:
         """Return how its books don't balance; nothing if they do."""
