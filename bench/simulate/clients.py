@@ -1,6 +1,8 @@
 """The clients: they send what the plan says, wait for answers, and note both as the audit does."""
 
+import time
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from random import Random
 from typing import TYPE_CHECKING, Final
@@ -28,6 +30,7 @@ _AGAIN_S: Final = 0.3
 _DELAY_S: Final = (0.000_02, 0.000_5)
 _SPREAD_S: Final = 1.0
 """Within so long at most the requests of a burst come."""
+_PAST_DAYS_MAX: Final = 100
 _EVENTS_OF_ACTION: Final = 100
 _BATCH_MAX: Final = 10
 _BURST_MAX: Final = 40
@@ -193,4 +196,12 @@ def _event(client: int, number: int, random: Random, *, takes_key: bool) -> Sent
     if random.random() < 0.35:  # noqa: PLR2004
         is_key = takes_key and random.random() < 0.5  # noqa: PLR2004
         claim = workload.claim(client, number, random, is_key=is_key)
-    return make(client, number, random, claim)
+    happened = _happened(random) if random.random() < 0.1 else ""  # noqa: PLR2004
+    return make(client, number, random, claim, happened)
+
+
+def _happened(random: Random) -> str:
+    """Return a time of the last days, for some of which there is no partition."""
+    past = timedelta(days=random.uniform(0, _PAST_DAYS_MAX))
+    moment = datetime.fromtimestamp(time.time(), UTC) - past
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
