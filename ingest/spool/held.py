@@ -129,7 +129,8 @@ class HeldFiles:
 
     def remove(self, batches: Mapping[str, Mapping[int, int]]) -> None:
         """Forget batches of some files, given by their ids with how many events each has."""
-        for name in batches.keys() & self._files.keys():
+        held = [name for name in batches if name in self._files]
+        for name in held:
             try:
                 self._files[name].remove(batches[name])
             except FAILURES as error:
