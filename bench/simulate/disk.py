@@ -47,6 +47,8 @@ class Disk:
         self.loses_power = False
         """Whether the machine dies with it."""
         self.on_death: Callable[[], None] = lambda: None
+        self.boots = 0
+        """How often the machine has started again."""
         self._synced: Image = {}
         self._left: Image | None = None
         """What the dead process has left."""
@@ -100,6 +102,7 @@ class Disk:
         left, self._left = self._left, None
         if left is None:
             return
+        self.boots += self.loses_power
         shutil.rmtree(self.directory, ignore_errors=True)
         self.directory.mkdir(parents=True)
         for name, content in left.items():

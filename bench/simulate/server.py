@@ -107,6 +107,8 @@ class Server:
         """Whether it has ended by itself, in good order or not."""
         self.failure = ""
         """Why it ended though nobody had told it to."""
+        self.is_refusing = False
+        """Whether that is that it can't start as things are."""
         self.spool: Spool | None = None
         if settings.has_spool:
             self.spool = Spool(
@@ -203,7 +205,7 @@ class Server:
         try:
             await self._begin()
         except StartupError as error:
-            self.failure = f"it does not start: {error}"
+            self.failure, self.is_refusing = str(error), True
             await self._let_go()
         else:
             self._start_tasks()

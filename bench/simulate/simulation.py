@@ -11,34 +11,27 @@ from pathlib import Path
 from random import Random
 from typing import Final, NamedTuple
 
-from bench.audit.history import EARLY, LOST
-from bench.simulate import damage, invariants
+from bench.simulate import invariants
 from bench.simulate.clients import Clients
 from bench.simulate.cluster import Cluster
 from bench.simulate.disk import Disk
 from bench.simulate.faults import FAULTS, Target
+from bench.simulate.lives import Lives
 from bench.simulate.loop import Spinning
 from bench.simulate.network import Network
 from bench.simulate.plan import KILL, RESTART, SPOIL, Action, Plan
 from bench.simulate.recorder import MemoryRecorder
-from bench.simulate.server import Server
 from bench.simulate.thread import patches
 from bench.simulate.virtual import replaced, virtual
 from bench.simulate.watch import Watch
 from bench.simulate.world import World
 
-_DOWN_S: Final = (0.05, 2.0)
-"""So long a server is down before it is started again."""
 _DRAIN_S: Final = 60.0
 """So long everything may take to come to rest, as the audit has it."""
 _FRESH_S: Final = 2.0
 _STOP_S: Final = 40.0
 _SETTLE_S: Final = 3.0
 _GRACE_S: Final = 30.0
-_KILL_STEPS_MAX: Final = 60
-_LOOK_S: Final = 0.02
-_LOOKS_MAX: Final = 60
-_KILL_OPS_MAX: Final = 3
 _STEPS: Final = 8
 _STEPS_MAX: Final = 400_000
 
@@ -106,29 +99,24 @@ class _Simulation:
             factor=settings.postgres_factor,
         )
         self._network = Network(self._cluster)
-        self._disk = disk
-        self._disk.loses_power = settings.loses_power
-        self._disk.on_death = self._note_death
-        self._target = Target(self._cluster, self._network, self._disk)
+        disk.loses_power = settings.loses_power
+        self._target = Target(self._cluster, self._network, disk)
         self._recorder = MemoryRecorder()
         self._watch = Watch(world, self._recorder, settings)
-        self._clients = Clients(world, self._recorder, self._watch, self._listening)
-        self._server: Server | None = None
-        self._dead: list[object] = []
-        self._spoils: Random | None = None
-        """Whether the disk of a server that is dead is to be spoilt, and how."""
-        self._is_over = False
+        self._lives = Lives(world, self._network, disk, self._recorder, self._watch, settings)
+        self._clients = Clients(world, self._recorder, self._watch, lambda: self._lives.listening)
+        self._lives.on_lost = self._clients.lose
         self._findings: list[Finding] = []
 
     def run(self) -> Outcome:
         """Go through the plan, let everything come to rest, and judge."""
         try:
-            self._start()
+            self._lives.start()
             self._go_through()
         except Spinning:
             self._find("stays-up", "the event loop turns for nothing")
         finally:
-            self._end()
+            self._lives.end()
         return self._judged()
 
     def _go_through(self) -> None:
@@ -151,11 +139,11 @@ class _Simulation:
     def _act(self, action: Action) -> None:
         self._world.note(f"plan: {action}")
         if action.kind == KILL:
-            self._kill_soon(Random(action.seed))  # noqa: S311 - repeatable, not secret
+            self._lives.kill_soon(Random(action.seed))  # noqa: S311 - repeatable, not secret
         elif action.kind == SPOIL:
-            self._kill_and_spoil(Random(action.seed), _LOOKS_MAX)  # noqa: S311 - not secret
+            self._lives.kill_and_spoil(Random(action.seed))  # noqa: S311 - not secret
         elif action.kind == RESTART:
-            self._tell_to_stop()
+            self._lives.tell_to_stop()
         elif action.kind in FAULTS:
             self._begin_fault(action)
         else:
@@ -171,104 +159,12 @@ class _Simulation:
         self._world.note("plan: everything is mended")
         for fault in FAULTS.values():
             fault.lift(self._target, self._world.random)
-        self._disk.dies_in = None
-        if self._server is not None:
-            self._server.loop.steps_left = None
-
-    # Lives.
-
-    def _listening(self) -> Server | None:
-        server = self._server
-        return server if server is not None and server.is_ready else None
-
-    def _start(self) -> None:
-        if self._server is not None or self._is_over:
-            return
-        self._world.note("server: starts")
-        self._watch.is_stopping = False
-        server = Server(self._world, self._network, self._disk, self._plan.settings)
-        self._server = server
-        self._watch.server = server
-        server.loop.on_step = self._die
-
-    def _kill_soon(self, random: Random) -> None:
-        """Kill the server some callbacks from now, or within one of its next writes to disk."""
-        if self._server is None:
-            return
-        if random.random() < 0.4:  # noqa: PLR2004
-            self._disk.dies_in = random.randrange(_KILL_OPS_MAX)
-        else:
-            self._server.loop.steps_left = random.randrange(_KILL_STEPS_MAX)
-
-    def _kill_and_spoil(self, random: Random, looks: int) -> None:
-        """Kill a server that has spooled something, and spoil that; in the same boot only.
-
-        A machine that has lost its power as well can't know what the disk should have kept.
-        """
-        server = self._server
-        if server is None or server.spool is None or self._disk.loses_power or not looks:
-            return
-        if server.spool.is_empty:
-            self._world.after(_LOOK_S, self._kill_and_spoil, random, looks - 1)
-        else:
-            self._spoils = random
-            self._die()
-
-    def _spoil(self, random: Random) -> None:
-        tokens = damage.spoil(self._disk.directory, random)
-        self._world.note(f"disk: {len(tokens)} events are in a file that is spoilt")
-        for token in tokens:
-            self._recorder.damaged(token)
-
-    def _die(self) -> None:
-        if self._server is not None:
-            self._disk.kill(with_power=self._plan.settings.loses_power)
-
-    def _note_death(self) -> None:
-        """See the process end at once, whatever it was doing."""
-        server = self._server
-        if server is None:
-            return
-        self._world.note("server: killed")
-        self._recorder.excuse(frozenset({LOST, EARLY}), self._world.now_s, self._world.now_s)
-        server.kill()
-
-    def _bury(self) -> None:
-        """Clear away a server that is dead or has ended, and have another one started."""
-        server = self._server
-        if server is None:
-            return
-        if server.loop.is_dead:
-            self._dead += server.abandon()
-            self._disk.revive()
-            if self._spoils is not None:
-                self._spoil(self._spoils)
-                self._spoils = None
-        elif server.failure and not server.failure.startswith("it does not start"):
-            self._find("stays-up", server.failure)
-        else:
-            self._dead.append(server)
-        for transport in [*self._network.transports]:
-            transport.cut(by_reset=True)
-        self._recorder.excuse(frozenset({LOST}), self._world.now_s, self._world.now_s)
-        self._clients.lose()
-        server.kill()
-        server.loop.leave()
-        self._server = self._watch.server = None
-        self._world.after(self._world.random.uniform(*_DOWN_S), self._start)
-
-    def _tell_to_stop(self) -> None:
-        if self._listening() is not None and self._server is not None:
-            self._world.note("server: told to stop")
-            self._watch.is_stopping = True
-            self._server.stop()
+        self._lives.kill_no_more()
 
     def _restart_in_good_order(self) -> bool:
-        before = self._server
-        self._tell_to_stop()
-        if self._go_on(
-            lambda: self._server is not before and self._listening() is not None, _STOP_S
-        ):
+        lives, before = self._lives, self._lives.server
+        lives.tell_to_stop()
+        if self._go_on(lambda: lives.server is not before and lives.listening is not None, _STOP_S):
             return True
         self._find("stays-up", "it does not end when it is told to, or does not come again")
         return False
@@ -290,12 +186,12 @@ class _Simulation:
 
     def _step(self, end_s: float) -> None:
         """Do what is next: a round of the process, or what happens to it."""
-        world, server = self._world, self._server
+        world, server = self._world, self._lives.server
         next_s = world.next_s
         if server is not None:
             loop = server.loop
             if loop.is_dead or server.has_ended:
-                self._bury()
+                self._lives.bury()
                 return
             loop_s = loop.next_s
             if loop_s is not None and loop_s <= world.now_s:
@@ -312,12 +208,12 @@ class _Simulation:
     # The reckoning.
 
     def _is_at_rest(self) -> bool:
-        server = self._listening()
+        server = self._lives.listening
         is_quiet = not self._clients.open and not self._clients.outside
         return is_quiet and server is not None and server.is_settled and server.health.is_up
 
     def _say_what_is_left(self) -> None:
-        server, clients = self._listening(), self._clients
+        server, clients = self._lives.listening, self._clients
         if clients.open or clients.outside:
             text = f"{len(clients.open)} requests wait, {clients.outside} can't be sent"
             self._find("always-answered", text)
@@ -332,7 +228,7 @@ class _Simulation:
 
     def _look_at_books(self) -> None:
         self._go_on(lambda: False, _SETTLE_S)  # until what nobody waits for is over as well
-        server = self._listening()
+        server = self._lives.listening
         if server is not None and (wrong := server.unbalanced()):
             self._find("books-balance", wrong)
 
@@ -344,19 +240,13 @@ class _Simulation:
         self._find("fresh-event", f"it got {self._clients.last_status} within {_FRESH_S} s")
         return False
 
-    def _end(self) -> None:
-        self._is_over = True
-        if self._server is not None:
-            self._server.kill()
-            self._server.loop.leave()
-            self._dead += self._server.abandon()
-
     def _judged(self) -> Outcome:
         history = self._recorder.history()
         found = invariants.judge(
             history, self._recorder.excuses, self._cluster, told=self._world.told_events
         )
-        self._findings += [Finding(*each) for each in (*found, *self._watch.findings)]
+        self._findings += [Finding(*each) for each in found]
+        self._findings += [Finding("stays-up", text) for text in self._lives.failures]
         self._findings += [Finding("no-error", text) for text in self._world.errors[:3]]
         acked = sum(record.is_acked for record in history.records.values())
         return Outcome(

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from bench.simulate.disk import Disk, Killed, Os
 from bench.simulate.loop import SimulatedLoop
 from bench.simulate.virtual import Patch
-from ingest.spool import lock, owner, room, spool
+from ingest.spool import lock, owner, room, spool, tally
 
 T = TypeVar("T")
 Job = tuple[Future[Any], Callable[[], Any]]
@@ -91,5 +91,6 @@ def patches(disk: Disk) -> Iterator[Patch]:
         return SimulatedThread(loop, disk)
 
     yield spool, "_Thread", begin
+    yield tally, "_boot", lambda: b"boot %d" % disk.boots
     for module in (lock, owner, room):
         yield module, "os", Os(disk)

@@ -11,7 +11,6 @@ from types import ModuleType
 from typing import Any, Final
 
 from bench.simulate.world import World
-from ingest.spool import tally
 
 _PACKAGES: Final = ("ingest.delivery", "ingest.spool", "ingest.store", "ingest.http", "ingest.app")
 
@@ -82,7 +81,6 @@ def _entropy(world: World) -> Iterator[Patch]:
     draw: Callable[[int], bytes] = world.entropy.randbytes
     yield os, "urandom", draw
     yield random, "_urandom", draw  # of `secrets`
-    yield tally, "_boot", lambda: b"one boot"
 
 
 def _logs(world: World) -> Iterator[Patch]:

@@ -29,7 +29,6 @@ class Watch:
         self._settings = settings
         self.server: Server | None = None
         self.is_stopping = False
-        self.findings: list[tuple[str, str]] = []
 
     def note(self, fault: "Fault", lasts_s: float) -> None:
         """Take note of a fault: what it excuses, up to when what it has brought about is over."""
