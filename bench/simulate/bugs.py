@@ -59,11 +59,15 @@ BUGS: Final[dict[str, Callable[[], None]]] = {
 }
 
 
-def plant(name: str) -> None:
-    """Break the product in this process; raise BenchError for a bug that there is not."""
-    if not name:
-        return
-    if name not in BUGS:
+def require(name: str) -> None:
+    """Raise BenchError for a bug that there is not; an empty name is none at all."""
+    if name and name not in BUGS:
         why = NOT_HERE.get(name, f"bugs are {', '.join(BUGS)}")
         raise BenchError(f"the bug {name!r} can't be simulated: {why}")
-    BUGS[name]()
+
+
+def plant(name: str) -> None:
+    """Break the product in this process; raise BenchError for a bug that there is not."""
+    require(name)
+    if name:
+        BUGS[name]()

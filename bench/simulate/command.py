@@ -39,6 +39,7 @@ def simulate(  # noqa: PLR0913 - one for each option
     broken; then the shortest plan that breaks it is printed.
     """
     screen = console.make()
+    bugs.require(bug)
     if seed is not None:
         bugs.plant(bug)
         sys.exit(_show_one(seed))

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Final, NamedTuple
 
 from bench.simulate import bugs, plan, shrink, simulation
@@ -83,16 +84,8 @@ def run_many(
     findings_max = 1 if bug else FINDINGS_MAX
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, context, _prepare, (bug,)) as pool:
-        chunks = _chunks(first, seeds)
-        pending: set[Future[Chunk]] = set()
-        is_over = False
-        while True:
-            while (
-                not is_over and len(pending) < processes * _AHEAD and (more := next(chunks, None))
-            ):
-                pending.add(pool.submit(run_chunk, *more))
-            if not pending:
-                break
+        chunks, pending = _chunks(first, seeds), set[Future[Chunk]]()
+        while _submit(pool, chunks, pending, processes * _AHEAD):
             done, pending = wait(pending, return_when=FIRST_COMPLETED)
             for each in done:
                 found.add(each.result())
@@ -100,8 +93,21 @@ def run_many(
             on_progress(found)
             is_late = bool(seconds) and found.wall_s >= seconds
             if is_late or len(found.failures) >= findings_max:
-                is_over = True
+                chunks = iter(())
+                pending = {each for each in pending if not each.cancel()}
     return found
+
+
+def _submit(
+    pool: ProcessPoolExecutor,
+    chunks: Iterator[tuple[int, int]],
+    pending: set[Future[Chunk]],
+    pending_max: int,
+) -> bool:
+    """Have more seeds run, unless there is enough to do; return whether there is anything."""
+    for more in islice(chunks, pending_max - len(pending)):
+        pending.add(pool.submit(run_chunk, *more))
+    return bool(pending)
 
 
 def run_chunk(first: int, seeds: int) -> Chunk:

@@ -20,6 +20,7 @@ simulation.forget_past()
 
 
 @pytest.mark.audit
+@pytest.mark.timeout(600)  # 20 s of CPU at most, beside much else
 @pytest.mark.parametrize("bug", bugs.BUGS)
 def test_seeded_bug_is_found(bug: str) -> None:
     """In a process of its own, which it is planted in for good."""
@@ -28,7 +29,7 @@ def test_seeded_bug_is_found(bug: str) -> None:
         check=True,
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=550,
     )
     seed, _, invariant = ended.stdout.strip().partition(" ")
     assert int(seed) > 0, f"no seed up to {_SEEDS_MAX} finds {bug}"
