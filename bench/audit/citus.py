@@ -21,6 +21,13 @@ _MAKE_OWNER: Final = (
     "DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{0}')"
     " THEN CREATE ROLE {0} LOGIN; END IF; END $$"
 )
+_SPREAD: Final = """
+SELECT setval(pg_get_serial_sequence('apps', 'id'), min(app_id) - 1)
+FROM generate_series(2, 100) AS app_id JOIN citus_shards AS its
+    ON its.shardid = get_shard_id_for_distribution_column('events', app_id)
+WHERE its.nodeport <> (SELECT nodeport FROM citus_shards
+    WHERE shardid = get_shard_id_for_distribution_column('events', 1))
+"""
 _RECOVER: Final = "SELECT recover_prepared_transactions()"
 
 
@@ -115,6 +122,10 @@ class CitusDatabase(Database):
         await self.start()
         async with self.session() as connection:
             await connection.execute(_RECOVER)
+
+    async def spread(self) -> None:
+        """Have the next app's events on another node than the first one's."""
+        await self.execute(_SPREAD)
 
     async def put_back(self) -> None:
         """Nothing was exchanged."""

@@ -129,6 +129,9 @@ class Database:
     async def settle(self) -> None:
         """Have done what was committed, which all of it is here."""
 
+    async def spread(self) -> None:
+        """Have the next app's events elsewhere than the first one's, which here is nowhere."""
+
     async def alter(self, sql: str) -> None:
         """Change tables, in one transaction; try again while somebody has them locked."""
         for tries_left in range(_ALTER_TRIES, -1, -1):

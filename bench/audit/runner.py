@@ -78,6 +78,7 @@ async def _prepare(system: System, result: AuditResult) -> list[str]:
     """Bring the database to where a server can use it, start all; return each app's API key."""
     keys = [await asyncio.to_thread(servers.make_key, system.database.owner_url)]
     await system.database.execute(POISON_INDEX)
+    await system.database.spread()
     async with system.database.session() as connection:
         keys += [await api_keys.create(connection, name, "audit", None) for name in _FURTHER_APPS]
     result.postgres = await system.database.version()

@@ -71,6 +71,11 @@ class CopyLink:
         return self._merge_by[self._postgres.has_citus]
 
     @property
+    def is_distributed(self) -> bool:
+        """Whether rows are on several nodes of Citus, as far as is known."""
+        return self._postgres.has_citus
+
+    @property
     def is_busy(self) -> bool:
         """Whether something is on its way here."""
         return self._using.locked()

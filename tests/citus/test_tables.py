@@ -90,6 +90,17 @@ async def test_check_finds_nothing_wrong(citus_url: str) -> None:
     assert [each.text for each in findings if not each.is_good] == []
 
 
+async def test_check_tells_what_to_set(citus_url: str) -> None:
+    """As many connections to each node as it has shards: 8 on two nodes are 4 each."""
+    connection = await asyncpg.connect(citus_url, timeout=10)
+    await connection.execute("SET citus.max_cached_conns_per_worker = 1")
+    findings = await checks.examine(connection, EVENTS, 10)
+    await connection.close()
+    told = [each.text for each in findings if "max_cached_conns_per_worker" in each.text]
+    assert len(told) == 1
+    assert "SET citus.max_cached_conns_per_worker = 4" in told[0]
+
+
 def _document(*sent: Sent) -> bytes:
     return copy_format.document([each.row for each in sent])
 

@@ -267,3 +267,12 @@ def test_server_starts_beside_a_dump_of_the_version_before(
             return answer.status_code, (await fetch(empty_url, LAST))[0][0]
 
     assert asyncio.run(serve()) == (200, migrations.NEEDED_TO_SERVE)
+
+
+@pytest.mark.parametrize("migration", migrations.known(), ids=str)
+def test_migration_is_sent_statement_by_statement(migration: migrations.Migration) -> None:
+    """All of it, and no body of a function in two."""
+    statements = migrations.statements(migration.sql)
+    assert "\n".join(statements).split() == migration.sql.split()
+    assert all(each.count("$$") % 2 == 0 for each in statements)
+    assert all(each.rstrip().endswith(";") for each in statements)
