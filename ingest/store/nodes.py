@@ -13,7 +13,7 @@ from typing import Final
 import asyncpg
 import structlog
 
-from ingest.store.failures import UNTOLD, RowRefused, Unavailable
+from ingest.store.failures import UNTOLD, Outage, RowRefused, Unavailable
 from ingest.store.postgres import Connection, Postgres
 
 log = structlog.get_logger(__name__)
@@ -53,8 +53,10 @@ class Nodes:
         """Return whether it may be a node that has failed, of several."""
         if not self._postgres.has_citus:
             return False
-        refusal = failure.as_refusal() if isinstance(failure, Unavailable) else failure
-        return refusal.is_passing or refusal.sqlstate == UNTOLD
+        if isinstance(failure, RowRefused):
+            return failure.is_passing or failure.sqlstate == UNTOLD
+        # Where the session itself has ended, it is the coordinator.
+        return failure.outage is not Outage.CONNECTION_LOST
 
     async def look(self) -> None:
         """Find out which nodes are away; what can't be found out is left as it was."""
