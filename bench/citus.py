@@ -32,8 +32,8 @@ _NODES: Final = (
     "SELECT nodename, nodeport FROM pg_dist_node WHERE isactive AND groupid > 0 ORDER BY groupid"
 )
 _VERSION: Final = (
-    "SELECT 'PostgreSQL ' || current_setting('server_version') || ', Citus ' || extversion"
-    " FROM pg_extension WHERE extname = 'citus'"
+    "SELECT 'PostgreSQL ' || split_part(current_setting('server_version'), ' ', 1)"
+    " || ', ' || split_part(citus_version(), ' on ', 1)"
 )
 _WHERE: Final = (
     "SELECT current_setting('data_directory') AS data,"
