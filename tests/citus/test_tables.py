@@ -8,21 +8,23 @@ import pytest
 from ingest.delivery.committer import Commit, Committer
 from ingest.delivery.events_table import EVENTS
 from ingest.events import copy_format
-from ingest.store import checks
+from ingest.store import checks, migrations
 from ingest.store.failures import AlreadyStored
 from ingest.store.link import CopyLink
 from tests.conftest import make_key
 from tests.store.merging import Sent, make, stored
-from tests.support.postgres import fetch, make_postgres
+from tests.support.citus import Citus
+from tests.support.postgres import fetch, make_postgres, new_database
 
 pytestmark = pytest.mark.usefixtures("_empty")
+KNOWN = migrations.known()
 DISTRIBUTED = ("events", "idempotency_keys", "rejected_events")
 
 
 @pytest.fixture
-async def _empty(citus_url: str) -> None:
+def _empty(citus_url: str) -> None:
     """No event of the test before."""
-    await fetch(citus_url, "TRUNCATE events")
+    asyncio.run(fetch(citus_url, "TRUNCATE events"))
 
 
 async def test_tables_of_events_are_distributed_by_app_and_colocated(citus_url: str) -> None:
@@ -108,3 +110,27 @@ def _document(*sent: Sent) -> bytes:
 async def _next_transaction(url: str) -> int:
     ((number,),) = await fetch(url, "SELECT txid_current()")
     return int(number)
+
+
+def test_later_migration_changes_the_tables_on_all_nodes(
+    citus: Citus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Statement by statement, of distributed tables and of the coordinator's own."""
+    sql = (
+        "ALTER TABLE events ADD COLUMN later int, ADD COLUMN latest int;\n"
+        "CREATE TABLE nonito_later (id int);\n"
+        "ALTER TABLE rejected_events ADD COLUMN later int;\n"
+    )
+    later = migrations.Migration(1 + max(each.version for each in KNOWN), "later", sql)
+    with new_database(citus) as url:
+        postgres = make_postgres(url)
+        asyncio.run(migrations.migrate(postgres))
+        monkeypatch.setattr(migrations, "known", lambda: [*KNOWN, later])
+        asyncio.run(migrations.migrate(postgres))
+        on_shards = (
+            "SELECT DISTINCT result FROM run_command_on_shards('events',"
+            " $$SELECT count(*) FROM pg_attribute WHERE attrelid = '%s'::regclass"
+            " AND attname IN ('later', 'latest')$$)"
+        )
+        found = asyncio.run(fetch(url, on_shards))
+    assert [row["result"] for row in found] == ["2"]
