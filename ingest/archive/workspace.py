@@ -133,10 +133,10 @@ class Workspace:
             "jit": "off",
             "max_parallel_workers_per_gather": "0",
         }
-        calls = (f"set_config('{name}', '{value}', true)" for name, value in settings.items())
-        self.execute(f"SELECT {', '.join(calls)}")
-        # Takes no snapshot. One from before a partition is attached would not see the rows that
-        # moved there, were the tables locked by a later statement.
+        # None of these takes a snapshot, which SELECT set_config would. One from before a partition
+        # is attached would not see the rows that moved there, were the tables locked afterwards.
+        for name, value in settings.items():
+            self.execute(f"SET LOCAL {name} = '{value}'")
         self.execute("LOCK TABLE events IN ACCESS SHARE MODE")
 
     @contextmanager

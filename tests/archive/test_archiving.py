@@ -12,7 +12,7 @@ import asyncpg
 import orjson
 import pytest
 
-from ingest.archive import directory, merging, passes, state, writing
+from ingest.archive import carrying, directory, merging, passes, state, writing
 from ingest.archive.failures import (
     ArchiveTrouble,
     NotReady,
@@ -348,3 +348,28 @@ def test_questions_reach_no_other_file_and_no_network(url: str, path: Path) -> N
         ):
             with pytest.raises(ArchiveTrouble), workspace.judging():
                 workspace.duck.execute(statement)
+
+
+@pytest.mark.parametrize("held", ["retention", "events_default"])
+async def test_snapshot_has_what_was_committed_while_locks_were_waited_for(
+    held: str, url: str, path: Path
+) -> None:
+    """A partition that is dropped or attached meanwhile would be in neither place otherwise."""
+
+    def count() -> int:
+        with (
+            contextlib.closing(workspace_of(url, path)) as workspace,
+            workspace.transaction(30, commits=True, lock=carrying.LOCK),
+        ):
+            return int(workspace.rows("SELECT count(*) FROM events")[0][0])
+
+    connection = await asyncpg.connect(url, timeout=10)
+    async with connection.transaction():
+        await connection.execute(f"LOCK TABLE {held} IN ACCESS EXCLUSIVE MODE")
+        counting = asyncio.create_task(asyncio.to_thread(count))
+        waits = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"
+        while not await connection.fetchval(waits):  # noqa: ASYNC110 - nobody tells of it
+            await asyncio.sleep(0.01)
+        await insert(connection, [new_id()])
+    await connection.close()
+    assert await counting == 1
