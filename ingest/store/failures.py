@@ -234,6 +234,11 @@ def perhaps_stored(error: asyncpg.PostgresError) -> AlreadyStored:
     )
 
 
+def perhaps_committed(error: asyncpg.PostgresError) -> Unavailable:
+    """Return what says nothing of a COMMIT but that it failed, on whichever node."""
+    return Unavailable(reason_of(error), stored=None, outage=Outage.CONNECTION_LOST)
+
+
 def of_row(error: asyncpg.PostgresError) -> RowRefused:
     """Return what Postgres said of one row that was sent alone."""
     sqlstate = error.sqlstate or ""

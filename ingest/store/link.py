@@ -19,6 +19,7 @@ from ingest.store.failures import (
     RowRefused,
     RowsDropped,
     Unavailable,
+    perhaps_committed,
     perhaps_stored,
     while_sending,
     without_rows,
@@ -202,7 +203,7 @@ class CopyLink:
                 _check_missing(await self._merging.count_missing(copier, ranges))
                 if wants_earlier:
                     earlier = await self._merging.ask(copier, ranges)
-        await copier.execute(_COMMIT)
+        await self._commit(copier)
         return Merged(rows - inserted, earlier)
 
     async def _sift(
@@ -213,8 +214,21 @@ class CopyLink:
             if sifted.existing and wants_earlier:
                 ranges = await self._merging.look(copier)
                 sifted = sifted._replace(earlier=await self._merging.ask(copier, ranges))
-        await copier.execute(_COMMIT)
+        await self._commit(copier)
         return sifted
+
+    async def _commit(self, copier: Copier) -> None:
+        """Commit; raise Unavailable if a node of Citus has failed then, which may have done so.
+
+        It commits rows of one node before the coordinator does. XX000 is all that is said then,
+        and is no row's fault.
+        """
+        try:
+            await copier.execute(_COMMIT)
+        except asyncpg.InternalServerError as error:
+            if not self._postgres.has_citus:
+                raise
+            raise perhaps_committed(error) from error
 
     async def _run(self, work: Callable[[Copier], Awaitable[T]], rows: int) -> T:
         """Do one COPY; let go of the connection if it fails for any reason but a row.

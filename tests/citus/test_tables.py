@@ -1,16 +1,19 @@
 """Tables over several nodes: what lies where, what a COPY tells, and what has to be asked."""
 
 import asyncio
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
 
-from ingest.delivery.committer import Commit, Committer
+from bench.citus import Node
+from ingest.delivery.committer import Commit, Committer, Part
 from ingest.delivery.events_table import EVENTS
 from ingest.events import copy_format
 from ingest.store import checks, migrations
-from ingest.store.failures import AlreadyStored
+from ingest.store.failures import AlreadyStored, Unavailable
 from ingest.store.link import CopyLink
+from tests.citus.conftest import App
 from tests.conftest import make_key
 from tests.store.merging import Sent, make, stored
 from tests.support.citus import Citus
@@ -83,6 +86,31 @@ async def test_every_row_tells_the_transaction_of_the_coordinator(citus_url: str
     assert all(before < xact < after for xact in found)
 
 
+async def test_event_whose_node_fails_as_it_commits_is_asked_for_again(
+    citus_url: str, apps: dict[Node, list[App]]
+) -> None:
+    """It may be stored or not: so it is no dead letter, and nobody is told that it is not there."""
+    node, (app, *_) = next(iter(apps.items()))
+    shard = await fetch(
+        citus_url, "SELECT get_shard_id_for_distribution_column('events', $1::int)", app.id
+    )
+    there = node.url(urlsplit(citus_url).path.removeprefix("/"))
+    await _dying_as_it_commits(there, f"events_{shard[0][0]}")
+    link = CopyLink(make_postgres(citus_url), EVENTS)
+    row = make(app_id=app.id).row
+    try:
+        with pytest.raises(Unavailable) as failed:
+            await link.sift(copy_format.document([row]), 1, has_keys=False)
+        commit = Commit([row])
+        commit.parts = [Part(range(1), is_suspect=True)]
+        await Committer(link, is_patient=True).run(commit)
+    finally:
+        await link.close()
+        await fetch(there, "DROP FUNCTION die CASCADE")
+    assert failed.value.stored is None
+    assert [bad.is_passing for bad in commit.refused.values()] == [True]
+
+
 async def test_check_finds_nothing_wrong(citus_url: str) -> None:
     """All that storing events takes is tried out there."""
     await asyncio.to_thread(make_key, citus_url)
@@ -101,6 +129,21 @@ async def test_check_tells_what_to_set(citus_url: str) -> None:
     told = [each.text for each in findings if "max_cached_conns_per_worker" in each.text]
     assert len(told) == 1
     assert "SET citus.max_cached_conns_per_worker = 4" in told[0]
+
+
+async def _dying_as_it_commits(url: str, shard: str) -> None:
+    """Have each session of a node die whose transaction has added to a shard, as it commits."""
+    connection = await asyncpg.connect(url, timeout=10)
+    await connection.execute(
+        "SET citus.enable_manual_changes_to_shards = on; SET citus.enable_ddl_propagation = off;"
+        " CREATE FUNCTION die() RETURNS trigger LANGUAGE plpgsql AS"
+        " 'BEGIN PERFORM pg_terminate_backend(pg_backend_pid()), pg_sleep(1); RETURN NULL; END'"
+    )
+    await connection.execute(
+        f"CREATE CONSTRAINT TRIGGER dying AFTER INSERT ON {shard} DEFERRABLE INITIALLY DEFERRED"
+        " FOR EACH ROW EXECUTE FUNCTION die()"
+    )
+    await connection.close()
 
 
 def _document(*sent: Sent) -> bytes:
