@@ -24,7 +24,7 @@ _TIMEOUT_S: Final = 4.0
 _TURN_S: Final = 2.0
 _AGAIN_S: Final = 1.0
 _FRESH_S: Final = 0.2
-_LIMIT: Final = f"SET citus.node_connection_timeout = {_ANSWER_MS}"
+_LIMIT: Final = f"SET LOCAL citus.node_connection_timeout = {_ANSWER_MS}"
 _SILENT: Final = (
     "SELECT nodename || ':' || nodeport FROM run_command_on_workers('SELECT 1')"
     " WHERE NOT success ORDER BY 1"
@@ -98,5 +98,6 @@ class Nodes:
 
 async def silent(connection: Connection) -> list[str]:
     """Return the nodes that let nobody in, as HOST:PORT; raise PostgresError."""
-    await connection.execute(_LIMIT)
-    return [str(node) for (node,) in await connection.fetch(_SILENT)]
+    async with connection.transaction():  # a pooler gives the session to others
+        await connection.execute(_LIMIT)
+        return [str(node) for (node,) in await connection.fetch(_SILENT)]

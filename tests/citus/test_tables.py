@@ -10,7 +10,7 @@ from bench.citus import Node
 from ingest.delivery.committer import Commit, Committer, Part
 from ingest.delivery.events_table import EVENTS
 from ingest.events import copy_format
-from ingest.store import checks, migrations
+from ingest.store import checks, migrations, nodes
 from ingest.store.failures import AlreadyStored, Unavailable
 from ingest.store.link import CopyLink
 from tests.citus.conftest import App
@@ -109,6 +109,16 @@ async def test_event_whose_node_fails_as_it_commits_is_asked_for_again(
         await fetch(there, "DROP FUNCTION die CASCADE")
     assert failed.value.stored is None
     assert [bad.is_passing for bad in commit.refused.values()] == [True]
+
+
+async def test_question_which_nodes_are_away_leaves_no_setting_behind(citus_url: str) -> None:
+    """Through a pooler the session is another client's the next moment."""
+    connection = await asyncpg.connect(citus_url, timeout=10)
+    limit = "SHOW citus.node_connection_timeout"
+    before = await connection.fetchval(limit)
+    assert await nodes.silent(connection) == []
+    assert await connection.fetchval(limit) == before
+    await connection.close()
 
 
 async def test_check_finds_nothing_wrong(citus_url: str) -> None:
