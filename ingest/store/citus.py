@@ -45,11 +45,14 @@ SETTLED: Final = """
 """
 """The coordinator's transaction below which none can still commit, nor be committed on its nodes.
 
-Rows of several nodes are prepared there, then the coordinator commits, then they do: a snapshot of
-the coordinator's sees the transaction ended while rows of it are yet to come, and they are for as
-long as a node is away. Until that is known to be done, `pg_dist_transaction` has rows that the
+Rows are prepared on their nodes, then the coordinator commits, then they do: a snapshot of the
+coordinator's sees the transaction ended while rows of it are yet to come, and they are for as long
+as a node is away. Until that is known to be done, `pg_dist_transaction` has rows that the
 transaction itself has written. Citus looks at these every `citus.recover_2pc_interval`, so what
-this says may be that much behind."""
+this says may be that much behind.
+
+An INSERT of rows of one node alone would not be prepared: that commits first, and may do so behind
+a coordinator that has died, and is told by nothing. So whatever stores events has a COPY."""
 _DISTRIBUTE: Final = "SELECT create_distributed_table('events', 'app_id', shard_count => $1)"
 _BESIDE: Final = "SELECT create_distributed_table('{}', 'app_id', colocate_with => 'events')"
 

@@ -211,6 +211,8 @@ class CopyLink:
     ) -> Sifted:
         async with _rolling_back(copier):
             sifted = await self._sifting.run(copier, document, has_keys=has_keys)
+            if self._postgres.has_citus:  # a COPY, of nothing too, is committed in two phases
+                await copier.copy(self._statement, NO_ROWS)
             if sifted.existing and wants_earlier:
                 ranges = await self._merging.look(copier)
                 sifted = sifted._replace(earlier=await self._merging.ask(copier, ranges))
@@ -218,11 +220,7 @@ class CopyLink:
         return sifted
 
     async def _commit(self, copier: Copier) -> None:
-        """Commit; raise Unavailable if a node of Citus has failed then, which may have done so.
-
-        It commits rows of one node before the coordinator does. XX000 is all that is said then,
-        and is no row's fault.
-        """
+        """Commit; raise Unavailable if a node of Citus has failed then: XX000 is no row's fault."""
         try:
             await copier.execute(_COMMIT)
         except asyncpg.InternalServerError as error:

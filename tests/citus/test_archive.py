@@ -8,9 +8,13 @@ import asyncpg
 import pytest
 
 from bench.citus import Node
+from ingest.delivery.events_table import EVENTS
+from ingest.events import copy_format
+from ingest.store.link import CopyLink
 from tests.archive.archiving import archive, assert_exact, new_id, seen, store
 from tests.citus.conftest import App
-from tests.support.postgres import fetch
+from tests.store.merging import make
+from tests.support.postgres import fetch, make_postgres
 
 GID = "citus_0_4711_1_1"
 _NO_RECOVERY = "LOCK TABLE pg_dist_transaction IN SHARE UPDATE EXCLUSIVE MODE"
@@ -71,6 +75,27 @@ async def test_event_that_a_node_commits_later_is_archived_then(
     found = await asyncio.to_thread(seen, citus_url, path, app_id=app.id)
     assert found.count(str(late)) == 1
     await asyncio.to_thread(assert_exact, citus_url, path)
+
+
+async def test_what_a_node_may_commit_later_is_told_however_it_came_in(
+    citus_url: str, apps: dict[Node, list[App]]
+) -> None:
+    """Also what is all one node's: a mark that did not wait for it would pass it by for ever."""
+    app_id = next(iter(apps.values()))[0].id
+    link = CopyLink(make_postgres(citus_url), EVENTS)
+    documents = [copy_format.document([make("told", app_id=app_id).row]) for _ in range(3)]
+    holder = await asyncpg.connect(citus_url, timeout=10)
+    async with holder.transaction():
+        await holder.execute(_NO_RECOVERY)
+        await link.copy(documents[0], 1)
+        await link.merge(documents[1], 1, has_keys=False)
+        await link.sift(documents[2], 1, has_keys=False)
+        rows = await fetch(citus_url, "SELECT xact FROM events WHERE event_name = 'told'")
+        told = await fetch(citus_url, "SELECT xmin::text::bigint AS xact FROM pg_dist_transaction")
+    await holder.close()
+    await link.close()
+    assert len(rows) == 3
+    assert {row["xact"] for row in rows} <= {row["xact"] for row in told}
 
 
 async def _commit_half(url: str, node: Node, app: App, event_id: UUID) -> int:

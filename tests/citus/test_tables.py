@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 
 from bench.citus import Node
-from ingest.delivery.committer import Commit, Committer, Part
+from ingest.delivery.committer import Commit, Committer
 from ingest.delivery.events_table import EVENTS
 from ingest.events import copy_format
 from ingest.store import checks, migrations, nodes
@@ -18,6 +18,7 @@ from tests.conftest import make_key
 from tests.store.merging import Sent, make, stored
 from tests.support.citus import Citus
 from tests.support.postgres import fetch, make_postgres, new_database
+from tests.support.server import wait_for
 
 pytestmark = pytest.mark.usefixtures("_empty")
 KNOWN = migrations.known()
@@ -97,18 +98,15 @@ async def test_event_whose_node_fails_as_it_commits_is_asked_for_again(
     there = node.url(urlsplit(citus_url).path.removeprefix("/"))
     await _dying_as_it_commits(there, f"events_{shard[0][0]}")
     link = CopyLink(make_postgres(citus_url), EVENTS)
-    row = make(app_id=app.id).row
     try:
         with pytest.raises(Unavailable) as failed:
-            await link.sift(copy_format.document([row]), 1, has_keys=False)
-        commit = Commit([row])
-        commit.parts = [Part(range(1), is_suspect=True)]
-        await Committer(link, is_patient=True).run(commit)
+            await link.sift(_document(make(app_id=app.id)), 1, has_keys=False)
     finally:
         await link.close()
+        await asyncio.to_thread(wait_for, lambda: _is_there(there), 30)
         await fetch(there, "DROP FUNCTION die CASCADE")
     assert failed.value.stored is None
-    assert [bad.is_passing for bad in commit.refused.values()] == [True]
+    assert failed.value.as_refusal().is_passing
 
 
 async def test_question_which_nodes_are_away_leaves_no_setting_behind(citus_url: str) -> None:
@@ -147,13 +145,20 @@ async def _dying_as_it_commits(url: str, shard: str) -> None:
     await connection.execute(
         "SET citus.enable_manual_changes_to_shards = on; SET citus.enable_ddl_propagation = off;"
         " CREATE FUNCTION die() RETURNS trigger LANGUAGE plpgsql AS"
-        " 'BEGIN PERFORM pg_terminate_backend(pg_backend_pid()), pg_sleep(1); RETURN NULL; END'"
+        " 'BEGIN COPY (SELECT 1) TO PROGRAM ''kill -KILL $PPID''; RETURN NULL; END'"
     )
     await connection.execute(
         f"CREATE CONSTRAINT TRIGGER dying AFTER INSERT ON {shard} DEFERRABLE INITIALLY DEFERRED"
         " FOR EACH ROW EXECUTE FUNCTION die()"
     )
     await connection.close()
+
+
+def _is_there(url: str) -> bool:
+    try:
+        return bool(asyncio.run(fetch(url, "SELECT true")))
+    except (OSError, asyncpg.PostgresError):
+        return False
 
 
 def _document(*sent: Sent) -> bytes:
