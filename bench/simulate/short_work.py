@@ -6,6 +6,7 @@ from uuid import UUID
 
 from bench.simulate.statements import Reply, Work
 from bench.simulate.tables import RejectedRow
+from ingest.store import citus
 
 if TYPE_CHECKING:
     from bench.simulate.session import Session
@@ -37,6 +38,12 @@ def _tell_settings(session: "Session", _: Sequence[Any]) -> Work:
     return Reply("SELECT 0")
 
 
+def _deny_citus(session: "Session", _: Sequence[Any]) -> Work:
+    """Have no extension: each database is one Postgres's."""
+    yield session.cluster.statement_s()
+    return Reply("SELECT 1", [[b"f"]])
+
+
 def _tell_database(session: "Session", _: Sequence[Any]) -> Work:
     yield session.cluster.statement_s()
     return Reply("SELECT 1", [[str(session.cluster.database_id).encode()]])
@@ -60,6 +67,10 @@ def _value(reply: Reply) -> int:
     return int(reply.rows[0][0] or b"")
 
 
+def _is_so(reply: Reply) -> bool:
+    return reply.rows[0][0] == b"t"
+
+
 def _id(reply: Reply) -> UUID:
     return UUID((reply.rows[0][0] or b"").decode())
 
@@ -71,6 +82,7 @@ def _rows(reply: Reply) -> Sequence[Any]:
 _KNOWN: Final[tuple[tuple[str, str, ShortWork, Read], ...]] = (
     ("SELECT pg_backend_pid()", "tell its process", _tell_pid, _value),
     ("SELECT name FROM pg_settings", "tell what is off", _tell_settings, _rows),
+    (citus.IS_THERE, "tell whether it is Citus", _deny_citus, _is_so),
     ("SELECT id FROM nonito_database", "tell its database", _tell_database, _id),
     ("INSERT INTO rejected_events", "keep what was refused", _keep_rejected, _rows),
 )
