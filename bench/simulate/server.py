@@ -22,6 +22,7 @@ from ingest.app.preparation import Preparation
 from ingest.delivery.backlog import RESERVE_PART
 from ingest.delivery.intake import Intake
 from ingest.delivery.links import Links
+from ingest.delivery.outcome import Outcome
 from ingest.delivery.pipeline import Pipeline
 from ingest.errors import Code, Refusal, StartupError
 from ingest.events.client_fields import Span
@@ -35,7 +36,7 @@ from ingest.store.periods import Range, moment_at
 from ingest.store.postgres import Postgres
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from bench.simulate.plan import Settings
     from bench.simulate.world import World
@@ -95,6 +96,21 @@ class _Preparation(Preparation):
         self._is_done = True
 
 
+class _EarlyAcks(EarlyAcks):
+    """Tells whoever looks whether a refusal is right."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        super().__init__(metrics)
+        self.on_refusal: Callable[[], None] = lambda: None
+        """Called when an event is refused that was acknowledged early: nobody else hears of it."""
+
+    def settle(self, outcome: Outcome, row: bytes = b"") -> None:
+        """Note an event that is lost to its sender."""
+        if isinstance(outcome, Refusal):
+            self.on_refusal()
+        super().settle(outcome, row)
+
+
 class Server:
     """A process from its start to its end, however it ends."""
 
@@ -140,7 +156,7 @@ class Server:
             span=_SPAN,
             has_partition=partitions.map.covers_lately,
         )
-        self.early_acks = EarlyAcks(self.metrics)
+        self.early_acks = _EarlyAcks(self.metrics)
         self._background = Background(self._fail)
         self._reserved_bytes = settings.queue_bytes_max // (RESERVE_PART * _APPS)
         self._stop: asyncio.Event | None = None

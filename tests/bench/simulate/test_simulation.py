@@ -27,6 +27,11 @@ def test_honest_server_keeps_every_promise(first: int) -> None:
     assert found is None, found
 
 
+def test_early_acknowledgement_may_come_to_nothing_where_the_spool_is_full() -> None:
+    """It was taken for a loss once: nobody gets an answer that says so."""
+    assert not simulation.run(plan.draw(1_001_103)).findings
+
+
 def test_seed_is_the_same_run_each_time() -> None:
     """Also behind others in the same process."""
     drawn = plan.draw(7)
