@@ -44,6 +44,8 @@ _ALONE_MAX: Final = 2
 """A batch that was sent alone and failed so often is passed by, whatever it was."""
 _AGAIN_MIN_S: Final = 1.0
 _AGAIN_MAX_S: Final = 30.0
+_AGAIN_OF_NODE_MAX_S: Final = 5.0
+"""What a node of Citus has not taken: it, or what it had prepared, may be back in seconds."""
 _IDLE_S: Final = 0.1
 _REFUSED_PAUSE_S: Final = 0.5
 """Behind refused rows what is spooled meanwhile is brought at once: row by row they cost a fifth of
@@ -80,10 +82,10 @@ class _Lap:
         is_time = time.monotonic() >= self._ends_s
         return is_time and batches[0].appended_ms > self._began_ms
 
-    def pass_by(self) -> None:
+    def pass_by(self, again_max_s: float = _AGAIN_MAX_S) -> None:
         """Have the next lap begin in a while, each time later: something was left behind."""
         if self._ends_s == math.inf:
-            self._ends_s = time.monotonic() + self._again_s
+            self._ends_s = time.monotonic() + min(again_max_s, self._again_s)
             self._again_s = min(_AGAIN_MAX_S, self._again_s * 2)
 
     def hasten(self) -> None:
@@ -215,9 +217,15 @@ class Replayer:
             self._lap.pass_by()
         else:
             if not await self._settle(batches, commit):
-                self._lap.pass_by()
+                self._lap.pass_by(self._again_max_s(commit))
             self._failures.clear()
             self._events_max = min(_EVENTS_MAX, self._events_max * 2)
+
+    def _again_max_s(self, commit: Commit) -> float:
+        """Return after how long at most what is left of a commit is to be tried again."""
+        nodes = self._committer.nodes
+        is_of_node = nodes is not None and any(map(nodes.may_have_failed, commit.refused.values()))
+        return _AGAIN_OF_NODE_MAX_S if is_of_node else _AGAIN_MAX_S
 
     def _is_hopeless(self, batches: Sequence[SpooledBatch]) -> bool:
         """Whether these batches have failed once more, and are to be passed by from now on."""
