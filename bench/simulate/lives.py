@@ -117,11 +117,11 @@ class Lives:
         server = self.server
         if server is None:
             return
+        self._dead += server.abandon()
         if server.loop.is_dead:
-            self._revive_disk(server)
+            self._revive_disk()
         elif server.failure and not server.is_refusing:
             self.failures.append(server.failure)
-        self._dead.append(server)
         for transport in [*self._network.transports]:
             transport.cut(by_reset=True)
         self._recorder.excuse(frozenset({LOST}), self._world.now_s, self._world.now_s)
@@ -141,8 +141,7 @@ class Lives:
         server.loop.leave()
         self.server = self._watch.server = None
 
-    def _revive_disk(self, server: Server) -> None:
-        self._dead += server.abandon()
+    def _revive_disk(self) -> None:
         self._disk.revive()
         spoils, self._spoils = self._spoils, None
         if spoils is not None:

@@ -32,6 +32,11 @@ def test_early_acknowledgement_may_come_to_nothing_where_the_spool_is_full() -> 
     assert not simulation.run(plan.draw(1_001_103)).findings
 
 
+def test_process_that_ends_while_its_disk_hangs_leaves_its_files_to_the_next() -> None:
+    """What it could not close in good order the system closes."""
+    assert not simulation.run(plan.draw(2_000_191)).findings
+
+
 def test_seed_is_the_same_run_each_time() -> None:
     """Also behind others in the same process."""
     drawn = plan.draw(7)
