@@ -19,9 +19,10 @@ from ingest.errors import StartupError
 if TYPE_CHECKING:
     from ingest.store.postgres import Connection
 
-SHARDS: Final = 8
+SHARDS: Final = 4
 """So many of each table, unless the operator has set `citus.shard_count`. Each partition is so many
-tables more, all of which are locked while it is attached."""
+tables more, all of which are locked while it is attached, and a COPY of many apps is prepared and
+committed on each: few are enough for as many nodes."""
 
 IS_THERE: Final = "SELECT EXISTS (SELECT 1 FROM pg_extension WHERE extname = 'citus')"
 IS_DISTRIBUTED: Final = (

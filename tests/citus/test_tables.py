@@ -11,6 +11,7 @@ from ingest.delivery.committer import Commit, Committer
 from ingest.delivery.events_table import EVENTS
 from ingest.events import copy_format
 from ingest.store import checks, migrations, nodes
+from ingest.store.citus import SHARDS
 from ingest.store.failures import AlreadyStored, Unavailable
 from ingest.store.link import CopyLink
 from tests.citus.conftest import App
@@ -41,7 +42,7 @@ async def test_tables_of_events_are_distributed_by_app_and_colocated(citus_url: 
     assert {row["table_name"] for row in found} == set(DISTRIBUTED)
     assert {row["distribution_column"] for row in found} == {"app_id"}
     assert len({row["colocation_id"] for row in found}) == 1
-    assert {row["shard_count"] for row in found} == {8}
+    assert {row["shard_count"] for row in found} == {SHARDS}
 
 
 async def test_copy_that_meets_a_stored_id_is_to_be_merged(citus_url: str) -> None:
@@ -129,14 +130,14 @@ async def test_check_finds_nothing_wrong(citus_url: str) -> None:
 
 
 async def test_check_tells_what_to_set(citus_url: str) -> None:
-    """As many connections to each node as it has shards: 8 on two nodes are 4 each."""
+    """As many connections to each node as it has shards: 4 on two nodes are 2 each."""
     connection = await asyncpg.connect(citus_url, timeout=10)
     await connection.execute("SET citus.max_cached_conns_per_worker = 1")
     findings = await checks.examine(connection, EVENTS, 10)
     await connection.close()
     told = [each.text for each in findings if "max_cached_conns_per_worker" in each.text]
     assert len(told) == 1
-    assert "SET citus.max_cached_conns_per_worker = 4" in told[0]
+    assert "SET citus.max_cached_conns_per_worker = 2" in told[0]
 
 
 async def _dying_as_it_commits(url: str, shard: str) -> None:
