@@ -161,7 +161,7 @@ async def test_outage_only_delays_the_watch(own_url: str, monkeypatch: pytest.Mo
     await asyncio.gather(watching, return_exceptions=True)
 
 
-@pytest.mark.not_on_citus("a database of that version is none of Citus's")
+@pytest.mark.not_on_citus("its tables are distributed once they are this version's")
 async def test_database_of_the_version_before_is_migrated_with_its_data(
     empty_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
