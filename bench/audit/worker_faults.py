@@ -133,12 +133,18 @@ class WorkerStuck(_OfWorkers):
     async def befall(self, system: System, random: Random) -> None:
         """SIGSTOP for good: the supervisor has to end it."""
         server = system.server
+        await server.wait_until_staffed(STAFFED_S_MAX)  # one that starts is waited for longer
         if not (pids := server.workers):
             return
         pid, since_ns = random.choice(pids), time.monotonic_ns()
         ports = await _still(system, pid)
         server.ended[pid] = "SIGKILL"
-        left = await asyncio.to_thread(session.wait_until_gone, [pid], _STUCK_S_MAX)
+        try:
+            left = await asyncio.to_thread(session.wait_until_gone, [pid], _STUCK_S_MAX)
+        except asyncio.CancelledError:  # the run's time is over
+            system.recorder.broke(pid, since_ns, ports)
+            server.kill_member(pid)
+            raise
         system.recorder.broke(pid, since_ns, ports)
         if left:
             system.recorder.unstaffed(f"a worker did nothing for {_STUCK_S_MAX} s and was left so")
