@@ -7,6 +7,7 @@ import itertools
 import os
 import re
 from collections.abc import Iterable, Sequence
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Final, NamedTuple
 
 EVERY: Final = "*"
@@ -136,3 +137,8 @@ def identity(path: str) -> tuple[int, int, int]:
     """
     found = os.lstat(path)
     return found.st_dev, found.st_ino, found.st_ctime_ns
+
+
+def networks(texts: Iterable[str]) -> list[IPv4Network | IPv6Network]:
+    """Return networks as people write them, `10.0.0.0/8` or one address; raise ValueError."""
+    return [ip_network(text) for text in texts]

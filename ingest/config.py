@@ -149,6 +149,8 @@ class Dashboard(msgspec.Struct, frozen=True):
     ingest_url: str = ""
     """Where events are sent to, as clients reach it; empty: this server's port at the host that a
     page is asked for at."""
+    trusted_proxies: list[str] = []
+    """Networks of proxies that say in X-Forwarded-For whom they speak for."""
     question_timeout_s: Annotated[float, msgspec.Meta(gt=0, le=600)] = 30.0
     questions_per_minute_max: Count = 60
     question_threads: Annotated[int, msgspec.Meta(ge=0, le=256)] = 0
@@ -333,6 +335,10 @@ def _check_relations(config: Config) -> None:
         raise StartupError(
             "dashboard.ingest_url: write an address such as https://events.example.com"
         )
+    try:
+        addresses.networks(config.dashboard.trusted_proxies)
+    except ValueError as error:
+        raise StartupError(f"dashboard.trusted_proxies: {error}") from None
     _check_listen(config.server)
 
 

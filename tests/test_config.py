@@ -71,6 +71,7 @@ def test_every_setting_can_be_set_by_its_environment_variable(key: str) -> None:
         "archive.memory_max": "77777777",
         "dashboard.enabled": "False",
         "dashboard.ingest_url": "https://events.example.com",
+        "dashboard.trusted_proxies": "10.0.0.0/8, ::1",
         "events.partition_by": "week",
         "log.level": "debug",
         "log.format": "json",
@@ -133,7 +134,8 @@ def test_white_space_around_a_value_is_not_part_of_it(key: str) -> None:
     """As a file that is mounted, or a pipe through `echo`, leaves behind."""
     value = flat(msgspec.to_builtins(Config()))[key]
     name = f"NONITO_{key.replace('.', '_').upper()}"
-    text = written(value) or {"dashboard.ingest_url": "http://a:1"}.get(key, ":1")
+    known = {"dashboard.ingest_url": "http://a:1", "dashboard.trusted_proxies": "::1"}
+    text = written(value) or known.get(key, ":1")
     plain = config.load(NO_FILE, {name: text}, {})
     assert config.load(NO_FILE, {name: f" \t{text}\r\n"}, {}) == plain
 

@@ -74,3 +74,10 @@ def test_mode_is_written_as_chmod_has_it(mode: str, file: Path) -> None:
     """And a number, which TOML would read as a decimal, is none."""
     assert "as 0660" in refusal(file, f"[server]\nunix_mode = '{mode}'\n")
     assert "unix_mode" in refusal(file, "[server]\nunix_mode = 660\n")
+
+
+def test_network_of_proxies_that_is_none_is_one_line(file: Path) -> None:
+    """Rather than nobody's, which would have all behind the proxy wait."""
+    line = refusal(file, "[dashboard]\ntrusted_proxies = ['10.0.0.1/8']\n")
+    assert line.startswith("dashboard.trusted_proxies: 10.0.0.1/8")
+    assert "\n" not in line

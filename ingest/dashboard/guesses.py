@@ -7,11 +7,13 @@ from ingest.dashboard.routes import Visit
 from ingest.store import accounts
 from ingest.store.accounts import Account
 from ingest.store.failures import RowRefused, Unavailable
+from ingest.web.client_address import address_of
 
 
 async def account_of(visit: Visit, email: str, password: str) -> Account | None:
     """Return the account that has this address and password; None without one. Raises Problem."""
-    services, address = visit.services, visit.request.remote or ""
+    services = visit.services
+    address = address_of(visit.request, services.config.dashboard.trusted_proxies)
     if wait_s := services.backoff.wait_s(email, address):
         raise busy(math.ceil(wait_s))
     services.backoff.note_failure(email, address)

@@ -24,7 +24,11 @@ def asked(shared_database_url: str, tmp_path_factory: pytest.TempPathFactory) ->
     """A server of the module's own, with the apps `one` and `two`."""
     path = tmp_path_factory.mktemp("archive")
     with asked_server(
-        shared_database_url, path, limits__body_timeout_s=3, archive__interval_s=5
+        shared_database_url,
+        path,
+        limits__body_timeout_s=3,
+        archive__interval_s=5,
+        dashboard__trusted_proxies="127.0.0.1",
     ) as running:
         yield running
 

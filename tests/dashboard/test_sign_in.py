@@ -155,12 +155,27 @@ def test_wrong_password_and_unknown_account_are_told_alike(asked: Asked, admit: 
 def test_guessing_has_to_wait_and_locks_nobody_out(asked: Asked, admit: Admit) -> None:
     """Who has waited gets in with the right one; another account does at once."""
     somebody, other = admit(), admit()
-    statuses = [Visitor(asked.url).sign_in(somebody.email, f"guess {n}") for n in range(7)]
+    statuses = [Visitor(asked.url).sign_in(somebody.email, f"guess {n}") for n in range(12)]
     assert [each.status_code for each in statuses[:5]] == [401] * 5
     assert 429 in {each.status_code for each in statuses[5:]}
     slowed = next(each for each in statuses if each.status_code == 429)
     assert 1 <= int(slowed.headers["Retry-After"]) <= 300
     assert Visitor(asked.url).sign_in(other.email).status_code == 303
+
+
+def test_who_guesses_through_a_proxy_holds_up_nobody_else_behind_it(
+    asked: Asked, admit: Admit
+) -> None:
+    """Whatever they say of themselves: the proxy's own word is the last one."""
+    email = admit().email
+    guesser, owner = Visitor(asked.url), Visitor(asked.url)
+    owner.browser.headers["X-Forwarded-For"] = "198.51.100.7"
+    statuses = []
+    for number in range(12):  # the wait doubles: a slow machine is not faster than that
+        guesser.browser.headers["X-Forwarded-For"] = f"203.0.113.{number}, 192.0.2.1"
+        statuses.append(guesser.sign_in(email, f"guess {number}").status_code)
+    assert 429 in statuses
+    assert owner.sign_in(email).status_code == 303
 
 
 def test_cookie_is_for_the_server_alone(asked: Asked, admit: Admit) -> None:
