@@ -1,13 +1,13 @@
 """A server at several addresses: the same at each of them, also at a unix socket."""
 
 import json
-import signal
 import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.conftest import make_key
@@ -112,8 +112,11 @@ def test_health_asks_a_unix_socket(server: Server, path: Path, nonito: Nonito) -
 def test_server_that_was_killed_is_followed_by_one_at_the_same_path(
     database_url: str, server: Server, path: Path
 ) -> None:
-    """Its file is still there."""
-    server.process.send_signal(signal.SIGKILL)
+    """Its file is still there, as its workers had no time either."""
+    supervisor = psutil.Process(server.process.pid)
+    supervisor.suspend()
+    for process in (*supervisor.children(recursive=True), supervisor):
+        process.kill()
     server.process.wait()
     assert path.exists()
     settings = {"server.listen": f"127.0.0.1:0 unix:{path}"}

@@ -40,6 +40,8 @@ _CRASH_RETRY_S = 0.1
 _GRACE_S = 10
 """A program that has a time-out of its own is given so much longer, to say so itself."""
 _PID_FILE = "postmaster.pid"
+_STATUS_LINE = 7
+"""Counted from 0: LOCK_FILE_LINE_PM_STATUS of Postgres's pidfile.h."""
 _SOCKET_NAME = ".s.PGSQL.5432"
 _SOCKET_PATH_BYTES_MAX = 100  # the kernel's limit is 107
 
@@ -106,7 +108,7 @@ class Cluster:
     def start(self, *settings: str) -> None:
         """Start the server unless it runs, and wait until it takes connections."""
         self._secure_socket_dir()
-        if self.accepts():
+        if self._is_up_in_time():
             return
         fixed = ("listen_addresses=", "unix_socket_permissions=0700")
         options = (*fixed, f"unix_socket_directories={self._socket_dir}", *settings)
@@ -164,6 +166,29 @@ class Cluster:
             owner = self._data.stat()
             return Account(owner.st_uid, owner.st_gid)
         return system_account.make()
+
+    def _is_up_in_time(self) -> bool:
+        """Return whether it takes connections, once one that somebody has started by now does.
+
+        It listens before it has replayed what a crash has left. Raises StartupError.
+        """
+        end_s = time.monotonic() + START_TIMEOUT_S
+        while self.accepts():
+            if self._is_ready:
+                return True
+            if time.monotonic() >= end_s:
+                raise StartupError(f"the Postgres in {self._data} is starting for too long")
+            time.sleep(_CRASH_RETRY_S)
+        return False
+
+    @property
+    def _is_ready(self) -> bool:
+        """Whether the server has written that it takes statements, where pg_ctl looks as well."""
+        try:
+            lines = (self._data / _PID_FILE).read_text().splitlines()
+        except OSError:
+            return False
+        return len(lines) > _STATUS_LINE and lines[_STATUS_LINE].strip() in {"ready", "standby"}
 
     def _start_until(self, end_s: float, *options: str) -> None:
         """Start; after a crash again and again, since what was killed lives on for a moment.

@@ -3,6 +3,7 @@
 import re
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -123,3 +124,20 @@ def test_program_that_does_not_end_is_ended(
     monkeypatch.setattr(cluster_module, "QUERY_TIMEOUT_S", 0.3)
     with pytest.raises(StartupError, match=r"psql took longer than 0\.3 s"):
         Cluster(directory, directory).execute("SELECT 1")
+
+
+def test_server_that_is_starting_is_waited_for(directory: Path) -> None:
+    """It listens before it has replayed what a crash has left, and refuses statements."""
+    cluster = Cluster(directory, find_programs())
+    cluster.create()
+    cluster.start()
+    status = directory / "postgres" / "postmaster.pid"
+    ready = status.read_text()
+    status.write_text(ready.replace("ready", "starting"))
+    with ThreadPoolExecutor() as threads:
+        started = threads.submit(cluster.start)
+        with pytest.raises(TimeoutError):
+            started.result(0.3)
+        status.write_text(ready)
+        started.result(30)
+    assert cluster.execute("SELECT 1") == "1"
