@@ -49,7 +49,8 @@ class Disk:
         self.on_death: Callable[[], None] = lambda: None
         self.boots = 0
         """How often the machine has started again."""
-        self._synced: Image = {}
+        self._synced: Image | None = None
+        """What is there for good, where that is not all that is there."""
         self._left: Image | None = None
         """What the dead process has left."""
 
@@ -80,6 +81,7 @@ class Disk:
             self._die_in(operate)
         if self.is_failing:
             if self.world.random.random() < _HALF:
+                self._keep_synced()
                 operate()
             raise StorageFailed("OSError, EIO")
         result = operate()
@@ -88,13 +90,13 @@ class Disk:
 
     def sync(self) -> None:
         """Have all that is written there for good."""
-        if self.loses_power:
-            self._synced = self._image()
+        self._synced = None
 
     def kill(self, *, with_power: bool) -> None:
         """Keep what a process leaves that dies now."""
         if self._left is None:
-            self._left = self._synced if with_power else self._image()
+            is_lossy = with_power and self._synced is not None
+            self._left = self._synced if is_lossy else self._image()
             self.on_death()
 
     def revive(self) -> None:
@@ -107,12 +109,17 @@ class Disk:
         self.directory.mkdir(parents=True)
         for name, content in left.items():
             (self.directory / name).write_bytes(content)
-        self._synced = left
+        self._synced = None
 
     @property
     def is_dead(self) -> bool:
         """Whether nothing that is written now counts."""
         return self._left is not None
+
+    def _keep_synced(self) -> None:
+        """Remember what is there for good, before something is written that may be lost."""
+        if self.loses_power and self._synced is None:
+            self._synced = self._image()
 
     def _spend(self) -> None:
         if self._left is not None:

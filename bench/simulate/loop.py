@@ -10,10 +10,11 @@ how long the process gets no CPU.
 
 import asyncio
 import heapq
+import itertools
 from asyncio import BaseEventLoop, Handle, TimerHandle, events
 from collections import deque
 from collections.abc import Callable
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from typing import Any, Final
 
 from bench.simulate.world import World
@@ -35,7 +36,6 @@ class SimulatedLoop(BaseEventLoop):
     """One life of a process. `turn` is called by whoever has the world go on."""
 
     _ready: deque[Handle]
-    _scheduled: list[TimerHandle]
 
     def __init__(self, world: World, *, are_timers_first: bool) -> None:
         super().__init__()
@@ -43,6 +43,8 @@ class SimulatedLoop(BaseEventLoop):
         self._are_timers_first = are_timers_first
         self._arrived: list[tuple[object, Handle]] = []
         self._context = copy_context()
+        self._timers: list[tuple[float, int, TimerHandle]] = []
+        self._numbers = itertools.count()
         self._busy_rounds = 0
         self._stalls_s = world.now_s + world.random.expovariate(1 / _STALL_EVERY_S)
         self.is_dead = False
@@ -61,19 +63,40 @@ class SimulatedLoop(BaseEventLoop):
         if not self.is_dead:
             self._arrived.append((channel, Handle(call, arguments, self, self._context)))
 
+    def call_soon(
+        self, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> Handle:
+        """Have something called in the next round, as the base class does it, without its looks."""
+        handle = Handle(callback, args, self, context)
+        self._ready.append(handle)
+        return handle
+
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[..., object],
+        *args: Any,
+        context: Context | None = None,
+    ) -> TimerHandle:
+        """Have something called at a time; of what is due at the same one in the order of calls."""
+        timer = TimerHandle(when, callback, args, self, context)
+        heapq.heappush(self._timers, (when, next(self._numbers), timer))
+        return timer
+
     @property
     def next_s(self) -> float | None:
         """When there is something to do; None for never, unless something arrives."""
         if self._ready or self._arrived:
             return self._world.now_s
-        scheduled = self._scheduled
-        while scheduled and scheduled[0]._cancelled:
-            heapq.heappop(scheduled)
-        return scheduled[0].when() if scheduled else None
+        timers = self._timers
+        while timers and timers[0][2]._cancelled:
+            heapq.heappop(timers)
+        return timers[0][0] if timers else None
 
     def turn(self) -> None:
         """Do one round: what has arrived, what is due, and what was ready."""
-        if self._world.now_s >= self._stalls_s:
+        world = self._world
+        if world.now_s >= self._stalls_s:
             self._stall()
         self._gather()
         self._busy_rounds += 1
@@ -90,7 +113,7 @@ class SimulatedLoop(BaseEventLoop):
             handle = ready.popleft()
             if not handle._cancelled:
                 handle._run()
-        self._world.now_s += _ROUND_S
+        world.now_s += _ROUND_S
 
     def leave(self) -> None:
         """Run no more for now."""
@@ -139,9 +162,9 @@ class SimulatedLoop(BaseEventLoop):
         return [lanes[channel].popleft() for channel in order]
 
     def _take_timers(self) -> None:
-        scheduled, now_s = self._scheduled, self._world.now_s
-        while scheduled and scheduled[0].when() <= now_s:
-            timer = heapq.heappop(scheduled)
+        timers, now_s = self._timers, self._world.now_s
+        while timers and timers[0][0] <= now_s:
+            timer = heapq.heappop(timers)[2]
             if not timer._cancelled:
                 self._ready.append(timer)
 

@@ -186,8 +186,7 @@ class _Simulation:
 
     def _step(self, end_s: float) -> None:
         """Do what is next: a round of the process, or what happens to it."""
-        world, server = self._world, self._lives.server
-        next_s = world.next_s
+        world, server, loop_s = self._world, self._lives.server, None
         if server is not None:
             loop = server.loop
             if loop.is_dead or server.has_ended:
@@ -199,9 +198,10 @@ class _Simulation:
                 if not loop.is_dead:
                     loop.turn()
                 return
-            if loop_s is not None and (next_s is None or loop_s < next_s):
-                next_s = loop_s
             loop.rest()
+        next_s = world.next_s
+        if next_s is None or (loop_s is not None and loop_s < next_s):
+            next_s = loop_s
         world.now_s = max(world.now_s, end_s + 1.0 if next_s is None else next_s)
         world.happen()
 
