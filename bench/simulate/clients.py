@@ -33,6 +33,7 @@ _SPREAD_S: Final = 1.0
 _PAST_DAYS_MAX: Final = 100
 _EVENTS_OF_ACTION: Final = 100
 _BATCH_MAX: Final = 10
+_BURST_MIN: Final = 4
 _BURST_MAX: Final = 40
 _PARTIAL: Final = 207
 
@@ -78,6 +79,7 @@ class Clients:
 
     def send(self, request: Request, action: int, leaves_s: float | None = None) -> None:
         """Send a request as soon as there is a server; perhaps leave before the answer."""
+        self._world.stir()
         server = self._find()
         if server is None:
             self.outside += 1
@@ -150,7 +152,7 @@ class Clients:
                 )
                 return [_request([*events], prefers_async)]
             case k if k == BURST:
-                count = random.randint(5, _BURST_MAX)
+                count = round(_BURST_MIN * (_BURST_MAX / _BURST_MIN) ** random.random())
                 return [
                     Request((_event(client, first + at, random, takes_key=True),))
                     for at in range(count)

@@ -1,9 +1,9 @@
 """The simulated disk of the spool: real files in memory, with what a disk may do to them.
 
 The spool's own code and SQLite write to a directory of a file system in memory. Between them stands
-a storage that can fail, be slow, and die in the middle of an operation. What has been synced is
-remembered, so a loss of power takes the rest, or a part of it; a killed process leaves all that it
-has written.
+a storage that can fail, be slow, and die in the middle of an operation. What was there before a
+write that failed is remembered, so a loss of power takes such a write; a killed process leaves all
+that it has written.
 """
 
 import errno

@@ -69,6 +69,7 @@ class Lives:
         if self.server is not None or self._is_over:
             return
         self._world.note("server: starts")
+        self._world.stir()
         self._watch.is_stopping = False
         server = Server(self._world, self._network, self._disk, self._settings)
         self.server = self._watch.server = server

@@ -24,6 +24,11 @@ _ROUND_S: Final = 20e-6
 _STALL_EVERY_S: Final = 20.0
 _STALL_MIN_S: Final = 0.002
 _STALL_MAX_S: Final = 1.0
+_PUNCTUAL_S: Final = 5.0
+_LATE_PART: Final = 0.1
+_LATE_S_MAX: Final = 1.0
+"""A process that was left alone for longer than `_PUNCTUAL_S` wakes late, by a part of that time:
+what polls in an outage of minutes would cost more than all else that happens in it."""
 _BUSY_ROUNDS_MAX: Final = 20_000
 """So many rounds without a pause are a loop that turns for nothing."""
 
@@ -32,8 +37,29 @@ class Spinning(Exception):  # noqa: N818 - what the process does
     """The process turns round and round, and never waits."""
 
 
+class _Running:
+    """Which loop runs. asyncio knows it too, and asks the system for the process each time."""
+
+    def __init__(self) -> None:
+        self.loop: SimulatedLoop | None = None
+
+    def set(self, loop: "SimulatedLoop | None") -> None:
+        """Have this one run, or none."""
+        self.loop = loop
+        events._set_running_loop(loop)
+
+    def get(self) -> "SimulatedLoop":
+        """Stand in for `asyncio.get_running_loop`."""
+        if self.loop is None:
+            raise RuntimeError("no running event loop")
+        return self.loop
+
+
+running: Final = _Running()
+
+
 class SimulatedLoop(BaseEventLoop):
-    """One life of a process. `turn` is called by whoever has the world go on."""
+    """One life of a process. `go_on` is called by whoever has the world go on."""
 
     _ready: deque[Handle]
 
@@ -64,7 +90,7 @@ class SimulatedLoop(BaseEventLoop):
             self._arrived.append((channel, Handle(call, arguments, self, self._context)))
 
     def call_soon(
-        self, callback: Callable[..., object], *args: Any, context: Context | None = None
+        self, callback: Callable[..., object], *args: object, context: Context | None = None
     ) -> Handle:
         """Have something called in the next round, as the base class does it, without its looks."""
         handle = Handle(callback, args, self, context)
@@ -75,7 +101,7 @@ class SimulatedLoop(BaseEventLoop):
         self,
         when: float,
         callback: Callable[..., object],
-        *args: Any,
+        *args: object,
         context: Context | None = None,
     ) -> TimerHandle:
         """Have something called at a time; of what is due at the same one in the order of calls."""
@@ -84,16 +110,28 @@ class SimulatedLoop(BaseEventLoop):
         return timer
 
     @property
-    def next_s(self) -> float | None:
-        """When there is something to do; None for never, unless something arrives."""
-        if self._ready or self._arrived:
-            return self._world.now_s
+    def wakes_s(self) -> float | None:
+        """When it wakes, unless something happens before; None for never."""
         timers = self._timers
         while timers and timers[0][2]._cancelled:
             heapq.heappop(timers)
-        return timers[0][0] if timers else None
+        if not timers:
+            return None
+        due_s = timers[0][0]
+        alone_s = due_s - self._world.stirred_s - _PUNCTUAL_S
+        return due_s + min(_LATE_S_MAX, alone_s * _LATE_PART) if alone_s > 0 else due_s
 
-    def turn(self) -> None:
+    def go_on(self) -> None:
+        """Turn until it waits, while the world goes on."""
+        world, ready, timers = self._world, self._ready, self._timers
+        while ready or self._arrived or (timers and timers[0][0] <= world.now_s):
+            world.happen()
+            if self.is_dead:
+                return
+            self._turn()
+        self._busy_rounds = 0
+
+    def _turn(self) -> None:
         """Do one round: what has arrived, what is due, and what was ready."""
         world = self._world
         if world.now_s >= self._stalls_s:
@@ -102,8 +140,8 @@ class SimulatedLoop(BaseEventLoop):
         self._busy_rounds += 1
         if self._busy_rounds > _BUSY_ROUNDS_MAX:
             raise Spinning
-        if events._get_running_loop() is not self:  # else it costs a twentieth of a run
-            events._set_running_loop(self)
+        if running.loop is not self:
+            running.set(self)
         ready = self._ready
         for _ in range(len(ready)):
             if self.steps_left is not None:
@@ -117,11 +155,7 @@ class SimulatedLoop(BaseEventLoop):
 
     def leave(self) -> None:
         """Run no more for now."""
-        events._set_running_loop(None)
-
-    def rest(self) -> None:
-        """Hear that it has waited: time goes on."""
-        self._busy_rounds = 0
+        running.set(None)
 
     def _count_step(self) -> None:
         self.steps_left = (self.steps_left or 0) - 1

@@ -4,7 +4,7 @@ It is a list, so a plan that fails can be cut down: each action stands by itself
 details from a seed of its own.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from random import Random
 from typing import Final, NamedTuple
 
@@ -20,8 +20,21 @@ RESTART: Final = "restart"
 SPOIL: Final = "spoil"
 """Kill it, and spoil what it has left on the disk."""
 
-_LASTS_S: Final = (2.0, 16.0)
+_SCENES_MAX: Final = 3
+_SCENE_S: Final = (1.0, 8.0)
+_PAUSE_S: Final = (3.0, 300.0)
+"""Between two scenes; mostly one of the shorter ones."""
+_FAULT_S: Final = (0.02, 10.0)
+_LONG_FAULT_S: Final = (10.0, 180.0)
+"""Beyond every time-out and every back-off."""
+_LONG: Final = 0.08
+"""The chance that a fault is a long one."""
 _FAULTS_MAX: Final = 5
+_SENDS: Final = (2, 22)
+"""So often clients send something: rather seldom, as more short plans find more than a few long."""
+_AGAIN_S: Final = (0.001, 20.0)
+_SETTLES_S: Final = 3.0
+"""So long after anything happened nothing is taken for quiet, and before anything happens again."""
 _KIB: Final = 1024
 
 
@@ -83,12 +96,20 @@ def draw(seed: int) -> Plan:
     """Return the plan of a seed."""
     random = Random(f"plan {seed}")  # noqa: S311 - repeatable, not secret
     settings = _draw_settings(random)
-    lasts_s = random.uniform(*_LASTS_S)
-    crowded_s = [random.uniform(0, lasts_s) for _ in range(random.randint(1, 4))]
-    drawn = [*_traffic(random, lasts_s, crowded_s), *_trouble(random, lasts_s, crowded_s)]
+    times = _Times(random)
+    drawn = [*_traffic(random, times), *_trouble(random, times)]
     ordered = sorted(drawn, key=lambda action: action.at_s)
     numbered = [each._replace(number=number) for number, each in enumerate(ordered)]
-    return Plan(seed, settings, tuple(_with_repeats(random, numbered, lasts_s)))
+    return Plan(seed, settings, tuple(_with_repeats(random, numbered, times)))
+
+
+def quiet_times(actions: Iterable[Action]) -> Iterator[tuple[float, float]]:
+    """Yield from when to when nothing is done and no fault goes on."""
+    busy_until_s = 0.0
+    for action in actions:
+        if action.at_s - busy_until_s > 2 * _SETTLES_S:
+            yield busy_until_s + _SETTLES_S, action.at_s - _SETTLES_S
+        busy_until_s = max(busy_until_s, action.at_s + action.lasts_s)
 
 
 def _draw_settings(random: Random) -> Settings:
@@ -113,34 +134,56 @@ def _draw_settings(random: Random) -> Settings:
     )
 
 
-def _moment(random: Random, lasts_s: float, crowded_s: list[float]) -> float:
-    """Return when something is: half of it close to other things, as trouble comes together."""
-    if random.random() < 0.5:  # noqa: PLR2004
-        return random.uniform(0, lasts_s)
-    return min(lasts_s, max(0.0, random.choice(crowded_s) + random.gauss(0.0, 0.15)))
+def _log_uniform(random: Random, low: float, high: float) -> float:
+    return float(low * (high / low) ** random.random())
 
 
-def _traffic(random: Random, lasts_s: float, crowded_s: list[float]) -> Iterator[Action]:
+class _Times:
+    """When things happen: in a few scenes, with pauses between them."""
+
+    def __init__(self, random: Random) -> None:
+        self._random = random
+        self.end_s = 0.0
+        self._scenes: list[tuple[float, float]] = []
+        for _ in range(random.randint(1, _SCENES_MAX)):
+            if self._scenes:
+                self.end_s += _log_uniform(random, *_PAUSE_S)
+            begin_s, self.end_s = self.end_s, self.end_s + random.uniform(*_SCENE_S)
+            self._scenes.append((begin_s, self.end_s))
+        self._crowded_s = [self._anywhere() for _ in range(random.randint(1, 4))]
+
+    def moment(self) -> float:
+        """Return when something is: half of it close to other things, as trouble comes together."""
+        random = self._random
+        if random.random() < 0.5:  # noqa: PLR2004
+            return self._anywhere()
+        return min(self.end_s, max(0.0, random.choice(self._crowded_s) + random.gauss(0.0, 0.15)))
+
+    def _anywhere(self) -> float:
+        return self._random.uniform(*self._random.choice(self._scenes))
+
+
+def _traffic(random: Random, times: _Times) -> Iterator[Action]:
     """Yield what clients send."""
-    kinds = random.choices((POST, BATCH, BURST), (6, 3, 2), k=random.randint(3, 22))
+    count = round(_log_uniform(random, *_SENDS))
+    kinds = random.choices((POST, BATCH, BURST), (6, 3, 2), k=count)
     for kind in kinds:
-        yield Action(_moment(random, lasts_s, crowded_s), kind, random.getrandbits(32))
+        yield Action(times.moment(), kind, random.getrandbits(32))
 
 
-def _trouble(random: Random, lasts_s: float, crowded_s: list[float]) -> Iterator[Action]:
+def _trouble(random: Random, times: _Times) -> Iterator[Action]:
     """Yield what goes wrong."""
     names = [*FAULTS]
     weights = [FAULTS[name].weight for name in names]
     for name in random.choices(names, weights, k=random.randint(0, _FAULTS_MAX)):
-        fault_s = float(0.02 * (500 ** random.random()))
-        at_s = _moment(random, lasts_s, crowded_s)
-        yield Action(at_s, name, random.getrandbits(32), fault_s)
+        fault_s = _log_uniform(random, *(_LONG_FAULT_S if random.random() < _LONG else _FAULT_S))
+        yield Action(times.moment(), name, random.getrandbits(32), fault_s)
     for _ in range(random.choice((0, 0, 0, 1, 1, 2, 3))):
-        yield Action(_moment(random, lasts_s, crowded_s), KILL, random.getrandbits(32))
+        yield Action(times.moment(), KILL, random.getrandbits(32))
     if random.random() < 0.12:  # noqa: PLR2004
-        yield from _spoiling(random, _moment(random, lasts_s, crowded_s))
+        yield from _spoiling(random, times.moment())
     if random.random() < 0.3:  # noqa: PLR2004
-        yield Action(_moment(random, lasts_s, crowded_s), RESTART, random.getrandbits(32))
+        yield Action(times.moment(), RESTART, random.getrandbits(32))
 
 
 def _spoiling(random: Random, at_s: float) -> Iterator[Action]:
@@ -152,14 +195,14 @@ def _spoiling(random: Random, at_s: float) -> Iterator[Action]:
     yield Action(at_s + random.uniform(0.2, 0.5), SPOIL, random.getrandbits(32))
 
 
-def _with_repeats(random: Random, actions: list[Action], lasts_s: float) -> list[Action]:
+def _with_repeats(random: Random, actions: list[Action], times: _Times) -> list[Action]:
     """Return the actions, and others that send the events of some again."""
     more: list[Action] = []
     first = [each for each in actions if each.kind in (POST, BATCH, BURST)]
     for each in first:
         while random.random() < 0.4:  # noqa: PLR2004
-            at_s = each.at_s + float(0.001 * (20_000 ** random.random()))
+            at_s = min(times.end_s + 5, each.at_s + _log_uniform(random, *_AGAIN_S))
             kind = AGAIN if random.random() < 0.75 else OTHER  # noqa: PLR2004
             seed, number = random.getrandbits(32), len(actions) + len(more)
-            more.append(Action(min(at_s, lasts_s + 5), kind, seed, of=each.number, number=number))
+            more.append(Action(at_s, kind, seed, of=each.number, number=number))
     return sorted([*actions, *more], key=lambda action: action.at_s)

@@ -15,16 +15,16 @@ from bench.simulate import invariants
 from bench.simulate.clients import Clients
 from bench.simulate.cluster import Cluster
 from bench.simulate.disk import Disk
-from bench.simulate.faults import FAULTS, Target
+from bench.simulate.faults import FAULTS, Fault, Target
 from bench.simulate.lives import Lives
 from bench.simulate.loop import Spinning
 from bench.simulate.network import Network
-from bench.simulate.plan import KILL, RESTART, SPOIL, Action, Plan
+from bench.simulate.plan import KILL, RESTART, SPOIL, Action, Plan, quiet_times
 from bench.simulate.recorder import MemoryRecorder
 from bench.simulate.thread import patches
 from bench.simulate.virtual import replaced, virtual
 from bench.simulate.watch import Watch
-from bench.simulate.world import World
+from bench.simulate.world import BEGIN_S, World
 
 _DRAIN_S: Final = 60.0
 """So long everything may take to come to rest, as the audit has it."""
@@ -32,7 +32,8 @@ _FRESH_S: Final = 2.0
 _STOP_S: Final = 40.0
 _SETTLE_S: Final = 3.0
 _GRACE_S: Final = 30.0
-_STEPS: Final = 8
+_LOOK_S: Final = 1.0
+_STEPS: Final = 4
 _STEPS_MAX: Final = 400_000
 
 
@@ -121,9 +122,9 @@ class _Simulation:
 
     def _go_through(self) -> None:
         for action in self._plan.actions:
-            self._world.at(
-                self._world.now_s - self._world.elapsed_s + action.at_s, self._act, action
-            )
+            self._world.at(BEGIN_S + action.at_s, self._act, action)
+        for begin_s, end_s in quiet_times(self._plan.actions):
+            self._world.at(BEGIN_S + begin_s, self._sleep, BEGIN_S + end_s)
         last_s = max((each.at_s + each.lasts_s for each in self._plan.actions), default=0.0)
         self._go_on(lambda: self._world.elapsed_s > last_s, last_s + 1.0)
         self._lift_all()
@@ -136,8 +137,20 @@ class _Simulation:
             self._say_what_is_left()
         invariants.retry_rejected(self._cluster, self._recorder)
 
+    def _sleep(self, until_s: float) -> None:
+        """Have the machine sleep, with all that is on it, as soon as nothing is left to do."""
+        world = self._world
+        if until_s <= world.now_s + _LOOK_S:
+            return
+        if self._is_at_rest():
+            world.note("machine: sleeps")
+            world.now_s = until_s
+        else:
+            world.after(_LOOK_S, self._sleep, until_s)
+
     def _act(self, action: Action) -> None:
         self._world.note(f"plan: {action}")
+        self._world.stir()
         if action.kind == KILL:
             self._lives.kill_soon(Random(action.seed))  # noqa: S311 - repeatable, not secret
         elif action.kind == SPOIL:
@@ -153,12 +166,16 @@ class _Simulation:
         fault, random = FAULTS[action.kind], Random(action.seed)  # noqa: S311 - not secret
         fault.begin(self._target, random, action.lasts_s)
         self._watch.note(fault, action.lasts_s)
-        self._world.after(action.lasts_s, fault.lift, self._target, random)
+        self._world.after(action.lasts_s, self._lift, fault, random)
+
+    def _lift(self, fault: Fault, random: Random) -> None:
+        self._world.stir()
+        fault.lift(self._target, random)
 
     def _lift_all(self) -> None:
         self._world.note("plan: everything is mended")
         for fault in FAULTS.values():
-            fault.lift(self._target, self._world.random)
+            self._lift(fault, self._world.random)
         self._lives.kill_no_more()
 
     def _restart_in_good_order(self) -> bool:
@@ -185,23 +202,18 @@ class _Simulation:
         return False
 
     def _step(self, end_s: float) -> None:
-        """Do what is next: a round of the process, or what happens to it."""
-        world, server, loop_s = self._world, self._lives.server, None
+        """Have the process do what it has to do, and time go on to what is next."""
+        world, server, wakes_s = self._world, self._lives.server, None
         if server is not None:
             loop = server.loop
+            loop.go_on()
             if loop.is_dead or server.has_ended:
                 self._lives.bury()
                 return
-            loop_s = loop.next_s
-            if loop_s is not None and loop_s <= world.now_s:
-                world.happen()
-                if not loop.is_dead:
-                    loop.turn()
-                return
-            loop.rest()
+            wakes_s = loop.wakes_s
         next_s = world.next_s
-        if next_s is None or (loop_s is not None and loop_s < next_s):
-            next_s = loop_s
+        if next_s is None or (wakes_s is not None and wakes_s < next_s):
+            next_s = wakes_s
         world.now_s = max(world.now_s, end_s + 1.0 if next_s is None else next_s)
         world.happen()
 

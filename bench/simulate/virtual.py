@@ -1,5 +1,6 @@
 """The process's clocks and random bytes, taken from the world for as long as a seed runs."""
 
+import asyncio
 import os
 import random
 import sys
@@ -10,6 +11,7 @@ from functools import cache
 from types import ModuleType
 from typing import Any, Final
 
+from bench.simulate.loop import running
 from bench.simulate.world import World
 
 _PACKAGES: Final = ("ingest.delivery", "ingest.spool", "ingest.store", "ingest.http", "ingest.app")
@@ -50,7 +52,7 @@ def virtual(world: World) -> Iterator[None]:
     """Have all code of this process see the world's time and its random bytes."""
     state = random.getstate()
     random.seed(world.entropy.getrandbits(64))
-    with replaced(*_clocks(world), *_entropy(world), *_logs(world)):
+    with replaced(*_clocks(world), *_entropy(world), *_logs(world), *_loops()):
         try:
             yield
         finally:
@@ -81,6 +83,11 @@ def _entropy(world: World) -> Iterator[Patch]:
     draw: Callable[[int], bytes] = world.entropy.randbytes
     yield os, "urandom", draw
     yield random, "_urandom", draw  # of `secrets`
+
+
+def _loops() -> Iterator[Patch]:
+    for module in (asyncio, asyncio.events):
+        yield module, "get_running_loop", running.get
 
 
 def _logs(world: World) -> Iterator[Patch]:

@@ -40,6 +40,8 @@ class World:
         self.now_s = BEGIN_S
         self.busy_s = 0.0
         """How long the work of the thread that runs has taken so far: for that it is later."""
+        self.stirred_s = BEGIN_S
+        """When anything was last done to the process: by clients, by operators or by fate."""
         self.wall_step_s = 0.0
         """How far the wall clock was set since the beginning."""
         self.trace: list[str] = []
@@ -86,6 +88,10 @@ class World:
             event = heapq.heappop(heap)[2]
             if event.call is not None:
                 event.call(*event.arguments)
+
+    def stir(self) -> None:
+        """Do something to the process, which has been left alone so far."""
+        self.stirred_s = self.now_s
 
     def note(self, text: str) -> None:
         """Note what happens."""

@@ -1,6 +1,7 @@
 """The models do what the things do that they stand for, where promises depend on it."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from bench.simulate.tables import read_document
 from bench.simulate.world import World
 from ingest.events import copy_format
 from ingest.events.ids import IdSequence
+from ingest.spool.failures import StorageFailed
 
 _LOCK_TIMEOUT_S = 0.8
 
@@ -51,12 +53,6 @@ def documents(count: int) -> Sequence[bytes]:
         row = copy_format.row(head, event_id, b"name", b"{}", moment.row)
         made.append(copy_format.document([row]))
     return made
-
-
-def turn_on(loop: SimulatedLoop) -> None:
-    """Have a loop go round many times."""
-    for _ in range(100_000):
-        loop.turn()
 
 
 def go_on(world: World, is_done: Callable[[], bool]) -> None:
@@ -151,7 +147,10 @@ def test_power_that_fails_takes_what_was_not_synced(tmp_path: Path) -> None:
         disk.loses_power = with_power
         file = directory / "file"
         disk.write(partial(file.write_bytes, b"synced"))
-        file.write_bytes(b"written")
+        disk.is_failing = True
+        while file.read_bytes() == b"synced":
+            with suppress(StorageFailed):
+                disk.write(partial(file.write_bytes, b"written"))
         disk.kill(with_power=with_power)
         disk.revive()
         left.append(file.read_bytes())
@@ -166,9 +165,10 @@ def test_callbacks_keep_the_order_that_asyncio_promises() -> None:
         loop.call_soon(told.append, number)
     loop.call_later(0.2, told.append, 4)
     loop.call_later(0.1, told.append, 3)
-    while (next_s := loop.next_s) is not None:
-        world.now_s = max(world.now_s, next_s)
-        loop.turn()
+    loop.go_on()
+    while (wakes_s := loop.wakes_s) is not None:
+        world.now_s = max(world.now_s, wakes_s)
+        loop.go_on()
     loop.leave()
     loop.close()
     assert told == [0, 1, 2, 3, 4]
@@ -181,13 +181,32 @@ def test_input_of_one_connection_keeps_its_order() -> None:
         loop, told = SimulatedLoop(World(seed), are_timers_first=False), list[str]()
         for each in ("a1", "b1", "a2", "b2"):
             loop.arrive(each[0], told.append, each)
-        loop.turn()
+        loop.go_on()
         loop.leave()
         loop.close()
         assert [each for each in told if each[0] == "a"] == ["a1", "a2"]
         assert [each for each in told if each[0] == "b"] == ["b1", "b2"]
         orders.add(tuple(told))
     assert len(orders) > 1
+
+
+def test_process_left_alone_wakes_a_little_late_and_never_early() -> None:
+    """So that an outage of minutes costs little; one that was just stirred is punctual."""
+    world = World(1)
+    loop = SimulatedLoop(world, are_timers_first=True)
+    begin_s = world.now_s
+    for delay_s in (1.0, 12.0, 600.0):
+        timer = loop.call_at(begin_s + delay_s, lambda: None)
+        wakes_s = loop.wakes_s
+        assert wakes_s is not None
+        assert 0.0 <= wakes_s - timer.when() <= min(1.0, delay_s / 10)
+        assert (wakes_s == timer.when()) == (delay_s == 1.0)
+        timer.cancel()
+    world.now_s = begin_s + 599.0
+    world.stir()
+    timer = loop.call_at(begin_s + 600.0, lambda: None)
+    assert loop.wakes_s == timer.when()
+    loop.close()
 
 
 def test_loop_that_never_waits_is_noticed() -> None:
@@ -199,7 +218,7 @@ def test_loop_that_never_waits_is_noticed() -> None:
 
     again()
     with pytest.raises(Spinning):
-        turn_on(loop)
+        loop.go_on()
     loop.leave()
     loop.close()
 
