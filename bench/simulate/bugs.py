@@ -49,6 +49,7 @@ NOT_HERE: Final = {
     "successor-comes-late": "one process is simulated, not several workers",
     "orphans-serve-on": "one process is simulated, not several workers",
     "dead-workers-spool-waits": "one process is simulated, not several workers",
+    **{name: "one server is simulated" for name, bug in AUDITED.items() if bug.servers > 1},
     **{name: "the archive is not simulated" for name, bug in AUDITED.items() if bug.is_archives},
 }
 """Bugs of the audit that can't be found, and why."""

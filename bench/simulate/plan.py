@@ -33,6 +33,8 @@ _FAULTS_MAX: Final = 5
 _SENDS: Final = (2, 22)
 """So often clients send something: rather seldom, as more short plans find more than a few long."""
 _AGAIN_S: Final = (0.001, 20.0)
+_SWAMPED: Final = 0.15
+"""The chance that both Postgres and the disk are too slow for what comes."""
 _SETTLES_S: Final = 3.0
 """So long after anything happened nothing is taken for quiet, and before anything happens again."""
 _KIB: Final = 1024
@@ -182,6 +184,9 @@ def _trouble(random: Random, times: _Times) -> Iterator[Action]:
         yield Action(times.moment(), KILL, random.getrandbits(32))
     if random.random() < 0.12:  # noqa: PLR2004
         yield from _spoiling(random, times.moment())
+    if random.random() < _SWAMPED:
+        at_s = times.end_s if random.random() < 0.5 else times.moment()  # noqa: PLR2004 - a half
+        yield from _swamping(random, at_s)
     if random.random() < 0.3:  # noqa: PLR2004
         yield Action(times.moment(), RESTART, random.getrandbits(32))
 
@@ -193,6 +198,17 @@ def _spoiling(random: Random, at_s: float) -> Iterator[Action]:
         kind = random.choice((BATCH, BURST))
         yield Action(at_s + random.uniform(0.05, 0.4), kind, random.getrandbits(32))
     yield Action(at_s + random.uniform(0.2, 0.5), SPOIL, random.getrandbits(32))
+
+
+def _swamping(random: Random, at_s: float) -> Iterator[Action]:
+    """Yield more than a slow Postgres and a slow disk take together, and a few events behind it."""
+    lasts_s = random.uniform(0.3, 4.0)
+    yield Action(at_s, "postgres-slow", random.getrandbits(32), lasts_s)
+    yield Action(at_s, "disk-slow", random.getrandbits(32), lasts_s * random.uniform(0.5, 2.0))
+    for _ in range(random.randint(3, 5)):
+        yield Action(at_s + random.uniform(0.0, lasts_s / 2), BURST, random.getrandbits(32))
+    for _ in range(random.randint(1, 4)):
+        yield Action(at_s + random.uniform(0.0, lasts_s * 1.5), POST, random.getrandbits(32))
 
 
 def _with_repeats(random: Random, actions: list[Action], times: _Times) -> list[Action]:
