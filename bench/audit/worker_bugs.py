@@ -65,14 +65,14 @@ def door_closed_for_all() -> None:
 
 
 def successor_comes_late() -> None:
-    """Start a successor when its predecessor has had the time to go."""
+    """Start a successor long after its predecessor has had the time to go."""
     original = Seat.replace
 
     async def replace_(self: Seat, config: Config) -> None:
         async with self._changing:
             if self.child is not None:
                 self.child.tell("retire")
-                await asyncio.sleep(RETIRE_S)
+                await asyncio.sleep(3 * RETIRE_S)  # on a busy machine, too, longer than it costs
         await original(self, config)
 
     replace(Seat, "replace", replace_)
