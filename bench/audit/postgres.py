@@ -146,7 +146,7 @@ class Database:
                 return
 
     async def rule(self, done: str, undo: str) -> None:
-        """Do something to the tables that `end_rule` will undo."""
+        """Put a rule on the tables, as SQL, and keep the SQL by which `end_rule` undoes it."""
         await self.alter(done)
         self._undo = undo
 

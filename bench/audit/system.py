@@ -59,7 +59,7 @@ class System:
 
     @property
     def all_aimed(self) -> "list[System]":
-        """The same system, aimed at one server after the other."""
+        """Each server's view of the system: one copy for each, with that server aimed at."""
         return [replace(self, aim=node.number) for node in self.nodes]
 
     @property

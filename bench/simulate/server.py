@@ -91,7 +91,7 @@ class _Preparation(Preparation):
     """Finds out which database it is; schema and partitions are there."""
 
     async def prepare(self) -> None:
-        """Do it now; raise Unavailable or StartupError."""
+        """Find out which database it is; raise Unavailable or StartupError."""
         await self._identify()
         self._is_done = True
 

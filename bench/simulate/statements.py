@@ -238,7 +238,7 @@ def sift(session: "Session", _: str) -> Work:
 
 
 def sift_with_keys(session: "Session", _: str) -> Work:
-    """Do the same with keys, whose rows come first."""
+    """Insert staged rows one by one, those with idempotency keys first, each key reserved."""
     return _sift(session, sorted(session.staging, key=_order_by_key), has_keys=True)
 
 

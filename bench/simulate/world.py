@@ -90,7 +90,7 @@ class World:
                 event.call(*event.arguments)
 
     def stir(self) -> None:
-        """Do something to the process, which has been left alone so far."""
+        """Note that something befalls the process now, so that it is not left alone."""
         self.stirred_s = self.now_s
 
     def note(self, text: str) -> None:
