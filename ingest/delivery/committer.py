@@ -57,6 +57,8 @@ class Part(NamedTuple):
     indices: Sequence[int]
     is_suspect: bool = False
     """Whether they are to be sifted."""
+    is_stored: bool = False
+    """Whether they are there by now, and it is asked which of them were there before."""
 
 
 class Commit:
@@ -204,6 +206,8 @@ class Committer:
             return await self._find_dropped(commit, part, dropped.with_traceback(None))
         except (RowRefused, Unavailable) as error:
             failure = error.with_traceback(None)  # it would keep the rows
+        if part.is_stored and isinstance(failure, Unavailable):
+            failure.stored = None  # and not False, which is true of this statement alone
         if await self._is_passed_by(commit, part, failure):
             return 0
         if isinstance(failure, RowRefused):
@@ -260,8 +264,12 @@ class Committer:
         return [part._replace(indices=[part.indices[at] for at in piece]) for piece in pieces]
 
     async def _find_dropped(self, commit: Commit, part: Part, dropped: RowsDropped) -> int:
-        """Note which rows a COPY did not store, or have them sifted: all others are stored."""
-        rows = [commit.rows[index] for index in part.indices]
+        """Note which rows a COPY did not store, or have them sifted: all others are stored.
+
+        Some of those were before, if more are there than it stored: a trigger that drops a row does
+        so before its key can be found to be taken.
+        """
+        rows = commit.rows_of(part)
         try:
             missing = await self._link.missing(
                 [(copy_reader.app_id(each), copy_reader.event_id(each)) for each in rows]
@@ -274,6 +282,9 @@ class Committer:
             commit.parts += _cut(indices, SIFTED_ROWS_MAX, is_suspect=True)
         else:
             commit.refused |= dict.fromkeys(indices, dropped)
+        if self._wants_earlier and len(rows) - len(missing) > dropped.stored_rows:
+            stored = sorted(set(part.indices).difference(indices))
+            commit.parts += _cut(stored, SIFTED_ROWS_MAX, is_suspect=True, is_stored=True)
         return 1
 
     def _take_out(self, commit: Commit, part: Part, bad: RowRefused) -> None:
@@ -324,8 +335,8 @@ class Committer:
             wants_earlier=self._wants_earlier,
         )
         if sifted.earlier:
-            existing = {copy_reader.dedup_key(rows[at]) for at in sifted.existing}
-            commit.earlier += [each for each in sifted.earlier if each.key in existing]
+            existing = (rows[at] for at in sifted.existing)
+            commit.earlier += _of_before(sifted.earlier, existing, is_stored=part.is_stored)
         refused = {part.indices[at]: bad for at, bad in sifted.refused.items()}
         refused = await self._without_passed_by(commit, refused)
         if len(refused) == len(rows):
@@ -376,7 +387,22 @@ class Committer:
         return merged.earlier
 
 
-def _cut(indices: Sequence[int], rows_max: int, *, is_suspect: bool = False) -> list[Part]:
+def _cut(
+    indices: Sequence[int], rows_max: int, *, is_suspect: bool = False, is_stored: bool = False
+) -> list[Part]:
     """Cut a part up, the last piece first."""
     starts = range(0, len(indices), rows_max)
-    return [Part(indices[at : at + rows_max], is_suspect) for at in starts][::-1]
+    return [Part(indices[at : at + rows_max], is_suspect, is_stored) for at in starts][::-1]
+
+
+def _of_before(
+    found: Iterable[Earlier], rows: Iterable[bytes], *, is_stored: bool
+) -> Iterator[Earlier]:
+    """Yield those of what was found that are not rows themselves, stored a moment ago."""
+    by_key = {copy_reader.dedup_key(row): row for row in rows}
+    for each in found:
+        if each.key not in by_key:
+            continue
+        if is_stored and copy_reader.is_stored_as(by_key[each.key], each.stored):
+            continue
+        yield each

@@ -143,6 +143,11 @@ def created_us(row: bytes) -> int:
     return int.from_bytes(row[at : at + _TIME_SIZE], "big", signed=True)
 
 
+def is_stored_as(row: bytes, stored: Stored) -> bool:
+    """Whether an event of the table, as `decode` has them, is this row and no earlier try of it."""
+    return bool(decode(row)["created_at"] == stored["created_at"])
+
+
 def dedup_key(row: bytes) -> bytes:
     """Return what a row is known by when its client sends it again: its key, or else its id."""
     key = idempotency_key(row)

@@ -113,8 +113,10 @@ class RowRefused(Exception):  # noqa: N818 - an outcome, handled by taking the r
 class RowsDropped(RowRefused):
     """A COPY was committed, and some of its rows are not there: a trigger has dropped them."""
 
-    def __init__(self) -> None:
+    def __init__(self, stored_rows: int) -> None:
         super().__init__(None, NO_DATA, DROPPED, is_told=False)
+        self.stored_rows = stored_rows
+        """How many it has stored."""
 
 
 class Outage(Enum):

@@ -289,7 +289,7 @@ async def _telling_stored(copy: Awaitable[None]) -> None:
 
 def _check_dropped(tag: str, rows: int) -> None:
     if tag != f"COPY {rows}":  # nothing else can lower the number
-        raise RowsDropped
+        raise RowsDropped(int(tag.rpartition(" ")[2]))
 
 
 def _check_missing(rows: int) -> None:

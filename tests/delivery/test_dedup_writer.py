@@ -1,7 +1,7 @@
 """The dedup queue against a real Postgres: each event is stored once, however it is sent."""
 
 import asyncio
-from unittest.mock import patch
+from unittest.mock import AsyncMock, patch
 from uuid import UUID
 
 import asyncpg
@@ -17,6 +17,8 @@ from ingest.store.postgres import Postgres
 from tests.delivery.rules import script, trigger
 from tests.delivery.surroundings import (
     BAD,
+    EPOCH,
+    CountingLink,
     DedupSurroundings,
     count,
     ids,
@@ -31,6 +33,7 @@ INSERT = (
     "INSERT INTO events (app_id, id, event_name, event_params, created_at)"
     " VALUES (1, $1, 'a', '{}', now())"
 )
+DROPPING = trigger("RETURN NULL;").replace("'wrong'", "'name'")
 TWO_WAIT = (
     "SELECT count(*) = 2 FROM pg_stat_activity"
     " WHERE datname = current_database() AND wait_event_type = 'Lock'"
@@ -200,3 +203,46 @@ async def test_retry_by_key_is_told_the_stored_row_though_a_rule_fails_for_it_no
     assert row_of(told)["id"] == str(UUID(bytes=first_id))
     assert row_of(told)["event_params"] == {"a": 1}
     assert await count(own_url) == 1
+
+
+async def test_retry_is_told_the_stored_row_though_a_rule_drops_such_rows_in_silence_now(
+    own_url: str, spool: Spool
+) -> None:
+    """It is dropped before Postgres can see that its key is taken; a new neighbour is no retry."""
+    lane = DedupSurroundings(make_postgres(own_url), spool)
+    first_id = ids.next()[0]
+    async with lane.running():
+        first = lane.put(first_id, created_at=EPOCH)
+        assert await outcome_of(first) is Ack.COMMITTED
+        await script(own_url, DROPPING)
+        senders = [lane.put(first_id), lane.put(name=b"new"), lane.put()]
+        told, *others = await outcomes_of(senders)
+    assert others == [Ack.COMMITTED, Ack.SPOOLED]
+    assert row_of(told)["created_at"] == "2000-01-01T00:00:00.000Z"
+    assert (await count(own_url), lane.metrics.duplicate_events, lane.balance) == (2, 1, 0)
+
+
+async def test_rows_that_are_only_looked_up_are_never_said_to_be_unstored(own_url: str) -> None:
+    """The COPY has stored what is looked up for the sake of a retry beside it."""
+    lane = DedupSurroundings(make_postgres(own_url))
+    first_id = ids.next()[0]
+    failing = failures.Unavailable("no connection", stored=False, outage=failures.Outage.AWAY)
+    async with lane.running():
+        assert await outcome_of(lane.put(first_id)) is Ack.COMMITTED
+        await script(own_url, DROPPING)
+        with patch.object(CountingLink, "sift", AsyncMock(side_effect=failing)):
+            told = await outcomes_of([lane.put(first_id), lane.put(name=b"new")])
+    assert all(isinstance(each, Refusal) and "may or may not" in each.message for each in told)
+    assert await count(own_url) == 2
+
+
+async def test_rule_that_drops_new_rows_alone_has_nothing_looked_up(
+    own_url: str, spool: Spool
+) -> None:
+    """What is there is as much as was stored."""
+    await script(own_url, DROPPING)
+    lane = DedupSurroundings(make_postgres(own_url), spool)
+    async with lane.running():
+        told = await outcomes_of([lane.put(name=b"new"), lane.put()])
+    assert told == [Ack.COMMITTED, Ack.SPOOLED]
+    assert (lane.link.copies, lane.link.sifts) == (1, 0)
