@@ -86,7 +86,7 @@ def check_handovers(history: History, findings: Findings, handovers: Container[s
 
 
 def _starved_s(history: History, record: Record) -> float:
-    """Return for how long a worker of its server was kept from the CPU about then."""
+    """Return for how long workers of its server were kept from the CPU while it waited."""
     found = (
         each.waited_ns
         for each in history.starved
@@ -94,4 +94,4 @@ def _starved_s(history: History, record: Record) -> float:
         and each.begin_ns <= record.at_ns
         and record.sent_ns <= each.end_ns
     )
-    return max(found, default=0) / 1e9
+    return sum(found) / 1e9

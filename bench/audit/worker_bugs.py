@@ -72,7 +72,7 @@ def successor_comes_late() -> None:
         async with self._changing:
             if self.child is not None:
                 self.child.tell("retire")
-                await asyncio.sleep(3 * RETIRE_S)  # on a busy machine, too, longer than it costs
+                await asyncio.sleep(2 * RETIRE_S)  # who waits longer than 12 s gives up
         await original(self, config)
 
     replace(Seat, "replace", replace_)
