@@ -1,5 +1,6 @@
 """What tests of retention share: events of any time, partitions, and one round."""
 
+import itertools
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -13,6 +14,7 @@ from tests.support.postgres import fetch, make_postgres
 NO_GRACE = timedelta(0)
 OF_HERE = f"system_identifier = {archive_mark.SYSTEM}, timeline = {archive_mark.TIMELINE}"
 """The mark's, of an archive of this Postgres."""
+_numbers = itertools.count()  # of the same thousandth of a second there may be several stores
 _INSERT = (
     "INSERT INTO events (app_id, id, event_name, event_params, created_at)"
     " SELECT $1, id, 'test', '{}', now() FROM unnest($2::uuid[]) AS t (id)"
@@ -31,7 +33,7 @@ def id_of(moment: datetime, number: int = 1) -> UUID:
 
 async def store(url: str, ages: Sequence[int], app_id: int = 1, each: int = 1) -> list[UUID]:
     """Store events of so many days ago; return their ids."""
-    ids = [id_of(days_ago(age), number) for age in ages for number in range(each)]
+    ids = [id_of(days_ago(age), next(_numbers)) for age in ages for _ in range(each)]
     await fetch(url, _INSERT, app_id, ids)
     return ids
 
