@@ -208,9 +208,7 @@ def test_who_has_connected_before_the_stop_is_served(
         for client in clients[CONNECTIONS // 2 :]:
             client.send(request)
         for client in clients:
-            answer = client.read()
-            assert_success(answer)
-            assert answer.says_close
+            assert_success(client.read())  # some before the worker has heard of the stop
     assert server.process.wait(30) == 0
     (stored,) = query(database_url, "SELECT count(*) FROM events")
     assert stored["count"] == CONNECTIONS
