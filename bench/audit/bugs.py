@@ -18,7 +18,8 @@ from bench.audit.patch import Nobody, replace, with_new_ids
 from ingest.delivery import batch as batches
 from ingest.delivery import fallback, intake, outcome, writer
 from ingest.delivery.batch import Batch
-from ingest.delivery.committer import Commit, Committer, Part
+from ingest.delivery.commit import Commit, Part
+from ingest.delivery.committer import Committer
 from ingest.delivery.outcome import Ack, Outcome, Waiter
 from ingest.delivery.writer import Writer
 from ingest.errors import Code, Refusal

@@ -1,7 +1,8 @@
 """Seeded bugs of what the server makes of rows that Postgres does not take."""
 
 from bench.audit.patch import replace
-from ingest.delivery.committer import Commit, Committer, Part
+from ingest.delivery.commit import Commit, Part
+from ingest.delivery.committer import Committer
 from ingest.delivery.replay import Replayer
 from ingest.store.failures import Outage, RowRefused, Unavailable
 

@@ -7,7 +7,7 @@ from typing import Final
 from bench.audit.patch import Nobody, replace, with_new_ids
 from ingest.delivery import outcome
 from ingest.delivery.batch import Batch
-from ingest.delivery.committer import Commit
+from ingest.delivery.commit import Commit
 from ingest.delivery.fallback import Fallback
 from ingest.delivery.outcome import Ack
 from ingest.delivery.replay import Replayer

@@ -14,11 +14,11 @@ rows' at all, or that of a Postgres that would take none, an empty COPY tells.
 """
 
 import math
-from collections import defaultdict
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
+from ingest.delivery.commit import Commit, Part, cut
 from ingest.events import copy_format, copy_reader
 from ingest.store.failures import AlreadyStored, RowRefused, RowsDropped, Unavailable
 from ingest.store.link import CopyLink
@@ -39,92 +39,8 @@ SIFTED_ROWS_MAX: Final = 500
 _SIFTED_FAR_MAX: Final = 20
 """And so many where each row is another machine's to judge, which takes some 3 ms. More are sent in
 tenths first: of a refused row Citus tells no line, and nearly all tenths have none."""
-_NAMED_MAX: Final = 2
-_ROWS_OF_NAMED: Final = 500
-"""So many refused rows of a commit are taken out by their lines, and one more for so many rows;
-then it is sifted, which costs the same for one bad row of a thousand as for all. With two in any
-commit, one connection did 8,000 events a second of 20,000 with 20 bad ones among them: the longer
-it took, the more of them were in a batch."""
 _WAIT_TRIES: Final = 2_000
 """A failure that has taken a whole time-out counts as so many others."""
-_HUNG_ROWS_MAX: Final = 500
-"""So few rows take no time-out by their number alone."""
-
-
-class Part(NamedTuple):
-    """Some rows of a commit, by index."""
-
-    indices: Sequence[int]
-    is_suspect: bool = False
-    """Whether they are to be sifted."""
-    is_stored: bool = False
-    """Whether they are there by now, and it is asked which of them were there before."""
-
-
-class Commit:
-    """Rows on their way into the table; what is known of them stays known if Postgres goes away."""
-
-    def __init__(self, rows: Sequence[bytes], on_hung: Callable[[int], None] | None = None) -> None:
-        self.rows = rows
-        self._on_hung = on_hung
-        """Is told the app of rows that took a time-out, long before each of them is found."""
-        self.parts: list[Part] = [Part(range(len(rows)))] if rows else []
-        """The rows of which nothing is known yet; the last part is the next to be sent."""
-        self.refused: dict[int, RowRefused] = {}
-        """By index."""
-        self.passed_by: set[int] = set()
-        """The rows whose node is away; nothing is known of them either."""
-        self.earlier: list[Earlier] = []
-        """Rows that were stored before, if they were asked for."""
-        self.named = 0
-        """How many rows were taken out by their lines."""
-        self.named_max = _NAMED_MAX + len(rows) // _ROWS_OF_NAMED
-
-    @property
-    def pending(self) -> set[int]:
-        """The indices of the rows of which nothing is known yet."""
-        return self.passed_by.union(*(part.indices for part in self.parts))
-
-    @property
-    def is_clean(self) -> bool:
-        """Whether all rows are stored."""
-        return not (self.parts or self.refused or self.passed_by)
-
-    @property
-    def unstored(self) -> set[int]:
-        """The indices of the rows that are not known to be stored."""
-        return self.pending | self.refused.keys()
-
-    def pass_by(self, apps: Container[int]) -> bool:
-        """Leave out the rows of some apps; return whether there were any."""
-        parts, passed_by = self.parts, len(self.passed_by)
-        self.parts = []
-        for part in parts:
-            theirs = {at for at in part.indices if copy_reader.app_id(self.rows[at]) in apps}
-            self.passed_by |= theirs
-            if not theirs:
-                self.parts.append(part)
-            elif rest := [at for at in part.indices if at not in theirs]:
-                self.parts.append(part._replace(indices=rest))
-        return len(self.passed_by) > passed_by
-
-    def refused_by_app(self) -> Iterator[tuple[int, RowRefused]]:
-        """Yield why each refused row was, with its app."""
-        for index, bad in self.refused.items():
-            yield copy_reader.app_id(self.rows[index]), bad
-
-    def tell_hung(self, part: Part) -> None:
-        """Tell whose rows have taken a time-out, if that is clear."""
-        app_ids = {copy_reader.app_id(self.rows[at]) for at in part.indices}
-        is_clear = len(app_ids) == 1 and len(part.indices) <= _HUNG_ROWS_MAX
-        if is_clear and self._on_hung is not None:
-            self._on_hung(app_ids.pop())
-
-    def rows_of(self, part: Part) -> Sequence[bytes]:
-        """Return the rows of a part."""
-        if len(part.indices) == len(self.rows):
-            return self.rows
-        return [self.rows[index] for index in part.indices]
 
 
 class Committer:
@@ -200,7 +116,7 @@ class Committer:
             return await self._store(commit, part)
         except Scattered:
             half = (len(part.indices) + 1) // 2
-            commit.parts += _cut(part.indices, half, is_suspect=part.is_suspect)
+            commit.parts += cut(part.indices, half, is_suspect=part.is_suspect)
             return 0
         except RowsDropped as dropped:
             return await self._find_dropped(commit, part, dropped.with_traceback(None))
@@ -279,12 +195,12 @@ class Committer:
             raise
         indices = sorted(part.indices[at] for at in missing)
         if self._is_patient:
-            commit.parts += _cut(indices, SIFTED_ROWS_MAX, is_suspect=True)
+            commit.parts += cut(indices, SIFTED_ROWS_MAX, is_suspect=True)
         else:
             commit.refused |= dict.fromkeys(indices, dropped)
         if self._wants_earlier and len(rows) - len(missing) > dropped.stored_rows:
             stored = sorted(set(part.indices).difference(indices))
-            commit.parts += _cut(stored, SIFTED_ROWS_MAX, is_suspect=True, is_stored=True)
+            commit.parts += cut(stored, SIFTED_ROWS_MAX, is_suspect=True, is_stored=True)
         return 1
 
     def _take_out(self, commit: Commit, part: Part, bad: RowRefused) -> None:
@@ -296,11 +212,11 @@ class Committer:
             self._take_out_named(commit, part, bad, at)
         elif part.is_suspect or bad.is_waiting:
             # Last of all: others' rows are not to wait behind more of these time-outs.
-            commit.parts[:0] = self._cut_up(commit, indices)
+            commit.parts[:0] = commit.cut_up(indices)
         elif self._link.is_distributed and len(indices) > _SIFTED_FAR_MAX:
-            commit.parts += self._cut_up(commit, indices)
+            commit.parts += commit.cut_up(indices)
         else:
-            commit.parts += _cut(indices, SIFTED_ROWS_MAX, is_suspect=True)
+            commit.parts += cut(indices, SIFTED_ROWS_MAX, is_suspect=True)
 
     def _is_certain(self, bad: RowRefused) -> bool:
         """Whether a row that was sent alone need not be sifted: maybe it is there already."""
@@ -309,20 +225,12 @@ class Committer:
     def _take_out_named(self, commit: Commit, part: Part, bad: RowRefused, at: int) -> None:
         index = part.indices[at]
         rest = [*part.indices[:at], *part.indices[at + 1 :]]
-        commit.parts += _cut(rest, self._part_rows_max, is_suspect=part.is_suspect)
+        commit.parts += cut(rest, self._part_rows_max, is_suspect=part.is_suspect)
         commit.named += 1
         if self._is_patient and not bad.is_told:
             commit.parts.append(Part([index]))  # alone, to be sure that it is this one
         else:
             commit.refused[index] = bad
-
-    def _cut_up(self, commit: Commit, indices: Sequence[int]) -> list[Part]:
-        by_app: defaultdict[int, list[int]] = defaultdict(list)
-        for index in indices:
-            by_app[copy_reader.app_id(commit.rows[index])].append(index)
-        if len(by_app) > 1:
-            return [Part(each) for each in by_app.values()]
-        return _cut(indices, max(1, len(indices) // 10))
 
     async def _sift(self, commit: Commit, part: Part) -> int:
         """Store what Postgres takes of a part; what it refuses with others around comes again."""
@@ -385,14 +293,6 @@ class Committer:
             raise conflict.as_refusal() from None
         self._merges_left = self._merges if merged.existing else max(0, self._merges_left - 1)
         return merged.earlier
-
-
-def _cut(
-    indices: Sequence[int], rows_max: int, *, is_suspect: bool = False, is_stored: bool = False
-) -> list[Part]:
-    """Cut a part up, the last piece first."""
-    starts = range(0, len(indices), rows_max)
-    return [Part(indices[at : at + rows_max], is_suspect, is_stored) for at in starts][::-1]
 
 
 def _of_before(

@@ -17,7 +17,8 @@ from typing import Final
 
 import structlog
 
-from ingest.delivery.committer import Commit, Committer
+from ingest.delivery.commit import Commit
+from ingest.delivery.committer import Committer
 from ingest.delivery.events_table import EVENTS
 from ingest.delivery.queues import Queues
 from ingest.delivery.shared import Shared

@@ -14,7 +14,8 @@ from typing import Final
 import structlog
 
 from ingest.delivery.batch import Batch
-from ingest.delivery.committer import Commit, Committer
+from ingest.delivery.commit import Commit
+from ingest.delivery.committer import Committer
 from ingest.delivery.fallback import unknown
 from ingest.delivery.outcome import Ack, Outcome, Waiter, settle
 from ingest.delivery.queue import EventQueue

@@ -7,7 +7,8 @@ import asyncpg
 import pytest
 
 from bench.citus import Node
-from ingest.delivery.committer import Commit, Committer
+from ingest.delivery.commit import Commit
+from ingest.delivery.committer import Committer
 from ingest.delivery.events_table import EVENTS
 from ingest.events import copy_format
 from ingest.store import checks, migrations, nodes

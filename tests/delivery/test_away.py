@@ -4,7 +4,8 @@ from collections.abc import AsyncIterator, Collection
 
 import pytest
 
-from ingest.delivery.committer import Commit, Committer
+from ingest.delivery.commit import Commit
+from ingest.delivery.committer import Committer
 from ingest.delivery.events_table import EVENTS
 from ingest.store.failures import RowRefused, Unavailable
 from ingest.store.link import CopyLink

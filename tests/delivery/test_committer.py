@@ -6,7 +6,8 @@ from uuid import UUID
 
 import pytest
 
-from ingest.delivery.committer import _WAIT_TRIES, MERGES, PART_ROWS_MAX, Commit, Committer
+from ingest.delivery.commit import Commit
+from ingest.delivery.committer import _WAIT_TRIES, MERGES, PART_ROWS_MAX, Committer
 from ingest.delivery.events_table import EVENTS
 from ingest.events import copy_reader
 from ingest.events.ids import moved

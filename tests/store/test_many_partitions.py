@@ -11,7 +11,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from ingest.delivery.committer import Commit, Committer
+from ingest.delivery.commit import Commit
+from ingest.delivery.committer import Committer
 from ingest.delivery.events_table import EVENTS
 from ingest.events import copy_format
 from ingest.store.cluster import Cluster

@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from structlog.testing import capture_logs
 
-from ingest.delivery.committer import Commit, Committer
+from ingest.delivery.commit import Commit
+from ingest.delivery.committer import Committer
 from ingest.events import copy_format
 from ingest.store import migrations, partitions
 from ingest.store.partition_budget import PartitionBudget
