@@ -208,6 +208,7 @@ class Parts:
         return State(
             is_postgres_up=self.health.is_up,
             is_refusing_rows=bool(self.health.row_alarm.reason),
+            nodes_away=self.pipeline.nodes_away,
             postgres_connections=self.postgres.open_connections,
             rejected_events=self.rejected.events,
             retention_next_drop_s=self.retention.figures.next_drop_s,

@@ -32,6 +32,7 @@ class Kind(Enum):
     NOT_DURABLE = "not durable"
     POSTGRES_AWAY = "NonitoPostgresAway"
     ROWS_REFUSED = "NonitoRowsRefused"
+    NODES_AWAY = "NonitoNodesAway"
     DEAD_LETTERS = "NonitoDeadLetters"
     SPOOL_FILLS = "NonitoSpoolFills"
     SPOOL_STUCK = "NonitoSpoolStuck"
@@ -149,6 +150,15 @@ _RULES: Final = (
         " the spool, and is rejected if Postgres goes on refusing it.",
         "/readyz has the SQLSTATE and the constraint: a trigger, a CHECK, no room, or a"
         " permission.",
+        "postgres",
+    ),
+    _Rule(
+        Kind.NODES_AWAY,
+        Grade.WARNING,
+        signs.nodes_away,
+        "Events of the apps that they hold are still taken, and kept on disk until they are back;"
+        " all others' are stored. Questions that need them wait.",
+        "Bring them back: the log names them. Their events follow by themselves.",
         "postgres",
     ),
     _Rule(

@@ -82,6 +82,14 @@ def rows_refused(condition: Condition) -> str:
     return "Postgres, though up, refuses rows" if is_so else ""
 
 
+def nodes_away(condition: Condition) -> str:
+    """Say how many nodes of Citus are away."""
+    away = int(condition.gauges.nodes_away) if condition.gauges else 0
+    if not away:
+        return ""
+    return f"{count_of(away, 'node')} of Citus {'is' if away == 1 else 'are'} away"
+
+
 def dead_letters(condition: Condition) -> str:
     """Say how many events wait among the rejected ones."""
     events = int(condition.gauges.rejected_events) if condition.gauges else 0

@@ -59,6 +59,11 @@ class Pipeline:
         self._links = links
         self.queues.plain.writers = len(links.plain)
 
+    @property
+    def nodes_away(self) -> int:
+        """How many nodes of Citus are away, as far as this process knows."""
+        return self._nodes.away
+
     async def open(self) -> None:
         """Connect, so that the first events need not; raise Unavailable."""
         await self._links.open()

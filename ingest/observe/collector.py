@@ -164,6 +164,11 @@ class Collector:
             "Whether Postgres, though up, has refused rows of late: see the log",
             gauges.is_refusing_rows,
         )
+        yield _gauge(
+            "postgres_nodes_away",
+            "Nodes of Citus that let nobody in: their apps' events wait",
+            gauges.nodes_away,
+        )
         yield _gauge("postgres_connections", "Connections to Postgres", gauges.postgres_connections)
         yield _gauge(
             "rejected_events",

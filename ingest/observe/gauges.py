@@ -18,6 +18,8 @@ class State(NamedTuple):
 
     is_postgres_up: bool
     is_refusing_rows: bool
+    nodes_away: int
+    """Of Citus."""
     postgres_connections: int
     rejected_events: int
     retention_next_drop_s: float
@@ -55,6 +57,8 @@ class Gauges(NamedTuple):
     loop_lag_s: float
     is_postgres_up: float
     is_refusing_rows: float
+    nodes_away: float
+    """Of Citus."""
     postgres_connections: float
     rejected_events: float
     retention_next_drop_s: float
@@ -73,7 +77,7 @@ class Gauges(NamedTuple):
 _LEAST: Final = {"is_postgres_up", "spool_has_room", "spool_free_bytes", "keys"}
 """Of these a server has what the process has that has the least."""
 _MOST: Final = {
-    *("is_refusing_rows", "spool_bytes", "spool_oldest_s", "loop_lag_s"),
+    *("is_refusing_rows", "nodes_away", "spool_bytes", "spool_oldest_s", "loop_lag_s"),
     *("retention_next_drop_s", "is_retention_waiting"),
     *("rejected_events", "partitions_ahead"),  # which one process looks at; others say 0 and -1
 }

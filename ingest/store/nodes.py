@@ -49,6 +49,11 @@ class Nodes:
         self.apps_away: frozenset[int] = frozenset()
         """Those whose events are on a node that is away."""
 
+    @property
+    def away(self) -> int:
+        """How many are away, as far as this process knows."""
+        return len(self._away)
+
     def may_have_failed(self, failure: RowRefused | Unavailable) -> bool:
         """Return whether it may be a node that has failed, of several."""
         if not self._postgres.has_citus:

@@ -62,12 +62,15 @@ def test_events_of_a_dead_node_s_apps_wait_and_those_of_all_others_go_on(
     wait_for(lambda: post(server, apps[alive][0], "probe") == 200, 20)
     theirs = [post(server, app, name) for app in apps[dead] * 3]
     others = [post(server, app, name) for app in apps[alive] * 3]
+    away = server.metrics()["nonito_postgres_nodes_away"]
     nodes.start()
     wait_until_drained(server, 60)
     wait_for(lambda: post(server, apps[dead][0], "after") == 200, 20)
     assert first == 202
     assert set(theirs) == {202}
     assert set(others) == {200}
+    assert away == 1
+    wait_for(lambda: server.metrics()["nonito_postgres_nodes_away"] == 0, 20)
     assert count(citus_url, name) == 1 + len(theirs) + len(others)
     assert books_balance(server.metrics()) == 0
 

@@ -141,6 +141,7 @@ WRONG: Mapping[Kind, Condition] = {
     Kind.NOT_DURABLE: of_postgres(durability_off=["fsync"]),
     Kind.POSTGRES_AWAY: gauged(is_postgres_up=0),
     Kind.ROWS_REFUSED: gauged(is_refusing_rows=1),
+    Kind.NODES_AWAY: gauged(nodes_away=1),
     Kind.DEAD_LETTERS: gauged(rejected_events=1),
     Kind.RETENTION_WAITS: gauged(is_retention_waiting=1),
     Kind.SPOOL_FILLS: gauged(spool_bytes=501),

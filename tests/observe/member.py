@@ -52,6 +52,7 @@ class Sources:
         return State(
             is_postgres_up=True,
             is_refusing_rows=False,
+            nodes_away=0,
             postgres_connections=3,
             rejected_events=0,
             retention_next_drop_s=0.0,
