@@ -5,6 +5,7 @@ old one and its successor, the one counts that waited longest in each short whil
 """
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -33,6 +34,8 @@ class _Waiting:
 
     def __init__(self, system: System) -> None:
         self._system = system
+        self._looking = threading.Lock()
+        """At the end two may look: a look that is under way goes on when nobody waits for it."""
         self._since_ns = time.monotonic_ns()
         self._waited_ns = self._read()
 
@@ -44,10 +47,13 @@ class _Waiting:
 
     def look(self) -> None:
         """Look once, and note what the one has waited since the last look that waited longest."""
-        before, self._waited_ns = self._waited_ns, self._read()
-        waited_ns = (now - before.get(pid, 0) for pid, now in self._waited_ns.items())
-        self._system.recorder.starved(self._system.aim, self._since_ns, max(waited_ns, default=0))
-        self._since_ns = time.monotonic_ns()
+        with self._looking:
+            before, self._waited_ns = self._waited_ns, self._read()
+            waited_ns = (now - before.get(pid, 0) for pid, now in self._waited_ns.items())
+            self._system.recorder.starved(
+                self._system.aim, self._since_ns, max(waited_ns, default=0)
+            )
+            self._since_ns = time.monotonic_ns()
 
     def _read(self) -> dict[int, int]:
         return {pid: session.waited_ns(pid) for pid in self._system.server.workers}
