@@ -8,9 +8,10 @@ from typing import Final
 
 from bench.audit import failpoints, session, waiting
 from bench.audit.failpoints import Step
-from bench.audit.faults import SERVER_GONE, Aim, Fault, log_uniform
+from bench.audit.faults import SERVER_GONE, Aim, Fault
 from bench.audit.server_faults import CRASHES
 from bench.audit.system import LISTEN_TIMEOUT_S, STAFFED_S_MAX, System
+from bench.chance import log_uniform
 
 _LIVES_S: Final = (0.05, 3.0)
 _STOPPED_S: Final = (0.1, 6.0)

@@ -6,8 +6,9 @@ from random import Random
 from typing import Final
 
 from bench.audit.citus import CitusDatabase
-from bench.audit.faults import Fault, log_uniform
+from bench.audit.faults import Fault
 from bench.audit.system import System
+from bench.chance import log_uniform
 from bench.citus import Node
 
 _DOWN_S: Final = (0.05, 4.0)

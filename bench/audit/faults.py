@@ -62,8 +62,3 @@ def draw(faults: Sequence[Fault], random: Random) -> Iterator[Fault]:
         bag = [fault for fault in faults for _ in range(max(1, fault.weight))]
         random.shuffle(bag)
         yield from bag
-
-
-def log_uniform(random: Random, low: float, high: float) -> float:
-    """Return a number of any magnitude between two with the same chance."""
-    return float(low * (high / low) ** random.random())

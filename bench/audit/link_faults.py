@@ -4,9 +4,10 @@ import asyncio
 from random import Random
 from typing import Final
 
-from bench.audit.faults import DISK_FAILING, Aim, Fault, log_uniform
+from bench.audit.faults import DISK_FAILING, Aim, Fault
 from bench.audit.proxy import Trap, Way
 from bench.audit.system import System
+from bench.chance import log_uniform
 
 _HELD_S: Final = (0.05, 4.0)
 _STRANDED_S: Final = (0.2, 6.0)

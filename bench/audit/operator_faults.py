@@ -12,10 +12,11 @@ from typing import ClassVar, Final
 
 from bench.audit import archive_faults, rejected
 from bench.audit.excuses import SET_ASIDE
-from bench.audit.faults import Fault, log_uniform
+from bench.audit.faults import Fault
 from bench.audit.postgres import TABLESPACE
 from bench.audit.system import System
 from bench.audit.workload import GUARDED_NAME, POISON
+from bench.chance import log_uniform
 from bench.load.ids import uuid7
 
 LASTS_S: Final = (0.3, 4.0)

@@ -8,9 +8,10 @@ from typing import Final, Literal
 
 import asyncpg
 
-from bench.audit.faults import Fault, log_uniform
+from bench.audit.faults import Fault
 from bench.audit.postgres import DATABASE, END_SESSIONS, MAINTENANCE
 from bench.audit.system import System
+from bench.chance import log_uniform
 
 _DOWN_S: Final = 0.3
 _HANG_S: Final = (0.1, 6.0)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from bench.audit.answers import Answer, file_answer
 from bench.audit.history import LOST, QUIT, UNANSWERED
 from bench.audit.workload import GOOD, GUARDED, Request, SentEvent, Workload, app_of
+from bench.chance import happens
 from bench.simulate.conversation import Conversation
 from bench.simulate.plan import AGAIN, BATCH, BURST, POST, Action
 from ingest.store.apps import App
@@ -28,6 +29,10 @@ PATIENCE_S: Final = 90.0
 """So long they wait for an answer."""
 _AGAIN_S: Final = 0.3
 _DELAY_S: Final = (0.000_02, 0.000_5)
+_BAD: Final = 0.04
+_POISON: Final = 0.05
+_GUARDED: Final = 0.11
+"""Such shares of all events are of these kinds."""
 _SPREAD_S: Final = 1.0
 """Within so long at most the requests of a burst come."""
 _PAST_DAYS_MAX: Final = 100
@@ -73,7 +78,7 @@ class Clients:
         requests = self._requests(action, random)
         spread_s = _SPREAD_S * random.random() ** 4 if len(requests) > 1 else 0.0
         for request in requests:
-            leaves_s = random.expovariate(20) if random.random() < 0.05 else None  # noqa: PLR2004
+            leaves_s = random.expovariate(20) if happens(random, 0.05) else None
             at_s = random.uniform(0, spread_s)
             self._world.after(at_s, self.send, request, action.number, leaves_s)
 
@@ -141,7 +146,7 @@ class Clients:
     def _requests(self, action: Action, random: Random) -> Sequence[Request]:
         client = random.randrange(CLIENTS)
         first = action.number * _EVENTS_OF_ACTION
-        prefers_async = random.random() < 0.1  # noqa: PLR2004
+        prefers_async = happens(random, 0.1)
         match action.kind:
             case k if k == POST:
                 return [_request([_event(client, first, random, takes_key=True)], prefers_async)]
@@ -189,16 +194,16 @@ def _app_of(request: Request) -> App:
 def _event(client: int, number: int, random: Random, *, takes_key: bool) -> SentEvent:
     """Return an event of any kind."""
     workload, kind = _workload(), random.random()
-    if kind < 0.04:  # noqa: PLR2004
+    if kind < _BAD:
         return workload.bad(client, number, random)
-    if kind < 0.09:  # noqa: PLR2004
+    if kind < _BAD + _POISON:
         return workload.poison(client, number, random)
-    make = workload.guarded if kind < 0.2 else workload.good  # noqa: PLR2004
+    make = workload.guarded if kind < _BAD + _POISON + _GUARDED else workload.good
     claim = ""
-    if random.random() < 0.35:  # noqa: PLR2004
-        is_key = takes_key and random.random() < 0.5  # noqa: PLR2004
+    if happens(random, 0.35):
+        is_key = takes_key and happens(random, 0.5)
         claim = workload.claim(client, number, random, is_key=is_key)
-    happened = _happened(random) if random.random() < 0.1 else ""  # noqa: PLR2004
+    happened = _happened(random) if happens(random, 0.1) else ""
     return make(client, number, random, claim, happened)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from random import Random
 from typing import Final, NamedTuple
 
+from bench.chance import happens
 from bench.simulate.cluster import ANY, ONCE, WITH_ROWS, Cluster
 from bench.simulate.disk import Disk
 from bench.simulate.network import Network
@@ -46,7 +47,7 @@ def _nothing(_: Target, __: Random) -> None:
 
 def _refuse(target: Target, random: Random, _: float) -> None:
     target.cluster.refusing = random.choice(("refused", "refused", "57P03", "53300"))
-    if random.random() < 0.7:  # noqa: PLR2004 - mostly who is connected loses that, too
+    if happens(random, 0.7):  # mostly who is connected loses that, too
         target.network.cut()
 
 

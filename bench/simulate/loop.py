@@ -17,6 +17,7 @@ from collections.abc import Callable
 from contextvars import Context, copy_context
 from typing import Any, Final
 
+from bench.chance import log_uniform
 from bench.simulate.world import World
 
 _ROUND_S: Final = 20e-6
@@ -165,7 +166,7 @@ class SimulatedLoop(BaseEventLoop):
     def _stall(self) -> None:
         """Get no CPU for a while."""
         world = self._world
-        world.now_s += world.log_uniform(_STALL_MIN_S, _STALL_MAX_S)
+        world.now_s += log_uniform(world.random, _STALL_MIN_S, _STALL_MAX_S)
         self._stalls_s = world.now_s + world.random.expovariate(1 / _STALL_EVERY_S)
         world.happen()
 

@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from bench.chance import happens
 from bench.simulate.cluster import Cluster
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class Network:
         """Break all connections."""
         self._held = [each for each in self._held if each[0] is None]
         for transport in [*self.transports]:
-            transport.cut(by_reset=self.world.random.random() < 0.5)  # noqa: PLR2004 - a half
+            transport.cut(by_reset=happens(self.world.random, 0.5))
 
     def be_silent(self) -> None:
         """Let nothing through."""

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from random import Random
 from typing import Final, NamedTuple
 
+from bench.chance import happens, log_uniform
 from bench.simulate.faults import FAULTS
 
 POST: Final = "post"
@@ -115,7 +116,7 @@ def quiet_times(actions: Iterable[Action]) -> Iterator[tuple[float, float]]:
 
 
 def _draw_settings(random: Random) -> Settings:
-    is_small = random.random() < 0.5  # noqa: PLR2004 - half of them meet their limits
+    is_small = happens(random, 0.5)  # half of them meet their limits
     return Settings(
         writers=random.choice((1, 2, 2, 3)),
         queue_events_max=random.randint(16, 40) if is_small else 1_000,
@@ -124,20 +125,16 @@ def _draw_settings(random: Random) -> Settings:
         batch_bytes_max=random.choice((2, 4, 64)) * _KIB,
         commit_timeout_s=random.choice((1.0, 2.0, 5.0)),
         connect_timeout_s=random.choice((0.5, 2.0)),
-        has_spool=random.random() < 0.95,  # noqa: PLR2004
+        has_spool=happens(random, 0.95),
         spool_bytes_max=random.choice((700, 1_500, 8_000)) * _KIB,
         spool_timeout_s=random.choice((3.0, 5.0)),
-        may_pair=random.random() < 0.8,  # noqa: PLR2004
-        is_pooled=random.random() < 0.15,  # noqa: PLR2004
-        are_timers_first=random.random() < 0.5,  # noqa: PLR2004
+        may_pair=happens(random, 0.8),
+        is_pooled=happens(random, 0.15),
+        are_timers_first=happens(random, 0.5),
         postgres_factor=float(0.5 * (60 ** random.random())),
         disk_factor=float(0.5 * (40 ** random.random())),
-        loses_power=random.random() < 0.3,  # noqa: PLR2004
+        loses_power=happens(random, 0.3),
     )
-
-
-def _log_uniform(random: Random, low: float, high: float) -> float:
-    return float(low * (high / low) ** random.random())
 
 
 class _Times:
@@ -149,7 +146,7 @@ class _Times:
         self._scenes: list[tuple[float, float]] = []
         for _ in range(random.randint(1, _SCENES_MAX)):
             if self._scenes:
-                self.end_s += _log_uniform(random, *_PAUSE_S)
+                self.end_s += log_uniform(random, *_PAUSE_S)
             begin_s, self.end_s = self.end_s, self.end_s + random.uniform(*_SCENE_S)
             self._scenes.append((begin_s, self.end_s))
         self._crowded_s = [self._anywhere() for _ in range(random.randint(1, 4))]
@@ -157,7 +154,7 @@ class _Times:
     def moment(self) -> float:
         """Return when something is: half of it close to other things, as trouble comes together."""
         random = self._random
-        if random.random() < 0.5:  # noqa: PLR2004
+        if happens(random, 0.5):
             return self._anywhere()
         return min(self.end_s, max(0.0, random.choice(self._crowded_s) + random.gauss(0.0, 0.15)))
 
@@ -167,7 +164,7 @@ class _Times:
 
 def _traffic(random: Random, times: _Times) -> Iterator[Action]:
     """Yield what clients send."""
-    count = round(_log_uniform(random, *_SENDS))
+    count = round(log_uniform(random, *_SENDS))
     kinds = random.choices((POST, BATCH, BURST), (6, 3, 2), k=count)
     for kind in kinds:
         yield Action(times.moment(), kind, random.getrandbits(32))
@@ -178,16 +175,16 @@ def _trouble(random: Random, times: _Times) -> Iterator[Action]:
     names = [*FAULTS]
     weights = [FAULTS[name].weight for name in names]
     for name in random.choices(names, weights, k=random.randint(0, _FAULTS_MAX)):
-        fault_s = _log_uniform(random, *(_LONG_FAULT_S if random.random() < _LONG else _FAULT_S))
+        fault_s = log_uniform(random, *(_LONG_FAULT_S if happens(random, _LONG) else _FAULT_S))
         yield Action(times.moment(), name, random.getrandbits(32), fault_s)
     for _ in range(random.choice((0, 0, 0, 1, 1, 2, 3))):
         yield Action(times.moment(), KILL, random.getrandbits(32))
-    if random.random() < 0.12:  # noqa: PLR2004
+    if happens(random, 0.12):
         yield from _spoiling(random, times.moment())
-    if random.random() < _SWAMPED:
-        at_s = times.end_s if random.random() < 0.5 else times.moment()  # noqa: PLR2004 - a half
+    if happens(random, _SWAMPED):
+        at_s = times.end_s if happens(random, 0.5) else times.moment()
         yield from _swamping(random, at_s)
-    if random.random() < 0.3:  # noqa: PLR2004
+    if happens(random, 0.3):
         yield Action(times.moment(), RESTART, random.getrandbits(32))
 
 
@@ -216,9 +213,9 @@ def _with_repeats(random: Random, actions: list[Action], times: _Times) -> list[
     more: list[Action] = []
     first = [each for each in actions if each.kind in (POST, BATCH, BURST)]
     for each in first:
-        while random.random() < 0.4:  # noqa: PLR2004
-            at_s = min(times.end_s + 5, each.at_s + _log_uniform(random, *_AGAIN_S))
-            kind = AGAIN if random.random() < 0.75 else OTHER  # noqa: PLR2004
+        while happens(random, 0.4):
+            at_s = min(times.end_s + 5, each.at_s + log_uniform(random, *_AGAIN_S))
+            kind = AGAIN if happens(random, 0.75) else OTHER
             seed, number = random.getrandbits(32), len(actions) + len(more)
             more.append(Action(at_s, kind, seed, of=each.number, number=number))
     return sorted([*actions, *more], key=lambda action: action.at_s)

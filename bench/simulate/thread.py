@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
+from bench.chance import log_uniform
 from bench.simulate.disk import Disk, Killed, Os
 from bench.simulate.loop import SimulatedLoop
 from bench.simulate.virtual import Patch
@@ -42,7 +43,7 @@ class SimulatedThread:
     def _begin(self) -> None:
         if self._jobs and not self._is_busy and not self._loop.is_dead:
             self._is_busy = True
-            self._world.after(self._world.log_uniform(5e-6, 5e-4), self._take)
+            self._world.after(log_uniform(self._world.random, 5e-6, 5e-4), self._take)
 
     def _take(self) -> None:
         job, work = self._jobs.popleft()

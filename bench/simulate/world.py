@@ -100,7 +100,3 @@ class World:
     def digest(self) -> str:
         """Return what stands for all that happened: the same for the same seed."""
         return hashlib.sha256("\n".join(self.trace).encode()).hexdigest()
-
-    def log_uniform(self, low: float, high: float) -> float:
-        """Return a number of any magnitude between two with the same chance."""
-        return float(low * (high / low) ** self.random.random())
