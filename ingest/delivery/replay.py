@@ -19,6 +19,7 @@ import structlog
 
 from ingest.delivery.commit import Commit
 from ingest.delivery.committer import Committer
+from ingest.delivery.doubts import Doubts
 from ingest.delivery.events_table import EVENTS
 from ingest.delivery.queues import Queues
 from ingest.delivery.shared import Shared
@@ -124,6 +125,7 @@ class Replayer:
         self._lap = _Lap()
         self._away: frozenset[int] = frozenset()
         """Apps whose rows are passed by, as their node of Citus is away."""
+        self._doubts = Doubts()
         self._pause_s = _IDLE_S
         self._events_max = _EVENTS_MAX
         """Of one transaction: one batch alone behind a failure, then twice as many each time."""
@@ -238,15 +240,29 @@ class Replayer:
 
     async def _settle(self, batches: Sequence[SpooledBatch], commit: Commit) -> bool:
         """Forget batches whose events are stored or kept as dead letters; return if all are."""
-        passing = {at for at, bad in commit.refused.items() if bad.is_passing}
-        left = commit.pending | passing
-        settled = [each for each in _place(batches) if left.isdisjoint(each[1])]
+        settled = self._settled(batches, commit)
         if commit.refused:
             self._note(commit)
             self._pause_s = _REFUSED_PAUSE_S
             settled = await self._keep_refused(settled, commit)
         await self._forget(settled, commit)
         return len(settled) == len(batches)
+
+    def _settled(self, batches: Sequence[SpooledBatch], commit: Commit) -> list[Placed]:
+        """Return the batches that need not come again: of each row it is clear what becomes of it.
+
+        A refused row may pass by itself; and one that was not judged is not given up the first
+        time.
+        """
+        passing = {at for at, bad in commit.refused.items() if bad.is_passing}
+        doubtful = {at for at, bad in commit.refused.items() if bad.is_doubtful}
+        left = commit.pending | passing
+        return [
+            (batch, indices)
+            for batch, indices in _place(batches)
+            if left.isdisjoint(indices)
+            and (doubtful.isdisjoint(indices) or not self._doubts.is_in_doubt(batch.ref))
+        ]
 
     def _note(self, commit: Commit) -> None:
         """Raise the alarm; where rows took a time-out, live ones of their apps are kept apart."""
@@ -262,6 +278,8 @@ class Replayer:
         dead = sum(at in commit.refused for _, indices in settled for at in indices)
         events = sum(len(indices) for _, indices in settled)
         note = partial(self._metrics.replayed, events - dead, dead)
+        for batch, _ in settled:
+            self._doubts.forget(batch.ref)
         await self._spool.remove([batch for batch, _ in settled], note)
 
     async def _keep_refused(self, settled: Sequence[Placed], commit: Commit) -> list[Placed]:

@@ -49,7 +49,8 @@ _TEXT_CHARS_MAX: Final = 200
 UNTOLD: Final = "XX000"
 """Something failed within Postgres; Citus says so of whatever a node has said of a COPY."""
 _UNIQUE_VIOLATION: Final = "23505"
-_CHECK_VIOLATION: Final = "23514"
+CHECK_VIOLATION: Final = "23514"
+"""Of a CHECK, or for want of a partition; Citus names no CHECK."""
 # "COPY events, line 638, column event_params"; the words are translated, the number is not. At the
 # start of a line and the last such one: lines before it may quote what a client sent.
 _COPY_LINE: Final = re.compile(r"^COPY \S+\D+(\d+)", re.MULTILINE)
@@ -244,8 +245,14 @@ def perhaps_committed(error: asyncpg.PostgresError) -> Unavailable:
 def of_row(error: asyncpg.PostgresError) -> RowRefused:
     """Return what Postgres said of one row that was sent alone."""
     sqlstate = error.sqlstate or ""
-    is_told = sqlstate in ROW_ERRORS
-    return RowRefused(0, sqlstate, _message(error), is_told=is_told, named=_named(error))
+    return RowRefused(
+        0,
+        sqlstate,
+        _message(error),
+        is_told=sqlstate in ROW_ERRORS,
+        is_doubtful=not _is_judgement(error),
+        named=_named(error),
+    )
 
 
 def _judge(error: asyncpg.PostgresError, rows: int) -> RowRefused | Unavailable:
@@ -299,22 +306,24 @@ def _has_ended_session(error: asyncpg.PostgresError) -> bool:
 
 def _refusal(error: asyncpg.PostgresError, rows: int) -> RowRefused:
     """Return the refusal of rows for what is not their data's fault."""
-    sqlstate, index = error.sqlstate or "", _row_index(error, rows)
-    # A CHECK of the operator's has a name. Without one, a stray's partition was attached while the
-    # stray waited for the default one, and sent again it goes there; or there is no partition.
-    is_judged = sqlstate.startswith(_REFUSAL_CLASSES) and not _is_for_want_of_a_partition(error)
     return RowRefused(
-        index,
-        sqlstate,
+        _row_index(error, rows),
+        error.sqlstate or "",
         _message(error),
         is_told=False,
-        is_doubtful=not is_judged,
+        is_doubtful=not _is_judgement(error),
         named=_named(error),
     )
 
 
-def _is_for_want_of_a_partition(error: asyncpg.PostgresError) -> bool:
-    return error.sqlstate == _CHECK_VIOLATION and not error.constraint_name
+def _is_judgement(error: asyncpg.PostgresError) -> bool:
+    """Whether it is the row that is refused, and not Postgres that has failed.
+
+    A CHECK of the operator's has a name. Without one, a stray's partition was attached while the
+    stray waited for the default one, and sent again it goes there; or there is no partition.
+    """
+    is_for_want_of_a_partition = error.sqlstate == CHECK_VIOLATION and not error.constraint_name
+    return (error.sqlstate or "").startswith(_REFUSAL_CLASSES) and not is_for_want_of_a_partition
 
 
 def _row_index(error: asyncpg.PostgresError, rows: int) -> int | None:
