@@ -109,9 +109,9 @@ class SimulatedFile:
         """Delete it."""
         self._disk.write(self._stored.delete)
 
-    def keep_as_damaged(self) -> Path:
+    def keep_as_damaged(self) -> Path | None:
         """Keep it for a person."""
-        kept: Path = self._disk.write(self._stored.keep_as_damaged)
+        kept: Path | None = self._disk.write(self._stored.keep_as_damaged)
         return kept
 
     def status(self) -> Status:

@@ -9,6 +9,7 @@ file and is never returned, and the file is kept for a person in the end.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Self, TypeVar
 from uuid import UUID
@@ -213,18 +214,26 @@ class SpoolFile:
     def finish(self) -> int:
         """Delete a file of which nothing is left, or keep it as damaged; return what is lost.
 
-        That is how many events are quarantined or can't be reached, and 1 if nobody knows.
+        That is how many events are quarantined or can't be reached, and 1 if nobody knows. Where it
+        fails it is to be called again. A lock that can't be deleted is left to `Orphans`.
         """
         lost = 0
         self.close()
         if self._is_damaged or self.events:
             lost = max(1, self.damaged_events + self.events)
-            kept = self._stored.keep_as_damaged()
-            log.error("a file of the spool is damaged", kept_as=kept.name, events=lost)
+            self._keep_as_damaged(lost)
         else:
+            self._lock.tally.write(0)  # first: what is left of it, should this fail, is no loss
             self._stored.delete()
-        self._lock.release()
+        with suppress(OSError):
+            self._lock.release()
         return lost
+
+    def _keep_as_damaged(self, events: int) -> None:
+        if kept := self._stored.keep_as_damaged():
+            log.error("a file of the spool is damaged", kept_as=kept.name, events=events)
+        else:
+            log.error("what a file of the spool held is lost", file=self.name, events=events)
 
     def _read(self, entry: Entry, convert: Callable[[bytes], T]) -> T | None:
         """Return what `convert` makes of a batch's tuples; None if they are damaged.

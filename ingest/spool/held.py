@@ -87,8 +87,11 @@ class HeldFiles:
                 self.complain(file.name, error)
 
     def drop_lost(self) -> None:
-        """Be rid of files that somebody deleted and that can't be read any more."""
-        for file in [*self]:
+        """Be rid of files that somebody deleted and that can't be read any more.
+
+        But for those in which nothing is left: they may be gone as `finish` has failed half-way.
+        """
+        for file in [each for each in self if each.oldest_ms is not None]:
             try:
                 if file.is_lost:
                     self._drop(file)

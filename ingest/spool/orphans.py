@@ -106,9 +106,11 @@ class Orphans:
     def _sweep(self, path: Path, owned: FileLock) -> None:
         """Delete the remains of a file: its process ended while it deleted it, or somebody did."""
         missing = owned.tally.read() or 0
-        if missing and not path.with_name(path.name + DAMAGED_SUFFIX).exists():
-            log.error("a file of the spool was deleted by somebody", file=path.name, events=missing)
+        is_kept = path.with_name(path.name + DAMAGED_SUFFIX).exists()
         self._storage.open(path).delete()
+        if missing and not is_kept:
+            log.error("a file of the spool was deleted by somebody", file=path.name, events=missing)
+            owned.tally.write(0)  # which is told once
         owned.release()
 
     def _try_later(self, name: str) -> None:

@@ -181,8 +181,11 @@ class StorageFile(StorageReader, Protocol):
     def delete(self) -> None:
         """Delete the file and what stands beside it, also where only that is left."""
 
-    def keep_as_damaged(self) -> Path:
-        """Give it a name with DAMAGED_SUFFIX, durably, with all that it needs; return its path."""
+    def keep_as_damaged(self) -> Path | None:
+        """Give it a name with DAMAGED_SUFFIX, durably, with all that it needs; return its path.
+
+        None if nothing is there. To be called again where it has failed, be it at the end.
+        """
 
 
 class Storage(Protocol):

@@ -200,12 +200,17 @@ def delete(path: Path) -> None:
         beside(path, suffix).unlink(missing_ok=True)
 
 
-def keep_as_damaged(path: Path) -> Path:
-    """Rename a database and its WAL so that only a person opens them; return the new path."""
-    kept = path.rename(beside(path, DAMAGED_SUFFIX))
+def keep_as_damaged(path: Path) -> Path | None:
+    """Rename a database and its WAL so that only a person opens them; return the new path.
+
+    None if nothing is there. To be called again where it has failed.
+    """
+    kept = beside(path, DAMAGED_SUFFIX)
+    if path.exists():
+        path.rename(kept)
     delete(path)
     sync_directory(path.parent)
-    return kept
+    return kept if kept.exists() else None
 
 
 def _attach(path: Path, mode: str) -> sqlite3.Connection:

@@ -216,8 +216,11 @@ class SqliteFile:
         database.delete(self._path)
 
     @classified()
-    def keep_as_damaged(self) -> Path:
-        """Rename the database and its WAL so that only a person opens them; return the new path."""
+    def keep_as_damaged(self) -> Path | None:
+        """Rename the database and its WAL so that only a person opens them; return the new path.
+
+        None if nothing is there. To be called again where it has failed.
+        """
         return database.keep_as_damaged(self._path)
 
     def _connect(self) -> sqlite3.Connection:
