@@ -91,7 +91,10 @@ class Clients:
             self._world.after(_AGAIN_S, self._try_again, request, action, leaves_s)
             return
         conversation = Conversation(
-            request, _app_of(request), lambda answer: self._carry(conversation, answer)
+            request,
+            _app_of(request),
+            lambda answer: self._carry(conversation, answer),
+            sent_s=self._world.now_s,
         )
         self._sent.setdefault(action, []).extend(request.events)
         for event in request.events:
@@ -122,7 +125,7 @@ class Clients:
         """Have an answer under way: from now on it arrives whatever becomes of the server."""
         if self.open.pop(conversation, 0) is None:
             if answer.status >= _PARTIAL:
-                self._watch.look(len(conversation.request.events))
+                self._watch.look(len(conversation.request.events), conversation.sent_s)
             delay_s = self._world.random.uniform(*_DELAY_S)
             self._world.after(delay_s, self._take, conversation, answer)
 

@@ -28,8 +28,16 @@ _ACCEPTED: Final = 202
 class Conversation:
     """One request to one life of the server."""
 
-    def __init__(self, request: Request, app: App, on_answer: Callable[[Answer], None]) -> None:
+    def __init__(
+        self,
+        request: Request,
+        app: App,
+        on_answer: Callable[[Answer], None],
+        *,
+        sent_s: float,
+    ) -> None:
         self.request = request
+        self.sent_s = sent_s
         self.app = app
         self.is_left = False
         """Whether the client has gone: to write to it raises."""

@@ -7,6 +7,7 @@ made by the functions that the routes have for that.
 # ruff: noqa: SLF001 - what a dead process held is let go of inside
 
 import asyncio
+import math
 import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
@@ -28,7 +29,7 @@ from ingest.errors import Code, Refusal, StartupError
 from ingest.events.client_fields import Span
 from ingest.http.waiters import EarlyAcks
 from ingest.observe.metrics import Metrics
-from ingest.spool import Spool
+from ingest.spool import Spool, SpoolFull
 from ingest.store.failures import Unavailable
 from ingest.store.health import Health
 from ingest.store.partition_map import PartitionMap
@@ -36,10 +37,11 @@ from ingest.store.periods import Range, moment_at
 from ingest.store.postgres import Postgres
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from bench.simulate.plan import Settings
     from bench.simulate.world import World
+    from ingest.spool.storage import DedupKey
 
 _DAY_MS: Final = 86_400_000
 _PAST_DAYS: Final = 70
@@ -96,6 +98,35 @@ class _Preparation(Preparation):
         self._is_done = True
 
 
+class _Spool(Spool):
+    """Notes when it was full last: it may have room again before a batch's sender is answered."""
+
+    def __init__(self, world: "World", disk: Disk, settings: "Settings") -> None:
+        super().__init__(
+            disk.directory,
+            SimulatedStorage(disk),
+            bytes_max=settings.spool_bytes_max,
+            free_bytes_min=1,
+            timeout_s=settings.spool_timeout_s,
+        )
+        self._world = world
+        self.full_s = -math.inf
+
+    async def append(
+        self,
+        rows: "Sequence[bytes]",
+        dedup_keys: "Sequence[DedupKey] | None" = None,
+        *,
+        from_reserve: bool = False,
+    ) -> None:
+        """Store a batch; raise SpoolFull or SpoolFailed."""
+        try:
+            await super().append(rows, dedup_keys, from_reserve=from_reserve)
+        except SpoolFull:
+            self.full_s = self._world.now_s
+            raise
+
+
 class _EarlyAcks(EarlyAcks):
     """Tells whoever looks whether a refusal is right."""
 
@@ -125,15 +156,7 @@ class Server:
         """Why it ended though nobody had told it to."""
         self.is_refusing = False
         """Whether that is that it can't start as things are."""
-        self.spool: Spool | None = None
-        if settings.has_spool:
-            self.spool = Spool(
-                disk.directory,
-                SimulatedStorage(disk),
-                bytes_max=settings.spool_bytes_max,
-                free_bytes_min=1,
-                timeout_s=settings.spool_timeout_s,
-            )
+        self.spool = _Spool(world, disk, settings) if settings.has_spool else None
         self.metrics = Metrics(self.spool)
         self._postgres = _Postgres(network, settings)
         partitions: Any = _Partitions(int(world.wall_s * 1000))

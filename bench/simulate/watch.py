@@ -1,5 +1,6 @@
 """The watch: which refusals are right at the moment, by what is wrong just then."""
 
+import math
 from typing import TYPE_CHECKING, Final
 
 from bench.audit.excuses import SET_ASIDE
@@ -41,13 +42,17 @@ class Watch:
         if fault.is_rule:
             self._recorder.excuse(frozenset({POISON}), begin_s, end_s)
 
-    def look(self, events: int) -> None:
-        """Look whether events that are refused just now may be: what is full is."""
+    def look(self, events: int, since_s: float = math.inf) -> None:
+        """Look whether events that are refused just now may be: what is full is.
+
+        Or a spool that was since their request came: an answer waits for all of a batch.
+        """
         server = self.server
         if server is None:
             return
         codes: frozenset[str] = frozenset()
-        if server.spool is not None and not server.spool.has_room:
+        spool = server.spool
+        if spool is not None and (not spool.has_room or spool.full_s >= since_s):
             codes = _UNCONFIRMED
         elif self._is_queue_full(server, events):
             codes = _OVERLOADED
