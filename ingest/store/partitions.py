@@ -68,7 +68,7 @@ _LEFT_MAX: Final = 4096
 _TURN_S: Final = 1.0
 _AHEAD_TURN_S: Final = 10.0
 # The session ended, the server takes no writes, has no room, is stopping, or its disk fails.
-_OUTAGE_CLASSES: Final = ("08", "25", "53", "57P", "58")
+_OUTAGE_CLASSES: Final = ("08", "25006", "25P", "53", "57P", "58")
 
 
 class Attached(NamedTuple):
@@ -319,6 +319,6 @@ async def _attach_ahead(connection: Connection, wanted: Range) -> Attached:
 
 async def _attach(connection: Connection, wanted: Range, existing: list[Range]) -> Attached:
     gaps = uncovered(wanted, existing)
-    for gap in gaps:
-        await attachment.attach(connection, gap)
+    if gaps:
+        await attachment.attach(connection, gaps)
     return Attached(existing, gaps)
