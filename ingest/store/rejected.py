@@ -18,6 +18,7 @@ import asyncpg
 from ingest.share.turn import Turn
 from ingest.store import merge
 from ingest.store.failures import (
+    CHECK_VIOLATION,
     DROPPED,
     NO_DATA,
     NOTHING,
@@ -242,7 +243,9 @@ async def _retry_one(connection: Connection, table: Table, app_id: int, event_id
     except asyncpg.PostgresError as error:
         # The key's own conflict is no error here: a unique violation is another index's, a refusal.
         failure = while_sending(error, rows=1)
-        is_its_own = isinstance(failure, RowRefused) and not failure.is_doubtful
+        is_its_own = isinstance(failure, RowRefused) and (
+            not failure.is_doubtful or failure.sqlstate == CHECK_VIOLATION
+        )
         if not (is_its_own or isinstance(failure, AlreadyStored)):
             raise
         refused = of_row(error)

@@ -349,6 +349,21 @@ async def test_event_that_the_operator_s_own_rules_refuse_is_kept(own_url: str) 
     assert found["raised"].message == "not today"
 
 
+async def test_check_and_a_missing_partition_block_no_other_event(own_url: str) -> None:
+    """Their SQLSTATE is one; the name of a CHECK, by which they differ, Citus does not pass on."""
+    await fetch(own_url, "DROP TABLE events_default")
+    await fetch(own_url, "ALTER TABLE events ADD CHECK (event_name <> 'wrong') NOT VALID")
+    old, wrong, good = changed(make(), id=str(UUID(int=5))), make(name="wrong"), make()
+    postgres = make_postgres(own_url)
+    await add(postgres, old, wrong, good)
+    assert await retry(postgres, None) == {
+        old.id: RetryResult.REFUSED,
+        wrong.id: RetryResult.REFUSED,
+        good.id: RetryResult.STORED,
+    }
+    assert {each.rejected.sqlstate for each in await listed(postgres)} == {"23514"}
+
+
 async def test_what_is_nobody_s_fault_is_raised_and_keeps_the_event(own_url: str) -> None:
     """For example a table that is missing."""
     postgres = make_postgres(own_url)
