@@ -139,6 +139,7 @@ async def test_bad_row_that_the_error_does_not_name_is_found_among_retries(
     assert (await count(database_url), lane.balance) == (17, 0)
 
 
+@pytest.mark.not_on_citus("who waits for a lock waits on a node")
 async def test_lanes_of_two_servers_do_not_deadlock(
     postgres: Postgres, lane: DedupSurroundings, database_url: str
 ) -> None:
@@ -161,6 +162,7 @@ async def test_lanes_of_two_servers_do_not_deadlock(
     assert (lane.balance, other.balance) == (0, 0)
 
 
+@pytest.mark.not_on_citus("a row tells the name of its shard")
 async def test_event_of_the_past_has_its_partition_made(
     lane: DedupSurroundings, database_url: str
 ) -> None:
@@ -187,6 +189,7 @@ async def test_writer_that_is_cancelled_in_a_merge_answers_its_senders(
         assert "may or may not" in outcome.message
 
 
+@pytest.mark.not_on_citus("Citus has no triggers on distributed tables")
 async def test_retry_by_key_is_told_the_stored_row_though_a_rule_fails_for_it_now(
     own_url: str, spool: Spool
 ) -> None:
@@ -205,6 +208,7 @@ async def test_retry_by_key_is_told_the_stored_row_though_a_rule_fails_for_it_no
     assert await count(own_url) == 1
 
 
+@pytest.mark.not_on_citus("Citus has no triggers on distributed tables")
 async def test_retry_is_told_the_stored_row_though_a_rule_drops_such_rows_in_silence_now(
     own_url: str, spool: Spool
 ) -> None:
@@ -222,6 +226,7 @@ async def test_retry_is_told_the_stored_row_though_a_rule_drops_such_rows_in_sil
     assert (await count(own_url), lane.metrics.duplicate_events, lane.balance) == (2, 1, 0)
 
 
+@pytest.mark.not_on_citus("Citus has no triggers on distributed tables")
 async def test_rows_that_are_only_looked_up_are_never_said_to_be_unstored(own_url: str) -> None:
     """The COPY has stored what is looked up for the sake of a retry beside it."""
     lane = DedupSurroundings(make_postgres(own_url))
@@ -236,6 +241,7 @@ async def test_rows_that_are_only_looked_up_are_never_said_to_be_unstored(own_ur
     assert await count(own_url) == 2
 
 
+@pytest.mark.not_on_citus("Citus has no triggers on distributed tables")
 async def test_rule_that_drops_new_rows_alone_has_nothing_looked_up(
     own_url: str, spool: Spool
 ) -> None:

@@ -233,6 +233,7 @@ async def test_table_may_have_columns_of_the_operator_s(own_url: str) -> None:
 
 
 @pytest.mark.skipif(PROGRAM is None, reason="pgbouncer is not installed")
+@pytest.mark.not_on_citus("the pooler is put before a Postgres of the tests' own")
 async def test_merges_through_a_pooler_tell_the_same(cluster: Cluster, database_url: str) -> None:
     """More links than connections, the same keys at once, and nothing is left on a connection."""
     await clear(database_url)
