@@ -156,8 +156,8 @@ _RULES: Final = (
         Kind.NODES_AWAY,
         Grade.WARNING,
         signs.nodes_away,
-        "Events of the apps that they hold are still taken, and kept on disk until they are back;"
-        " all others' are stored. Questions that need them wait.",
+        "Events of the apps that they hold go to the spool until they are back, as long as it has"
+        " room; all others' are stored. Questions that need them wait.",
         "Bring them back: the log names them. Their events follow by themselves.",
         "postgres",
     ),

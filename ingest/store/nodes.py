@@ -2,12 +2,13 @@
 
 A coordinator passes on what a node does not answer, or waits for it, whoever else has rows in the
 statement. So once one has failed, all are asked; while one is away, whoever writes leaves out what
-is its apps', and asks again each second. That costs nothing while all is well, and on a database
-without Citus nothing ever.
+is its apps', and asks again each second. While all is well they are asked now and then, so that it
+is told of also where nobody writes; a database without Citus is not.
 """
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import Final
 
 import asyncpg
@@ -23,18 +24,27 @@ _ANSWER_MS: Final = 1_000
 _TIMEOUT_S: Final = 4.0
 _TURN_S: Final = 2.0
 _AGAIN_S: Final = 1.0
+_CALM_S: Final = 30.0
 _FRESH_S: Final = 0.2
 _LIMIT: Final = f"SET LOCAL citus.node_connection_timeout = {_ANSWER_MS}"
 _SILENT: Final = (
     "SELECT nodename || ':' || nodeport FROM run_command_on_workers('SELECT 1')"
     " WHERE NOT success ORDER BY 1"
 )
-_APPS: Final = """
-SELECT apps.id FROM apps
-JOIN pg_dist_shard ON worker_hash(apps.id) BETWEEN shardminvalue::int AND shardmaxvalue::int
-JOIN pg_dist_placement USING (shardid) JOIN pg_dist_node USING (groupid)
-WHERE logicalrelid = 'events'::regclass AND nodename || ':' || nodeport = ANY ($1::text[])
-"""
+_PLACES: Final = (
+    "pg_dist_shard JOIN pg_dist_placement USING (shardid) JOIN pg_dist_node USING (groupid)"
+)
+_OF_EVENTS: Final = (
+    "logicalrelid = 'events'::regclass AND nodename || ':' || nodeport = ANY ($1::text[])"
+)
+# Of some nodes those that hold events: one may be new, or about to go.
+_HOLDING: Final = (
+    f"SELECT DISTINCT nodename || ':' || nodeport FROM {_PLACES} WHERE {_OF_EVENTS} ORDER BY 1"  # noqa: S608
+)
+_APPS: Final = (
+    f"SELECT apps.id FROM apps CROSS JOIN {_PLACES} WHERE {_OF_EVENTS}"  # noqa: S608
+    " AND worker_hash(apps.id) BETWEEN shardminvalue::int AND shardmaxvalue::int"
+)
 
 
 class Nodes:
@@ -76,17 +86,22 @@ class Nodes:
             self._looked_s = time.monotonic()
 
     async def run(self) -> None:
-        """Look again each second while one is away, for ever."""
+        """Look again each second while one is away, and else now and then, for ever."""
         while True:
-            await self._is_any_away.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_CALM_S):
+                    await self._is_any_away.wait()
             await asyncio.sleep(_AGAIN_S)
-            await self.look()
+            if self._postgres.has_citus:
+                await self.look()
 
     async def _look(self, connection: Connection) -> None:
-        found = await silent(connection)
-        rows = await connection.fetch(_APPS, found) if found else []
+        away, rows = await silent(connection), []
+        if away:
+            away = [str(node) for (node,) in await connection.fetch(_HOLDING, away)]
+            rows = await connection.fetch(_APPS, away)
         self.apps_away = frozenset(app_id for (app_id,) in rows)
-        self._tell(found)
+        self._tell(away)
 
     def _tell(self, away: list[str]) -> None:
         before, self._away = self._away, away

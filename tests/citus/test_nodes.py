@@ -8,10 +8,11 @@ import pytest
 import requests
 
 from bench.citus import Node
+from ingest.store.nodes import Nodes
 from tests.citus.conftest import App
-from tests.conftest import StartServer
+from tests.conftest import StartServer, new_migrated
 from tests.support.citus import Citus
-from tests.support.postgres import fetch
+from tests.support.postgres import fetch, make_postgres
 from tests.support.server import Server, books_balance, wait_for, wait_until_drained
 
 pytestmark = pytest.mark.timeout(180)
@@ -110,3 +111,40 @@ def test_dead_coordinator_is_an_outage_like_any_other(
     wait_until_drained(server, 60)
     assert statuses == {202}
     assert count(citus_url, "headless") == len(some)
+
+
+def test_node_that_dies_is_told_of_though_nobody_writes(
+    nodes: Citus,
+    citus_url: str,
+    apps: dict[Node, list[App]],
+    start_server: StartServer,
+) -> None:
+    """An operator has to hear of it before an event meets it."""
+    server = start_server(citus_url, key=apps[nodes.workers[1]][0].key)
+    nodes.workers[0].kill()
+    wait_for(lambda: server.metrics()["nonito_postgres_nodes_away"] == 1, 60)
+    nodes.start()
+    wait_for(lambda: server.metrics()["nonito_postgres_nodes_away"] == 0, 60)
+
+
+def test_node_that_holds_no_events_is_missed_by_nobody(nodes: Citus) -> None:
+    """It is new, or about to go."""
+    spare = nodes.workers[0]
+    drain = "SELECT citus_drain_node('127.0.0.1', $1, 'block_writes')"
+    with new_migrated(nodes) as url:
+        asyncio.run(fetch(url, drain, spare.port))
+        spare.kill()
+        try:
+            assert asyncio.run(look(url)) == (0, frozenset())
+        finally:
+            nodes.start()
+
+
+async def look(url: str) -> tuple[int, frozenset[int]]:
+    """Return how many nodes are away, and of which apps."""
+    postgres = make_postgres(url)
+    async with postgres.session():
+        pass  # it knows by now that it is Citus
+    some = Nodes(postgres)
+    await some.look()
+    return some.away, some.apps_away
