@@ -19,6 +19,18 @@ def make_directory(path: Path) -> None:
         raise NotADirectoryError(path)
 
 
+def is_there(path: Path) -> bool:
+    """Return whether there is such a file; raise OSError where that can't be seen.
+
+    `Path.exists` says no then, from Python 3.14 on.
+    """
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
 def sync_directory(path: Path) -> None:
     """Make durable which files a directory has."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -1,41 +1,52 @@
-"""Batches at whose rows Postgres has failed without judging them, and since when.
+"""Batches at whose rows Postgres has failed without judging them, and how often.
 
-An internal error may end by itself, as may whatever a node of Citus says: so a row is given up for
-such a failure only if it comes again a while later.
+An internal error may end by itself, and a missing function or partition may come: so a row is given
+up for such a failure only if it comes again on later laps.
 """
 
 import time
-from typing import Final
+from typing import Final, NamedTuple
 
 from ingest.spool.batch import BatchRef
 
+_TIMES: Final = 3
 _DOUBT_S: Final = 2.0
-"""For so long a row is brought again: the laps begin after 1 s and after 2 s more."""
+"""So often it has to fail, and for so long: behind an outage it may be brought again at once."""
 _BATCHES_MAX: Final = 10_000
-_FORGOTTEN_S: Final = 600.0
-"""Who has not come again for so long went another way."""
+_FORGOTTEN_S: Final = 3_600.0
+"""Who has not come again for so long, far longer than a lap, went another way."""
+
+
+class _Doubt(NamedTuple):
+    times: int
+    first_s: float
+    last_s: float
 
 
 class Doubts:
     """What a replayer remembers of them."""
 
     def __init__(self) -> None:
-        self._since_s: dict[BatchRef, float] = {}
+        self._doubts: dict[BatchRef, _Doubt] = {}
 
     def is_in_doubt(self, ref: BatchRef) -> bool:
         """Note that a batch has failed so; return whether it is to be brought again."""
         now_s = time.monotonic()
-        if ref not in self._since_s and len(self._since_s) >= _BATCHES_MAX:
-            self._forget_old(now_s)
-            if len(self._since_s) >= _BATCHES_MAX:
-                return False  # so many at once are no accident
-        return now_s - self._since_s.setdefault(ref, now_s) < _DOUBT_S
+        if ref not in self._doubts and not self._has_room(now_s):
+            return False  # so many at once are no accident
+        times, first_s, _ = self._doubts.get(ref, _Doubt(0, now_s, now_s))
+        self._doubts[ref] = _Doubt(times + 1, first_s, now_s)
+        return times + 1 < _TIMES or now_s - first_s < _DOUBT_S
 
     def forget(self, ref: BatchRef) -> None:
         """Have done with a batch."""
-        self._since_s.pop(ref, None)
+        self._doubts.pop(ref, None)
 
-    def _forget_old(self, now_s: float) -> None:
-        self._since_s = {
-            ref: since_s for ref, since_s in self._since_s.items() if now_s - since_s < _FORGOTTEN_S
-        }
+    def _has_room(self, now_s: float) -> bool:
+        if len(self._doubts) >= _BATCHES_MAX:
+            self._doubts = {
+                ref: doubt
+                for ref, doubt in self._doubts.items()
+                if now_s - doubt.last_s < _FORGOTTEN_S
+            }
+        return len(self._doubts) < _BATCHES_MAX

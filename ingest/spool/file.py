@@ -16,6 +16,7 @@ from uuid import UUID
 
 import structlog
 
+from ingest.disk import is_there
 from ingest.events import copy_reader
 from ingest.spool.batch import BatchRef, SpooledBatch
 from ingest.spool.failures import FAILURES, StorageDamaged, describe
@@ -99,7 +100,7 @@ class SpoolFile:
     @property
     def is_lost(self) -> bool:
         """Whether it is not there any more and can't be read, either."""
-        return not self.is_open and not self._stored.path.exists()
+        return not self.is_open and not is_there(self._stored.path)
 
     @property
     def is_overdue(self) -> bool:

@@ -44,15 +44,21 @@ class FileLock:
         return None
 
     def leave(self) -> None:
-        """Let the next process have it, with the tally as it is."""
-        os.close(self._descriptor)
+        """Let the next process have it, with the tally as it is; once, whoever calls it again.
+
+        The descriptor is somebody else's by then.
+        """
+        descriptor, self._descriptor = self._descriptor, -1
+        self.tally = Tally(-1)
+        if descriptor >= 0:
+            os.close(descriptor)
 
     def release(self) -> None:
         """Let the next process have it; leaves no lock file behind."""
         try:
             self._path.unlink(missing_ok=True)  # while it is held: nobody else's goes
         finally:
-            os.close(self._descriptor)
+            self.leave()
 
 
 def lock_new_name(directory: Path, new_name: Callable[[], str]) -> tuple[Path, FileLock]:

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 import structlog
 
+from ingest.disk import is_there
 from ingest.spool import lock
 from ingest.spool.failures import FAILURES, describe
 from ingest.spool.file import SpoolFile
@@ -92,7 +93,7 @@ class Orphans:
     def _adopt(self, path: Path, owned: FileLock) -> SpoolFile | None:
         """Return a file that has just been locked; None if only remains of it are left."""
         try:
-            if not path.exists():
+            if not is_there(path):
                 self._sweep(path, owned)
                 return None
             file = SpoolFile.adopt(self._storage.open(path), owned)
@@ -106,7 +107,7 @@ class Orphans:
     def _sweep(self, path: Path, owned: FileLock) -> None:
         """Delete the remains of a file: its process ended while it deleted it, or somebody did."""
         missing = owned.tally.read() or 0
-        is_kept = path.with_name(path.name + DAMAGED_SUFFIX).exists()
+        is_kept = is_there(path.with_name(path.name + DAMAGED_SUFFIX))
         self._storage.open(path).delete()
         if missing and not is_kept:
             log.error("a file of the spool was deleted by somebody", file=path.name, events=missing)

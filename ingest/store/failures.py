@@ -322,8 +322,10 @@ def _is_judgement(error: asyncpg.PostgresError) -> bool:
     A CHECK of the operator's has a name. Without one, a stray's partition was attached while the
     stray waited for the default one, and sent again it goes there; or there is no partition.
     """
-    is_for_want_of_a_partition = error.sqlstate == CHECK_VIOLATION and not error.constraint_name
-    return (error.sqlstate or "").startswith(_REFUSAL_CLASSES) and not is_for_want_of_a_partition
+    sqlstate = error.sqlstate or ""
+    is_for_want_of_a_partition = sqlstate == CHECK_VIOLATION and not error.constraint_name
+    is_of_row = sqlstate == NO_DATA or sqlstate.startswith(_REFUSAL_CLASSES)
+    return is_of_row and not is_for_want_of_a_partition
 
 
 def _row_index(error: asyncpg.PostgresError, rows: int) -> int | None:

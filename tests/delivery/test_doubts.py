@@ -78,6 +78,30 @@ async def test_event_that_a_rule_judges_is_given_up_at_once(
     assert going.metrics.dead_lettered_events == 1
 
 
+async def test_event_that_a_trigger_drops_is_given_up_at_once(
+    going: Going, own_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A trigger that puts it elsewhere does so with each try."""
+    monkeypatch.setattr(doubts, "_DOUBT_S", 600.0)
+    await fetch(own_url, "CREATE TABLE elsewhere (name text)")
+    await script(own_url, trigger("INSERT INTO elsewhere VALUES ('it'); RETURN NULL;"))
+    await going.append([make_row(name=b"wrong")])
+    async with going.running():
+        await going.until_empty()
+    assert going.metrics.dead_lettered_events == 1
+    assert len(await fetch(own_url, "SELECT FROM elsewhere")) == 1
+
+
+def test_row_has_to_fail_often_and_for_some_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An outage in between lasts for as long as it likes."""
+    some, ref = Doubts(), BatchRef("events.db", 1)
+    monkeypatch.setattr(doubts, "_DOUBT_S", 0.0)
+    assert [some.is_in_doubt(ref) for _ in range(4)] == [True, True, False, False]
+    some.forget(ref)
+    monkeypatch.setattr(doubts, "_DOUBT_S", 600.0)
+    assert all(some.is_in_doubt(ref) for _ in range(10))
+
+
 def test_so_many_batches_at_once_are_no_accident(monkeypatch: pytest.MonkeyPatch) -> None:
     """The memory for them is bounded; who has settled makes room, and who has long not come."""
     monkeypatch.setattr(doubts, "_BATCHES_MAX", 2)
@@ -89,11 +113,3 @@ def test_so_many_batches_at_once_are_no_accident(monkeypatch: pytest.MonkeyPatch
     assert not some.is_in_doubt(first)
     monkeypatch.setattr(doubts, "_FORGOTTEN_S", 0.0)
     assert some.is_in_doubt(first)
-
-
-def test_doubt_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Or the row would be brought for ever."""
-    some, ref = Doubts(), BatchRef("events.db", 1)
-    assert some.is_in_doubt(ref)
-    monkeypatch.setattr(doubts, "_DOUBT_S", 0.0)
-    assert not some.is_in_doubt(ref)

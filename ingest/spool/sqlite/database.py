@@ -9,10 +9,11 @@ import errno
 import os
 import shutil
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from ingest.disk import sync_directory
+from ingest.disk import is_there, sync_directory
 from ingest.spool.sqlite import batches, index
 from ingest.spool.sqlite.wal import Wal
 from ingest.spool.storage import DAMAGED_SUFFIX
@@ -82,7 +83,7 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
 def open_for_reading(path: Path) -> sqlite3.Connection:
     """Open a database that is not to be written, whoever else uses it."""
     # Where there is no WAL, `*.damaged` is read without making one.
-    is_still = path.suffix == DAMAGED_SUFFIX and not beside(path, WAL).exists()
+    is_still = path.suffix == DAMAGED_SUFFIX and not is_there(beside(path, WAL))
     return _attach(path, "ro&immutable=1" if is_still else "ro")
 
 
@@ -191,10 +192,10 @@ def delete(path: Path) -> None:
     that was kept as `*.damaged` goes with it instead, and the original of that stays.
     """
     wal, kept = beside(path, WAL), beside(path, DAMAGED_SUFFIX)
-    if not kept.exists():
+    if not is_there(kept):
         beside(path, _ORIGINAL).unlink(missing_ok=True)
     path.unlink(missing_ok=True)
-    if kept.exists() and size(wal):
+    if is_there(kept) and size(wal):
         wal.rename(beside(kept, WAL))
     for suffix in (WAL, _SHM, _JOURNAL, _MENDED):
         beside(path, suffix).unlink(missing_ok=True)
@@ -206,11 +207,11 @@ def keep_as_damaged(path: Path) -> Path | None:
     None if nothing is there. To be called again where it has failed.
     """
     kept = beside(path, DAMAGED_SUFFIX)
-    if path.exists():
+    with suppress(FileNotFoundError):
         path.rename(kept)
     delete(path)
     sync_directory(path.parent)
-    return kept if kept.exists() else None
+    return kept if is_there(kept) else None
 
 
 def _attach(path: Path, mode: str) -> sqlite3.Connection:
