@@ -2,6 +2,8 @@
 
 import gc
 import multiprocessing
+import os
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -163,6 +165,14 @@ def _chunks(first: int, seeds: int) -> Iterator[tuple[int, int]]:
 
 def _prepare(bug: str) -> None:
     """Get a process ready: what is loaded now is not looked through again and again."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     bugs.plant(bug)
     gc.collect()
     gc.freeze()
+
+
+def _end_with_parent() -> None:
+    """End when the command does, however it ends: else nobody would tell this process to."""
+    if (parent := multiprocessing.parent_process()) is not None:
+        parent.join()
+        os._exit(1)
