@@ -21,7 +21,16 @@ from ingest.events import copy_reader
 from ingest.spool.batch import BatchRef, SpooledBatch
 from ingest.spool.failures import FAILURES, StorageDamaged, describe
 from ingest.spool.lock import FileLock, lock_new_name
-from ingest.spool.storage import DedupKey, Entry, Place, PlacedKey, Status, Storage, StorageFile
+from ingest.spool.storage import (
+    DAMAGED_SUFFIX,
+    DedupKey,
+    Entry,
+    Place,
+    PlacedKey,
+    Status,
+    Storage,
+    StorageFile,
+)
 from ingest.spool.walk import walk
 
 log = structlog.get_logger(__name__)
@@ -38,6 +47,7 @@ class SpoolFile:
         self._hidden: set[int] = set()  # quarantined, or removed where nothing can be written
         self._start_id = 0
         self._is_damaged = False
+        self._is_told = False
         self._missing_before_events = 0
         self.is_writable = True
         self.is_gone = False
@@ -231,9 +241,12 @@ class SpoolFile:
         return lost
 
     def _keep_as_damaged(self, events: int) -> None:
-        if kept := self._stored.keep_as_damaged():
-            log.error("a file of the spool is damaged", kept_as=kept.name, events=events)
-        else:
+        """Keep the file for a person; that is told first, as nobody would behind a crash."""
+        if not self._is_told:
+            kept_as = self.name + DAMAGED_SUFFIX
+            log.error("a file of the spool is damaged", kept_as=kept_as, events=events)
+            self._is_told = True
+        if self._stored.keep_as_damaged() is None:
             log.error("what a file of the spool held is lost", file=self.name, events=events)
 
     def _read(self, entry: Entry, convert: Callable[[bytes], T]) -> T | None:
