@@ -1,6 +1,5 @@
 """The lives of the server in a run, one after the other, and how each ends."""
 
-from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Final
 
@@ -74,7 +73,7 @@ class Lives:
         server = Server(self._world, self._network, self._disk, self._settings)
         self.server = self._watch.server = server
         server.loop.on_step = self._die
-        server.early_acks.on_refusal = partial(self._watch.look, 1)
+        server.early_acks.on_refusal = self._watch.look_at_early
 
     def kill_soon(self, random: Random) -> None:
         """Kill the server some callbacks from now, or within one of its next writes to disk."""

@@ -135,7 +135,7 @@ class SimulatedLoop(BaseEventLoop):
     def _turn(self) -> None:
         """Do one round: what has arrived, what is due, and what was ready."""
         world = self._world
-        if world.now_s >= self._stalls_s:
+        if world.now_s >= self._stalls_s and not world.is_steady:
             self._stall()
         self._gather()
         self._busy_rounds += 1

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _OVERLOADED: Final = frozenset({str(Code.OVERLOADED), EARLY})
 _UNCONFIRMED: Final = frozenset({str(Code.DATABASE_ERROR), str(Code.OVERLOADED), EARLY})
 _STOPPING: Final = frozenset({str(Code.SHUTTING_DOWN), EARLY})
+_QUEUED_S: Final = 60.0
+"""A slow Postgres may have an event wait for so long: far longer than the audit's."""
 
 
 class Watch:
@@ -47,19 +49,26 @@ class Watch:
 
         Or a spool that was since their request came: an answer waits for all of a batch.
         """
+        if codes := self._codes(events, since_s):
+            self._recorder.excuse(codes, self._world.now_s, self._world.now_s)
+
+    def look_at_early(self) -> None:
+        """Look whether an event may be refused that was acknowledged some time ago."""
+        if codes := self._codes(1, math.inf):
+            now_s = self._world.now_s
+            self._recorder.excuse(codes & {EARLY}, now_s - _QUEUED_S, now_s)
+
+    def _codes(self, events: int, since_s: float) -> frozenset[str]:
         server = self.server
-        if server is None:
-            return
         codes: frozenset[str] = frozenset()
+        if server is None:
+            return codes
         spool = server.spool
         if spool is not None and (not spool.has_room or spool.full_s >= since_s):
             codes = _UNCONFIRMED
         elif self._is_queue_full(server, events):
             codes = _OVERLOADED
-        if self.is_stopping:
-            codes |= _STOPPING
-        if codes:
-            self._recorder.excuse(codes, self._world.now_s, self._world.now_s)
+        return codes | _STOPPING if self.is_stopping else codes
 
     def _is_queue_full(self, server: "Server", events: int) -> bool:
         settings, waiting = self._settings, server.queues.waiting.values()

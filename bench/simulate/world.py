@@ -42,6 +42,8 @@ class World:
         """How long the work of the thread that runs has taken so far: for that it is later."""
         self.stirred_s = BEGIN_S
         """When anything was last done to the process: by clients, by operators or by fate."""
+        self.is_steady = False
+        """Whether the process has the CPU whenever it wants it."""
         self.wall_step_s = 0.0
         """How far the wall clock was set since the beginning."""
         self.trace: list[str] = []
