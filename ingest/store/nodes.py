@@ -39,10 +39,10 @@ _OF_EVENTS: Final = (
 )
 # Of some nodes those that hold events: one may be new, or about to go.
 _HOLDING: Final = (
-    f"SELECT DISTINCT nodename || ':' || nodeport FROM {_PLACES} WHERE {_OF_EVENTS} ORDER BY 1"  # noqa: S608
+    f"SELECT DISTINCT nodename || ':' || nodeport FROM {_PLACES} WHERE {_OF_EVENTS} ORDER BY 1"  # noqa: S608 - constants of ours
 )
 _APPS: Final = (
-    f"SELECT apps.id FROM apps CROSS JOIN {_PLACES} WHERE {_OF_EVENTS}"  # noqa: S608
+    f"SELECT apps.id FROM apps CROSS JOIN {_PLACES} WHERE {_OF_EVENTS}"  # noqa: S608 - constants of ours
     " AND worker_hash(apps.id) BETWEEN shardminvalue::int AND shardmaxvalue::int"
 )
 

@@ -2,29 +2,13 @@
 
 import pytest
 
-from ingest.delivery import doubts, replay
+from ingest.delivery import doubts
 from ingest.delivery.doubts import Doubts
-from ingest.spool import Spool
 from ingest.spool.batch import BatchRef
-from ingest.store import health
 from tests.delivery.going import Going
 from tests.delivery.rules import script, trigger
 from tests.delivery.surroundings import CHECK, count, make_row, make_rows
 from tests.support.postgres import fetch
-
-
-@pytest.fixture(autouse=True)
-def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let what was passed by come again soon."""
-    monkeypatch.setattr(health, "_INTERVAL_S", 0.05)
-    monkeypatch.setattr(replay, "_AGAIN_MIN_S", 0.2)
-    monkeypatch.setattr(replay, "_AGAIN_MAX_S", 0.2)
-
-
-@pytest.fixture
-def going(own_url: str, spool: Spool) -> Going:
-    """A replayer on a database whose schema the test may change."""
-    return Going(own_url, spool, commit_timeout_s=5.0)
 
 
 def failing_times(times: int, sqlstate: str) -> str:

@@ -8,9 +8,7 @@ from unittest.mock import patch
 import asyncpg
 import pytest
 
-from ingest.delivery import replay
 from ingest.spool import Spool
-from ingest.store import health
 from ingest.store import rejected as rejected_events
 from ingest.store.failures import Outage, Unavailable
 from ingest.store.postgres import Postgres
@@ -26,6 +24,8 @@ from tests.delivery.surroundings import (
     make_rows,
 )
 from tests.support.postgres import fetch
+
+pytestmark = pytest.mark.usefixtures("hurry")
 
 
 async def lift(url: str) -> None:
@@ -48,20 +48,6 @@ async def held(url: str, statement: str) -> AsyncIterator[None]:
             yield
     finally:
         await connection.close()
-
-
-@pytest.fixture(autouse=True)
-def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Probe often, and let what was passed by come again soon."""
-    monkeypatch.setattr(health, "_INTERVAL_S", 0.05)
-    monkeypatch.setattr(replay, "_AGAIN_MIN_S", 0.2)
-    monkeypatch.setattr(replay, "_AGAIN_MAX_S", 0.2)
-
-
-@pytest.fixture
-def going(own_url: str, spool: Spool) -> Going:
-    """A replayer on a database whose schema the test may change."""
-    return Going(own_url, spool, commit_timeout_s=5.0)
 
 
 async def rejected(url: str) -> list[tuple[str, str, str]]:
