@@ -35,8 +35,8 @@ def simulate(  # noqa: PLR0913 - one for each option
 ) -> None:
     """Run the pipeline against models of Postgres and the disk that fail in every way.
 
-    In virtual time, and each seed the same each time. The exit code is 1 when any promise is
-    broken; then the shortest plan that breaks it is printed.
+    In virtual time, and each seed the same each time. The shortest plan that breaks a promise is
+    printed as soon as it is found; the exit code is 1 then.
     """
     screen = console.make()
     bugs.require(bug)
@@ -60,15 +60,19 @@ def simulate(  # noqa: PLR0913 - one for each option
 
 
 class _Progress:
-    """Moves the bar; where there is none to be seen, says a line now and then."""
+    """Moves the bar, or says a line now and then; and tells of a failure as soon as it is found."""
 
     def __init__(self, screen: Console, update: Update) -> None:
         self._screen = screen
         self._update = update
         self._said_s = 0.0
+        self._told = 0
 
     def __call__(self, found: Found) -> None:
-        """Show how far it is."""
+        """Show how far it is, and what has failed since it was last told of."""
+        for failure in found.failures[self._told :]:
+            report.show_failure(self._screen, failure)
+        self._told = len(found.failures)
         rate = found.seeds / max(found.wall_s, 1e-9)
         said = f"{rate:.1f} seeds/s, {report.pace(found):,.0f} minutes a minute"
         self._update(description=said, completed=found.seeds)

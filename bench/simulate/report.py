@@ -12,9 +12,7 @@ _OWN = {"no-error": "nothing is logged as an error of the server's own"}
 
 
 def show(screen: Console, found: Found) -> None:
-    """Print what was found, and how fast it went."""
-    for failure in found.failures:
-        _show_failure(screen, failure)
+    """Print how many broke a promise, and how fast it went."""
     rows = [
         ("seeds", f"{found.seeds:,} from {found.first}, in {found.wall_s:.0f} s"),
         ("simulated", f"{found.simulated_s / 60:,.0f} minutes, {pace(found):,.0f} a minute"),
@@ -26,6 +24,17 @@ def show(screen: Console, found: Found) -> None:
     count = len(found.failures)
     state = f"[bold red]{count} SEEDS BREAK A PROMISE" if count else "[green]every promise kept"
     screen.print(state)
+
+
+def show_failure(screen: Console, failure: Failure) -> None:
+    """Print the promise that a seed breaks, and the shortest plan that does so."""
+    promise = INVARIANTS.get(failure.invariant) or _OWN.get(failure.invariant, "")
+    screen.print(f"seed {failure.seed} breaks {failure.invariant}: {promise}", style="bold red")
+    screen.print(f"  {failure.text[:500]}", markup=False)
+    kept = len(failure.plan.actions)
+    screen.print(f"  the shortest plan that does so has {kept} of {failure.actions} actions:")
+    for line in lines_of(failure.plan):
+        screen.print(f"    {line}", markup=False)
 
 
 def pace(found: Found) -> float:
@@ -65,16 +74,6 @@ def lines_of(plan: Plan) -> list[str]:
     """Return a plan as text."""
     settings = ", ".join(f"{name}={value}" for name, value in plan.settings._asdict().items())
     return [settings, *map(str, plan.actions)]
-
-
-def _show_failure(screen: Console, failure: Failure) -> None:
-    promise = INVARIANTS.get(failure.invariant) or _OWN.get(failure.invariant, "")
-    screen.print(f"seed {failure.seed} breaks {failure.invariant}: {promise}", style="bold red")
-    screen.print(f"  {failure.text[:500]}", markup=False)
-    kept = len(failure.plan.actions)
-    screen.print(f"  the shortest plan that does so has {kept} of {failure.actions} actions:")
-    for line in lines_of(failure.plan):
-        screen.print(f"    {line}", markup=False)
 
 
 def _faults(found: Found) -> dict[str, int]:
