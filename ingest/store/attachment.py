@@ -21,7 +21,7 @@ With Citus each partition is a table on every shard. Then the strays wait in a t
 it is attached, as what is in a table already would be copied out of it, and all may take longer.
 """
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
@@ -105,16 +105,15 @@ async def turn(connection: Connection, wait_s: float = _TURN_S) -> AsyncIterator
         yield
 
 
-async def attach(connection: Connection, wanted: Iterable[Range]) -> None:
-    """Make partitions within a turn, and move their strays there.
+async def attach(connection: Connection, wanted: Range) -> None:
+    """Make a partition within a turn, and move its strays there; one a turn.
 
-    Raises PartitionDeferred or PostgresError. The size of the default one is asked for once, as
-    Citus tells none behind a change.
+    Raises PartitionDeferred or PostgresError. Citus tells no size behind a change, so a second one
+    in the same turn would fail.
     """
     await _require_readable_default(connection)
-    for each in wanted:
-        await _require_few_strays(connection, each)
-        await _attach(connection, each)
+    await _require_few_strays(connection, wanted)
+    await _attach(connection, wanted)
 
 
 async def attach_beside_large_default(connection: Connection, wanted: Range) -> None:

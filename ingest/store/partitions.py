@@ -71,15 +71,15 @@ _AHEAD_TURN_S: Final = 10.0
 _OUTAGE_CLASSES: Final = ("08", "25006", "25P", "53", "57P", "58")
 
 
-class Attached(NamedTuple):
-    """What there was, and what was made."""
+class Look(NamedTuple):
+    """What there was, and the gaps of a range, of which the first is filled by now."""
 
-    before: list[Range]
-    made: list[Range]
+    existing: list[Range]
+    gaps: list[Range]
 
 
-Attach: TypeAlias = Callable[[Connection, Range], Awaitable[Attached]]
-"""Makes what is missing of a range."""
+FillGap: TypeAlias = Callable[[Connection, Range], Awaitable[Look]]
+"""Makes the first partition that is missing of a range."""
 
 
 class Wanted(NamedTuple):
@@ -126,7 +126,7 @@ class Partitions:
             existing = await self._learn(connection)
             wanted = plan(datetime.now(UTC), self._period, self._ahead, existing)
             for each in filter(self._is_due, wanted):
-                await self._make(connection, each, _attach_ahead)
+                await self._make(connection, each, _fill_ahead)
 
     async def _learn(self, connection: Connection) -> list[Range]:
         existing = await existing_ranges(connection)
@@ -209,21 +209,25 @@ class Partitions:
         app_id = self._budget.payer(wanted.app_ids)
         if app_id is None or not self._may_be_made(wanted.range):
             return False
-        if made := await self._make(connection, wanted.range, _attach_on_demand):
+        if made := await self._make(connection, wanted.range, _fill_on_demand):
             self._budget.spend(app_id, made)
         return True
 
-    async def _make(self, connection: Connection, wanted: Range, attach: Attach) -> int:
-        """Make what is missing of a range, unless somebody is in the way; return how many."""
-        made: list[Range] = []
-        if self._is_held_up:
-            return 0
+    async def _make(self, connection: Connection, wanted: Range, fill_gap: FillGap) -> int:
+        """Make what is missing of a range, unless somebody is in the way; return how many.
+
+        One after the other, so that whoever waits for `events_default` gets it in between.
+        """
+        made, is_more = 0, not self._is_held_up
         with self._judging(wanted):
-            before, made = await attach(connection, wanted)
-            self.map.learn(before + made)
-        for each in made:
-            log.info("partition made", partition=name_of(each))
-        return len(made)
+            while is_more:
+                existing, gaps = await fill_gap(connection, wanted)
+                self.map.learn(existing + gaps[:1])
+                for each in gaps[:1]:
+                    log.info("partition made", partition=name_of(each))
+                    made += 1
+                is_more = len(gaps) > 1
+        return made
 
     @contextmanager
     def _judging(self, wanted: Range | None) -> Iterator[None]:
@@ -292,8 +296,8 @@ class Partitions:
         return period_of(moment_at(ms), self._period)
 
 
-async def _attach_on_demand(connection: Connection, wanted: Range) -> Attached:
-    """Make what is missing of a range, unless that holds up events.
+async def _fill_on_demand(connection: Connection, wanted: Range) -> Look:
+    """Make the first that is missing of a range, unless that holds up events.
 
     Raises PartitionDeferred or PostgresError.
     """
@@ -301,24 +305,24 @@ async def _attach_on_demand(connection: Connection, wanted: Range) -> Attached:
         existing = await existing_ranges(connection)
         if len(existing) >= PARTITIONS_MAX:
             raise TooManyPartitions(f"there are {len(existing)} partitions")
-        return await _attach(connection, wanted, existing)
+        return await _fill(connection, wanted, existing)
 
 
-async def _attach_ahead(connection: Connection, wanted: Range) -> Attached:
-    """Make what is missing of a range that will soon hold all events, whatever that holds up."""
+async def _fill_ahead(connection: Connection, wanted: Range) -> Look:
+    """Make the first that is missing of what will soon hold all events, whatever that holds up."""
     try:
         async with attachment.turn(connection, _AHEAD_TURN_S):
-            return await _attach(connection, wanted, await existing_ranges(connection))
+            return await _fill(connection, wanted, await existing_ranges(connection))
     except DefaultTooLarge:
         existing = await existing_ranges(connection)
         gaps = uncovered(wanted, existing)
-        for gap in gaps:
+        for gap in gaps[:1]:
             await attachment.attach_beside_large_default(connection, gap)
-        return Attached(existing, gaps)
+        return Look(existing, gaps)
 
 
-async def _attach(connection: Connection, wanted: Range, existing: list[Range]) -> Attached:
+async def _fill(connection: Connection, wanted: Range, existing: list[Range]) -> Look:
     gaps = uncovered(wanted, existing)
-    if gaps:
-        await attachment.attach(connection, gaps)
-    return Attached(existing, gaps)
+    for gap in gaps[:1]:
+        await attachment.attach(connection, gap)
+    return Look(existing, gaps)

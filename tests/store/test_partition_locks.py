@@ -63,7 +63,7 @@ async def test_only_strays_wait_until_a_new_partition_is_committed(bare_url: str
     links = [make_link(make_postgres(bare_url)) for _ in range(2)]
     current = make_event()
     async with make_postgres(bare_url).session() as connection, attachment.turn(connection):
-        await attachment.attach(connection, [JANUARY])
+        await attachment.attach(connection, JANUARY)
         await copy(links[0], current)
         stray = asyncio.create_task(copy_of(links[1], "2001-01-01"))
         await until_true(bare_url, WAITING)
@@ -83,7 +83,7 @@ async def test_event_whose_partition_is_attached_while_it_waits_can_be_sent_agai
     """Postgres refuses it for the moment, by the default partition's own bounds."""
     link = make_link(make_postgres(bare_url))
     async with make_postgres(bare_url).session() as connection, attachment.turn(connection):
-        await attachment.attach(connection, [JANUARY])
+        await attachment.attach(connection, JANUARY)
         sending = asyncio.create_task(copy_of(link, "2024-01-15"))
         await until_true(bare_url, WAITING)
     with pytest.raises(RowRefused) as failed:
@@ -103,7 +103,7 @@ async def test_lock_of_a_server_that_hangs_is_let_go(bare_url: str) -> None:
 
     async def hang() -> None:
         async with make_postgres(bare_url).session() as connection, attachment.turn(connection):
-            await attachment.attach(connection, [JANUARY])
+            await attachment.attach(connection, JANUARY)
             await copy_of(link, "2024-01-15")
 
     with pytest.raises(Unavailable):
@@ -119,7 +119,7 @@ async def test_lock_is_not_waited_for_in_front_of_others(bare_url: str) -> None:
 
     async def make() -> None:
         async with make_postgres(bare_url).session() as connection, attachment.turn(connection):
-            await attachment.attach(connection, [JANUARY])
+            await attachment.attach(connection, JANUARY)
 
     async with holding(bare_url, READER):
         making = asyncio.create_task(make())

@@ -32,6 +32,10 @@ from tests.support.postgres import fetch, make_postgres
 PERIODS: tuple[Period, ...] = ("month", "week", "day")
 NOWHERE = "postgresql://nobody@127.0.0.1:1/none"
 READER = "SELECT count(*) FROM events"
+MADE_TOGETHER = """
+    SELECT xmin, count(*) FROM pg_class
+    WHERE relname LIKE 'events\\_2024%' AND relkind = 'r' GROUP BY xmin
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -147,6 +151,22 @@ async def test_part_of_a_period_that_was_cut_is_filled(bare_url: str) -> None:
         "events_20240520_20240531",
     }
     assert all(some.covers(ms(f"2024-05-{number:02}")) for number in range(1, 32))
+    assert len(await fetch(bare_url, MADE_TOGETHER)) == 3
+
+
+async def test_part_of_a_period_that_is_filled_stays_when_another_can_t_be(
+    bare_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is in use at once, and what it cost is counted."""
+    await make_partitions(bare_url, "week").make_for(of_app([ms("2024-05-15")]))
+    monkeypatch.setattr(attachment, "STRAYS_MAX", 10)
+    await fill(bare_url, "2024-05-20", 11)
+    some = Partitions(make_postgres(bare_url), "month", 1, per_hour_max=1)
+    await some.make_for(of_app([ms("2024-05-01")]))
+    assert some.covers(ms("2024-05-12"))
+    assert not some.covers(ms("2024-05-20"))
+    await some.make_for(of_app([ms("2024-01-01")]))
+    assert not some.covers(ms("2024-01-01")), "the budget was spent"
 
 
 async def test_partition_of_an_operator_s_without_bounds_is_known(bare_url: str) -> None:
