@@ -21,7 +21,7 @@ HERE = Path(__file__).parent
 RUN_TIMEOUT_S = 100
 EXAMPLES = 20
 """Of each operation, beside those that cover its document."""
-GENERATE_FOR_S = 30
+GENERATE_FOR_S = 20
 """At most, on a busy machine."""
 CHECKS = (
     "not_a_server_error",
