@@ -118,3 +118,6 @@ def body_of(code: str, message: str) -> bytes:
 
 class StartupError(Exception):
     """The server can't start; the message is one line that says why and how to mend it."""
+
+    exit_code = 1
+    """Of a command that ends with it."""

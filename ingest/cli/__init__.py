@@ -18,7 +18,7 @@ _NEED_SSL: Final = ("asyncio", "prometheus_client")
 
 
 def main() -> None:
-    """Run the command; what can't be done is one line on standard error and exit code 1.
+    """Run the command; what can't be done is one line on standard error, and mostly exit code 1.
 
     Ctrl-C while Python still reads it ends without a traceback, too.
     """
@@ -29,7 +29,7 @@ def main() -> None:
             _run()
         except StartupError as error:
             print(f"nonito: {' '.join(str(error).splitlines())}", file=sys.stderr)  # noqa: T201
-            sys.exit(1)
+            sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(_INTERRUPTED)
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Final, NamedTuple, TypeVar
 
 import click
+import orjson
 
 from ingest import cores
 from ingest.app.database import make_postgres
@@ -21,9 +22,10 @@ from ingest.cli.text import require_text
 from ingest.config import Config
 from ingest.errors import StartupError
 from ingest.privacy.eraser import Eraser, Unfinished
-from ingest.privacy.export import Export
+from ingest.privacy.export import UNREAD, Export
 from ingest.privacy.people import Person, TooMany, is_id
 from ingest.privacy.search import EVER, Found
+from ingest.privacy.spooled import Unread
 from ingest.store import app_settings, erasing, erasures, migrations
 from ingest.store.app_settings import AppSettings
 from ingest.store.database_url import forget_unsearchable_home
@@ -60,6 +62,12 @@ class _At(NamedTuple):
     app: AppSettings
 
 
+class _SearchError(StartupError):
+    """Nobody knows whether there is something."""
+
+    exit_code = 2
+
+
 Work = Callable[[_At], Awaitable[T]]
 
 _app = click.option("--app", "app_name", required=True, metavar="NAME", help="Whose events.")
@@ -76,8 +84,9 @@ _alone = click.option(
 def search_person(context: click.Context, person: str, app_name: str, *, is_alone: bool) -> None:
     """Look everywhere for what is stored of ID, and say how much there is, place by place.
 
-    Each event of the app is looked at. The exit code is 1 if there is something. Erasures of the id
-    are told of as well.
+    Each event of the app is looked at. The exit code is 0 if there is nothing, 1 if there is
+    something, and 2 if there is none where it could be looked. Erasures of the id are told of as
+    well.
     """
 
     async def work(at: _At) -> Found:
@@ -88,11 +97,16 @@ def search_person(context: click.Context, person: str, app_name: str, *, is_alon
             click.echo(line, err=True)
         return await at.eraser.search.all(Whose(at.app.id, at.app.user_field, ids, EVER))
 
-    found = _run(context, person, app_name, work)
+    try:
+        found = _run(context, person, app_name, work)
+    except StartupError as error:
+        raise _SearchError(str(error)) from error
     echo_table(_as_table(found))
-    _tell_unread(found)
+    _tell_unread(found.unread)
     if not found.is_nothing:
         sys.exit(1)
+    if any(found.unread):
+        sys.exit(_SearchError.exit_code)
 
 
 @people_group.command("export")
@@ -104,18 +118,24 @@ def export_person(context: click.Context, person: str, app_name: str, *, is_alon
     """Write everything that is stored of ID to standard output, one JSON object a line.
 
     The first line says whom it is of: all ids of the person. Each other one has a `kind`: event,
-    spooled_event, rejected_event, or link, which is what has joined two ids.
+    spooled_event, rejected_event, or link, which is what has joined two ids. The last one is unread
+    where something in this server's spool can't be read; the exit code is 1 then.
     """
     output = sys.stdout.buffer  # JSON is UTF-8, whatever the terminal's encoding
 
-    async def work(at: _At) -> None:
+    async def work(at: _At) -> bytes:
+        line = b""
         who = await _look_up(at, person, is_alone=is_alone)
         export = Export(at.kept, at.settings, at.eraser.search, at.views.view)
         async for line in export.lines(at.app, who.ids):
             output.write(line)
+        return line
 
-    _run(context, person, app_name, work)
+    last = orjson.loads(_run(context, person, app_name, work))
     output.flush()
+    if last.pop("kind") == UNREAD:
+        _tell_unread(Unread(**last))
+        sys.exit(1)
 
 
 @people_group.command("erase")
@@ -144,7 +164,7 @@ def erase_person(
     click.echo(f"Erased: {done.told}.", err=True)
     if found is not None:
         echo_table(_as_table(found))
-        _tell_unread(found)
+        _tell_unread(found.unread)
 
 
 def require_terminal(*, is_sure: bool) -> None:
@@ -250,9 +270,9 @@ def _as_table(found: Found) -> list[tuple[str, str]]:
     ]
 
 
-def _tell_unread(found: Found) -> None:
-    events, files = found.unread
-    if events or files:
+def _tell_unread(unread: Unread) -> None:
+    events, files = unread
+    if any(unread):
         named = f", and {', '.join(map(printable, files))}" if files else ""
         click.echo(
             f"What can't be read in the spool was not looked at: {events} events{named}", err=True

@@ -11,6 +11,8 @@ left out:
 - `rejected_event`: the same of what Postgres has refused, with `sqlstate` and `message`;
   `event_params` is a text.
 - `link`: `joined`, `person`, `link` (`sign_in`, `alias` or `merge`), `at`.
+- `unread`, the last, if something on this server's disk can't be read and nobody knows whose it is:
+  `events`, how many are damaged, and `files`.
 
 Some of them are in memory at a time.
 """
@@ -26,6 +28,7 @@ from uuid import UUID
 import orjson
 
 from ingest.config import Config
+from ingest.events.fields import Stored
 from ingest.privacy import people
 from ingest.privacy.people import Archived, OpenView
 from ingest.privacy.search import EVER, Search
@@ -35,6 +38,7 @@ from ingest.store.app_settings import AppSettings
 from ingest.store.erasing import Whose
 from ingest.store.kept import Kept
 
+UNREAD: Final = "unread"
 _AT_ONCE: Final = 500
 _PARAMS: Final = "event_params"
 
@@ -55,16 +59,17 @@ class Export:
         async for some in self._events(whose):
             for row in some:
                 yield _line("event", _with_json(row))
-        spooled = iter(Spooled(self._config, whose))
-        while some_events := await asyncio.to_thread(lambda: [*islice(spooled, _AT_ONCE)]):
-            for event in some_events:
-                yield _line("spooled_event", _with_json({**event, "app_id": None}))
+        waiting = Spooled(self._config, whose)
+        async for event in _read(waiting):
+            yield _line("spooled_event", _with_json({**event, "app_id": None}))
         async for each in self._search.rejected(whose):
             read = partial(personal.rejected_event, app_id=app.id, event_id=each)
             if (refused := await self._kept.read(read)) is not None:
                 yield _line("rejected_event", refused)
         async for row in self._links(whose):
             yield _line("link", row)
+        if any(waiting.unread):
+            yield _line(UNREAD, waiting.unread._asdict())
 
     async def _events(self, whose: Whose) -> AsyncIterator[list[personal.Row]]:
         if not await self._kept.read(erasing.has_archive):
@@ -92,6 +97,14 @@ class Export:
             for row in found:
                 yield row
             after = last
+
+
+async def _read(waiting: Spooled) -> AsyncIterator[Stored]:
+    """Yield what waits, read by a thread, some at a time."""
+    events = iter(waiting)
+    while some := await asyncio.to_thread(lambda: [*islice(events, _AT_ONCE)]):
+        for event in some:
+            yield event
 
 
 def _next(pages: Iterator[list[Archived]]) -> list[Archived]:

@@ -147,10 +147,37 @@ def test_nobody_is_erased_where_nobody_can_be_asked(people: People) -> None:
     assert "--yes" in complaint(people("erase", EVE, "--app", "one"))
     for arguments, told in (
         (("erase", EVE, "--app", "three", "--yes"), "there is no app"),
-        (("search", " ", "--app", "one"), "blank"),
         (("export", "\udc80", "--app", "one"), "UTF-8"),
     ):
         assert told in complaint(people(*arguments))
+
+
+@pytest.mark.parametrize(
+    ("person", "app", "told"), [(" ", "one", "blank"), (EVE, "three", "there is no app")]
+)
+def test_search_that_can_t_be_done_is_not_taken_for_one_that_finds_something(
+    people: People, person: str, app: str, told: str
+) -> None:
+    """Nor for one that finds nothing."""
+    assert told in complaint(people("search", person, "--app", app), exit_code=2)
+
+
+def test_what_can_t_be_read_is_told_by_search_and_export(people: People, path: Path) -> None:
+    """It may be of anybody: nothing found is no promise, and no export is whole."""
+    spool(path.parent / "spool", "bob")
+    (file,) = (path.parent / "spool").glob("*.db*")
+    file.write_bytes(file.read_bytes().replace(b'"bob"', b'"bab"'))
+    ended = people("search", "bob", "--app", "one")
+    assert (ended.returncode, found(ended)) == (2, {})
+    assert "can't be read in the spool was not looked at: 2 events" in ended.stderr
+    ended = people("search", EVE, "--app", "one")
+    assert ended.returncode == 1
+    assert "2 events" in ended.stderr
+    ended = people("export", EVE, "--app", "one")
+    assert ended.returncode == 1
+    assert "2 events" in ended.stderr
+    last = json.loads(ended.stdout.splitlines()[-1])
+    assert last == {"kind": "unread", "events": 2, "files": []}
 
 
 def test_one_id_alone_is_erased_if_that_is_meant(people: People, url: str) -> None:

@@ -78,9 +78,9 @@ def succeed(ended: Ended) -> str:
     return ended.stdout
 
 
-def complaint(ended: Ended) -> str:
-    """Assert exit code 1 and exactly one line on standard error, and return it."""
-    assert ended.returncode == 1, ended.stderr
+def complaint(ended: Ended, exit_code: int = 1) -> str:
+    """Assert the exit code and exactly one line on standard error, and return it."""
+    assert ended.returncode == exit_code, ended.stderr
     lines = ended.stderr.splitlines()
     assert len(lines) == 1, ended.stderr
     assert lines[0].startswith("nonito: ")
