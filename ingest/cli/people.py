@@ -85,8 +85,8 @@ def search_person(context: click.Context, person: str, app_name: str, *, is_alon
     """Look everywhere for what is stored of ID, and say how much there is, place by place.
 
     Each event of the app is looked at. The exit code is 0 if there is nothing, 1 if there is
-    something, and 2 if there is none where it could be looked. Erasures of the id are told of as
-    well.
+    something, and 2 if nothing was found but not all could be looked at. Erasures of the id are
+    told of as well.
     """
 
     async def work(at: _At) -> Found:

@@ -149,8 +149,7 @@ class Partitions:
             async with self._postgres.session(turn=turn, turn_timeout_s=_TURN_S) as connection:
                 end_s = time.monotonic() + _MAKE_S
                 for each in wanted:
-                    if time.monotonic() < end_s:
-                        await self._make_on_demand(connection, each)
+                    await self._make_on_demand(connection, each, end_s)
         except NoTurn as busy:
             self._hold_up(busy.reason)
         except Unavailable as failure:
@@ -204,23 +203,28 @@ class Partitions:
                 found = await attachment.stray_days(connection, self._budget.spent())
         return self._wanted({(each.app_id, each.day): each.events for each in found})
 
-    async def _make_on_demand(self, connection: Connection, wanted: Wanted) -> bool:
+    async def _make_on_demand(
+        self, connection: Connection, wanted: Wanted, end_s: float = math.inf
+    ) -> bool:
         """Make a partition that an app has something left for; return whether it was tried."""
         app_id = self._budget.payer(wanted.app_ids)
         if app_id is None or not self._may_be_made(wanted.range):
             return False
-        if made := await self._make(connection, wanted.range, _fill_on_demand):
+        if made := await self._make(connection, wanted.range, _fill_on_demand, end_s):
             self._budget.spend(app_id, made)
         return True
 
-    async def _make(self, connection: Connection, wanted: Range, fill_gap: FillGap) -> int:
+    async def _make(
+        self, connection: Connection, wanted: Range, fill_gap: FillGap, end_s: float = math.inf
+    ) -> int:
         """Make what is missing of a range, unless somebody is in the way; return how many.
 
-        One after the other, so that whoever waits for `events_default` gets it in between.
+        One after the other, so that whoever waits for `events_default` gets it in between; none is
+        begun after `end_s`.
         """
         made, is_more = 0, not self._is_held_up
         with self._judging(wanted):
-            while is_more:
+            while is_more and time.monotonic() < end_s:
                 existing, gaps = await fill_gap(connection, wanted)
                 self.map.learn(existing + gaps[:1])
                 for each in gaps[:1]:

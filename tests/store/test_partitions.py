@@ -13,7 +13,8 @@ from ingest.store import attachment, migrations, partitions
 from ingest.store.failures import Unavailable
 from ingest.store.partition_map import existing_ranges
 from ingest.store.partitions import Partitions
-from ingest.store.periods import Period, name_of, period_of, plan, unix_ms
+from ingest.store.periods import Period, Range, name_of, period_of, plan, unix_ms
+from ingest.store.postgres import Connection
 from tests.store.events import copy, make_event_at, make_link, until
 from tests.store.strays import (
     copy_of,
@@ -32,10 +33,10 @@ from tests.support.postgres import fetch, make_postgres
 PERIODS: tuple[Period, ...] = ("month", "week", "day")
 NOWHERE = "postgresql://nobody@127.0.0.1:1/none"
 READER = "SELECT count(*) FROM events"
-MADE_TOGETHER = """
-    SELECT xmin, count(*) FROM pg_class
-    WHERE relname LIKE 'events\\_2024%' AND relkind = 'r' GROUP BY xmin
+MADE_IN = """
+    SELECT DISTINCT xmin::text FROM pg_class WHERE relname LIKE 'events\\_2024%' AND relkind = 'r'
 """
+"""The transactions that made partitions of 2024."""
 
 
 @pytest.fixture(autouse=True)
@@ -151,7 +152,7 @@ async def test_part_of_a_period_that_was_cut_is_filled(bare_url: str) -> None:
         "events_20240520_20240531",
     }
     assert all(some.covers(ms(f"2024-05-{number:02}")) for number in range(1, 32))
-    assert len(await fetch(bare_url, MADE_TOGETHER)) == 3
+    assert len(await fetch(bare_url, MADE_IN)) == 3
 
 
 async def test_part_of_a_period_that_is_filled_stays_when_another_can_t_be(
@@ -167,6 +168,27 @@ async def test_part_of_a_period_that_is_filled_stays_when_another_can_t_be(
     assert not some.covers(ms("2024-05-20"))
     await some.make_for(of_app([ms("2024-01-01")]))
     assert not some.covers(ms("2024-01-01")), "the budget was spent"
+
+
+async def test_no_part_of_a_period_is_begun_when_the_time_is_over(
+    bare_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch waits for it; the rest is made for the next one."""
+    await make_partitions(bare_url, "week").make_for(of_app([ms("2024-05-15")]))
+    some = make_partitions(bare_url)
+    attach = attachment.attach
+
+    async def attach_slowly(connection: Connection, wanted: Range) -> None:
+        await attach(connection, wanted)
+        await asyncio.sleep(0.2)
+
+    with monkeypatch.context() as then:
+        then.setattr(attachment, "attach", attach_slowly)
+        then.setattr(partitions, "_MAKE_S", 0.1)
+        await some.make_for(of_app([ms("2024-05-01")]))
+    assert [some.covers(ms(f"2024-05-{number:02}")) for number in (12, 20)] == [True, False]
+    await some.make_for(of_app([ms("2024-05-20")]))
+    assert some.covers(ms("2024-05-31"))
 
 
 async def test_partition_of_an_operator_s_without_bounds_is_known(bare_url: str) -> None:
