@@ -14,9 +14,9 @@ from ingest.store.cluster import Cluster
 from ingest.store.keyring import Keyring
 from tests.conftest import make_key
 from tests.http import batches
-from tests.http.batches import NDJSON
 from tests.http.cases import EVENT, KEY, post
 from tests.http.checks import assert_open_to_browsers, assert_refusal, assert_success
+from tests.http.ways_in import OURS, send_event
 from tests.sdks.recorded import recorded
 from tests.support.limited import limit_app, limit_key
 from tests.support.postgres import make_postgres, new_database
@@ -115,74 +115,6 @@ def test_limits_of_key_and_app_both_hold(server: Server, url: str, limited: Make
         assert statuses(client, second, 3) == [200, 200, 429]
         told = client.ask(keyed(second)).json()["error"]["message"]
         assert told.startswith("This app may send 5 events a day;")
-
-
-def send_event(server: Server, key: str) -> requests.Response:
-    """As plainly as one can."""
-    return requests.post(
-        f"{server.url}/event",
-        json={"event_name": "a"},
-        headers={"X-API-Key": key},
-        timeout=TIMEOUT_S,
-    )
-
-
-def send_slowly(server: Server, key: str) -> requests.Response:
-    """By aiohttp's lane in any case."""
-    headers = {"X-API-Key": key, "Prefer": "respond-async"}
-    return requests.post(
-        f"{server.url}/event", json={"event_name": "a"}, headers=headers, timeout=TIMEOUT_S
-    )
-
-
-def send_beacon(server: Server, key: str) -> requests.Response:
-    """As a page that is left."""
-    headers = {"Content-Type": "text/plain"}
-    return requests.post(
-        f"{server.url}/event?key={key}", data=EVENT, headers=headers, timeout=TIMEOUT_S
-    )
-
-
-def send_cloud_event(server: Server, key: str) -> requests.Response:
-    """With an event's fields in headers."""
-    headers = {
-        "X-API-Key": key,
-        "ce-specversion": "1.0",
-        "ce-type": "a",
-        "ce-source": "/a",
-        "ce-id": batches.unique(),
-        "Content-Type": "application/json",
-    }
-    return requests.post(f"{server.url}/event", data=b"{}", headers=headers, timeout=TIMEOUT_S)
-
-
-def send_array(server: Server, key: str) -> requests.Response:
-    """As an array of one."""
-    return batches.send(server, b"[%b]" % EVENT, X_API_Key=key)
-
-
-def send_lines(server: Server, key: str) -> requests.Response:
-    """As one line, packed."""
-    body = gzip.compress(EVENT)
-    return batches.send(server, body, NDJSON, X_API_Key=key, Content_Encoding="gzip")
-
-
-def send_cloud_events(server: Server, key: str) -> requests.Response:
-    """As a batch of one."""
-    event = {"specversion": "1.0", "type": "a", "source": "/a", "id": batches.unique()}
-    kind = "application/cloudevents-batch+json"
-    return batches.send(server, json.dumps([event]).encode(), kind, X_API_Key=key)
-
-
-OURS = [
-    send_event,
-    send_slowly,
-    send_beacon,
-    send_cloud_event,
-    send_array,
-    send_lines,
-    send_cloud_events,
-]
 
 
 @pytest.mark.parametrize("send", OURS)
