@@ -46,7 +46,7 @@ async def test_what_is_behind_an_event_in_doubt_does_not_wait_for_it(
         await going.until_stored(20)
         await going.append(make_rows(5))
         await going.until_stored(25)
-    assert going.spool.events == 1
+        await going.until(lambda: going.spool.events == 1)
     assert await fetch(own_url, "SELECT FROM rejected_events") == []
 
 
